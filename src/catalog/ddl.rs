@@ -1,0 +1,93 @@
+//! Columns -> CREATE TABLE and INSERT text.
+//! Runs on: any thread. Never: executes; decides types (the engine's importer names them).
+
+use std::collections::HashSet;
+
+use arrow::datatypes::Schema;
+
+use super::{TableName, quote_name};
+use crate::error::{Error, Result};
+
+/// Checks that a table can be made from `schema`, naming what is wrong.
+pub fn check_new_table(name: &TableName, schema: &Schema) -> Result<()> {
+    if schema.fields().is_empty() {
+        return Err(Error::invalid(format!(
+            "table {name}: the stream has no columns; a table needs at least one"
+        )));
+    }
+    let mut seen = HashSet::new();
+    for field in schema.fields() {
+        if field.name().is_empty() {
+            return Err(Error::invalid(format!("table {name}: a column has no name")));
+        }
+        // SQL compares names without case, so "A" beside "a" could not be told apart.
+        if !seen.insert(field.name().to_lowercase()) {
+            return Err(Error::invalid(format!(
+                "table {name}: column \"{}\" is there twice; names must differ by more than case",
+                field.name()
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// CREATE TABLE text for columns of `schema` whose DuckDB types are `types`, in order.
+///
+/// A field that is not nullable becomes NOT NULL.
+pub fn create_table(name: &TableName, schema: &Schema, types: &[String], replace: bool) -> String {
+    let columns: Vec<String> = schema
+        .fields()
+        .iter()
+        .zip(types)
+        .map(|(field, duckdb_type)| {
+            // An Arrow null column says nothing about its type; INTEGER is what CREATE TABLE AS takes.
+            let duckdb_type = if duckdb_type == "\"NULL\"" { "INTEGER" } else { duckdb_type };
+            let rule = if field.is_nullable() { "" } else { " NOT NULL" };
+            format!("{} {duckdb_type}{rule}", quote_name(field.name()))
+        })
+        .collect();
+    let or_replace = if replace { "OR REPLACE " } else { "" };
+    format!("CREATE {or_replace}TABLE {} ({})", name.to_sql(), columns.join(", "))
+}
+
+/// The INSERT up to the source of its rows: `INSERT INTO t (columns) SELECT expressions FROM `.
+pub fn insert_head(name: &TableName, columns: &[(String, String)]) -> String {
+    let targets: Vec<String> = columns.iter().map(|(target, _)| quote_name(target)).collect();
+    let values: Vec<&str> = columns.iter().map(|(_, value)| value.as_str()).collect();
+    format!("INSERT INTO {} ({}) SELECT {} FROM ", name.to_sql(), targets.join(", "), values.join(", "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use arrow::datatypes::{DataType, Field};
+
+    fn schema(names: &[&str]) -> Schema {
+        Schema::new(names.iter().map(|name| Field::new(*name, DataType::Int64, true)).collect::<Vec<_>>())
+    }
+
+    fn table() -> TableName {
+        TableName::from_text("t").unwrap()
+    }
+
+    #[test]
+    fn a_table_needs_named_distinct_columns() {
+        check_new_table(&table(), &schema(&["a", "b"])).unwrap();
+        for (names, part) in
+            [(&[][..], "no columns"), (&["a", "A"], "\"A\" is there twice"), (&[""], "no name")]
+        {
+            let message = check_new_table(&table(), &schema(names)).unwrap_err().to_string();
+            assert!(message.contains(part) && message.contains("table t"), "{message}");
+        }
+    }
+
+    #[test]
+    fn create_text_keeps_nullability_and_quotes_names() {
+        let schema = Schema::new(vec![
+            Field::new("a b", DataType::Int64, false),
+            Field::new("c", DataType::Null, true),
+        ]);
+        let text = create_table(&table(), &schema, &["BIGINT".into(), "\"NULL\"".into()], true);
+        assert_eq!(text, "CREATE OR REPLACE TABLE \"t\" (\"a b\" BIGINT NOT NULL, \"c\" INTEGER)");
+    }
+}

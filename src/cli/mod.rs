@@ -1,0 +1,158 @@
+//! Subcommands: what a person types, what is printed, and the exit code.
+//! Runs on: the main thread, which hands over to the async runtime.
+//! Never: prints a secret, a half-written file, or a second line where one says it.
+
+mod load;
+mod output;
+mod query;
+mod serve;
+mod show;
+
+use std::io::IsTerminal;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, CommandFactory, Parser, Subcommand};
+use pintail::config::Config;
+use pintail::error::{Error, Kind};
+
+/// Arrow-native columnar ingestion: an Arrow Flight and Flight SQL server over DuckDB.
+#[derive(Parser)]
+#[command(name = "pintail", version, propagate_version = true)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Serve a DuckDB database over Arrow Flight
+    Serve(serve::Serve),
+    /// Load Parquet (.parquet) and Arrow (.arrow, .arrows) files into a table of a running server
+    Load(load::Load),
+    /// Run one SQL statement on a running server
+    Query(query::Query),
+    /// List the tables of a running server
+    Tables(Remote),
+    /// Show sizes, memory and what is running
+    Status(show::Status),
+    /// Show or check the effective configuration
+    #[command(subcommand)]
+    Config(ConfigCommand),
+    /// Print a completion script for a shell
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+}
+
+/// Where the server is.
+#[derive(Args, Clone)]
+struct Remote {
+    /// Server address
+    #[arg(long, env = "PINTAIL_SERVER", default_value = "grpc://127.0.0.1:8815", value_name = "URI")]
+    server: String,
+}
+
+/// Where the configuration comes from.
+#[derive(Args, Clone, Default)]
+struct ConfigSource {
+    /// Configuration file (TOML)
+    #[arg(long, env = "PINTAIL_CONFIG", value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+#[derive(Subcommand)]
+enum ConfigCommand {
+    /// Print the configuration in force, as TOML
+    Print(ConfigSource),
+    /// Say whether the configuration is right, and nothing else
+    Check(ConfigSource),
+}
+
+/// What went wrong, and whose fault it is.
+enum Failure {
+    /// The command line or the configuration: exit code 2.
+    Usage(Error),
+    /// The work: exit code 1.
+    Work(Error),
+    /// The reader of our output is gone, which is not an error.
+    Closed,
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Failure::Work(error)
+    }
+}
+
+impl From<std::io::Error> for Failure {
+    fn from(error: std::io::Error) -> Self {
+        if error.kind() == std::io::ErrorKind::BrokenPipe {
+            Failure::Closed
+        } else {
+            Failure::Work(Error::new(Kind::Internal, format!("cannot write the output: {error}")))
+        }
+    }
+}
+
+impl From<arrow::error::ArrowError> for Failure {
+    fn from(error: arrow::error::ArrowError) -> Self {
+        match error {
+            arrow::error::ArrowError::IoError(_, error) => error.into(),
+            other => Failure::Work(other.into()),
+        }
+    }
+}
+
+/// Runs the program. Exit codes: 0 done, 1 the work failed, 2 the command line or configuration is wrong.
+pub(crate) fn run() -> ExitCode {
+    let arguments = Arguments::parse();
+    let done = match arguments.command {
+        Command::Serve(command) => command.run(),
+        Command::Load(command) => block_on(command.run()),
+        Command::Query(command) => block_on(command.run()),
+        Command::Tables(remote) => block_on(show::tables(remote)),
+        Command::Status(command) => block_on(command.run()),
+        Command::Config(ConfigCommand::Print(source)) => {
+            config(&source, |config| print!("{}", config.to_toml()))
+        }
+        Command::Config(ConfigCommand::Check(source)) => {
+            config(&source, |_| println!("configuration is right"))
+        }
+        Command::Completions { shell } => {
+            clap_complete::generate(shell, &mut Arguments::command(), "pintail", &mut std::io::stdout());
+            Ok(())
+        }
+    };
+    match done {
+        Ok(()) | Err(Failure::Closed) => ExitCode::SUCCESS,
+        Err(Failure::Work(error)) => {
+            eprintln!("pintail: {error}");
+            ExitCode::from(1)
+        }
+        Err(Failure::Usage(error)) => {
+            eprintln!("pintail: {error}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn config(source: &ConfigSource, show: impl Fn(&Config)) -> Result<(), Failure> {
+    let config = Config::load(source.config.as_deref(), &[]).map_err(Failure::Usage)?;
+    show(&config);
+    Ok(())
+}
+
+/// Runs a client command; one thread is enough for one connection.
+fn block_on(work: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Error::internal(format!("cannot start the async runtime: {error}")))?;
+    runtime.block_on(work)
+}
+
+fn is_terminal() -> bool {
+    std::io::stderr().is_terminal()
+}

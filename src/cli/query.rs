@@ -1,0 +1,59 @@
+//! `pintail query`: one statement, its rows written as they come.
+//! Runs on: the task of the command. Never: collects a result (the table form keeps its first rows).
+
+use std::path::PathBuf;
+
+use clap::Args;
+use futures::StreamExt;
+use pintail::client::Client;
+use pintail::error::Error;
+
+use super::output::{Form, Output, stdout_is_terminal};
+use super::{Failure, Remote};
+
+/// Flags of `pintail query`.
+#[derive(Args)]
+pub(super) struct Query {
+    /// The statement
+    sql: String,
+    #[command(flatten)]
+    remote: Remote,
+    /// How rows are written
+    #[arg(long, value_enum, default_value = "table")]
+    format: Form,
+    /// Write to this file instead of standard output; it appears when it is complete
+    #[arg(long, value_name = "FILE")]
+    output: Option<PathBuf>,
+    /// Rows shown by the table format
+    #[arg(long, default_value_t = 100, value_name = "N")]
+    rows: usize,
+}
+
+impl Query {
+    pub(super) async fn run(self) -> Result<(), Failure> {
+        if self.output.is_none() {
+            if self.format == Form::Parquet {
+                return Err(Failure::Usage(Error::invalid("--format parquet needs --output FILE")));
+            }
+            if self.format == Form::Arrow && stdout_is_terminal() {
+                return Err(Failure::Usage(Error::invalid(
+                    "--format arrow writes bytes; give --output FILE or pipe it into a program",
+                )));
+            }
+        }
+        let mut client = Client::connect(&self.remote.server).await?;
+        let mut result = client.query(&self.sql, &[]).await?;
+        let mut output = Output::create(self.format, self.output.as_deref(), &result.schema, self.rows)?;
+        while let Some(batch) = result.batches.next().await {
+            match batch.map_err(Failure::from).and_then(|batch| output.write(&batch)) {
+                Ok(true) => {}
+                Ok(false) => break,
+                Err(failure) => {
+                    output.discard();
+                    return Err(failure);
+                }
+            }
+        }
+        output.finish()
+    }
+}

@@ -1,0 +1,115 @@
+//! `pintail serve`: configuration, logging, signals, one line when ready.
+//! Runs on: the main thread. Never: goes on after the second signal.
+
+use std::io::IsTerminal;
+
+use clap::Args;
+use pintail::config::{Config, LogFormat};
+use pintail::error::{Error, Kind};
+use pintail::server::Server;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tracing_subscriber::EnvFilter;
+
+use super::{ConfigSource, Failure};
+
+/// Flags of `pintail serve`; each stands above the environment and the file.
+#[derive(Args)]
+pub(super) struct Serve {
+    #[command(flatten)]
+    source: ConfigSource,
+    /// Database file, or :memory: [default: pintail.duckdb]
+    #[arg(long, value_name = "PATH")]
+    database: Option<String>,
+    /// Address of the Flight port [default: 127.0.0.1:8815]
+    #[arg(long, value_name = "ADDR")]
+    listen: Option<String>,
+    /// Address of the HTTP port: /livez, /readyz, /metrics [default: 127.0.0.1:8816]
+    #[arg(long, value_name = "ADDR")]
+    http: Option<String>,
+    /// Listen beyond loopback although this server has neither TLS nor users
+    #[arg(long)]
+    insecure: bool,
+}
+
+impl Serve {
+    pub(super) fn run(self) -> Result<(), Failure> {
+        let mut overrides = Vec::new();
+        for (key, value) in
+            [("database.path", &self.database), ("server.listen", &self.listen), ("server.http", &self.http)]
+        {
+            if let Some(value) = value {
+                overrides.push((key, value.clone()));
+            }
+        }
+        let config = Config::load_with(self.source.config.as_deref(), &overrides, self.insecure)
+            .map_err(Failure::Usage)?;
+        start_logging(&config)?;
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .enable_all()
+            // A thread for every query and every put that may run, and some for catalog look-ups.
+            .max_blocking_threads(config.query.max_concurrent + config.ingest.max_streams + 64)
+            .build()
+            .map_err(|error| Error::internal(format!("cannot start the async runtime: {error}")))?;
+        runtime.block_on(serve(&config))
+    }
+}
+
+async fn serve(config: &Config) -> Result<(), Failure> {
+    let mut signals = Signals::listen()?;
+    let server = Server::start(config).await.map_err(|error| match error.kind() {
+        Kind::Invalid => Failure::Usage(error),
+        _ => Failure::Work(error),
+    })?;
+    tracing::info!(config = %config.to_toml().replace('\n', "; "), "effective configuration");
+    println!("listening on grpc://{}", server.flight_addr());
+    let try_it = format!("pintail query \"SELECT 1\" --server grpc://{}", server.flight_addr());
+    tracing::info!(http = %format!("http://{}", server.http_addr()), try_it, "ready");
+    let mut again = Signals::listen()?;
+    let stop = async move { signals.next().await };
+    let force = async move {
+        // Both listeners hear the first signal; the second one is the one that forces.
+        again.next().await;
+        again.next().await;
+    };
+    server.run_until(stop, force).await?;
+    Ok(())
+}
+
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn listen() -> Result<Self, Failure> {
+        let listen = |kind| {
+            signal(kind).map_err(|error| Error::internal(format!("cannot listen for signals: {error}")))
+        };
+        Ok(Self { terminate: listen(SignalKind::terminate())?, interrupt: listen(SignalKind::interrupt())? })
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}
+
+fn start_logging(config: &Config) -> Result<(), Failure> {
+    let filter = EnvFilter::try_new(&config.log.level).map_err(|_| {
+        Failure::Usage(Error::invalid(format!(
+            "setting log.level: expected error, warn, info, debug, trace or a filter, found \"{}\"",
+            config.log.level
+        )))
+    })?;
+    let terminal = std::io::stderr().is_terminal();
+    let human = if terminal { LogFormat::Human } else { LogFormat::Json };
+    let lines =
+        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
+    match config.log.format.unwrap_or(human) {
+        LogFormat::Human => lines.with_ansi(terminal).init(),
+        LogFormat::Json => lines.json().flatten_event(true).init(),
+    }
+    Ok(())
+}

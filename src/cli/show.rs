@@ -1,0 +1,111 @@
+//! `pintail tables` and `pintail status`.
+//! Runs on: the task of the command.
+
+use std::time::Duration;
+
+use arrow::datatypes::Schema;
+use clap::Args;
+use pintail::client::Client;
+use pintail::config::Bytes;
+use serde_json::Value;
+
+use super::{Failure, Remote};
+
+/// Flags of `pintail status`.
+#[derive(Args)]
+pub(super) struct Status {
+    #[command(flatten)]
+    remote: Remote,
+    /// Show it again every two seconds
+    #[arg(long)]
+    watch: bool,
+}
+
+/// Prints every table and view: name, rows, columns.
+pub(super) async fn tables(remote: Remote) -> Result<(), Failure> {
+    let flights = Client::connect(&remote.server).await?.list().await?;
+    if flights.is_empty() {
+        println!("no tables yet; `pintail load FILE --table NAME` makes one");
+        return Ok(());
+    }
+    let rows: Vec<[String; 3]> = flights
+        .into_iter()
+        .map(|flight| {
+            let path = flight.flight_descriptor.as_ref().map(|descriptor| descriptor.path.join("."));
+            let rows = if flight.total_records < 0 { "view".into() } else { grouped(flight.total_records) };
+            let columns = flight
+                .try_decode_schema()
+                .map_or("?".into(), |schema: Schema| schema.fields().len().to_string());
+            [path.unwrap_or_default(), rows, columns]
+        })
+        .collect();
+    let width = |column: usize, title: &str| {
+        rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0).max(title.len())
+    };
+    let (names, counts, columns) = (width(0, "table"), width(1, "rows"), width(2, "columns"));
+    println!("{:<names$}  {:>counts$}  {:>columns$}", "table", "rows", "columns");
+    for [name, count, width] in &rows {
+        println!("{name:<names$}  {count:>counts$}  {width:>columns$}");
+    }
+    Ok(())
+}
+
+impl Status {
+    pub(super) async fn run(self) -> Result<(), Failure> {
+        let mut client = Client::connect(&self.remote.server).await?;
+        loop {
+            let status = client.action("pintail.status").await?;
+            print_status(&self.remote.server, &status);
+            if !self.watch {
+                return Ok(());
+            }
+            tokio::time::sleep(Duration::from_secs(2)).await;
+            println!();
+        }
+    }
+}
+
+fn print_status(server: &str, status: &Value) {
+    let number = |path: &str| status.pointer(path).and_then(Value::as_u64).unwrap_or(0);
+    let size = |path: &str| rounded(number(path));
+    let text = |path: &str| status.pointer(path).and_then(Value::as_str).unwrap_or("?").to_owned();
+    let uptime = humantime::format_duration(Duration::from_secs(number("/uptime_seconds")));
+    let healthy = status.pointer("/database/healthy").and_then(Value::as_bool).unwrap_or(false);
+    println!(
+        "server    {server}, pintail {}, up {uptime}, {}",
+        text("/version"),
+        if healthy { "healthy" } else { "lost" }
+    );
+    println!("database  {} in the file, {} in the log", size("/database/bytes"), size("/database/wal_bytes"));
+    println!(
+        "memory    {} resident, {} at its peak; engine limit {}",
+        size("/memory/resident_bytes"),
+        size("/memory/peak_resident_bytes"),
+        size("/database/memory_limit_bytes"),
+    );
+    println!("ingest    {} streams, {} in flight", number("/ingest/streams"), size("/ingest/inflight_bytes"));
+    println!("query     {} running, {} waiting", number("/query/running"), number("/query/queued"));
+}
+
+/// A size to three digits, for reading, not for computing.
+fn rounded(bytes: u64) -> String {
+    for (unit, shift) in [("GiB", 30), ("MiB", 20), ("KiB", 10)] {
+        if bytes >= 1 << shift {
+            return format!("{:.1} {unit}", bytes as f64 / f64::from(1_u32 << shift));
+        }
+    }
+    Bytes(bytes).to_string()
+}
+
+/// A count with its thousands apart: 6,001,215.
+pub(super) fn grouped(count: i64) -> String {
+    let digits = count.to_string();
+    let mut text = String::new();
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index) % 3 == 0 && digit.is_ascii_digit() {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}

@@ -1,0 +1,211 @@
+//! A small Flight client: what the command line, tests, benches and examples use.
+//! Runs on: async tasks of the caller.
+//! Never: holds more than one batch of a stream.
+
+use std::time::Duration;
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
+use arrow_flight::encode::{DictionaryHandling, FlightDataEncoderBuilder};
+use arrow_flight::error::FlightError;
+use arrow_flight::flight_service_client::FlightServiceClient;
+use arrow_flight::{Action, Criteria, FlightData, FlightDescriptor, FlightInfo, Ticket};
+use futures::stream::BoxStream;
+use futures::{Stream, StreamExt, TryStreamExt};
+use serde::Deserialize;
+use tonic::transport::{Channel, Endpoint};
+use tonic::{Code, Request, Status};
+
+use crate::catalog::TableName;
+use crate::error::{Error, Kind, Result};
+
+/// Bytes of one put message; a batch above it is cut by rows.
+const MESSAGE_BYTES: usize = 32 << 20;
+
+/// A connection to a Pintail server.
+#[derive(Debug, Clone)]
+pub struct Client {
+    inner: FlightServiceClient<Channel>,
+}
+
+/// What the server says about a put, after its commit.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct PutAnswer {
+    /// The table.
+    pub table: String,
+    /// Rows stored.
+    pub rows: u64,
+    /// Whether the rows survive a crash of the server.
+    pub durable: bool,
+    /// Whether the server had this stream before and stored nothing now.
+    pub duplicate: bool,
+}
+
+/// A result: its schema at once, its rows as they come.
+pub struct Rows {
+    /// Schema of the batches.
+    pub schema: SchemaRef,
+    /// The batches.
+    pub batches: BoxStream<'static, Result<RecordBatch>>,
+}
+
+impl Client {
+    /// Connects to `grpc://host:port`.
+    ///
+    /// Errors: `Invalid` for a URI that cannot be used, `Unavailable` when nobody listens there.
+    pub async fn connect(uri: &str) -> Result<Self> {
+        let address = match uri.split_once("://") {
+            Some(("grpc" | "grpc+tcp" | "http", rest)) if !rest.is_empty() => format!("http://{rest}"),
+            None if !uri.is_empty() => format!("http://{uri}"),
+            Some(("grpc+tls" | "https", _)) => {
+                return Err(Error::unsupported("this version does not speak TLS yet; use grpc://host:port"));
+            }
+            _ => {
+                return Err(Error::invalid(format!("expected a server as grpc://host:port, found \"{uri}\"")));
+            }
+        };
+        let endpoint = Endpoint::from_shared(address)
+            .map_err(|_| Error::invalid(format!("expected a server as grpc://host:port, found \"{uri}\"")))?
+            .connect_timeout(Duration::from_secs(5))
+            .tcp_nodelay(true)
+            .initial_stream_window_size(16 << 20)
+            .initial_connection_window_size(64 << 20);
+        let channel = endpoint.connect().await.map_err(|_| {
+            Error::new(
+                Kind::Unavailable,
+                format!("no server answers at {uri}; is `pintail serve` running there?"),
+            )
+        })?;
+        Ok(Self { inner: FlightServiceClient::new(channel).max_decoding_message_size(usize::MAX) })
+    }
+
+    /// Puts `batches` into `table` as one stream. `headers` are the request headers, `pintail-mode` among them.
+    ///
+    /// Errors: an item of `batches` ends the put and is returned; otherwise what the server says.
+    pub async fn put(
+        &mut self,
+        table: &TableName,
+        schema: SchemaRef,
+        batches: impl Stream<Item = Result<RecordBatch>> + Send + 'static,
+        headers: &[(&'static str, String)],
+    ) -> Result<PutAnswer> {
+        let (report, mut failed) = tokio::sync::oneshot::channel();
+        let mut report = Some(report);
+        let batches = batches.map_err(move |error| {
+            if let Some(report) = report.take() {
+                // The receiver lives until the call has ended.
+                let _ = report.send(error.clone());
+            }
+            FlightError::ExternalError(Box::new(error))
+        });
+        let descriptor = FlightDescriptor::new_path(table.parts().map(str::to_owned).collect());
+        let messages = FlightDataEncoderBuilder::new()
+            .with_schema(schema)
+            .with_flight_descriptor(Some(descriptor))
+            .with_dictionary_handling(DictionaryHandling::Resend)
+            .with_max_flight_data_size(MESSAGE_BYTES)
+            .build(batches);
+        // A request stream cannot carry an error: it is cut, and never ended, so the server rolls back.
+        let (broken, cut) = tokio::sync::oneshot::channel::<()>();
+        let mut broken = Some(broken);
+        let messages = messages.scan((), move |(), message| {
+            let message = message.ok();
+            if message.is_none() {
+                drop(broken.take());
+            }
+            async move {
+                match message {
+                    Some(message) => Some(message),
+                    None => std::future::pending().await,
+                }
+            }
+        });
+        let mut request = Request::new(messages);
+        for (name, value) in headers {
+            let value = value.parse().map_err(|_| Error::invalid(format!("header {name} is not ASCII")))?;
+            request.metadata_mut().insert(*name, value);
+        }
+        let call = async {
+            let mut answers = self.inner.do_put(request).await.map_err(from_status)?.into_inner();
+            let answer = answers.message().await.map_err(from_status)?;
+            answer.ok_or_else(|| Error::internal("the server ended the put without an answer"))
+        };
+        let answer = tokio::select! {
+            answer = call => answer,
+            Err(_) = cut => match failed.try_recv() {
+                Ok(error) => Err(error),
+                Err(_) => Err(Error::internal("a batch could not be encoded")),
+            },
+        }?;
+        serde_json::from_slice(&answer.app_metadata)
+            .map_err(|error| Error::internal(format!("the server's answer cannot be read: {error}")))
+    }
+
+    /// Runs one statement and streams its result. `headers` are the request headers.
+    pub async fn query(&mut self, sql: &str, headers: &[(&'static str, String)]) -> Result<Rows> {
+        let mut request = Request::new(Ticket::new(sql.to_owned()));
+        for (name, value) in headers {
+            let value = value.parse().map_err(|_| Error::invalid(format!("header {name} is not ASCII")))?;
+            request.metadata_mut().insert(*name, value);
+        }
+        let messages = self.inner.do_get(request).await.map_err(from_status)?.into_inner();
+        let mut decoder = crate::flight::Decoder::default();
+        let mut messages = messages.map_err(from_status).boxed();
+        let schema = loop {
+            let message =
+                messages.next().await.ok_or_else(|| Error::internal("the server sent no schema"))??;
+            if let crate::flight::Decoded::Schema(schema) = decoder.decode(message)? {
+                break schema;
+            }
+        };
+        let batches = messages.filter_map(move |message: Result<FlightData>| {
+            let decoded = message.and_then(|message| decoder.decode(message));
+            std::future::ready(match decoded {
+                Ok(crate::flight::Decoded::Batch(batch, _)) => Some(Ok(batch)),
+                Ok(_) => None,
+                Err(error) => Some(Err(error)),
+            })
+        });
+        Ok(Rows { schema, batches: batches.boxed() })
+    }
+
+    /// Every table and view of the server.
+    pub async fn list(&mut self) -> Result<Vec<FlightInfo>> {
+        let flights = self.inner.list_flights(Criteria::default()).await.map_err(from_status)?;
+        flights.into_inner().map_err(from_status).try_collect().await
+    }
+
+    /// Runs an action and gives its JSON answer.
+    pub async fn action(&mut self, name: &str) -> Result<serde_json::Value> {
+        let answers = self.inner.do_action(Action::new(name, "")).await.map_err(from_status)?;
+        let answer = answers.into_inner().message().await.map_err(from_status)?;
+        let answer =
+            answer.ok_or_else(|| Error::internal("the server ended the action without an answer"))?;
+        serde_json::from_slice(&answer.body)
+            .map_err(|error| Error::internal(format!("the server's answer cannot be read: {error}")))
+    }
+
+    /// The generated client, for calls this one does not wrap.
+    pub fn inner(&mut self) -> &mut FlightServiceClient<Channel> {
+        &mut self.inner
+    }
+}
+
+/// A server's status as the library's error.
+pub fn from_status(status: Status) -> Error {
+    let kind = match status.code() {
+        Code::InvalidArgument | Code::OutOfRange => Kind::Invalid,
+        Code::NotFound => Kind::NotFound,
+        Code::AlreadyExists => Kind::Exists,
+        Code::FailedPrecondition => Kind::Conflict,
+        Code::ResourceExhausted => Kind::Exhausted,
+        Code::Unavailable => Kind::Unavailable,
+        Code::Aborted => Kind::Aborted,
+        Code::Cancelled => Kind::Cancelled,
+        Code::DeadlineExceeded => Kind::Deadline,
+        Code::Unimplemented => Kind::Unsupported,
+        Code::PermissionDenied | Code::Unauthenticated => Kind::Denied,
+        Code::Ok | Code::Unknown | Code::Internal | Code::DataLoss => Kind::Internal,
+    };
+    Error::new(kind, status.message())
+}

@@ -1,0 +1,474 @@
+//! Config: what an operator can set, where it may be set, and what a wrong value says.
+//! Sources, strongest first: command-line flag, `PINTAIL_` environment, TOML file, default.
+//! Runs on: any thread. Never: reads the environment after start.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::time::Duration;
+
+use figment::Figment;
+use figment::providers::{Env, Format, Serialized, Toml};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::error::{Error, Result};
+
+/// A size in bytes, written as `"512 MiB"`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Bytes(pub u64);
+
+/// A span of time, written as `"30 s"`, `"5 min"` or `"250 ms"`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Span(pub Duration);
+
+const MIB: u64 = 1024 * 1024;
+
+impl Bytes {
+    /// `count` mebibytes.
+    pub const fn mib(count: u64) -> Self {
+        Self(count * MIB)
+    }
+
+    /// The size as a `usize`, saturating.
+    pub fn as_usize(self) -> usize {
+        usize::try_from(self.0).unwrap_or(usize::MAX)
+    }
+}
+
+impl fmt::Display for Bytes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Exact in the largest unit that divides it, so that `config print` can be read back unchanged.
+        let units = [("TiB", 40), ("GiB", 30), ("MiB", 20), ("KiB", 10)];
+        for (unit, shift) in units {
+            if self.0 != 0 && self.0 % (1 << shift) == 0 {
+                return write!(f, "{} {unit}", self.0 >> shift);
+            }
+        }
+        write!(f, "{} B", self.0)
+    }
+}
+
+impl FromStr for Bytes {
+    type Err = String;
+    fn from_str(text: &str) -> std::result::Result<Self, String> {
+        text.trim()
+            .parse::<bytesize::ByteSize>()
+            .map(|size| Self(size.as_u64()))
+            .map_err(|_| format!("expected a size such as \"512 MiB\" or \"2 GiB\", found \"{text}\""))
+    }
+}
+
+impl fmt::Display for Span {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", humantime::format_duration(self.0))
+    }
+}
+
+impl FromStr for Span {
+    type Err = String;
+    fn from_str(text: &str) -> std::result::Result<Self, String> {
+        humantime::parse_duration(text.trim())
+            .map(Self)
+            .map_err(|_| format!("expected a duration such as \"30 s\" or \"5 min\", found \"{text}\""))
+    }
+}
+
+macro_rules! text_serde {
+    ($type:ty) => {
+        impl Serialize for $type {
+            fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+                serializer.collect_str(self)
+            }
+        }
+        impl<'de> Deserialize<'de> for $type {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
+                String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+            }
+        }
+    };
+}
+text_serde!(Bytes);
+text_serde!(Span);
+
+/// Everything an operator can set.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// Sockets and the wire.
+    pub server: Server,
+    /// The DuckDB database behind the server.
+    pub database: Database,
+    /// Bounds of the write path.
+    pub ingest: Ingest,
+    /// Bounds of the read path.
+    pub query: Query,
+    /// What is logged, and how.
+    pub log: Log,
+}
+
+/// `[server]`
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Server {
+    /// Address of the Flight port. Port 0 picks a free one. Default `127.0.0.1:8815`.
+    pub listen: SocketAddr,
+    /// Address of the HTTP port (`/livez`, `/readyz`, `/metrics`). Default `127.0.0.1:8816`.
+    pub http: SocketAddr,
+    /// Listen beyond loopback although this server has neither TLS nor users. Default false.
+    pub insecure: bool,
+    /// Open Flight connections; further ones are closed at once. Default 1024.
+    pub max_connections: usize,
+    /// Largest gRPC message taken from a client. Default 256 MiB; too small refuses wide batches.
+    pub max_message_bytes: Bytes,
+    /// How long SIGTERM waits for calls in flight before it interrupts them. Default 30 s.
+    pub drain_timeout: Span,
+}
+
+impl Default for Server {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 8815)),
+            http: SocketAddr::from(([127, 0, 0, 1], 8816)),
+            insecure: false,
+            max_connections: 1024,
+            max_message_bytes: Bytes::mib(256),
+            drain_timeout: Span(Duration::from_secs(30)),
+        }
+    }
+}
+
+/// `[database]`
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Database {
+    /// Database file, or `:memory:`. Default `pintail.duckdb`.
+    pub path: String,
+    /// DuckDB's buffer memory. Default: half of the machine's memory. Too small makes large sorts spill.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub memory_limit: Option<Bytes>,
+    /// DuckDB's worker threads. Default: the number of cores.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub threads: Option<usize>,
+    /// Where DuckDB spills. Default: the database's path with `.tmp` appended.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub temp_directory: Option<PathBuf>,
+    /// Disk that spilling may use. Default 64 GiB.
+    pub max_temp_size: Bytes,
+    /// WAL size at which the background checkpoint runs. Default 1 GiB; smaller recovers faster, checkpoints more.
+    pub checkpoint_bytes: Bytes,
+}
+
+impl Default for Database {
+    fn default() -> Self {
+        Self {
+            path: "pintail.duckdb".into(),
+            memory_limit: None,
+            threads: None,
+            temp_directory: None,
+            max_temp_size: Bytes(64 * 1024 * MIB),
+            checkpoint_bytes: Bytes::mib(1024),
+        }
+    }
+}
+
+impl Database {
+    /// The memory limit in force: the setting, or half of the machine's memory.
+    pub fn memory_limit_bytes(&self) -> u64 {
+        self.memory_limit.map_or_else(|| machine_memory_bytes() / 2, |limit| limit.0)
+    }
+
+    /// The worker threads in force: the setting, or the number of cores.
+    pub fn worker_threads(&self) -> usize {
+        self.threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from))
+    }
+}
+
+fn machine_memory_bytes() -> u64 {
+    // 8 GiB where the system does not say; the limit can always be set by hand.
+    let fallback = 8 * 1024 * MIB;
+    let Ok(text) = std::fs::read_to_string("/proc/meminfo") else { return fallback };
+    text.lines()
+        .find_map(|line| line.strip_prefix("MemTotal:"))
+        .and_then(|rest| rest.trim().trim_end_matches("kB").trim().parse::<u64>().ok())
+        .map_or(fallback, |kib| kib * 1024)
+}
+
+/// `[ingest]`
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Ingest {
+    /// Bytes of batches in flight over all put streams. Default 512 MiB.
+    pub memory_limit: Bytes,
+    /// Bytes of batches in flight of one put stream. Default 256 MiB.
+    pub stream_memory_limit: Bytes,
+    /// Put streams at one time. Default 256.
+    pub max_streams: usize,
+    /// Whether a put may create its table when no mode is given. Default true.
+    pub auto_create: bool,
+    /// A put stream that sends nothing for this long is rolled back. Default 5 min.
+    pub idle_timeout: Span,
+}
+
+impl Default for Ingest {
+    fn default() -> Self {
+        Self {
+            memory_limit: Bytes::mib(512),
+            stream_memory_limit: Bytes::mib(256),
+            max_streams: 256,
+            auto_create: true,
+            idle_timeout: Span(Duration::from_secs(300)),
+        }
+    }
+}
+
+/// `[query]`
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Query {
+    /// Queries running at one time. Default 32.
+    pub max_concurrent: usize,
+    /// Queries waiting for a place. Default 256.
+    pub max_queued: usize,
+    /// How long a query waits for a place. Default 30 s.
+    pub queue_timeout: Span,
+    /// Longest run of one query, its stream included. `0 s` means no limit, the default.
+    pub timeout: Span,
+    /// A reader that takes no batch for this long is cut, because it pins a snapshot. Default 5 min.
+    pub stall_timeout: Span,
+    /// Size that result batches are brought to. Default 1536 KiB, so that messages stay below clients' 4 MiB.
+    pub batch_bytes: Bytes,
+    /// Result bytes buffered per query between DuckDB and the socket. Default 8 MiB.
+    pub buffer_bytes: Bytes,
+}
+
+impl Default for Query {
+    fn default() -> Self {
+        Self {
+            max_concurrent: 32,
+            max_queued: 256,
+            queue_timeout: Span(Duration::from_secs(30)),
+            timeout: Span(Duration::ZERO),
+            stall_timeout: Span(Duration::from_secs(300)),
+            batch_bytes: Bytes(1536 * 1024),
+            buffer_bytes: Bytes::mib(8),
+        }
+    }
+}
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// For people.
+    Human,
+    /// One JSON object a line.
+    Json,
+}
+
+/// `[log]`
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Log {
+    /// `human` or `json`. Default: `human` on a terminal, else `json`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub format: Option<LogFormat>,
+    /// `error`, `warn`, `info`, `debug`, `trace`, or a filter such as `pintail=debug`. Default `info`.
+    pub level: String,
+    /// Queries slower than this are logged as warnings with their SQL. Default 1000.
+    pub slow_query_ms: u64,
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self { format: None, level: "info".into(), slow_query_ms: 1000 }
+    }
+}
+
+impl Config {
+    /// Reads file, environment and overrides (dotted key, value), then validates.
+    ///
+    /// Errors: `Invalid` naming the key, its source, and what was expected.
+    pub fn load(file: Option<&Path>, overrides: &[(&str, String)]) -> Result<Self> {
+        Self::load_with(file, overrides, false)
+    }
+
+    /// [`Self::load`], with `--insecure` given on the command line or not.
+    pub fn load_with(file: Option<&Path>, overrides: &[(&str, String)], insecure: bool) -> Result<Self> {
+        let mut figment = Figment::from(Serialized::defaults(Config::default()));
+        if let Some(path) = file {
+            let text = std::fs::read_to_string(path).map_err(|error| {
+                Error::invalid(format!("cannot read config file {}: {error}", path.display()))
+            })?;
+            text.parse::<toml::Table>().map_err(|error| {
+                Error::invalid(format!("config file {} is not TOML: {}", path.display(), error.message()))
+            })?;
+            figment = figment.merge(Toml::file_exact(path));
+        }
+        figment = figment.merge(
+            // Variables without a level, such as PINTAIL_CONFIG, belong to the command line.
+            Env::prefixed("PINTAIL_").filter(|key| key.as_str().contains("__")).split("__"),
+        );
+        for (key, value) in overrides {
+            figment = figment.merge((*key, value.clone()));
+        }
+        if insecure {
+            figment = figment.merge(("server.insecure", true));
+        }
+        let config: Config = figment.extract().map_err(|error| Error::invalid(explain(error)))?;
+        config.validate()?;
+        Ok(config)
+    }
+
+    /// Checks values that parse but cannot work.
+    pub fn validate(&self) -> Result<()> {
+        let refuse = |key: &str, why: &str| Err(Error::invalid(format!("setting {key}: {why}")));
+        if !self.server.insecure && !self.server.listen.ip().is_loopback() {
+            return refuse(
+                "server.listen",
+                "refusing to listen beyond loopback without TLS and users; pass --insecure to do so anyway",
+            );
+        }
+        if !self.server.insecure && !self.server.http.ip().is_loopback() {
+            return refuse(
+                "server.http",
+                "refusing to listen beyond loopback without TLS and users; pass --insecure to do so anyway",
+            );
+        }
+        if self.server.max_message_bytes.0 < MIB {
+            return refuse("server.max_message_bytes", "must be at least 1 MiB");
+        }
+        if self.server.max_connections == 0 {
+            return refuse("server.max_connections", "must be at least 1");
+        }
+        if self.database.path.is_empty() {
+            return refuse("database.path", "must be a file or \":memory:\"");
+        }
+        if self.database.threads == Some(0) {
+            return refuse("database.threads", "must be at least 1");
+        }
+        if self.database.memory_limit.is_some_and(|limit| limit < Bytes::mib(64)) {
+            return refuse("database.memory_limit", "must be at least 64 MiB");
+        }
+        if self.ingest.stream_memory_limit < Bytes::mib(8) {
+            return refuse("ingest.stream_memory_limit", "must be at least 8 MiB");
+        }
+        if self.ingest.memory_limit < self.ingest.stream_memory_limit {
+            return refuse("ingest.memory_limit", "must not be below ingest.stream_memory_limit");
+        }
+        if self.ingest.max_streams == 0 {
+            return refuse("ingest.max_streams", "must be at least 1");
+        }
+        if self.query.max_concurrent == 0 {
+            return refuse("query.max_concurrent", "must be at least 1");
+        }
+        if self.query.batch_bytes < Bytes(64 * 1024) || self.query.batch_bytes > Bytes::mib(64) {
+            return refuse("query.batch_bytes", "must be between 64 KiB and 64 MiB");
+        }
+        if self.query.buffer_bytes < self.query.batch_bytes {
+            return refuse("query.buffer_bytes", "must not be below query.batch_bytes");
+        }
+        Ok(())
+    }
+
+    /// The effective configuration as TOML, as `pintail config print` shows it.
+    pub fn to_toml(&self) -> String {
+        toml::to_string(self).expect("the config holds only tables, texts, numbers and booleans")
+    }
+}
+
+fn explain(error: figment::Error) -> String {
+    let mut lines = Vec::new();
+    for one in error {
+        let key = one.path.join(".");
+        let source = one.metadata.as_ref().map(|metadata| match &metadata.source {
+            Some(source) => format!(" (from {source})"),
+            None => format!(" (from {})", metadata.name),
+        });
+        let what = match &one.kind {
+            figment::error::Kind::UnknownField(field, known) => {
+                let hint =
+                    closest(field, known).map_or(String::new(), |name| format!("; did you mean \"{name}\"?"));
+                format!("unknown key \"{field}\"{hint} (known here: {})", known.join(", "))
+            }
+            other => other.to_string(),
+        };
+        let place = if key.is_empty() { String::new() } else { format!("setting {key}: ") };
+        lines.push(format!("{place}{what}{}", source.unwrap_or_default()));
+    }
+    lines.join("; ")
+}
+
+/// The known name that shares the longest run of letters with `name`, when it is more than half of it.
+fn closest<'a>(name: &str, known: &[&'a str]) -> Option<&'a str> {
+    known
+        .iter()
+        .map(|candidate| {
+            let common = candidate.chars().zip(name.chars()).take_while(|(a, b)| a == b).count();
+            let tail = candidate.chars().rev().zip(name.chars().rev()).take_while(|(a, b)| a == b).count();
+            (common.max(tail), *candidate)
+        })
+        .max()
+        .filter(|(common, _)| common * 2 > name.chars().count())
+        .map(|(_, candidate)| candidate)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_and_spans_read_back_what_they_print() {
+        for text in ["512 MiB", "1 GiB", "1536 KiB", "17 B"] {
+            let size: Bytes = text.parse().unwrap();
+            assert_eq!(size.to_string(), text);
+        }
+        for text in ["30 s", "5 min", "250 ms", "1h 30m"] {
+            let span: Span = text.parse().unwrap();
+            assert_eq!(span.to_string().parse::<Span>().unwrap(), span);
+        }
+        assert!("lots".parse::<Bytes>().is_err());
+        assert!("soon".parse::<Span>().is_err());
+    }
+
+    #[test]
+    fn printed_config_is_a_config() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("pintail.toml");
+        let config = Config::default();
+        std::fs::write(&path, config.to_toml()).unwrap();
+        assert_eq!(Config::load(Some(&path), &[]).unwrap(), config);
+    }
+
+    #[test]
+    fn wrong_keys_and_values_name_the_key_and_the_expectation() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("pintail.toml");
+        let check = |text: &str, expected: &[&str]| {
+            std::fs::write(&path, text).unwrap();
+            let message = Config::load(Some(&path), &[]).unwrap_err().to_string();
+            for part in expected {
+                assert!(message.contains(part), "{message:?} lacks {part:?}");
+            }
+        };
+        check(
+            "[ingest]\nmemory_limt = \"1 GiB\"",
+            &["ingest", "memory_limt", "did you mean \"memory_limit\""],
+        );
+        check("[database]\nmemory_limit = \"lots\"", &["database.memory_limit", "512 MiB", "lots"]);
+        check("[query]\nqueue_timeout = \"soon\"", &["query.queue_timeout", "30 s"]);
+        check("[server]\nlisten = \"0.0.0.0:1\"", &["server.listen", "--insecure"]);
+        check("[server]\nlisten = \"nowhere\"", &["server.listen"]);
+        check("[ingest\n", &["not TOML"]);
+        check("[query]\nbuffer_bytes = \"1 MiB\"", &["query.buffer_bytes"]);
+    }
+
+    #[test]
+    fn flags_beat_the_file() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("pintail.toml");
+        std::fs::write(&path, "[database]\npath = \"from-file.duckdb\"").unwrap();
+        let config = Config::load(Some(&path), &[("database.path", "from-flag.duckdb".into())]).unwrap();
+        assert_eq!(config.database.path, "from-flag.duckdb");
+    }
+}

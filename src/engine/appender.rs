@@ -1,0 +1,57 @@
+//! Segment -> table: one `INSERT ... SELECT ... FROM pintail_segment(token)` per segment.
+//! Runs on: the writer thread that owns the session and its open transaction; DuckDB's workers join in.
+//! Never: touches single rows, commits, or waits for a client.
+
+use std::sync::Arc;
+
+use arrow::datatypes::SchemaRef;
+
+use super::segment::Segment;
+use super::session::Session;
+use crate::error::{Error, Result};
+
+/// Where the rows of a stream go, decided once per stream.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Insert {
+    /// `INSERT INTO "t" ("a", "b") SELECT "a", CAST("b" AS BIGINT) FROM `; the segment follows.
+    pub head: String,
+}
+
+/// Appends all rows of `segment` and returns their number.
+///
+/// Shape: the segment's columns are those the insert's SELECT list names (`catalog::conform`).
+/// Errors: `Conflict` when a constraint fails, `Invalid` when a value does not fit its column. After an
+/// error the transaction is to be rolled back. Blocks.
+pub fn append(session: &Session, insert: &Insert, segment: Segment) -> Result<u64> {
+    let rows = segment.rows() as u64;
+    let published = session.database().segments.publish(Arc::new(segment));
+    let appended = session.execute(&format!("{}pintail_segment('{}')", insert.head, published.token()))?;
+    if appended != rows {
+        return Err(Error::internal(format!("the engine appended {appended} of {rows} rows")));
+    }
+    Ok(appended)
+}
+
+/// Column names and DuckDB types, as text, that batches of `schema` arrive with.
+///
+/// The engine's own importer answers, so what CREATE TABLE is given is what INSERT will see.
+/// Errors: `Invalid` naming the Arrow type that has no DuckDB form.
+pub fn describe_rows(session: &Session, schema: &SchemaRef) -> Result<Vec<(String, String)>> {
+    let note = |error| session.database().note(error);
+    let segment = Segment::new(Arc::clone(schema), Vec::new());
+    let published = session.database().segments.publish(Arc::new(segment));
+    let sql = format!("FROM pintail_segment('{}')", published.token());
+    let statement = session
+        .connection()
+        .parse(sql)
+        .map_err(note)?
+        .next()
+        .ok_or_else(|| Error::internal("segment statement vanished while parsing"))?
+        .map_err(note)?;
+    let bound = statement.bind(session.connection()).map_err(note)?;
+    let mut columns = Vec::new();
+    for (name, logical_type) in bound.schema.get_all().map_err(note)? {
+        columns.push((name, logical_type.to_text().map_err(note)?));
+    }
+    Ok(columns)
+}

@@ -1,0 +1,108 @@
+//! Running statement -> RecordBatches that DuckDB's worker threads build.
+//! Runs on: the one thread that opened it. `next` blocks and lends the thread to the execution.
+//! Never: waits for a reader; holds more than the engine's result buffer and the batch in hand.
+
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::{DataType, SchemaRef};
+use duckdb::Parameters;
+use duckdb::query_result::{ArrowQueryResult, ArrowResultStep};
+
+use super::ffi;
+use super::session::Session;
+use super::statement::parse;
+use crate::error::{Error, Kind, Result};
+
+/// Outcome of one [`Cursor::step`].
+pub enum Step {
+    /// The next rows, in order.
+    Batch(RecordBatch),
+    /// Nothing is ready yet.
+    Waiting,
+    /// The result is complete.
+    Finished,
+}
+
+/// A running query.
+pub struct Cursor<'session> {
+    result: ArrowQueryResult<'session>,
+    session: &'session Session,
+    schema: SchemaRef,
+}
+
+/// Rows per array, from the schema: what `batch_bytes` holds, within bounds that keep DuckDB's exporter
+/// efficient. Var-length values are guessed; what the guess misses is merged or sliced later.
+pub(super) fn batch_rows(schema: &SchemaRef, batch_bytes: usize, rows_max: Option<usize>) -> usize {
+    let row_bytes: usize = schema.fields().iter().map(|field| value_bytes(field.data_type())).sum();
+    let rows = (batch_bytes / row_bytes.max(1)).clamp(2_048, 65_536);
+    rows_max.map_or(rows, |limit| rows.min(limit.max(1)))
+}
+
+fn value_bytes(data_type: &DataType) -> usize {
+    match data_type {
+        DataType::Utf8 | DataType::Binary | DataType::LargeUtf8 | DataType::LargeBinary => 24,
+        DataType::List(child) | DataType::LargeList(child) | DataType::Map(child, _) => {
+            4 * value_bytes(child.data_type())
+        }
+        DataType::FixedSizeList(child, size) => {
+            usize::try_from(*size).unwrap_or(1) * value_bytes(child.data_type())
+        }
+        DataType::FixedSizeBinary(size) => usize::try_from(*size).unwrap_or(16),
+        DataType::Struct(fields) => fields.iter().map(|field| value_bytes(field.data_type())).sum(),
+        DataType::Boolean | DataType::Null => 1,
+        other => other.primitive_width().unwrap_or(16),
+    }
+}
+
+impl<'session> Cursor<'session> {
+    /// Starts the one statement in `sql`, whose result has `schema`.
+    ///
+    /// `batch_bytes` is the size arrays are aimed at, `rows_max` an upper bound of rows per array.
+    pub fn open(
+        session: &'session Session,
+        sql: &str,
+        schema: &SchemaRef,
+        batch_bytes: usize,
+        rows_max: Option<usize>,
+    ) -> Result<Self> {
+        let note = |error| session.database().note(error);
+        let (statement, _) = parse(session, sql)?;
+        let rows = batch_rows(schema, batch_bytes, rows_max);
+        let result =
+            statement.arrow_query(session.connection(), Parameters::None, Some(rows)).map_err(note)?;
+        let schema = match result.schema().and_then(ffi::import_schema) {
+            Ok(actual) => Arc::new(actual),
+            // Statements that expand to several, such as PIVOT, know their columns only when they run.
+            Err(_) => Arc::clone(schema),
+        };
+        Ok(Self { result, session, schema })
+    }
+
+    /// Schema of the batches.
+    pub fn schema(&self) -> &SchemaRef {
+        &self.schema
+    }
+
+    /// One bounded unit of execution; returns at once when nothing is ready.
+    pub fn step(&mut self) -> Result<Step> {
+        match self.result.step().map_err(|error| self.session.database().note(error))? {
+            ArrowResultStep::Array(array) => self.import(array).map(Step::Batch),
+            ArrowResultStep::Waiting => Ok(Step::Waiting),
+            ArrowResultStep::Finished => Ok(Step::Finished),
+            ArrowResultStep::Canceled => Err(Error::new(Kind::Cancelled, "the query was interrupted")),
+        }
+    }
+
+    /// Blocks until the next batch, or returns `None` at the end of the result.
+    pub fn next_batch(&mut self) -> Result<Option<RecordBatch>> {
+        match self.result.next_array().map_err(|error| self.session.database().note(error))? {
+            Some(array) => self.import(array).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    fn import(&self, array: duckdb::arrow::ArrowArray) -> Result<RecordBatch> {
+        ffi::import_batch(array, &self.schema).map_err(|error| self.session.database().note(error))
+    }
+}

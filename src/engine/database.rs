@@ -1,0 +1,233 @@
+//! Open a database file with Pintail's settings; sessions, checkpoints, sizes, close.
+//! Runs on: any thread; opening, checkpointing and closing block.
+//! Never: reaches out on its own (extension autoload and autoinstall are off), or overwrites a file it
+//! cannot open.
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use duckdb::Parameters;
+use duckdb::connection::{Connection, SettingScope};
+use duckdb::environment::{Environment, StorageLocation};
+use duckdb::instance::{AttachBuilder, Instance, InstanceBuilder};
+
+use super::describe::Descriptions;
+use super::error::is_fatal;
+use super::segment::Segments;
+use super::session::Session;
+use crate::error::{Error, Kind, Result};
+
+/// How to open a database. Sizes in bytes.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The file, or `:memory:`.
+    pub path: String,
+    /// DuckDB's buffer memory.
+    pub memory_limit_bytes: u64,
+    /// DuckDB's worker threads, the calling thread included.
+    pub threads: usize,
+    /// Spill directory; `None` puts it beside the file.
+    pub temp_directory: Option<PathBuf>,
+    /// Disk the spill directory may use.
+    pub max_temp_bytes: u64,
+    /// WAL size at which the maintenance thread checkpoints.
+    pub checkpoint_bytes: u64,
+    /// Result bytes DuckDB may queue per query ahead of the reader.
+    pub result_buffer_bytes: u64,
+}
+
+/// Sessions kept for reuse; more are opened under load and closed afterwards.
+const IDLE_SESSIONS_MAX: usize = 64;
+
+/// An open DuckDB database.
+pub struct Database {
+    instance: Instance,
+    options: Options,
+    wal_path: Option<PathBuf>,
+    idle: Mutex<Vec<Connection>>,
+    pub(super) segments: Segments,
+    pub(super) descriptions: Descriptions,
+    lost: AtomicBool,
+    on_lost: OnceLock<Box<dyn Fn(&str) + Send + Sync>>,
+    commits: AtomicU64,
+}
+
+impl Database {
+    /// Opens or creates the database.
+    ///
+    /// Errors: `Invalid` for a setting DuckDB refuses, a file that is not a database, or one locked by
+    /// another process; the text says which.
+    pub fn open(options: Options) -> Result<Arc<Self>> {
+        let in_memory = options.path == ":memory:";
+        let temp_directory = options.temp_directory.clone().unwrap_or_else(|| {
+            if in_memory {
+                std::env::temp_dir().join(format!("pintail-{}.tmp", std::process::id()))
+            } else {
+                PathBuf::from(format!("{}.tmp", options.path))
+            }
+        });
+        if !in_memory
+            && let Some(parent) = Path::new(&options.path).parent()
+            && !parent.as_os_str().is_empty()
+            && !parent.is_dir()
+        {
+            return Err(Error::invalid(format!(
+                "cannot open database {}: folder {} does not exist",
+                options.path,
+                parent.display()
+            )));
+        }
+        let settings = [
+            ("memory_limit", format!("{}B", options.memory_limit_bytes)),
+            ("threads", options.threads.to_string()),
+            ("temp_directory", temp_directory.display().to_string()),
+            ("max_temp_directory_size", format!("{}B", options.max_temp_bytes)),
+            // A checkpoint inside a committing thread costs 38-45% of load time elsewhere: the maintenance
+            // thread checkpoints at `checkpoint_bytes`; this threshold is only the backstop behind it.
+            ("checkpoint_threshold", format!("{}B", options.checkpoint_bytes.saturating_mul(2))),
+            // A commit that skips the WAL holds its lock for a whole checkpoint.
+            ("auto_checkpoint_skip_wal_threshold", u64::from(u32::MAX).saturating_mul(1024).to_string()),
+            ("autoload_known_extensions", "false".into()),
+            ("autoinstall_known_extensions", "false".into()),
+            ("allow_community_extensions", "false".into()),
+            ("allow_unsigned_extensions", "false".into()),
+            // Results leave as plain Utf8, Binary and List: older clients refuse view and large types.
+            ("produce_arrow_string_view", "false".into()),
+            ("arrow_large_buffer_size", "false".into()),
+            ("preserve_insertion_order", "true".into()),
+        ];
+        let instance = Environment::new()
+            .and_then(|environment| InstanceBuilder::new().options(settings).build(&environment))
+            .map_err(|error| Error::invalid(format!("the engine refuses a setting: {}", error.message)))?;
+        let location =
+            if in_memory { StorageLocation::InMemory } else { StorageLocation::OnDisk(options.path.clone()) };
+        instance
+            .attach(AttachBuilder::new(location).make_default())
+            .map_err(|error| explain_open(&options.path, &error))?;
+        let database = Self {
+            instance,
+            wal_path: (!in_memory).then(|| PathBuf::from(format!("{}.wal", options.path))),
+            options,
+            idle: Mutex::new(Vec::new()),
+            segments: Segments::default(),
+            descriptions: Descriptions::default(),
+            lost: AtomicBool::new(false),
+            on_lost: OnceLock::new(),
+            commits: AtomicU64::new(0),
+        };
+        let connection = database.connect()?;
+        database.segments.register(&connection)?;
+        database.descriptions.register(&connection)?;
+        // SQL has no way to files or the network; Parquet and Arrow files come in through `pintail load`.
+        // Set last, because attaching the file itself is external access.
+        connection.execute("SET GLOBAL enable_external_access = false", Parameters::None)?;
+        database.give_back(connection);
+        Ok(Arc::new(database))
+    }
+
+    fn connect(&self) -> Result<Connection> {
+        let connection = self.instance.connect()?;
+        connection.config()?.set_text(
+            "max_streaming_buffer_size",
+            &format!("{}B", self.options.result_buffer_bytes),
+            SettingScope::Session,
+        )?;
+        Ok(connection)
+    }
+
+    /// A connection of one's own until the session is dropped.
+    ///
+    /// Errors: `Unavailable` when the database was lost to a fatal error.
+    pub fn session(self: &Arc<Self>) -> Result<Session> {
+        if self.is_lost() {
+            return Err(Error::new(
+                Kind::Unavailable,
+                "the database was lost to a fatal error; the server is stopping",
+            ));
+        }
+        let pooled = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let connection = match pooled {
+            Some(connection) => connection,
+            None => self.connect()?,
+        };
+        Ok(Session::new(Arc::clone(self), connection))
+    }
+
+    pub(super) fn give_back(&self, connection: Connection) {
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        if idle.len() < IDLE_SESSIONS_MAX && !self.is_lost() {
+            idle.push(connection);
+        }
+    }
+
+    /// Looks at an engine error before it is passed on: a fatal one marks the database as lost.
+    pub(super) fn note(&self, error: duckdb::Error) -> Error {
+        if is_fatal(&error) && !self.lost.swap(true, Ordering::SeqCst) {
+            tracing::error!(error = %error.message, "fatal engine error; the database can no longer be used");
+            if let Some(report) = self.on_lost.get() {
+                report(&error.message);
+            }
+        }
+        error.into()
+    }
+
+    /// Calls `report` once, from the thread that meets it, when the engine has a fatal error.
+    pub fn on_lost(&self, report: impl Fn(&str) + Send + Sync + 'static) {
+        // A second hook is a programming error without effect on users; the first one stays.
+        let _ = self.on_lost.set(Box::new(report));
+    }
+
+    /// Whether a fatal error has made the database unusable.
+    pub fn is_lost(&self) -> bool {
+        self.lost.load(Ordering::SeqCst)
+    }
+
+    /// Commits so far, to tell an idle database from a busy one.
+    pub fn commits(&self) -> u64 {
+        self.commits.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn count_commit(&self) {
+        self.commits.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Bytes in the write-ahead log; 0 for an in-memory database.
+    pub fn wal_bytes(&self) -> u64 {
+        self.wal_path.as_ref().and_then(|path| path.metadata().ok()).map_or(0, |data| data.len())
+    }
+
+    /// Bytes of the database file; 0 for an in-memory database.
+    pub fn file_bytes(&self) -> u64 {
+        std::fs::metadata(&self.options.path).map_or(0, |data| data.len())
+    }
+
+    /// What the database was opened with.
+    pub fn options(&self) -> &Options {
+        &self.options
+    }
+
+    /// Writes the log into the database file. Blocks; waits for nobody.
+    ///
+    /// Errors: `Conflict` or `Aborted` while writers are active; try again later.
+    pub fn checkpoint(self: &Arc<Self>) -> Result<()> {
+        self.session()?.execute("CHECKPOINT").map(|_| ())
+    }
+}
+
+fn explain_open(path: &str, error: &duckdb::Error) -> Error {
+    let text = &error.message;
+    let why = if text.contains("lock on file") {
+        let holder = text
+            .split("held in ")
+            .nth(1)
+            .map(|rest| rest.split(". ").next().unwrap_or(rest).trim_end_matches('.'))
+            .map_or(String::new(), |holder| format!(" by {holder}"));
+        format!("it is locked{holder}; stop that process or choose another file")
+    } else if text.contains("not a valid DuckDB") {
+        "it is not a DuckDB database file".to_owned()
+    } else {
+        crate::error::shorten(text.lines().next().unwrap_or("unknown error"), 400)
+    };
+    Error::invalid(format!("cannot open database {path}: {why}"))
+}

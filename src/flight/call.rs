@@ -1,0 +1,116 @@
+//! One call from its start to its end -> one log line and its metrics.
+//! Runs on: the task of the call; ends when dropped, so a call that was dropped is reported as well.
+//! Never: logs values, secrets or SQL of fast queries.
+
+use std::time::{Duration, Instant};
+
+use tonic::{Code, Status};
+
+use super::status::code_name;
+use crate::metrics;
+
+/// A call under way.
+pub(super) struct Call {
+    method: &'static str,
+    peer: Option<std::net::SocketAddr>,
+    started: Instant,
+    outcome: Option<(Code, String)>,
+    /// Table or statement, shortened.
+    pub(super) what: String,
+    pub(super) rows: u64,
+    pub(super) bytes: u64,
+    stages: Vec<(&'static str, Duration)>,
+    slow_after: Option<Duration>,
+}
+
+impl Call {
+    pub(super) fn new(method: &'static str, peer: Option<std::net::SocketAddr>) -> Self {
+        Self {
+            method,
+            peer,
+            started: Instant::now(),
+            outcome: None,
+            what: String::new(),
+            rows: 0,
+            bytes: 0,
+            stages: Vec::new(),
+            slow_after: None,
+        }
+    }
+
+    /// Reports the call as slow, with what it ran, when it takes longer.
+    pub(super) fn slow_after(&mut self, limit: Duration) {
+        self.slow_after = Some(limit);
+    }
+
+    /// Notes how long a stage took.
+    pub(super) fn stage(&mut self, name: &'static str, took: Duration) {
+        metrics::stage(name, took);
+        self.stages.push((name, took));
+    }
+
+    /// The call ended as it should.
+    pub(super) fn ok(&mut self) {
+        self.outcome = Some((Code::Ok, String::new()));
+    }
+
+    /// The call failed; gives the status on.
+    pub(super) fn failed(&mut self, status: impl Into<Status>) -> Status {
+        let status = status.into();
+        self.outcome = Some((status.code(), status.message().to_owned()));
+        status
+    }
+
+    /// Ends the call with what `result` says.
+    pub(super) fn end<T>(mut self, result: Result<T, impl Into<Status>>) -> Result<T, Status> {
+        match result {
+            Ok(value) => {
+                self.ok();
+                Ok(value)
+            }
+            Err(error) => Err(self.failed(error)),
+        }
+    }
+}
+
+impl Drop for Call {
+    fn drop(&mut self) {
+        let took = self.started.elapsed();
+        let dropped = || (Code::Cancelled, "the client left".to_owned());
+        let (code, error) = self.outcome.take().unwrap_or_else(dropped);
+        metrics::call(self.method, code_name(code), took);
+        let milliseconds = |span: Duration| (span.as_secs_f64() * 1e6).round() / 1e3;
+        let stages = self
+            .stages
+            .iter()
+            .map(|(name, span)| format!("{name}={}", milliseconds(*span)))
+            .collect::<Vec<_>>()
+            .join(" ");
+        let memory_mib = metrics::resident_bytes() >> 20;
+        let slow = self.slow_after.is_some_and(|limit| took > limit);
+        let peer = self.peer.map(|peer| peer.to_string()).unwrap_or_default();
+        macro_rules! line {
+            ($level:ident) => {
+                tracing::$level!(
+                    method = self.method,
+                    what = %self.what,
+                    rows = self.rows,
+                    bytes = self.bytes,
+                    ms = milliseconds(took),
+                    stages_ms = %stages,
+                    memory_mib,
+                    status = code_name(code),
+                    %error,
+                    slow,
+                    %peer,
+                    "call"
+                )
+            };
+        }
+        match code {
+            Code::Ok if !slow => line!(info),
+            Code::Internal | Code::Unknown | Code::DataLoss => line!(error),
+            _ => line!(warn),
+        }
+    }
+}

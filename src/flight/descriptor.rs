@@ -1,0 +1,212 @@
+//! FlightDescriptor, ticket or command bytes -> what is being asked for.
+//! Runs on: async tasks; pure.
+//! Never: runs anything; panics on any bytes.
+
+use arrow_flight::FlightDescriptor;
+use arrow_flight::flight_descriptor::DescriptorType;
+use arrow_flight::sql::{Any, Command, CommandStatementIngest, TableExistsOption, TableNotExistOption};
+use prost::Message;
+
+use crate::catalog::TableName;
+use crate::error::{Error, Kind, Result};
+use crate::ingest::Mode;
+
+/// Longest SQL text, in bytes.
+const SQL_BYTES_MAX: usize = 4 << 20;
+/// Every Flight SQL command's type URL starts with this.
+const FLIGHT_SQL: &str = "type.googleapis.com/arrow.flight.protocol.sql.";
+
+/// Something to read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Read {
+    /// A statement's result.
+    Sql(String),
+    /// A whole table.
+    Table(TableName),
+}
+
+impl Read {
+    /// The statement that reads it.
+    pub(super) fn into_sql(self) -> String {
+        match self {
+            Read::Sql(sql) => sql,
+            Read::Table(name) => select_all(&name),
+        }
+    }
+}
+
+/// Something to write.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Write {
+    /// Native ingest into a table; the mode comes from the headers.
+    Table(TableName),
+    /// Flight SQL ingest with its own mode.
+    Ingest(TableName, Mode),
+    /// A statement that changes something.
+    Update(String),
+}
+
+/// The statement that reads a whole table.
+pub(super) fn select_all(name: &TableName) -> String {
+    format!("SELECT * FROM {}", name.to_sql())
+}
+
+/// What GetFlightInfo and GetSchema are asked for.
+pub(super) fn read(descriptor: &FlightDescriptor) -> Result<Read> {
+    match descriptor.r#type() {
+        DescriptorType::Path => TableName::from_path(&descriptor.path).map(Read::Table),
+        DescriptorType::Cmd => read_command(&descriptor.cmd),
+        DescriptorType::Unknown => {
+            Err(Error::invalid("the FlightDescriptor has no type; expected a path or a command"))
+        }
+    }
+}
+
+/// What a command's bytes ask to read: a Flight SQL command, or SQL text.
+pub(super) fn read_command(bytes: &[u8]) -> Result<Read> {
+    match command(bytes)? {
+        None => sql_text(bytes).map(Read::Sql),
+        Some(Command::CommandStatementQuery(query)) => {
+            no_transaction(query.transaction_id.as_deref())?;
+            checked_sql(query.query).map(Read::Sql)
+        }
+        Some(other) => Err(unsupported(&other)),
+    }
+}
+
+/// What DoPut is asked for.
+pub(super) fn write(descriptor: &FlightDescriptor) -> Result<Write> {
+    match descriptor.r#type() {
+        DescriptorType::Path => TableName::from_path(&descriptor.path).map(Write::Table),
+        DescriptorType::Cmd => match command(&descriptor.cmd)? {
+            None => Err(Error::invalid(
+                "DoPut takes a path of [table] or a Flight SQL command; SQL text cannot receive rows",
+            )),
+            Some(Command::CommandStatementIngest(ingest)) => statement_ingest(ingest),
+            Some(Command::CommandStatementUpdate(update)) => {
+                no_transaction(update.transaction_id.as_deref())?;
+                checked_sql(update.query).map(Write::Update)
+            }
+            Some(other) => Err(unsupported(&other)),
+        },
+        DescriptorType::Unknown => {
+            Err(Error::invalid("the FlightDescriptor has no type; expected a path or a command"))
+        }
+    }
+}
+
+/// The Flight SQL command in `bytes`, or `None` when they are something else.
+fn command(bytes: &[u8]) -> Result<Option<Command>> {
+    let Ok(any) = Any::decode(bytes) else { return Ok(None) };
+    if !any.type_url.starts_with(FLIGHT_SQL) {
+        return Ok(None);
+    }
+    Command::try_from(any)
+        .map(Some)
+        .map_err(|error| Error::invalid(format!("the Flight SQL command cannot be read: {error}")))
+}
+
+fn statement_ingest(ingest: CommandStatementIngest) -> Result<Write> {
+    if ingest.temporary {
+        return Err(Error::unsupported(
+            "temporary tables need a session, which this server does not keep yet",
+        ));
+    }
+    no_transaction(ingest.transaction_id.as_deref())?;
+    if let Some(option) = ingest.options.keys().next() {
+        return Err(Error::invalid(format!("unknown ingest option \"{option}\"")));
+    }
+    let name = TableName { catalog: ingest.catalog, schema: ingest.schema, table: ingest.table }.checked()?;
+    let options = ingest.table_definition_options.unwrap_or_default();
+    let mode = match (options.if_not_exist(), options.if_exists()) {
+        (TableNotExistOption::Create, TableExistsOption::Fail) => Mode::Create,
+        (TableNotExistOption::Create, TableExistsOption::Append) => Mode::CreateAppend,
+        (TableNotExistOption::Create, TableExistsOption::Replace) => Mode::Replace,
+        (TableNotExistOption::Fail, TableExistsOption::Append) => Mode::Append,
+        (TableNotExistOption::Fail, TableExistsOption::Replace) => Mode::ReplaceExisting,
+        (TableNotExistOption::Fail, TableExistsOption::Fail) => {
+            return Err(Error::invalid("if_not_exist=fail with if_exists=fail can never succeed"));
+        }
+        (TableNotExistOption::Unspecified, _) | (_, TableExistsOption::Unspecified) => {
+            return Err(Error::invalid(
+                "table_definition_options must say what to do if the table exists and if it does not",
+            ));
+        }
+    };
+    Ok(Write::Ingest(name, mode))
+}
+
+fn no_transaction(id: Option<&[u8]>) -> Result<()> {
+    match id {
+        None | Some([]) => Ok(()),
+        Some(_) => Err(Error::not_found("unknown transaction; this server does not keep transactions yet")),
+    }
+}
+
+fn unsupported(command: &Command) -> Error {
+    let url = command.clone().into_any().type_url;
+    let name = url.strip_prefix(FLIGHT_SQL).unwrap_or(&url);
+    Error::unsupported(format!("{name} is not supported by this server yet"))
+}
+
+fn sql_text(bytes: &[u8]) -> Result<String> {
+    let text = std::str::from_utf8(bytes)
+        .map_err(|_| Error::invalid("the command is neither a Flight SQL command nor UTF-8 SQL text"))?;
+    checked_sql(text.to_owned())
+}
+
+fn checked_sql(sql: String) -> Result<String> {
+    if sql.len() > SQL_BYTES_MAX {
+        return Err(Error::new(
+            Kind::Exhausted,
+            "the SQL text is longer than 4 MiB; put rows with DoPut instead",
+        ));
+    }
+    if sql.trim().is_empty() {
+        return Err(Error::invalid("expected one SQL statement, found none"));
+    }
+    Ok(sql)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use arrow_flight::sql::{CommandStatementQuery, ProstMessageExt};
+    use proptest::prelude::*;
+
+    fn query(sql: &str) -> Vec<u8> {
+        CommandStatementQuery { query: sql.into(), transaction_id: None }.as_any().encode_to_vec()
+    }
+
+    #[test]
+    fn commands_and_plain_text_read_the_same() {
+        let sql = Read::Sql("SELECT 1".into());
+        assert_eq!(read_command(&query("SELECT 1")).unwrap(), sql);
+        assert_eq!(read_command(b"SELECT 1").unwrap(), sql);
+        let path = FlightDescriptor::new_path(vec!["s".into(), "t".into()]);
+        assert_eq!(read(&path).unwrap().into_sql(), "SELECT * FROM \"s\".\"t\"");
+    }
+
+    #[test]
+    fn what_cannot_be_asked_is_refused_by_kind() {
+        let descriptor = |bytes: &[u8]| FlightDescriptor::new_cmd(bytes.to_vec());
+        assert_eq!(read(&descriptor(b"")).unwrap_err().kind(), Kind::Invalid);
+        assert_eq!(read(&descriptor(&[0xff, 0xfe])).unwrap_err().kind(), Kind::Invalid);
+        assert_eq!(read(&FlightDescriptor::default()).unwrap_err().kind(), Kind::Invalid);
+        assert_eq!(write(&descriptor(b"SELECT 1")).unwrap_err().kind(), Kind::Invalid);
+        let catalogs = arrow_flight::sql::CommandGetCatalogs {}.as_any().encode_to_vec();
+        assert_eq!(read(&descriptor(&catalogs)).unwrap_err().kind(), Kind::Unsupported);
+        let no_options = CommandStatementIngest { table: "t".into(), ..Default::default() };
+        let refused = write(&descriptor(&no_options.as_any().encode_to_vec())).unwrap_err();
+        assert!(refused.to_string().contains("table_definition_options"), "{refused}");
+    }
+
+    proptest! {
+        /// Any bytes give an answer or a clean error.
+        #[test]
+        fn no_bytes_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+            let _ = read_command(&bytes);
+            let _ = write(&FlightDescriptor::new_cmd(bytes));
+        }
+    }
+}

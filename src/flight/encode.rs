@@ -1,0 +1,113 @@
+//! RecordBatch -> frames: Arrow IPC header and the batch's own buffers, ready to be written once.
+//! Runs on: the task of the call.
+//! Never: copies a batch's buffers; `wire::FrameCodec` writes them straight into the socket's buffer.
+
+use arrow::array::RecordBatch;
+use arrow::buffer::Buffer;
+use arrow::datatypes::Schema;
+use arrow::ipc::CompressionType;
+use arrow::ipc::root_as_message;
+use arrow::ipc::writer::{IpcWriteOptions, StreamEncoder};
+use arrow_flight::FlightData;
+use bytes::Bytes;
+
+use crate::error::{Error, Result};
+
+/// One FlightData message whose body is still in the buffers it came in.
+#[derive(Debug, Clone, Default)]
+pub struct Frame {
+    /// Arrow IPC header (`FlightData.data_header`).
+    pub header: Bytes,
+    /// Application metadata.
+    pub app_metadata: Bytes,
+    /// Parts of the body (`FlightData.data_body`), in order.
+    pub body: Vec<Buffer>,
+}
+
+impl Frame {
+    /// Bytes of the body.
+    pub fn body_len(&self) -> usize {
+        self.body.iter().map(Buffer::len).sum()
+    }
+
+    /// The message as the generated type, its body copied together.
+    pub fn into_flight_data(self) -> FlightData {
+        let mut body = Vec::with_capacity(self.body_len());
+        for part in &self.body {
+            body.extend_from_slice(part);
+        }
+        FlightData {
+            flight_descriptor: None,
+            data_header: self.header,
+            app_metadata: self.app_metadata,
+            data_body: body.into(),
+        }
+    }
+}
+
+/// Encodes one stream: the schema once, then batches with the dictionaries they need.
+pub struct Encoder {
+    stream: StreamEncoder,
+    options: IpcWriteOptions,
+    // The stream encoder puts the schema in front of the first batch; the schema has been sent by then.
+    drop_schema: bool,
+}
+
+impl Encoder {
+    /// An encoder for batches of `schema`, compressing bodies if asked.
+    ///
+    /// Errors: `Invalid` when the schema has no IPC form.
+    pub fn new(schema: &Schema, compression: Option<CompressionType>) -> Result<Self> {
+        let options = IpcWriteOptions::default().try_with_compression(compression)?;
+        let stream = StreamEncoder::try_new_with_options(schema, options.clone())?;
+        Ok(Self { stream, options, drop_schema: true })
+    }
+
+    /// The stream's first frame. Known before the first batch, so that a client can start on the schema.
+    pub fn schema_frame(&self, schema: &Schema) -> Result<Frame> {
+        let alone = StreamEncoder::try_new_with_options(schema, self.options.clone())?.finish()?;
+        split(alone)?.into_iter().next().ok_or_else(|| Error::internal("the schema was not encoded"))
+    }
+
+    /// Frames of a batch: new dictionaries, if any, and the rows.
+    pub fn encode(&mut self, batch: &RecordBatch) -> Result<Vec<Frame>> {
+        let mut frames = split(self.stream.encode(batch)?)?;
+        if std::mem::take(&mut self.drop_schema) {
+            frames.remove(0);
+        }
+        Ok(frames)
+    }
+}
+
+/// Cuts the encapsulated messages of an IPC stream into frames.
+///
+/// Source: Arrow columnar format, "Encapsulated message format": continuation marker, length of the padded
+/// header, header, body of `bodyLength` bytes.
+fn split(parts: Vec<Buffer>) -> Result<Vec<Frame>> {
+    let mut frames = Vec::new();
+    let mut parts = parts.into_iter();
+    let broken = || Error::internal("the encoded stream is not a sequence of messages");
+    while let Some(prefix) = parts.next() {
+        let length: [u8; 4] = prefix.get(4..8).and_then(|bytes| bytes.try_into().ok()).ok_or_else(broken)?;
+        let header_len = u32::from_le_bytes(length) as usize;
+        if header_len == 0 {
+            // The end-of-stream marker; gRPC ends its streams itself.
+            break;
+        }
+        let mut header = Vec::with_capacity(header_len);
+        while header.len() < header_len {
+            header.extend_from_slice(&parts.next().ok_or_else(broken)?);
+        }
+        let message = root_as_message(&header).map_err(|_| broken())?;
+        let body_len = usize::try_from(message.bodyLength()).map_err(|_| broken())?;
+        let mut body = Vec::new();
+        let mut taken = 0;
+        while taken < body_len {
+            let part = parts.next().ok_or_else(broken)?;
+            taken += part.len();
+            body.push(part);
+        }
+        frames.push(Frame { header: header.into(), app_metadata: Bytes::new(), body });
+    }
+    Ok(frames)
+}

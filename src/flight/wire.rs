@@ -1,0 +1,179 @@
+//! HTTP/2 requests -> calls; for DoGet with a codec that writes a batch's buffers once, into the socket's buffer.
+//! Runs on: tonic's connection tasks.
+//! Never: decides what a call means.
+//!
+//! The generated server encodes a result twice: batch -> `Vec` of the IPC body -> gRPC message. A tonic codec
+//! sees the message buffer itself, so [`FrameCodec`] leaves out the first copy (bench `encode`).
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use arrow_flight::Ticket;
+use arrow_flight::flight_service_server::FlightServiceServer;
+use bytes::BufMut;
+use futures::future::BoxFuture;
+use http_body::Body;
+use prost::encoding::{WireType, encode_key, encode_varint, encoded_len_varint, key_len};
+use tonic::codec::{BufferSettings, Codec, EncodeBuf, Encoder};
+use tonic::server::{Grpc, NamedService, ServerStreamingService};
+use tonic::{Request, Response, Status};
+use tonic_prost::ProstDecoder;
+use tower_service::Service;
+
+use super::FlightServer;
+use super::encode::Frame;
+use super::get::FrameStream;
+
+const DO_GET: &str = "/arrow.flight.protocol.FlightService/DoGet";
+
+/// The Flight service as tonic serves it.
+#[derive(Clone)]
+pub struct Wire {
+    server: Arc<FlightServer>,
+    generated: FlightServiceServer<FlightServer>,
+}
+
+impl Wire {
+    /// Serves `server`, taking messages of up to `message_bytes_max`.
+    pub fn new(server: Arc<FlightServer>, message_bytes_max: usize) -> Self {
+        let generated =
+            FlightServiceServer::from_arc(Arc::clone(&server)).max_decoding_message_size(message_bytes_max);
+        Self { server, generated }
+    }
+}
+
+impl NamedService for Wire {
+    const NAME: &'static str = "arrow.flight.protocol.FlightService";
+}
+
+impl<B> Service<http::Request<B>> for Wire
+where
+    B: Body + Send + 'static,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>> + Send + 'static,
+{
+    type Response = http::Response<tonic::body::Body>;
+    type Error = Infallible;
+    type Future = BoxFuture<'static, Result<Self::Response, Infallible>>;
+
+    fn poll_ready(&mut self, _context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: http::Request<B>) -> Self::Future {
+        if request.uri().path() == DO_GET {
+            let method = DoGet(Arc::clone(&self.server));
+            return Box::pin(
+                async move { Ok(Grpc::new(FrameCodec).server_streaming(method, request).await) },
+            );
+        }
+        self.generated.call(request)
+    }
+}
+
+struct DoGet(Arc<FlightServer>);
+
+impl ServerStreamingService<Ticket> for DoGet {
+    type Response = Frame;
+    type ResponseStream = FrameStream;
+    type Future = BoxFuture<'static, Result<Response<FrameStream>, Status>>;
+
+    fn call(&mut self, request: Request<Ticket>) -> Self::Future {
+        let server = Arc::clone(&self.0);
+        Box::pin(async move { server.get(request).await })
+    }
+}
+
+/// Takes tickets, gives frames.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct FrameCodec;
+
+impl Codec for FrameCodec {
+    type Encode = Frame;
+    type Decode = Ticket;
+    type Encoder = FrameEncoder;
+    type Decoder = ProstDecoder<Ticket>;
+
+    fn encoder(&mut self) -> FrameEncoder {
+        FrameEncoder
+    }
+
+    fn decoder(&mut self) -> Self::Decoder {
+        ProstDecoder::new(BufferSettings::default())
+    }
+}
+
+/// Field numbers of `FlightData` (Flight.proto).
+mod field {
+    pub(super) const DATA_HEADER: u32 = 2;
+    pub(super) const APP_METADATA: u32 = 3;
+    pub(super) const DATA_BODY: u32 = 1000;
+}
+
+/// Writes a [`Frame`] as the protobuf message `FlightData`.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct FrameEncoder;
+
+impl Encoder for FrameEncoder {
+    type Item = Frame;
+    type Error = Status;
+
+    fn encode(&mut self, frame: Frame, target: &mut EncodeBuf<'_>) -> Result<(), Status> {
+        target.reserve(encoded_len(&frame));
+        write(&frame, target);
+        Ok(())
+    }
+}
+
+fn encoded_len(frame: &Frame) -> usize {
+    let part = |number: u32, len: usize| {
+        if len == 0 { 0 } else { key_len(number) + encoded_len_varint(len as u64) + len }
+    };
+    part(field::DATA_HEADER, frame.header.len())
+        + part(field::APP_METADATA, frame.app_metadata.len())
+        + part(field::DATA_BODY, frame.body_len())
+}
+
+fn write(frame: &Frame, target: &mut impl BufMut) {
+    let head = |number: u32, len: usize, target: &mut dyn BufMut| {
+        let mut target = target;
+        encode_key(number, WireType::LengthDelimited, &mut target);
+        encode_varint(len as u64, &mut target);
+    };
+    if !frame.header.is_empty() {
+        head(field::DATA_HEADER, frame.header.len(), target);
+        target.put_slice(&frame.header);
+    }
+    if !frame.app_metadata.is_empty() {
+        head(field::APP_METADATA, frame.app_metadata.len(), target);
+        target.put_slice(&frame.app_metadata);
+    }
+    let body_len = frame.body_len();
+    if body_len > 0 {
+        head(field::DATA_BODY, body_len, target);
+        for part in &frame.body {
+            target.put_slice(part);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use arrow::buffer::Buffer;
+    use arrow_flight::FlightData;
+    use prost::Message;
+
+    /// The codec and the generated type write the same bytes.
+    #[test]
+    fn frames_are_flight_data() {
+        for body in [vec![], vec![Buffer::from(vec![7_u8; 300]), Buffer::from(vec![9_u8; 5])]] {
+            let frame = Frame { header: vec![1, 2, 3].into(), app_metadata: vec![4].into(), body };
+            let mut bytes = Vec::new();
+            write(&frame, &mut bytes);
+            assert_eq!(bytes.len(), encoded_len(&frame));
+            assert_eq!(bytes, frame.clone().into_flight_data().encode_to_vec());
+            assert_eq!(FlightData::decode(bytes.as_slice()).unwrap(), frame.into_flight_data());
+        }
+    }
+}

@@ -1,0 +1,254 @@
+//! Queue of batches -> segments -> one transaction -> one commit.
+//! Runs on: a blocking thread of its own for the length of one put stream; it owns session and transaction.
+//! Never: acknowledges before COMMIT has returned, or commits a stream whose end it has not seen.
+
+use std::time::{Duration, Instant};
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
+use tokio::runtime::Handle;
+use tokio::sync::mpsc;
+
+use super::admission::{Gate, Permit};
+use super::gather::Gather;
+use super::{Mode, PutSummary, Timings};
+use crate::catalog::{self, TableName};
+use crate::engine::{self, Database, Insert, Segment, Session};
+use crate::error::{Error, Kind, Result};
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// What the async side sends.
+pub(super) enum Message {
+    /// The next batch, plain, in the stream's schema.
+    Batch(RecordBatch, Permit),
+    /// The stream is complete: append the rest and commit.
+    Finish,
+}
+
+/// What a writer needs to know about its stream.
+pub(super) struct Job {
+    pub(super) database: Arc<Database>,
+    pub(super) table: TableName,
+    pub(super) schema: SchemaRef,
+    pub(super) mode: Mode,
+    pub(super) gate: Arc<Gate>,
+    pub(super) idle_timeout: Duration,
+    pub(super) creating: Arc<Mutex<()>>,
+}
+
+enum Event {
+    Message(Message),
+    Pressed,
+    Gone,
+    Idle,
+}
+
+/// Runs one put stream to its commit, or rolls it back. Blocks for as long as the client sends.
+pub(super) fn run(job: &Job, runtime: &Handle, messages: mpsc::Receiver<Message>) -> Result<PutSummary> {
+    let mut session = job.database.session()?;
+    let prepared = prepare(job, &mut session)?;
+    let written = write(job, &mut session, &prepared.insert, runtime, messages);
+    match written {
+        Ok(mut summary) => {
+            summary.created = prepared.created;
+            Ok(summary)
+        }
+        Err(error) => {
+            // The first error is the one the client needs; a failed rollback closes the connection anyway.
+            if session.rollback().is_err() {
+                session.spoil();
+            }
+            if prepared.created_outside {
+                remove_if_empty(job, &session);
+            }
+            Err(error)
+        }
+    }
+}
+
+struct Prepared {
+    insert: Insert,
+    created: bool,
+    created_outside: bool,
+}
+
+/// Finds or makes the table, opens the transaction, and decides how columns go in.
+fn prepare(job: &Job, session: &mut Session) -> Result<Prepared> {
+    let name = &job.table;
+    let mut created_outside = false;
+    let existing = match (job.mode, engine::find_table(session, name)?) {
+        (Mode::Append | Mode::ReplaceExisting, None) => {
+            return Err(Error::not_found(format!(
+                "table {name} does not exist; create it first, or put with mode create or create_append"
+            )));
+        }
+        (Mode::Create, Some(_)) => {
+            return Err(Error::new(
+                Kind::Exists,
+                format!("table {name} already exists; put with mode append, create_append or replace"),
+            ));
+        }
+        (Mode::Create | Mode::Replace | Mode::ReplaceExisting, _) => None,
+        (Mode::Append | Mode::CreateAppend, Some(table)) => Some(table),
+        (Mode::CreateAppend, None) => {
+            // Created in a transaction of its own: several streams may start on a new table at the same
+            // time, and a table made inside a long transaction would turn the others away.
+            let _one_at_a_time = job.creating.lock().unwrap_or_else(PoisonError::into_inner);
+            if engine::find_table(session, name)?.is_none() {
+                create(job, session, false)?;
+                created_outside = true;
+            }
+            Some(engine::find_table(session, name)?.ok_or_else(|| {
+                Error::new(
+                    Kind::Aborted,
+                    format!("table {name} was dropped while the stream began; send it again"),
+                )
+            })?)
+        }
+    };
+    if let Some(table) = existing {
+        let offered =
+            engine::describe_rows(session, &job.schema).map_err(|error| refuse_types(name, error))?;
+        let conformed = catalog::conform(&table, &offered)?;
+        session.begin()?;
+        let insert = Insert { head: catalog::insert_head(name, &conformed.columns) };
+        return Ok(Prepared { insert, created: created_outside, created_outside });
+    }
+    session.begin()?;
+    create(job, session, matches!(job.mode, Mode::Replace | Mode::ReplaceExisting))?;
+    let columns: Vec<(String, String)> = job
+        .schema
+        .fields()
+        .iter()
+        .map(|field| (field.name().clone(), catalog::quote_name(field.name())))
+        .collect();
+    let insert = Insert { head: catalog::insert_head(name, &columns) };
+    Ok(Prepared { insert, created: true, created_outside: false })
+}
+
+fn create(job: &Job, session: &Session, replace: bool) -> Result<()> {
+    catalog::check_new_table(&job.table, &job.schema)?;
+    let columns =
+        engine::describe_rows(session, &job.schema).map_err(|error| refuse_types(&job.table, error))?;
+    let types: Vec<String> = columns.into_iter().map(|(_, duckdb_type)| duckdb_type).collect();
+    session
+        .execute(&catalog::create_table(&job.table, &job.schema, &types, replace))
+        .map(|_| ())
+        .map_err(|error| error.context(format!("table {}", job.table)))
+}
+
+fn refuse_types(table: &TableName, error: Error) -> Error {
+    Error::new(error.kind(), format!("table {table}: a column's type cannot be stored: {error}"))
+}
+
+/// A stream that made its table and failed leaves no trace of it, unless others have put rows meanwhile.
+fn remove_if_empty(job: &Job, session: &Session) {
+    let _one_at_a_time = job.creating.lock().unwrap_or_else(PoisonError::into_inner);
+    let name = job.table.to_sql();
+    // DROP inside the same transaction as the look: a row that another stream commits in between makes the
+    // DROP conflict, and the table stays.
+    let dropped = session.execute("BEGIN TRANSACTION").and_then(|_| {
+        let empty = session.execute(&format!("CREATE TEMP TABLE pintail_probe AS FROM {name} LIMIT 1"))? == 0;
+        if empty { session.execute(&format!("DROP TABLE {name}")) } else { Ok(0) }
+    });
+    let ended = match dropped {
+        Ok(_) => session.execute("DROP TABLE temp.pintail_probe").and_then(|_| session.execute("COMMIT")),
+        Err(error) => session.execute("ROLLBACK").and(Err(error)),
+    };
+    if let Err(error) = ended {
+        tracing::warn!(table = %job.table, %error, "an empty table of a failed stream could not be removed");
+    }
+}
+
+fn write(
+    job: &Job,
+    session: &mut Session,
+    insert: &Insert,
+    runtime: &Handle,
+    mut messages: mpsc::Receiver<Message>,
+) -> Result<PutSummary> {
+    // Enough units that every thread of the engine has one; a single unit would be appended by one thread.
+    let units_per_statement = job.database.options().threads.max(2);
+    let threshold = job.gate.append_threshold_bytes();
+    let mut gather = Gather::new(Arc::clone(&job.schema));
+    let mut summary = PutSummary { table: job.table.clone(), ..PutSummary::default() };
+    let mut timings = Timings::default();
+    loop {
+        let event = runtime.block_on(next_event(&mut messages, &job.gate, job.idle_timeout));
+        let mut press = false;
+        match event {
+            Event::Message(Message::Batch(batch, permit)) => {
+                summary.bytes += permit.bytes();
+                gather.push(batch, permit)?;
+            }
+            Event::Message(Message::Finish) => break,
+            Event::Pressed => press = true,
+            Event::Gone => {
+                return Err(Error::new(
+                    Kind::Cancelled,
+                    format!(
+                        "table {}: the client left before the end of the stream; nothing was stored",
+                        job.table
+                    ),
+                ));
+            }
+            Event::Idle => {
+                return Err(Error::new(
+                    Kind::Deadline,
+                    format!(
+                        "table {}: no batch arrived for {} (limit: ingest.idle_timeout); nothing was stored",
+                        job.table,
+                        humantime::format_duration(job.idle_timeout)
+                    ),
+                ));
+            }
+        }
+        let full = gather.whole_units() >= units_per_statement;
+        let heavy = gather.bytes() >= threshold;
+        if full || heavy || press {
+            // Under pressure a short unit is better than a standstill; otherwise only whole ones go.
+            let all = (heavy || press) && gather.whole_units() == 0;
+            summary.rows += append(session, insert, &mut gather, units_per_statement, all, &mut timings)
+                .map_err(|error| error.context(format!("table {}", job.table)))?;
+        }
+    }
+    while !gather.is_empty() {
+        summary.rows += append(session, insert, &mut gather, units_per_statement, true, &mut timings)
+            .map_err(|error| error.context(format!("table {}", job.table)))?;
+    }
+    let started = Instant::now();
+    session.commit().map_err(|error| error.context(format!("table {}", job.table)))?;
+    timings.commit = started.elapsed();
+    summary.timings = timings;
+    Ok(summary)
+}
+
+fn append(
+    session: &Session,
+    insert: &Insert,
+    gather: &mut Gather,
+    units_max: usize,
+    all: bool,
+    timings: &mut Timings,
+) -> Result<u64> {
+    let started = Instant::now();
+    let taken = gather.take(units_max, all)?;
+    if taken.units.is_empty() {
+        return Ok(0);
+    }
+    let rows = engine::append(session, insert, Segment::new(gather.schema(), taken.units))?;
+    // Only now may the room be used again: until the statement was over, the engine read these buffers.
+    drop(taken.permits);
+    timings.append += started.elapsed();
+    Ok(rows)
+}
+
+async fn next_event(messages: &mut mpsc::Receiver<Message>, gate: &Gate, idle: Duration) -> Event {
+    tokio::select! {
+        biased;
+        message = messages.recv() => message.map_or(Event::Gone, Event::Message),
+        () = gate.pressed() => Event::Pressed,
+        () = tokio::time::sleep(idle) => Event::Idle,
+    }
+}

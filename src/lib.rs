@@ -1,0 +1,37 @@
+//! Pintail: an Arrow Flight and Flight SQL server that appends RecordBatches to DuckDB without touching
+//! single rows, and streams results back in flat memory.
+//!
+//! ```text
+//!              WRITE                                        READ
+//!  wire        flight::put                                  flight::get
+//!                | FlightData                                 ^ Frame
+//!              flight::decode                               flight::encode
+//!                | RecordBatch                                ^ RecordBatch
+//!  rules       catalog::conform                             engine::statement   (schema known before running)
+//!                | RecordBatch, the table's columns           ^ RecordBatch
+//!  gate        ingest::admission   (bytes in flight)        query::admission    (queries in flight)
+//!  bridge      ingest::writer      (bounded queue, thread)  query::reader       (bounded queue, thread)
+//!                | row-group units                            ^ RecordBatch
+//!  engine      engine::appender                             engine::cursor
+//!                | data chunks (borrowed buffers)             ^ Arrow arrays built by DuckDB's own threads
+//!              ---------------------------- DuckDB ----------------------------
+//! ```
+//!
+//! Async lives in `flight`; blocking lives in `engine`; they meet in `ingest` and `query`, over queues
+//! bounded in bytes. `server` alone joins the parts; `client` is what the command line and the tests use.
+
+pub mod server;
+
+pub mod flight;
+
+pub mod ingest;
+pub mod query;
+
+pub mod engine;
+
+pub mod catalog;
+pub mod config;
+pub mod error;
+pub mod metrics;
+
+pub mod client;

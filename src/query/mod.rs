@@ -1,0 +1,186 @@
+//! Bridge for reads: a thread per running query behind, a stream in front, a bounded queue between.
+//! Runs on: async tasks call [`Query::describe`] and [`Query::run`].
+//! Never: collects a result; runs more queries than allowed; leaves one running that nobody reads.
+
+mod admission;
+mod reader;
+mod shape;
+mod stream;
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio::sync::oneshot;
+
+pub use stream::ResultStream;
+
+use crate::config;
+use crate::engine::{Database, Described, Interrupt, TableInfo};
+use crate::error::{Error, Kind, Result};
+
+/// How one call wants its result.
+#[derive(Debug, Clone, Default)]
+pub struct RunOptions {
+    /// Upper bound of rows per batch.
+    pub batch_rows_max: Option<usize>,
+    /// When the caller stops waiting; the server's own limit holds as well.
+    pub deadline: Option<Instant>,
+}
+
+/// The read side of the server.
+pub struct Query {
+    database: Arc<Database>,
+    admission: admission::Admission,
+    running: Arc<Running>,
+    config: config::Query,
+}
+
+/// Statements under way, to stop them all at the end of a drain.
+#[derive(Default)]
+pub(crate) struct Running {
+    next: AtomicU64,
+    interrupts: Mutex<HashMap<u64, Interrupt>>,
+}
+
+impl Running {
+    pub(crate) fn enter(self: &Arc<Self>, interrupt: Interrupt) -> Entered {
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        self.interrupts.lock().unwrap_or_else(PoisonError::into_inner).insert(number, interrupt);
+        Entered { running: Arc::clone(self), number }
+    }
+}
+
+/// Leaves the register when dropped.
+pub(crate) struct Entered {
+    running: Arc<Running>,
+    number: u64,
+}
+
+impl Drop for Entered {
+    fn drop(&mut self) {
+        self.running.interrupts.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.number);
+    }
+}
+
+impl Query {
+    /// A read side over `database` within the bounds of `config`.
+    pub fn new(database: Arc<Database>, config: &config::Query) -> Self {
+        Self {
+            database,
+            admission: admission::Admission::new(
+                config.max_concurrent,
+                config.max_queued,
+                config.queue_timeout.0,
+            ),
+            running: Arc::new(Running::default()),
+            config: config.clone(),
+        }
+    }
+
+    /// Result schema of `sql`, without running it.
+    pub async fn describe(&self, sql: String) -> Result<Described> {
+        self.on_session(move |session| crate::engine::describe(session, &sql)).await
+    }
+
+    /// All tables and views.
+    pub async fn list_tables(&self) -> Result<Vec<TableInfo>> {
+        self.on_session(crate::engine::list_tables).await
+    }
+
+    /// Writes the log into the database file.
+    pub async fn checkpoint(&self) -> Result<()> {
+        self.on_session(|session| session.execute("CHECKPOINT").map(|_| ())).await
+    }
+
+    /// Runs a query of one row, past the places and the queue: says whether the engine answers at all.
+    pub async fn probe(&self) -> Result<()> {
+        self.on_session(|session| session.execute("SELECT 1").map(|_| ())).await
+    }
+
+    /// Starts the one statement in `sql`. A SELECT streams; a change has been committed when the stream ends.
+    ///
+    /// Errors: as `describe`; `Exhausted` when neither a place nor a seat in the queue is free.
+    pub async fn run(&self, sql: String, options: RunOptions) -> Result<ResultStream> {
+        let started = Instant::now();
+        let place = self.admission.enter(options.deadline).await?;
+        let queued = started.elapsed();
+        let own_limit = (!self.config.timeout.0.is_zero()).then(|| started + self.config.timeout.0);
+        let deadline = match (options.deadline, own_limit) {
+            (Some(one), Some(other)) => Some(one.min(other)),
+            (one, other) => one.or(other),
+        };
+        let (opened, opening) = oneshot::channel();
+        let (queue, results) =
+            stream::queue(self.config.buffer_bytes.as_usize(), self.config.stall_timeout.0);
+        let job = reader::Job {
+            database: Arc::clone(&self.database),
+            running: Arc::clone(&self.running),
+            sql,
+            batch_bytes: self.config.batch_bytes.as_usize(),
+            batch_rows_max: options.batch_rows_max,
+        };
+        let runtime = tokio::runtime::Handle::current();
+        #[expect(clippy::disallowed_methods, reason = "this is the bridge: one blocking thread per query")]
+        let reader = tokio::task::spawn_blocking(move || {
+            let _place = place;
+            reader::run(&job, &runtime, opened, queue)
+        });
+        // Dropping `opening` (the call was dropped) makes the reader give up before it runs anything.
+        match within(deadline, opening).await? {
+            Ok(start) => Ok(ResultStream::new(start, results, reader, deadline, queued, started)),
+            // The reader ended before it could start; its own error says why.
+            Err(_) => match reader.await {
+                Ok(Err(error)) => Err(error),
+                Ok(Ok(())) => Err(Error::internal("the query ended before it began")),
+                Err(error) => Err(Error::internal(format!("the query thread failed: {error}"))),
+            },
+        }
+    }
+
+    /// Stops every running statement; their streams end with `Cancelled`.
+    pub fn interrupt_all(&self) {
+        for interrupt in self.running.interrupts.lock().unwrap_or_else(PoisonError::into_inner).values() {
+            interrupt.interrupt();
+        }
+    }
+
+    /// Queries running.
+    pub fn running(&self) -> u64 {
+        self.admission.running()
+    }
+
+    /// Queries waiting for a place.
+    pub fn queued(&self) -> u64 {
+        self.admission.queued()
+    }
+
+    async fn on_session<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&crate::engine::Session) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let database = Arc::clone(&self.database);
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "this is the bridge: catalog work blocks for microseconds"
+        )]
+        let done = tokio::task::spawn_blocking(move || work(&database.session()?));
+        done.await.unwrap_or_else(|error| Err(Error::internal(format!("the catalog thread failed: {error}"))))
+    }
+}
+
+/// Waits for `future` until the deadline.
+async fn within<T>(deadline: Option<Instant>, future: impl Future<Output = T>) -> Result<T> {
+    match deadline {
+        None => Ok(future.await),
+        Some(deadline) => tokio::time::timeout_at(deadline.into(), future)
+            .await
+            .map_err(|_| Error::new(Kind::Deadline, "the deadline passed before the query started")),
+    }
+}
+
+/// Rounds a duration for texts.
+fn readable(span: Duration) -> impl std::fmt::Display {
+    humantime::format_duration(span)
+}

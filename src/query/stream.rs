@@ -1,0 +1,210 @@
+//! Queue bounded in bytes between the reader thread and the call -> stream of batches, errors as items.
+//! Runs on: the thread pushes, the async side polls.
+//! Never: ends early without an error; keeps a query alive after it is dropped.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
+use futures::{FutureExt, Stream};
+use tokio::runtime::Handle;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::task::JoinHandle;
+use tokio::time::Sleep;
+
+use super::readable;
+use super::shape::batch_bytes;
+use crate::engine::{Class, Interrupt};
+use crate::error::{Error, Kind, Result};
+
+/// Batches queued at most; bytes are the bound that matters, this one keeps tiny batches in check.
+const QUEUE_BATCHES: usize = 256;
+/// One permit stands for this many bytes.
+const PERMIT_BYTES: usize = 1024;
+
+struct Item {
+    batch: RecordBatch,
+    bytes: u64,
+    _room: OwnedSemaphorePermit,
+}
+
+/// The thread's end.
+pub(super) struct Queue {
+    items: mpsc::Sender<Item>,
+    room: Arc<Semaphore>,
+    room_permits: usize,
+    stall_timeout: Duration,
+}
+
+/// The call's end.
+pub(super) struct Results {
+    items: mpsc::Receiver<Item>,
+}
+
+pub(super) fn queue(buffer_bytes: usize, stall_timeout: Duration) -> (Queue, Results) {
+    let room_permits = (buffer_bytes / PERMIT_BYTES).max(1);
+    let (sender, items) = mpsc::channel(QUEUE_BATCHES);
+    let room = Arc::new(Semaphore::new(room_permits));
+    (Queue { items: sender, room, room_permits, stall_timeout }, Results { items })
+}
+
+impl Queue {
+    /// Blocks until there is room for the batch.
+    ///
+    /// Errors: `Cancelled` when nobody reads any more; `Exhausted` when the reader stalls too long.
+    pub(super) fn push(&self, runtime: &Handle, batch: RecordBatch) -> Result<()> {
+        let bytes = batch_bytes(&batch);
+        let permits =
+            u32::try_from(bytes.div_ceil(PERMIT_BYTES).clamp(1, self.room_permits)).unwrap_or(u32::MAX);
+        runtime.block_on(async {
+            let place = async {
+                let room = Arc::clone(&self.room).acquire_many_owned(permits).await;
+                let slot = self.items.reserve().await;
+                room.ok().zip(slot.ok())
+            };
+            let gone = || Error::new(Kind::Cancelled, "nobody reads the result any more");
+            tokio::select! {
+                () = self.items.closed() => Err(gone()),
+                placed = tokio::time::timeout(self.stall_timeout, place) => match placed {
+                    Ok(Some((room, slot))) => {
+                        slot.send(Item { batch, bytes: bytes as u64, _room: room });
+                        Ok(())
+                    }
+                    Ok(None) => Err(gone()),
+                    Err(_) => Err(Error::exhausted(
+                        "query.stall_timeout",
+                        format!("the reader took no batch for {}", readable(self.stall_timeout)),
+                    )),
+                },
+            }
+        })
+    }
+}
+
+/// What the reader thread says before the first batch.
+pub(super) struct Start {
+    pub(super) schema: SchemaRef,
+    pub(super) class: Class,
+    pub(super) interrupt: Interrupt,
+    pub(super) prepared: Duration,
+}
+
+/// A running query's batches. Dropping it stops the query.
+pub struct ResultStream {
+    schema: SchemaRef,
+    class: Class,
+    interrupt: Interrupt,
+    results: Results,
+    reader: JoinHandle<Result<()>>,
+    deadline: Option<(Instant, Pin<Box<Sleep>>)>,
+    ended: bool,
+    /// Time waited for a place.
+    pub queued: Duration,
+    /// Time of parsing, binding and starting.
+    pub prepared: Duration,
+    /// Time from the call to the first batch, once it came.
+    pub first_batch: Option<Duration>,
+    /// Rows given so far.
+    pub rows: u64,
+    /// Arrow bytes given so far.
+    pub bytes: u64,
+    started: Instant,
+}
+
+impl ResultStream {
+    pub(super) fn new(
+        start: Start,
+        results: Results,
+        reader: JoinHandle<Result<()>>,
+        deadline: Option<Instant>,
+        queued: Duration,
+        started: Instant,
+    ) -> Self {
+        Self {
+            schema: start.schema,
+            class: start.class,
+            interrupt: start.interrupt,
+            results,
+            reader,
+            deadline: deadline.map(|at| (at, Box::pin(tokio::time::sleep_until(at.into())))),
+            ended: false,
+            queued,
+            prepared: start.prepared,
+            first_batch: None,
+            rows: 0,
+            bytes: 0,
+            started,
+        }
+    }
+
+    /// Schema of the batches.
+    pub fn schema(&self) -> &SchemaRef {
+        &self.schema
+    }
+
+    /// What the statement does.
+    pub fn class(&self) -> Class {
+        self.class
+    }
+
+    /// Time since the call began.
+    pub fn streamed(&self) -> Duration {
+        self.started.elapsed()
+    }
+
+    fn end(&mut self, error: Option<Error>) -> Poll<Option<Result<RecordBatch>>> {
+        self.ended = true;
+        Poll::Ready(error.map(Err))
+    }
+}
+
+impl Stream for ResultStream {
+    type Item = Result<RecordBatch>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        if self.ended {
+            return Poll::Ready(None);
+        }
+        if let Some((_, sleep)) = &mut self.deadline
+            && sleep.as_mut().poll(context).is_ready()
+        {
+            self.interrupt.interrupt();
+            return self.end(Some(Error::new(
+                Kind::Deadline,
+                "the query ran longer than the call's deadline or query.timeout allows, and was stopped",
+            )));
+        }
+        match self.results.items.poll_recv(context) {
+            Poll::Pending => Poll::Pending,
+            Poll::Ready(Some(item)) => {
+                if self.first_batch.is_none() {
+                    self.first_batch = Some(self.started.elapsed());
+                }
+                self.rows += item.batch.num_rows() as u64;
+                self.bytes += item.bytes;
+                Poll::Ready(Some(Ok(item.batch)))
+            }
+            // The thread closed the queue: only its own word tells a complete result from a broken one.
+            Poll::Ready(None) => match self.reader.poll_unpin(context) {
+                Poll::Pending => Poll::Pending,
+                Poll::Ready(Ok(Ok(()))) => self.end(None),
+                Poll::Ready(Ok(Err(error))) => self.end(Some(error)),
+                Poll::Ready(Err(error)) => {
+                    self.end(Some(Error::internal(format!("the query thread failed: {error}"))))
+                }
+            },
+        }
+    }
+}
+
+impl Drop for ResultStream {
+    fn drop(&mut self) {
+        if !self.ended {
+            self.results.items.close();
+            self.interrupt.interrupt();
+        }
+    }
+}
