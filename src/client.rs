@@ -61,7 +61,9 @@ impl Client {
                 return Err(Error::unsupported("this version does not speak TLS yet; use grpc://host:port"));
             }
             _ => {
-                return Err(Error::invalid(format!("expected a server as grpc://host:port, found \"{uri}\"")));
+                return Err(Error::invalid(format!(
+                    "expected a server as grpc://host:port, found \"{uri}\""
+                )));
             }
         };
         let endpoint = Endpoint::from_shared(address)

@@ -160,7 +160,7 @@ impl Server {
         tokio::select! {
             () = stop => self.drain(force).await,
             // The sender lives as long as the database does, so an error cannot come first.
-            Ok(_) = lost.wait_for(|lost| *lost) => {
+            Ok(()) = async { lost.wait_for(|lost| *lost).await.map(|_| ()) } => {
                 self.parts.draining.store(true, Ordering::SeqCst);
                 self.health.set_service_status("", tonic_health::ServingStatus::NotServing).await;
                 self.flight.abort();

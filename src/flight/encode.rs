@@ -9,7 +9,8 @@ use arrow::ipc::CompressionType;
 use arrow::ipc::root_as_message;
 use arrow::ipc::writer::{IpcWriteOptions, StreamEncoder};
 use arrow_flight::FlightData;
-use bytes::Bytes;
+use bytes::{BufMut, Bytes};
+use prost::encoding::{WireType, encode_key, encode_varint, encoded_len_varint, key_len};
 
 use crate::error::{Error, Result};
 
@@ -24,10 +25,51 @@ pub struct Frame {
     pub body: Vec<Buffer>,
 }
 
+/// Field numbers of `FlightData` (Flight.proto).
+mod field {
+    pub(super) const DATA_HEADER: u32 = 2;
+    pub(super) const APP_METADATA: u32 = 3;
+    pub(super) const DATA_BODY: u32 = 1000;
+}
+
 impl Frame {
     /// Bytes of the body.
     pub fn body_len(&self) -> usize {
         self.body.iter().map(Buffer::len).sum()
+    }
+
+    /// Bytes of the message as protobuf.
+    pub fn encoded_len(&self) -> usize {
+        let part = |number: u32, len: usize| {
+            if len == 0 { 0 } else { key_len(number) + encoded_len_varint(len as u64) + len }
+        };
+        part(field::DATA_HEADER, self.header.len())
+            + part(field::APP_METADATA, self.app_metadata.len())
+            + part(field::DATA_BODY, self.body_len())
+    }
+
+    /// Writes the protobuf message `FlightData`: the only copy of the body on its way to the socket.
+    pub fn write(&self, target: &mut impl BufMut) {
+        let head = |number: u32, len: usize, target: &mut dyn BufMut| {
+            let mut target = target;
+            encode_key(number, WireType::LengthDelimited, &mut target);
+            encode_varint(len as u64, &mut target);
+        };
+        if !self.header.is_empty() {
+            head(field::DATA_HEADER, self.header.len(), target);
+            target.put_slice(&self.header);
+        }
+        if !self.app_metadata.is_empty() {
+            head(field::APP_METADATA, self.app_metadata.len(), target);
+            target.put_slice(&self.app_metadata);
+        }
+        let body_len = self.body_len();
+        if body_len > 0 {
+            head(field::DATA_BODY, body_len, target);
+            for part in &self.body {
+                target.put_slice(part);
+            }
+        }
     }
 
     /// The message as the generated type, its body copied together.
@@ -110,4 +152,23 @@ fn split(parts: Vec<Buffer>) -> Result<Vec<Frame>> {
         frames.push(Frame { header: header.into(), app_metadata: Bytes::new(), body });
     }
     Ok(frames)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use prost::Message;
+
+    /// A frame and the generated type write the same bytes.
+    #[test]
+    fn frames_are_flight_data() {
+        for body in [vec![], vec![Buffer::from(vec![7_u8; 300]), Buffer::from(vec![9_u8; 5])]] {
+            let frame = Frame { header: vec![1, 2, 3].into(), app_metadata: vec![4].into(), body };
+            let mut bytes = Vec::new();
+            frame.write(&mut bytes);
+            assert_eq!(bytes.len(), frame.encoded_len());
+            assert_eq!(bytes, frame.clone().into_flight_data().encode_to_vec());
+            assert_eq!(FlightData::decode(bytes.as_slice()).unwrap(), frame.into_flight_data());
+        }
+    }
 }

@@ -11,10 +11,8 @@ use std::task::{Context, Poll};
 
 use arrow_flight::Ticket;
 use arrow_flight::flight_service_server::FlightServiceServer;
-use bytes::BufMut;
 use futures::future::BoxFuture;
 use http_body::Body;
-use prost::encoding::{WireType, encode_key, encode_varint, encoded_len_varint, key_len};
 use tonic::codec::{BufferSettings, Codec, EncodeBuf, Encoder};
 use tonic::server::{Grpc, NamedService, ServerStreamingService};
 use tonic::{Request, Response, Status};
@@ -103,13 +101,6 @@ impl Codec for FrameCodec {
     }
 }
 
-/// Field numbers of `FlightData` (Flight.proto).
-mod field {
-    pub(super) const DATA_HEADER: u32 = 2;
-    pub(super) const APP_METADATA: u32 = 3;
-    pub(super) const DATA_BODY: u32 = 1000;
-}
-
 /// Writes a [`Frame`] as the protobuf message `FlightData`.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct FrameEncoder;
@@ -119,61 +110,8 @@ impl Encoder for FrameEncoder {
     type Error = Status;
 
     fn encode(&mut self, frame: Frame, target: &mut EncodeBuf<'_>) -> Result<(), Status> {
-        target.reserve(encoded_len(&frame));
-        write(&frame, target);
+        target.reserve(frame.encoded_len());
+        frame.write(target);
         Ok(())
-    }
-}
-
-fn encoded_len(frame: &Frame) -> usize {
-    let part = |number: u32, len: usize| {
-        if len == 0 { 0 } else { key_len(number) + encoded_len_varint(len as u64) + len }
-    };
-    part(field::DATA_HEADER, frame.header.len())
-        + part(field::APP_METADATA, frame.app_metadata.len())
-        + part(field::DATA_BODY, frame.body_len())
-}
-
-fn write(frame: &Frame, target: &mut impl BufMut) {
-    let head = |number: u32, len: usize, target: &mut dyn BufMut| {
-        let mut target = target;
-        encode_key(number, WireType::LengthDelimited, &mut target);
-        encode_varint(len as u64, &mut target);
-    };
-    if !frame.header.is_empty() {
-        head(field::DATA_HEADER, frame.header.len(), target);
-        target.put_slice(&frame.header);
-    }
-    if !frame.app_metadata.is_empty() {
-        head(field::APP_METADATA, frame.app_metadata.len(), target);
-        target.put_slice(&frame.app_metadata);
-    }
-    let body_len = frame.body_len();
-    if body_len > 0 {
-        head(field::DATA_BODY, body_len, target);
-        for part in &frame.body {
-            target.put_slice(part);
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use arrow::buffer::Buffer;
-    use arrow_flight::FlightData;
-    use prost::Message;
-
-    /// The codec and the generated type write the same bytes.
-    #[test]
-    fn frames_are_flight_data() {
-        for body in [vec![], vec![Buffer::from(vec![7_u8; 300]), Buffer::from(vec![9_u8; 5])]] {
-            let frame = Frame { header: vec![1, 2, 3].into(), app_metadata: vec![4].into(), body };
-            let mut bytes = Vec::new();
-            write(&frame, &mut bytes);
-            assert_eq!(bytes.len(), encoded_len(&frame));
-            assert_eq!(bytes, frame.clone().into_flight_data().encode_to_vec());
-            assert_eq!(FlightData::decode(bytes.as_slice()).unwrap(), frame.into_flight_data());
-        }
     }
 }

@@ -1,0 +1,37 @@
+# Everything is built with --release: DuckDB takes about half an hour to compile per profile.
+CARGO ?= cargo
+PYTHON ?= python3
+VENV ?= .venv
+TARGET := $(or $(CARGO_TARGET_DIR),target)
+BIN := $(abspath $(TARGET))/release/pintail
+STAMP := $(VENV)/.requirements
+
+.PHONY: build test test-rust test-python lint bench bench-criterion
+
+build:
+	$(CARGO) build --release --bins --examples
+
+test: test-rust test-python
+
+test-rust:
+	$(CARGO) test --release
+
+test-python: build $(STAMP)
+	PINTAIL_BIN=$(BIN) $(VENV)/bin/python -m pytest -q tests/python
+
+lint:
+	$(CARGO) fmt --check
+	$(CARGO) clippy --release --all-targets -- -D warnings
+
+# End to end, with real clients: writes bench-out/results.md and plots. BENCH="--quick" for a short look.
+bench: build $(STAMP)
+	PINTAIL_BIN=$(BIN) $(VENV)/bin/python bench/run.py --out bench-out $(BENCH)
+
+# Stage by stage: decode, conform, append, query, encode.
+bench-criterion:
+	$(CARGO) bench
+
+$(STAMP): tests/python/requirements.txt
+	$(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/python -m pip install -q -r tests/python/requirements.txt
+	touch $@

@@ -1,0 +1,180 @@
+//! Imports point down the drawing in `src/lib.rs` and never sideways; unsafe code stays behind its fence.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Module, and what its files must never name.
+const RULES: &[(&str, &[&str])] = &[
+    ("flight", &["duckdb::", "std::thread", "rusqlite", "crate::server", "crate::client", "spawn_blocking"]),
+    (
+        "ingest",
+        &[
+            "tonic",
+            "arrow_flight",
+            "duckdb::",
+            "crate::query",
+            "crate::flight",
+            "crate::server",
+            "crate::client",
+        ],
+    ),
+    (
+        "query",
+        &[
+            "tonic",
+            "arrow_flight",
+            "duckdb::",
+            "crate::ingest",
+            "crate::flight",
+            "crate::server",
+            "crate::client",
+        ],
+    ),
+    (
+        "engine",
+        &[
+            "tokio",
+            "tonic",
+            "arrow_flight",
+            "crate::ingest",
+            "crate::query",
+            "crate::flight",
+            "crate::server",
+            "crate::client",
+        ],
+    ),
+    (
+        "catalog",
+        &[
+            "tokio",
+            "tonic",
+            "arrow_flight",
+            "duckdb::",
+            "std::thread",
+            "crate::engine",
+            "crate::ingest",
+            "crate::query",
+            "crate::flight",
+        ],
+    ),
+    (
+        "config.rs",
+        &[
+            "tokio",
+            "tonic",
+            "arrow_flight",
+            "duckdb::",
+            "crate::engine",
+            "crate::ingest",
+            "crate::query",
+            "crate::flight",
+        ],
+    ),
+    (
+        "error.rs",
+        &[
+            "tokio",
+            "tonic",
+            "arrow_flight",
+            "duckdb::",
+            "crate::engine",
+            "crate::ingest",
+            "crate::query",
+            "crate::flight",
+        ],
+    ),
+    (
+        "metrics.rs",
+        &[
+            "tokio",
+            "tonic",
+            "arrow_flight",
+            "duckdb::",
+            "crate::engine",
+            "crate::ingest",
+            "crate::query",
+            "crate::flight",
+        ],
+    ),
+    ("client.rs", &["duckdb::", "crate::engine", "crate::ingest", "crate::query", "crate::server"]),
+];
+
+#[test]
+fn imports_point_down_the_drawing() {
+    let mut wrong = Vec::new();
+    for (module, forbidden) in RULES {
+        let files = rust_files(&Path::new("src").join(module));
+        assert!(!files.is_empty(), "src/{module} has moved; move its rule as well");
+        for file in files {
+            let text = fs::read_to_string(&file).unwrap();
+            for (number, line) in code_lines(&text) {
+                for name in *forbidden {
+                    if names(line, name) {
+                        wrong.push(format!("{}:{number} names {name}", file.display()));
+                    }
+                }
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "imports point the wrong way:\n{}", wrong.join("\n"));
+}
+
+#[test]
+fn unsafe_code_stays_in_the_ffi_file() {
+    for file in rust_files(Path::new("src")) {
+        if file.starts_with("src/engine/ffi") {
+            continue;
+        }
+        let text = fs::read_to_string(&file).unwrap();
+        for (number, line) in code_lines(&text) {
+            assert!(
+                !line.contains("unsafe "),
+                "{}:{number} has unsafe code outside src/engine/ffi",
+                file.display()
+            );
+        }
+    }
+}
+
+#[test]
+fn every_file_opens_with_what_it_is() {
+    for file in rust_files(Path::new("src")) {
+        let text = fs::read_to_string(&file).unwrap();
+        assert!(text.starts_with("//! "), "{} does not say what it is in its first line", file.display());
+    }
+}
+
+/// Lines of code outside comments and test modules, with their numbers.
+fn code_lines(text: &str) -> impl Iterator<Item = (usize, &str)> {
+    text.lines()
+        .enumerate()
+        .take_while(|(_, line)| !line.starts_with("#[cfg(test)]"))
+        .filter(|(_, line)| !line.trim_start().starts_with("//"))
+        .map(|(index, line)| (index + 1, line))
+}
+
+/// Whether the line names a crate or module, not just a word that contains its letters.
+fn names(line: &str, name: &str) -> bool {
+    let path = if name.contains("::") { name.to_owned() } else { format!("{name}::") };
+    let word = |at: usize| {
+        line[..at].chars().next_back().is_none_or(|before| !before.is_alphanumeric() && before != '_')
+    };
+    line.match_indices(&path).any(|(at, _)| word(at))
+        || (name.contains('_') && line.contains(&format!("{name}(")))
+}
+
+fn rust_files(path: &Path) -> Vec<PathBuf> {
+    if path.is_file() {
+        return vec![path.to_owned()];
+    }
+    let mut files = Vec::new();
+    for entry in fs::read_dir(path).unwrap() {
+        let entry = entry.unwrap().path();
+        if entry.is_dir() {
+            files.extend(rust_files(&entry));
+        } else if entry.extension().is_some_and(|extension| extension == "rs") {
+            files.push(entry);
+        }
+    }
+    files
+}
