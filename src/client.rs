@@ -113,7 +113,10 @@ impl Client {
         let messages = messages.scan((), move |(), message| {
             let message = message.ok();
             if message.is_none() {
-                drop(broken.take());
+                if let Some(broken) = broken.take() {
+                    // The receiver lives until the call has ended.
+                    let _ = broken.send(());
+                }
             }
             async move {
                 match message {
@@ -134,7 +137,7 @@ impl Client {
         };
         let answer = tokio::select! {
             answer = call => answer,
-            Err(_) = cut => match failed.try_recv() {
+            Ok(()) = cut => match failed.try_recv() {
                 Ok(error) => Err(error),
                 Err(_) => Err(Error::internal("a batch could not be encoded")),
             },

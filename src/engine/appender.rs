@@ -50,8 +50,9 @@ pub fn describe_rows(session: &Session, schema: &SchemaRef) -> Result<Vec<(Strin
         .map_err(note)?;
     let bound = statement.bind(session.connection()).map_err(note)?;
     let mut columns = Vec::new();
-    for (name, logical_type) in bound.schema.get_all().map_err(note)? {
-        columns.push((name, logical_type.to_text().map_err(note)?));
+    for (field, (_, logical_type)) in schema.fields().iter().zip(bound.schema.get_all().map_err(note)?) {
+        // The stream's own spelling: the importer renames columns whose names differ only by case.
+        columns.push((field.name().clone(), logical_type.to_text().map_err(note)?));
     }
     Ok(columns)
 }

@@ -10,6 +10,7 @@ use duckdb::Parameters;
 use duckdb::query_result::{ArrowQueryResult, ArrowResultStep};
 
 use super::ffi;
+use super::segment::UNIT_ROWS;
 use super::session::Session;
 use super::statement::parse;
 use crate::error::{Error, Kind, Result};
@@ -35,7 +36,7 @@ pub struct Cursor<'session> {
 /// efficient. Var-length values are guessed; what the guess misses is merged or sliced later.
 pub(super) fn batch_rows(schema: &SchemaRef, batch_bytes: usize, rows_max: Option<usize>) -> usize {
     let row_bytes: usize = schema.fields().iter().map(|field| value_bytes(field.data_type())).sum();
-    let rows = (batch_bytes / row_bytes.max(1)).clamp(2_048, 65_536);
+    let rows = (batch_bytes / row_bytes.max(1)).clamp(2_048, UNIT_ROWS);
     rows_max.map_or(rows, |limit| rows.min(limit.max(1)))
 }
 

@@ -77,7 +77,7 @@ pub fn find_table(session: &Session, name: &TableName) -> Result<Option<Table>> 
     match read() {
         Ok(columns) => Ok(Some(Table { name: name.clone(), columns })),
         Err(error) => {
-            let is_view = error.message.contains("is not a table") || error.message.contains("view");
+            let is_view = error.message.contains("is not a");
             let error = session.database().note(error);
             match error.kind() {
                 Kind::NotFound => Ok(None),

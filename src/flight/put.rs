@@ -9,13 +9,15 @@ use arrow_flight::{FlightData, PutResult};
 use futures::StreamExt;
 use prost::Message;
 use tonic::metadata::MetadataMap;
-use tonic::{Request, Streaming};
+use tonic::{Code, Request, Streaming};
 
 use super::call::Call;
 use super::decode::{Decoded, Decoder};
 use super::descriptor::{self, Write};
+use super::wire::Ended;
 use super::{FlightServer, header};
-use crate::error::{Error, Result};
+use crate::catalog::TableName;
+use crate::error::{Error, Kind, Result};
 use crate::ingest::{Mode, Put, PutRequest, PutSummary};
 use crate::query::RunOptions;
 
@@ -28,8 +30,9 @@ impl FlightServer {
     ) -> Result<PutResult> {
         let headers = PutHeaders::read(request.metadata(), self.auto_create)?;
         let options = header::run_options(request.metadata())?;
-        let mut messages = request.into_inner();
-        let first = next(&mut messages).await?.ok_or_else(|| {
+        let ended = request.extensions().get::<Ended>().cloned().unwrap_or_default();
+        let mut messages = Messages { stream: request.into_inner(), ended };
+        let first = messages.next().await?.ok_or_else(|| {
             Error::invalid("the put stream is empty; expected a FlightDescriptor and a schema")
         })?;
         let target = first
@@ -63,17 +66,53 @@ impl FlightServer {
         }
     }
 
+    /// Takes the rows of one stream to their commit, or back again.
     async fn rows(
         &self,
         first: FlightData,
-        mut messages: Streaming<FlightData>,
-        table: crate::catalog::TableName,
+        messages: Messages,
+        table: TableName,
         mode: Mode,
         call: &mut Call,
     ) -> Result<PutSummary> {
+        let mut put = None;
+        let received = self.receive(first, messages, &table, mode, &mut put, call).await;
+        let (decode, put) = match (received, put) {
+            (Ok(decode), Some(put)) => (decode, put),
+            (Ok(_), None) => {
+                return Err(Error::invalid(format!("table {table}: the put stream carried no schema")));
+            }
+            (Err(error), put) => {
+                // Rolled back before the client hears of it: a retry must not meet the remains.
+                if let Some(put) = put {
+                    put.abort().await;
+                }
+                return Err(error);
+            }
+        };
+        let summary = put.finish().await?;
+        call.rows = summary.rows;
+        call.stage("queue", summary.timings.queue);
+        call.stage("decode", decode);
+        call.stage("conform", summary.timings.conform);
+        call.stage("append", summary.timings.append);
+        call.stage("commit", summary.timings.commit);
+        crate::metrics::rows_in(summary.rows, call.bytes);
+        Ok(summary)
+    }
+
+    /// Feeds a put until the client says that it is done; gives the time spent on decoding.
+    async fn receive(
+        &self,
+        first: FlightData,
+        mut messages: Messages,
+        table: &TableName,
+        mode: Mode,
+        put: &mut Option<Put>,
+        call: &mut Call,
+    ) -> Result<Duration> {
         let mut decoder = Decoder::default();
         let mut decode = Duration::ZERO;
-        let mut put: Option<Put> = None;
         let mut message = first;
         loop {
             let started = Instant::now();
@@ -81,7 +120,7 @@ impl FlightServer {
             decode += started.elapsed();
             match decoded {
                 Decoded::Schema(schema) => {
-                    put = Some(self.ingest.begin(PutRequest { table: table.clone(), schema, mode })?);
+                    *put = Some(self.ingest.begin(PutRequest { table: table.clone(), schema, mode })?);
                 }
                 Decoded::Batch(batch, held_bytes) => {
                     let put =
@@ -93,29 +132,18 @@ impl FlightServer {
                 Decoded::Nothing => {}
             }
             let following = match put.as_mut() {
-                None => next(&mut messages).await?,
+                None => messages.next().await?,
                 // Watch the writer while the client is quiet, so that a refusal does not wait for rows.
                 Some(put) => tokio::select! {
-                    following = next(&mut messages) => following?,
+                    following = messages.next() => following?,
                     error = put.failure() => return Err(error),
                 },
             };
             match following {
                 Some(following) => message = following,
-                None => break,
+                None => return Ok(decode),
             }
         }
-        let put =
-            put.ok_or_else(|| Error::invalid(format!("table {table}: the put stream carried no schema")))?;
-        let summary = put.finish().await?;
-        call.rows = summary.rows;
-        call.stage("queue", summary.timings.queue);
-        call.stage("decode", decode);
-        call.stage("conform", summary.timings.conform);
-        call.stage("append", summary.timings.append);
-        call.stage("commit", summary.timings.commit);
-        crate::metrics::rows_in(summary.rows, call.bytes);
-        Ok(summary)
     }
 
     /// Runs a statement for its count of changed rows.
@@ -129,22 +157,34 @@ impl FlightServer {
     }
 }
 
-async fn next(messages: &mut Streaming<FlightData>) -> Result<Option<FlightData>> {
-    messages.message().await.map_err(|status| match status.code() {
-        // tonic's own word for a message above `max_decoding_message_size`.
-        tonic::Code::OutOfRange | tonic::Code::ResourceExhausted => Error::exhausted(
-            "server.max_message_bytes",
-            format!("a message of the put is too large: {}; send smaller batches", status.message()),
-        ),
-        tonic::Code::Cancelled => Error::new(
-            crate::error::Kind::Cancelled,
-            "the client left before the end of the stream; nothing was stored",
-        ),
-        _ => Error::new(
-            crate::error::Kind::Cancelled,
-            format!("the stream broke before its end; nothing was stored: {}", status.message()),
-        ),
-    })
+/// The messages of a put, told apart from a client that left.
+struct Messages {
+    stream: Streaming<FlightData>,
+    ended: Ended,
+}
+
+impl Messages {
+    /// The next message, or `None` when the client has said that it is done.
+    async fn next(&mut self) -> Result<Option<FlightData>> {
+        let left = || {
+            let text = "the client left before the end of the stream; nothing was stored";
+            Error::new(Kind::Cancelled, text)
+        };
+        match self.stream.message().await {
+            Ok(Some(message)) => Ok(Some(message)),
+            Ok(None) if self.ended.properly() => Ok(None),
+            Ok(None) => Err(left()),
+            Err(status) => Err(match status.code() {
+                // tonic's own word for a message above `max_decoding_message_size`.
+                Code::OutOfRange | Code::ResourceExhausted => Error::exhausted(
+                    "server.max_message_bytes",
+                    format!("a message of the put is too large: {}; send smaller batches", status.message()),
+                ),
+                Code::Cancelled => left(),
+                _ => left().context(status.message()),
+            }),
+        }
+    }
 }
 
 fn update_result(rows: u64) -> PutResult {

@@ -4,9 +4,12 @@
 //!
 //! The generated server encodes a result twice: batch -> `Vec` of the IPC body -> gRPC message. A tonic codec
 //! sees the message buffer itself, so [`FrameCodec`] leaves out the first copy (bench `encode`).
+//! DoPut's body is watched, because tonic hides the difference between its end and a client that left.
 
 use std::convert::Infallible;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 
 use arrow_flight::Ticket;
@@ -24,6 +27,7 @@ use super::encode::Frame;
 use super::get::FrameStream;
 
 const DO_GET: &str = "/arrow.flight.protocol.FlightService/DoGet";
+const DO_PUT: &str = "/arrow.flight.protocol.FlightService/DoPut";
 
 /// The Flight service as tonic serves it.
 #[derive(Clone)]
@@ -65,7 +69,60 @@ where
                 async move { Ok(Grpc::new(FrameCodec).server_streaming(method, request).await) },
             );
         }
+        if request.uri().path() == DO_PUT {
+            let ended = Ended::default();
+            let mut request = request.map(|body| Watched { body: Box::pin(body), ended: ended.clone() });
+            request.extensions_mut().insert(ended);
+            return self.generated.call(request);
+        }
         self.generated.call(request)
+    }
+}
+
+/// Whether a request's body has come to its proper end.
+///
+/// Symptom: a put whose client cancelled it was committed with the rows that had arrived. Cause: tonic's
+/// server-side `Streaming` turns a reset with CANCEL into the end of the stream (codec/decode.rs), which looks
+/// like a client that is done. Official way: none. Our way: watch the body below tonic, where the end of the
+/// stream and a reset are still two things.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Ended(Arc<AtomicBool>);
+
+impl Ended {
+    /// True once the client has closed its side itself.
+    pub(super) fn properly(&self) -> bool {
+        self.0.load(Ordering::Acquire)
+    }
+}
+
+/// A body that notes its proper end.
+struct Watched<B> {
+    body: Pin<Box<B>>,
+    ended: Ended,
+}
+
+impl<B: Body> Body for Watched<B> {
+    type Data = B::Data;
+    type Error = B::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<http_body::Frame<B::Data>, B::Error>>> {
+        let frame = self.body.as_mut().poll_frame(context);
+        if matches!(frame, Poll::Ready(None)) {
+            self.ended.0.store(true, Ordering::Release);
+        }
+        frame
+    }
+
+    fn is_end_stream(&self) -> bool {
+        // Always polled to its end, so that the end is noted.
+        false
+    }
+
+    fn size_hint(&self) -> http_body::SizeHint {
+        self.body.size_hint()
     }
 }
 

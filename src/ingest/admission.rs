@@ -230,7 +230,7 @@ mod tests {
     }
 
     /// Streams that hold the whole budget without a full unit would wait for ever; one is asked to append.
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn a_full_budget_presses_the_largest_holder() {
         let admission = Admission::new(4 * MIB, 4 * MIB, 3);
         let (small, large, third) =

@@ -198,6 +198,15 @@ impl Put {
         Ok(summary)
     }
 
+    /// Gives the put up and waits until it is rolled back, so that a client that retries meets no trace of it.
+    pub async fn abort(mut self) {
+        self.messages = None;
+        if !self.writer.is_finished() {
+            // The writer's own complaint about the missing end is not news.
+            let _ = (&mut self.writer).await;
+        }
+    }
+
     /// Completes when the writer stops on its own, with the reason; to be watched while the client is quiet.
     pub async fn failure(&mut self) -> Error {
         match join((&mut self.writer).await) {

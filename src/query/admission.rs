@@ -93,9 +93,9 @@ impl Drop for Seat<'_> {
 mod tests {
     use super::*;
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn both_limits_are_named_when_hit() {
-        let admission = Arc::new(Admission::new(1, 1, Duration::from_secs(30)));
+        let admission = Arc::new(Admission::new(1, 1, Duration::from_millis(200)));
         let _running = admission.enter(None).await.unwrap();
         let waiting = tokio::spawn({
             let admission = Arc::clone(&admission);

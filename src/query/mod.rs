@@ -9,7 +9,7 @@ mod stream;
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
@@ -114,27 +114,29 @@ impl Query {
         let (opened, opening) = oneshot::channel();
         let (queue, results) =
             stream::queue(self.config.buffer_bytes.as_usize(), self.config.stall_timeout.0);
+        let interrupt = Arc::new(OnceLock::new());
         let job = reader::Job {
             database: Arc::clone(&self.database),
             running: Arc::clone(&self.running),
+            interrupt: Arc::clone(&interrupt),
             sql,
             batch_bytes: self.config.batch_bytes.as_usize(),
             batch_rows_max: options.batch_rows_max,
         };
         let runtime = tokio::runtime::Handle::current();
         #[expect(clippy::disallowed_methods, reason = "this is the bridge: one blocking thread per query")]
-        let reader = tokio::task::spawn_blocking(move || {
+        let handle = tokio::task::spawn_blocking(move || {
             let _place = place;
-            reader::run(&job, &runtime, opened, queue)
+            reader::run(&job, &runtime, opened, &queue)
         });
-        // Dropping `opening` (the call was dropped) makes the reader give up before it runs anything.
+        // From here on, dropping this future (the call was dropped) stops the thread.
+        let mut reader = stream::ReaderThread { interrupt, handle: Some(handle) };
         match within(deadline, opening).await? {
             Ok(start) => Ok(ResultStream::new(start, results, reader, deadline, queued, started)),
             // The reader ended before it could start; its own error says why.
-            Err(_) => match reader.await {
-                Ok(Err(error)) => Err(error),
-                Ok(Ok(())) => Err(Error::internal("the query ended before it began")),
-                Err(error) => Err(Error::internal(format!("the query thread failed: {error}"))),
+            Err(_) => match std::future::poll_fn(|context| reader.poll(context)).await {
+                Err(error) => Err(error),
+                Ok(()) => Err(Error::internal("the query ended before it began")),
             },
         }
     }

@@ -2,7 +2,7 @@
 //! Runs on: a blocking thread for the length of the query; it owns session and cursor.
 //! Never: holds more than one shaped batch beside the queue.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use arrow::array::{Int64Array, RecordBatch};
@@ -12,21 +12,22 @@ use tokio::sync::oneshot;
 use super::Running;
 use super::shape::Shaper;
 use super::stream::{Queue, Start};
-use crate::engine::{self, Class, Cursor, Database, Step};
+use crate::engine::{self, Class, Cursor, Database, Interrupt, Step};
 use crate::error::Result;
 
 pub(super) struct Job {
     pub(super) database: Arc<Database>,
     pub(super) running: Arc<Running>,
+    pub(super) interrupt: Arc<OnceLock<Interrupt>>,
     pub(super) sql: String,
     pub(super) batch_bytes: usize,
     pub(super) batch_rows_max: Option<usize>,
 }
 
-pub(super) fn run(job: &Job, runtime: &Handle, opened: oneshot::Sender<Start>, queue: Queue) -> Result<()> {
+pub(super) fn run(job: &Job, runtime: &Handle, opened: oneshot::Sender<Start>, queue: &Queue) -> Result<()> {
     let started = Instant::now();
     let mut session = job.database.session()?;
-    let interrupt = session.interrupt();
+    let interrupt = job.interrupt.get_or_init(|| session.interrupt());
     let _entered = job.running.enter(interrupt.clone());
     let described = engine::describe(&session, &job.sql)?;
     let class = described.class;
@@ -34,7 +35,7 @@ pub(super) fn run(job: &Job, runtime: &Handle, opened: oneshot::Sender<Start>, q
         // A temporary object lives in its connection; the next user must not meet it.
         session.spoil();
     }
-    let start = |schema| Start { schema, class, interrupt, prepared: started.elapsed() };
+    let start = |schema| Start { schema, class, prepared: started.elapsed() };
     if described.is_count {
         if opened.send(start(Arc::clone(&described.schema))).is_err() {
             return Ok(());
@@ -50,7 +51,7 @@ pub(super) fn run(job: &Job, runtime: &Handle, opened: oneshot::Sender<Start>, q
     if opened.send(start(Arc::clone(cursor.schema()))).is_err() {
         return Ok(());
     }
-    stream(job, &mut cursor, runtime, &queue)?;
+    stream(job, &mut cursor, runtime, queue)?;
     if class == Class::Change {
         session.count_commit();
     }

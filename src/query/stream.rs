@@ -3,8 +3,8 @@
 //! Never: ends early without an error; keeps a query alive after it is dropped.
 
 use std::pin::Pin;
-use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::sync::{Arc, OnceLock};
+use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use arrow::array::RecordBatch;
@@ -88,17 +88,57 @@ impl Queue {
 pub(super) struct Start {
     pub(super) schema: SchemaRef,
     pub(super) class: Class,
-    pub(super) interrupt: Interrupt,
     pub(super) prepared: Duration,
+}
+
+/// How often a reader that nobody waits for is asked to stop. An interrupt that falls between two statements
+/// of the thread is lost, so one is not enough.
+const INTERRUPT_EVERY: Duration = Duration::from_millis(20);
+
+/// The thread of a query, and the way to stop it. Dropping it stops the query, at any moment of its life.
+pub(super) struct ReaderThread {
+    pub(super) interrupt: Arc<OnceLock<Interrupt>>,
+    pub(super) handle: Option<JoinHandle<Result<()>>>,
+}
+
+impl ReaderThread {
+    /// What the thread ended with.
+    pub(super) fn poll(&mut self, context: &mut Context<'_>) -> Poll<Result<()>> {
+        let Some(handle) = &mut self.handle else { return Poll::Ready(Ok(())) };
+        let ended = ready!(handle.poll_unpin(context));
+        self.handle = None;
+        Poll::Ready(
+            ended.unwrap_or_else(|error| Err(Error::internal(format!("the query thread failed: {error}")))),
+        )
+    }
+}
+
+impl Drop for ReaderThread {
+    fn drop(&mut self) {
+        let Some(mut handle) = self.handle.take() else { return };
+        if let Some(interrupt) = self.interrupt.get() {
+            interrupt.interrupt();
+        }
+        let interrupt = Arc::clone(&self.interrupt);
+        if let Ok(runtime) = Handle::try_current() {
+            runtime.spawn(async move {
+                while tokio::time::timeout(INTERRUPT_EVERY, &mut handle).await.is_err() {
+                    if let Some(interrupt) = interrupt.get() {
+                        interrupt.interrupt();
+                    }
+                }
+            });
+        }
+    }
 }
 
 /// A running query's batches. Dropping it stops the query.
 pub struct ResultStream {
     schema: SchemaRef,
     class: Class,
-    interrupt: Interrupt,
     results: Results,
-    reader: JoinHandle<Result<()>>,
+    // Dropped after `results`, so that a thread that is waiting for room wakes up first.
+    reader: Option<ReaderThread>,
     deadline: Option<(Instant, Pin<Box<Sleep>>)>,
     ended: bool,
     /// Time waited for a place.
@@ -118,7 +158,7 @@ impl ResultStream {
     pub(super) fn new(
         start: Start,
         results: Results,
-        reader: JoinHandle<Result<()>>,
+        reader: ReaderThread,
         deadline: Option<Instant>,
         queued: Duration,
         started: Instant,
@@ -126,9 +166,8 @@ impl ResultStream {
         Self {
             schema: start.schema,
             class: start.class,
-            interrupt: start.interrupt,
             results,
-            reader,
+            reader: Some(reader),
             deadline: deadline.map(|at| (at, Box::pin(tokio::time::sleep_until(at.into())))),
             ended: false,
             queued,
@@ -171,7 +210,7 @@ impl Stream for ResultStream {
         if let Some((_, sleep)) = &mut self.deadline
             && sleep.as_mut().poll(context).is_ready()
         {
-            self.interrupt.interrupt();
+            self.reader = None;
             return self.end(Some(Error::new(
                 Kind::Deadline,
                 "the query ran longer than the call's deadline or query.timeout allows, and was stopped",
@@ -188,23 +227,13 @@ impl Stream for ResultStream {
                 Poll::Ready(Some(Ok(item.batch)))
             }
             // The thread closed the queue: only its own word tells a complete result from a broken one.
-            Poll::Ready(None) => match self.reader.poll_unpin(context) {
-                Poll::Pending => Poll::Pending,
-                Poll::Ready(Ok(Ok(()))) => self.end(None),
-                Poll::Ready(Ok(Err(error))) => self.end(Some(error)),
-                Poll::Ready(Err(error)) => {
-                    self.end(Some(Error::internal(format!("the query thread failed: {error}"))))
-                }
-            },
-        }
-    }
-}
-
-impl Drop for ResultStream {
-    fn drop(&mut self) {
-        if !self.ended {
-            self.results.items.close();
-            self.interrupt.interrupt();
+            Poll::Ready(None) => {
+                let ended = match &mut self.reader {
+                    Some(reader) => ready!(reader.poll(context)),
+                    None => Ok(()),
+                };
+                self.end(ended.err())
+            }
         }
     }
 }
