@@ -127,7 +127,8 @@ impl Encoder {
 /// header, header, body of `bodyLength` bytes.
 fn split(parts: Vec<Buffer>) -> Result<Vec<Frame>> {
     let mut frames = Vec::new();
-    let mut parts = parts.into_iter();
+    // Columns without values or validity leave empty parts behind; they belong to no message.
+    let mut parts = parts.into_iter().filter(|part| !part.is_empty());
     let broken = || Error::internal("the encoded stream is not a sequence of messages");
     while let Some(prefix) = parts.next() {
         let length: [u8; 4] = prefix.get(4..8).and_then(|bytes| bytes.try_into().ok()).ok_or_else(broken)?;

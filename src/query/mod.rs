@@ -8,7 +8,7 @@ mod shape;
 mod stream;
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -42,9 +42,19 @@ pub struct Query {
 pub(crate) struct Running {
     next: AtomicU64,
     interrupts: Mutex<HashMap<u64, Interrupt>>,
+    stopping: AtomicBool,
 }
 
 impl Running {
+    /// What the caller of an interrupted statement should hear: a server that stops is not a caller that
+    /// gave up, and pyarrow takes CANCELLED for a Ctrl-C of its own user.
+    pub(crate) fn explain(&self, error: Error) -> Error {
+        if error.kind() == Kind::Cancelled && self.stopping.load(Ordering::SeqCst) {
+            return Error::new(Kind::Unavailable, "the server is stopping and interrupted the query");
+        }
+        error
+    }
+
     pub(crate) fn enter(self: &Arc<Self>, interrupt: Interrupt) -> Entered {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         self.interrupts.lock().unwrap_or_else(PoisonError::into_inner).insert(number, interrupt);
@@ -127,7 +137,7 @@ impl Query {
         #[expect(clippy::disallowed_methods, reason = "this is the bridge: one blocking thread per query")]
         let handle = tokio::task::spawn_blocking(move || {
             let _place = place;
-            reader::run(&job, &runtime, opened, &queue)
+            reader::run(&job, &runtime, opened, &queue).map_err(|error| job.running.explain(error))
         });
         // From here on, dropping this future (the call was dropped) stops the thread.
         let mut reader = stream::ReaderThread { interrupt, handle: Some(handle) };
@@ -141,8 +151,9 @@ impl Query {
         }
     }
 
-    /// Stops every running statement; their streams end with `Cancelled`.
+    /// Stops every running statement, because the server stops; their streams end with `Unavailable`.
     pub fn interrupt_all(&self) {
+        self.running.stopping.store(true, Ordering::SeqCst);
         for interrupt in self.running.interrupts.lock().unwrap_or_else(PoisonError::into_inner).values() {
             interrupt.interrupt();
         }

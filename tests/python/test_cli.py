@@ -13,7 +13,7 @@ from conftest import Server, put, query, run
 
 def numbers(rows: int, first=0) -> pa.Table:
     ids = pa.array(range(first, first + rows), pa.int64())
-    return pa.table({"id": ids, "text": pa.array([f"row {n}" for n in range(first, first + rows)])})
+    return pa.table({"id": ids, "text": pa.array([f"row {n}" for n in range(first, first + rows)], pa.string())})
 
 
 def test_load_takes_files_globs_and_folders(server, tmp_path):
@@ -25,10 +25,10 @@ def test_load_takes_files_globs_and_folders(server, tmp_path):
         writer.write_table(numbers(500, 101_000))
     with pa.OSFile(str(files / "d.arrows"), "wb") as sink, pa.ipc.new_stream(sink, numbers(0).schema) as writer:
         writer.write_table(numbers(500, 101_500))
-    done = run("load", files, "--table", "all", "--server", server.uri)
-    assert "loaded 102,000 rows from 4 files into all" in done.stdout
+    done = run("load", files, "--table", "everything", "--server", server.uri)
+    assert "loaded 102,000 rows from 4 files into everything" in done.stdout
     client = server.client()
-    assert query(client, "FROM all ORDER BY id").equals(numbers(102_000))
+    assert query(client, "FROM everything ORDER BY id").equals(numbers(102_000))
     done = run("load", f"{files}/*.parquet", "--table", "globbed", "--server", server.uri)
     assert "loaded 100,000 rows from 1 file" in done.stdout
     # Replace holds for the first file, the others append to it.
