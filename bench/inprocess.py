@@ -10,14 +10,16 @@ import pyarrow as pa
 
 
 def load(database: str, arrow_file: str) -> dict:
-    table = pa.ipc.open_file(pa.memory_map(arrow_file)).read_all()
+    """INSERT ... SELECT of the Arrow data, held in memory, into a table of a new file."""
+    with open(arrow_file, "rb") as file:
+        rows = pa.ipc.open_file(pa.BufferReader(file.read())).read_all()
     connection = duckdb.connect(database)
-    connection.execute("CREATE TABLE lineitem AS FROM table LIMIT 0")
+    connection.execute("CREATE TABLE lineitem AS FROM rows LIMIT 0")
     started = time.perf_counter()
-    connection.execute("INSERT INTO lineitem SELECT * FROM table")
+    connection.execute("INSERT INTO lineitem SELECT * FROM rows")
     seconds = time.perf_counter() - started
     connection.execute("CHECKPOINT")
-    return {"seconds": seconds, "rows": table.num_rows, "file_bytes": os.path.getsize(database)}
+    return {"seconds": seconds, "rows": rows.num_rows, "file_bytes": os.path.getsize(database)}
 
 
 def read(database: str, sql: str, rounds: int) -> dict:

@@ -145,7 +145,7 @@ def lineitem(folder: Path, scale: float) -> Path:
     target = folder / "lineitem.arrow"
     tool = Path(sys.executable).parent / "tpchgen-cli"
     subprocess.run(
-        [tool, "-s", str(scale), "--format=parquet", "--tables=lineitem", f"--output-dir={folder}"],
+        [tool, "parquet", "-s", str(scale), "--tables=lineitem", f"--output-dir={folder}"],
         check=True,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,

@@ -32,17 +32,24 @@ pub struct Cursor<'session> {
     schema: SchemaRef,
 }
 
-/// Rows per array, from the schema: what `batch_bytes` holds, within bounds that keep DuckDB's exporter
-/// efficient. Var-length values are guessed; what the guess misses is merged or sliced later.
-pub(super) fn batch_rows(schema: &SchemaRef, batch_bytes: usize, rows_max: Option<usize>) -> usize {
+/// Vectors (2,048 rows) per array that divide a row group evenly. Arrays end at row groups, so any other number
+/// leaves a short array behind every one of them, and splits vectors.
+const VECTORS: [usize; 12] = [60, 30, 20, 15, 12, 10, 6, 5, 4, 3, 2, 1];
+/// Rows of a vector.
+const VECTOR_ROWS: usize = UNIT_ROWS / VECTORS[0];
+
+/// Rows per array, from the schema: what `array_bytes` holds, half more at most. Values of variable length
+/// are guessed; what the guess misses is merged or sliced later.
+fn array_rows(schema: &SchemaRef, array_bytes: usize, rows_max: Option<usize>) -> usize {
     let row_bytes: usize = schema.fields().iter().map(|field| value_bytes(field.data_type())).sum();
-    let rows = (batch_bytes / row_bytes.max(1)).clamp(2_048, UNIT_ROWS);
-    rows_max.map_or(rows, |limit| rows.min(limit.max(1)))
+    let vectors_max = (array_bytes + array_bytes / 2) / (row_bytes.max(1) * VECTOR_ROWS);
+    let vectors = VECTORS.into_iter().find(|vectors| *vectors <= vectors_max).unwrap_or(1);
+    rows_max.map_or(vectors * VECTOR_ROWS, |limit| (vectors * VECTOR_ROWS).min(limit.max(1)))
 }
 
 fn value_bytes(data_type: &DataType) -> usize {
     match data_type {
-        DataType::Utf8 | DataType::Binary | DataType::LargeUtf8 | DataType::LargeBinary => 24,
+        DataType::Utf8 | DataType::Binary | DataType::LargeUtf8 | DataType::LargeBinary => 16,
         DataType::List(child) | DataType::LargeList(child) | DataType::Map(child, _) => {
             4 * value_bytes(child.data_type())
         }
@@ -59,17 +66,17 @@ fn value_bytes(data_type: &DataType) -> usize {
 impl<'session> Cursor<'session> {
     /// Starts the one statement in `sql`, whose result has `schema`.
     ///
-    /// `batch_bytes` is the size arrays are aimed at, `rows_max` an upper bound of rows per array.
+    /// `array_bytes` is the size arrays are aimed at, `rows_max` an upper bound of rows per array.
     pub fn open(
         session: &'session Session,
         sql: &str,
         schema: &SchemaRef,
-        batch_bytes: usize,
+        array_bytes: usize,
         rows_max: Option<usize>,
     ) -> Result<Self> {
         let note = |error| session.database().note(error);
         let (statement, _) = parse(session, sql)?;
-        let rows = batch_rows(schema, batch_bytes, rows_max);
+        let rows = array_rows(schema, array_bytes, rows_max);
         let result =
             statement.arrow_query(session.connection(), Parameters::None, Some(rows)).map_err(note)?;
         let schema = match result.schema().and_then(ffi::import_schema) {
