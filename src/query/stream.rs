@@ -2,6 +2,7 @@
 //! Runs on: the thread pushes, the async side polls.
 //! Never: ends early without an error; keeps a query alive after it is dropped.
 
+use std::collections::VecDeque;
 use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, ready};
@@ -25,10 +26,10 @@ const QUEUE_BATCHES: usize = 256;
 /// One permit stands for this many bytes.
 const PERMIT_BYTES: usize = 1024;
 
+/// Batches of one array travel together: waking the other side costs more than handing over a batch.
 struct Item {
-    batch: RecordBatch,
-    bytes: u64,
-    _room: OwnedSemaphorePermit,
+    batches: VecDeque<RecordBatch>,
+    room: OwnedSemaphorePermit,
 }
 
 /// The thread's end.
@@ -52,11 +53,11 @@ pub(super) fn queue(buffer_bytes: usize, stall_timeout: Duration) -> (Queue, Res
 }
 
 impl Queue {
-    /// Blocks until there is room for the batch.
+    /// Blocks until there is room for the batches.
     ///
     /// Errors: `Cancelled` when nobody reads any more; `Exhausted` when the reader stalls too long.
-    pub(super) fn push(&self, runtime: &Handle, batch: RecordBatch) -> Result<()> {
-        let bytes = batch_bytes(&batch);
+    pub(super) fn push(&self, runtime: &Handle, batches: VecDeque<RecordBatch>) -> Result<()> {
+        let bytes: usize = batches.iter().map(batch_bytes).sum();
         let permits =
             u32::try_from(bytes.div_ceil(PERMIT_BYTES).clamp(1, self.room_permits)).unwrap_or(u32::MAX);
         runtime.block_on(async {
@@ -70,7 +71,7 @@ impl Queue {
                 () = self.items.closed() => Err(gone()),
                 placed = tokio::time::timeout(self.stall_timeout, place) => match placed {
                     Ok(Some((room, slot))) => {
-                        slot.send(Item { batch, bytes: bytes as u64, _room: room });
+                        slot.send(Item { batches, room });
                         Ok(())
                     }
                     Ok(None) => Err(gone()),
@@ -137,6 +138,7 @@ pub struct ResultStream {
     schema: SchemaRef,
     class: Class,
     results: Results,
+    ready: VecDeque<RecordBatch>,
     // Dropped after `results`, so that a thread that is waiting for room wakes up first.
     reader: Option<ReaderThread>,
     deadline: Option<(Instant, Pin<Box<Sleep>>)>,
@@ -167,6 +169,7 @@ impl ResultStream {
             schema: start.schema,
             class: start.class,
             results,
+            ready: VecDeque::new(),
             reader: Some(reader),
             deadline: deadline.map(|at| (at, Box::pin(tokio::time::sleep_until(at.into())))),
             ended: false,
@@ -216,15 +219,21 @@ impl Stream for ResultStream {
                 "the query ran longer than the call's deadline or query.timeout allows, and was stopped",
             )));
         }
+        if let Some(batch) = self.ready.pop_front() {
+            self.rows += batch.num_rows() as u64;
+            self.bytes += batch_bytes(&batch) as u64;
+            return Poll::Ready(Some(Ok(batch)));
+        }
         match self.results.items.poll_recv(context) {
             Poll::Pending => Poll::Pending,
             Poll::Ready(Some(item)) => {
                 if self.first_batch.is_none() {
                     self.first_batch = Some(self.started.elapsed());
                 }
-                self.rows += item.batch.num_rows() as u64;
-                self.bytes += item.bytes;
-                Poll::Ready(Some(Ok(item.batch)))
+                self.ready = item.batches;
+                // Room is given back for the batches in hand as well: they are at most one array.
+                drop(item.room);
+                self.poll_next(context)
             }
             // The thread closed the queue: only its own word tells a complete result from a broken one.
             Poll::Ready(None) => {

@@ -3,6 +3,10 @@
 //! Never: decides anything; each function is one conversion or one loan.
 #![allow(unsafe_code)]
 
+mod malloc;
+
+pub use malloc::tune_allocator;
+
 use std::mem::transmute;
 use std::sync::Arc;
 
