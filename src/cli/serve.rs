@@ -44,7 +44,6 @@ impl Serve {
         let config = Config::load_with(self.source.config.as_deref(), &overrides, self.insecure)
             .map_err(Failure::Usage)?;
         start_logging(&config)?;
-        pintail::engine::tune_allocator();
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .enable_all()
             // A thread for every query and every put that may run, and some for catalog look-ups.

@@ -22,7 +22,6 @@ mod tables;
 pub use appender::{Insert, append, describe_rows};
 pub use cursor::{Cursor, Step};
 pub use database::{Database, Options};
-pub use ffi::tune_allocator;
 pub use interrupt::Interrupt;
 pub use maintenance::Maintenance;
 pub use segment::{Segment, UNIT_ROWS, Unit};

@@ -2,7 +2,6 @@
 //! Runs on: a blocking thread for the length of the query; it owns session and cursor.
 //! Never: holds more than one shaped batch beside the queue.
 
-use std::collections::VecDeque;
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
@@ -49,7 +48,7 @@ pub(super) fn run(job: &Job, runtime: &Handle, opened: oneshot::Sender<Start>, q
         session.count_commit();
         let count = Int64Array::from(vec![i64::try_from(rows).unwrap_or(i64::MAX)]);
         let batch = RecordBatch::try_new(described.schema, vec![Arc::new(count)])?;
-        return queue.push(runtime, VecDeque::from([batch]));
+        return queue.push(runtime, batch);
     }
     let array_bytes = job.batch_bytes * MESSAGES_PER_ARRAY;
     let mut cursor = Cursor::open(&session, &job.sql, &described.schema, array_bytes, job.batch_rows_max)?;
@@ -93,5 +92,8 @@ fn stream(job: &Job, cursor: &mut Cursor<'_>, runtime: &Handle, queue: &Queue) -
 }
 
 fn push_all(queue: &Queue, runtime: &Handle, ready: &mut Vec<RecordBatch>) -> Result<()> {
-    if ready.is_empty() { Ok(()) } else { queue.push(runtime, std::mem::take(ready).into()) }
+    for batch in ready.drain(..) {
+        queue.push(runtime, batch)?;
+    }
+    Ok(())
 }

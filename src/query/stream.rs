@@ -2,7 +2,6 @@
 //! Runs on: the thread pushes, the async side polls.
 //! Never: ends early without an error; keeps a query alive after it is dropped.
 
-use std::collections::VecDeque;
 use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, ready};
@@ -26,10 +25,10 @@ const QUEUE_BATCHES: usize = 256;
 /// One permit stands for this many bytes.
 const PERMIT_BYTES: usize = 1024;
 
-/// Batches of one array travel together: waking the other side costs more than handing over a batch.
 struct Item {
-    batches: VecDeque<RecordBatch>,
-    room: OwnedSemaphorePermit,
+    batch: RecordBatch,
+    bytes: u64,
+    _room: OwnedSemaphorePermit,
 }
 
 /// The thread's end.
@@ -53,11 +52,11 @@ pub(super) fn queue(buffer_bytes: usize, stall_timeout: Duration) -> (Queue, Res
 }
 
 impl Queue {
-    /// Blocks until there is room for the batches.
+    /// Blocks until there is room for the batch.
     ///
     /// Errors: `Cancelled` when nobody reads any more; `Exhausted` when the reader stalls too long.
-    pub(super) fn push(&self, runtime: &Handle, batches: VecDeque<RecordBatch>) -> Result<()> {
-        let bytes: usize = batches.iter().map(batch_bytes).sum();
+    pub(super) fn push(&self, runtime: &Handle, batch: RecordBatch) -> Result<()> {
+        let bytes = batch_bytes(&batch);
         let permits =
             u32::try_from(bytes.div_ceil(PERMIT_BYTES).clamp(1, self.room_permits)).unwrap_or(u32::MAX);
         runtime.block_on(async {
@@ -71,7 +70,7 @@ impl Queue {
                 () = self.items.closed() => Err(gone()),
                 placed = tokio::time::timeout(self.stall_timeout, place) => match placed {
                     Ok(Some((room, slot))) => {
-                        slot.send(Item { batches, room });
+                        slot.send(Item { batch, bytes: bytes as u64, _room: room });
                         Ok(())
                     }
                     Ok(None) => Err(gone()),
@@ -138,7 +137,6 @@ pub struct ResultStream {
     schema: SchemaRef,
     class: Class,
     results: Results,
-    ready: VecDeque<RecordBatch>,
     // Dropped after `results`, so that a thread that is waiting for room wakes up first.
     reader: Option<ReaderThread>,
     deadline: Option<(Instant, Pin<Box<Sleep>>)>,
@@ -169,7 +167,6 @@ impl ResultStream {
             schema: start.schema,
             class: start.class,
             results,
-            ready: VecDeque::new(),
             reader: Some(reader),
             deadline: deadline.map(|at| (at, Box::pin(tokio::time::sleep_until(at.into())))),
             ended: false,
@@ -219,21 +216,15 @@ impl Stream for ResultStream {
                 "the query ran longer than the call's deadline or query.timeout allows, and was stopped",
             )));
         }
-        if let Some(batch) = self.ready.pop_front() {
-            self.rows += batch.num_rows() as u64;
-            self.bytes += batch_bytes(&batch) as u64;
-            return Poll::Ready(Some(Ok(batch)));
-        }
         match self.results.items.poll_recv(context) {
             Poll::Pending => Poll::Pending,
             Poll::Ready(Some(item)) => {
                 if self.first_batch.is_none() {
                     self.first_batch = Some(self.started.elapsed());
                 }
-                self.ready = item.batches;
-                // Room is given back for the batches in hand as well: they are at most one array.
-                drop(item.room);
-                self.poll_next(context)
+                self.rows += item.batch.num_rows() as u64;
+                self.bytes += item.bytes;
+                Poll::Ready(Some(Ok(item.batch)))
             }
             // The thread closed the queue: only its own word tells a complete result from a broken one.
             Poll::Ready(None) => {

@@ -3,10 +3,6 @@
 //! Never: decides anything; each function is one conversion or one loan.
 #![allow(unsafe_code)]
 
-mod malloc;
-
-pub use malloc::tune_allocator;
-
 use std::mem::transmute;
 use std::sync::Arc;
 
