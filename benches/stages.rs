@@ -1,5 +1,6 @@
 //! Each arrow of the drawing alone, and the plain way beside it: decode, conform, append, query, encode.
 //! `cargo bench`; figures are bytes per second of Arrow data unless rows are named.
+#![allow(clippy::unwrap_used, missing_docs, reason = "a failed unwrap is a failed test")]
 
 use std::cell::RefCell;
 use std::collections::HashMap;

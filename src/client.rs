@@ -112,11 +112,11 @@ impl Client {
         let mut broken = Some(broken);
         let messages = messages.scan((), move |(), message| {
             let message = message.ok();
-            if message.is_none() {
-                if let Some(broken) = broken.take() {
-                    // The receiver lives until the call has ended.
-                    let _ = broken.send(());
-                }
+            if message.is_none()
+                && let Some(broken) = broken.take()
+            {
+                // The receiver lives until the call has ended.
+                let _ = broken.send(());
             }
             async move {
                 match message {

@@ -41,7 +41,7 @@ impl fmt::Display for Bytes {
         // Exact in the largest unit that divides it, so that `config print` can be read back unchanged.
         let units = [("TiB", 40), ("GiB", 30), ("MiB", 20), ("KiB", 10)];
         for (unit, shift) in units {
-            if self.0 != 0 && self.0 % (1 << shift) == 0 {
+            if self.0 != 0 && self.0.is_multiple_of(1 << shift) {
                 return write!(f, "{} {unit}", self.0 >> shift);
             }
         }
@@ -236,7 +236,7 @@ pub struct Query {
     pub timeout: Span,
     /// A reader that takes no batch for this long is cut, because it pins a snapshot. Default 5 min.
     pub stall_timeout: Span,
-    /// Size that result batches are brought to. Default 1536 KiB, so that messages stay below clients' 4 MiB.
+    /// Size that result batches are brought to. Default 1792 KiB: messages of 1-2 MiB, below clients' 4 MiB.
     pub batch_bytes: Bytes,
     /// Result bytes buffered per query, by DuckDB and again behind it. Default 16 MiB.
     pub buffer_bytes: Bytes,
@@ -250,7 +250,7 @@ impl Default for Query {
             queue_timeout: Span(Duration::from_secs(30)),
             timeout: Span(Duration::ZERO),
             stall_timeout: Span(Duration::from_secs(300)),
-            batch_bytes: Bytes(1536 * 1024),
+            batch_bytes: Bytes(1792 * 1024),
             buffer_bytes: Bytes::mib(16),
         }
     }

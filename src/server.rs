@@ -213,7 +213,7 @@ impl Server {
             Ok(()) => tracing::info!("checkpoint done, goodbye"),
             // Everything acknowledged is in the log; the next start replays it.
             Err(error) => {
-                tracing::warn!(%error, "stopping without a checkpoint; the next start replays the log")
+                tracing::warn!(%error, "stopping without a checkpoint; the next start replays the log");
             }
         }
         Ok(())

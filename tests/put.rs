@@ -1,4 +1,5 @@
 //! Puts over a real socket into a real database file: what is stored, and what is refused with nothing stored.
+#![allow(clippy::unwrap_used, missing_docs, reason = "a failed unwrap is a failed test")]
 
 mod common;
 

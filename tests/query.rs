@@ -1,4 +1,5 @@
 //! Queries over a real socket: schemas before rows, bounded batches, cancel, deadlines, errors in mid-stream.
+#![allow(clippy::unwrap_used, missing_docs, reason = "a failed unwrap is a failed test")]
 
 mod common;
 

@@ -69,8 +69,8 @@ pub enum ConformError {
     },
 }
 
-impl From<ConformError> for Error {
-    fn from(error: ConformError) -> Self {
+impl From<Box<ConformError>> for Error {
+    fn from(error: Box<ConformError>) -> Self {
         Error::invalid(error.to_string())
     }
 }
@@ -78,10 +78,10 @@ impl From<ConformError> for Error {
 /// Matches `offered` columns (name, DuckDB type) to `table` by name, without case, in any order.
 ///
 /// Columns of the table that are not offered get their default, or NULL.
-pub fn conform(table: &Table, offered: &[(String, String)]) -> Result<Conformed, ConformError> {
+pub fn conform(table: &Table, offered: &[(String, String)]) -> Result<Conformed, Box<ConformError>> {
     let name = || table.name.clone();
     if offered.is_empty() {
-        return Err(ConformError::NoColumns { table: name() });
+        return Err(Box::new(ConformError::NoColumns { table: name() }));
     }
     let mut known: HashMap<String, (&Column, bool)> =
         table.columns.iter().map(|column| (column.name.to_lowercase(), (column, false))).collect();
@@ -89,18 +89,18 @@ pub fn conform(table: &Table, offered: &[(String, String)]) -> Result<Conformed,
     for (column, offered_type) in offered {
         let Some((target, taken)) = known.get_mut(&column.to_lowercase()) else {
             let all: Vec<String> = table.columns.iter().map(|column| quote_name(&column.name)).collect();
-            return Err(ConformError::UnknownColumn {
+            return Err(Box::new(ConformError::UnknownColumn {
                 table: name(),
                 column: column.clone(),
                 known: crate::error::shorten(&all.join(", "), 400),
-            });
+            }));
         };
         if *taken {
-            return Err(ConformError::Duplicate { table: name(), column: column.clone() });
+            return Err(Box::new(ConformError::Duplicate { table: name(), column: column.clone() }));
         }
         *taken = true;
         if target.is_generated {
-            return Err(ConformError::Generated { table: name(), column: column.clone() });
+            return Err(Box::new(ConformError::Generated { table: name(), column: column.clone() }));
         }
         let value = quote_name(column);
         let value = if *offered_type == target.duckdb_type {
@@ -108,12 +108,12 @@ pub fn conform(table: &Table, offered: &[(String, String)]) -> Result<Conformed,
         } else if is_allowed(offered_type, &target.duckdb_type) {
             format!("CAST({value} AS {})", target.duckdb_type)
         } else {
-            return Err(ConformError::Type {
+            return Err(Box::new(ConformError::Type {
                 table: name(),
                 column: target.name.clone(),
                 expected: target.duckdb_type.clone(),
                 offered: offered_type.clone(),
-            });
+            }));
         };
         columns.push((target.name.clone(), value));
     }

@@ -47,9 +47,9 @@ pub(super) enum Sink {
         more: bool,
         target: Target,
     },
-    Csv(arrow::csv::Writer<Target>),
+    Csv(Box<arrow::csv::Writer<Target>>),
     Json(LineDelimitedWriter<Target>),
-    Arrow(StreamWriter<Target>),
+    Arrow(Box<StreamWriter<Target>>),
     Parquet(Box<ArrowWriter<Target>>),
 }
 
@@ -87,9 +87,9 @@ impl Output {
                 more: false,
                 target,
             },
-            Form::Csv => Sink::Csv(WriterBuilder::new().with_header(true).build(target)),
+            Form::Csv => Sink::Csv(Box::new(WriterBuilder::new().with_header(true).build(target))),
             Form::Json => Sink::Json(LineDelimitedWriter::new(target)),
-            Form::Arrow => Sink::Arrow(StreamWriter::try_new(target, schema)?),
+            Form::Arrow => Sink::Arrow(Box::new(StreamWriter::try_new(target, schema)?)),
             Form::Parquet => {
                 let properties = WriterProperties::builder()
                     .set_compression(Compression::ZSTD(ZstdLevel::default()))

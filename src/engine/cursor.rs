@@ -38,11 +38,11 @@ const VECTORS: [usize; 12] = [60, 30, 20, 15, 12, 10, 6, 5, 4, 3, 2, 1];
 /// Rows of a vector.
 const VECTOR_ROWS: usize = UNIT_ROWS / VECTORS[0];
 
-/// Rows per array, from the schema: what `array_bytes` holds, half more at most. Values of variable length
+/// Rows per array, from the schema: what `array_bytes` holds, a fifth more at most. Values of variable length
 /// are guessed; what the guess misses is merged or sliced later.
 fn array_rows(schema: &SchemaRef, array_bytes: usize, rows_max: Option<usize>) -> usize {
     let row_bytes: usize = schema.fields().iter().map(|field| value_bytes(field.data_type())).sum();
-    let vectors_max = (array_bytes + array_bytes / 2) / (row_bytes.max(1) * VECTOR_ROWS);
+    let vectors_max = (array_bytes + array_bytes / 5) / (row_bytes.max(1) * VECTOR_ROWS);
     let vectors = VECTORS.into_iter().find(|vectors| *vectors <= vectors_max).unwrap_or(1);
     rows_max.map_or(vectors * VECTOR_ROWS, |limit| (vectors * VECTOR_ROWS).min(limit.max(1)))
 }

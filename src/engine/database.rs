@@ -40,6 +40,9 @@ pub struct Options {
 /// Sessions kept for reuse; more are opened under load and closed afterwards.
 const IDLE_SESSIONS_MAX: usize = 64;
 
+/// Told the text of a fatal error.
+type Report = Box<dyn Fn(&str) + Send + Sync>;
+
 /// An open DuckDB database.
 pub struct Database {
     instance: Instance,
@@ -49,7 +52,7 @@ pub struct Database {
     pub(super) segments: Segments,
     pub(super) descriptions: Descriptions,
     lost: AtomicBool,
-    on_lost: OnceLock<Box<dyn Fn(&str) + Send + Sync>>,
+    on_lost: OnceLock<Report>,
     commits: AtomicU64,
 }
 

@@ -67,8 +67,8 @@ impl Shaper {
     }
 
     fn slice(&self, batch: RecordBatch, bytes: usize, ready: &mut Vec<RecordBatch>) {
-        // A third above the target still goes out whole: two halves would cost more than they save.
-        let fits = bytes <= self.target_bytes + self.target_bytes / 3 || batch.num_rows() <= 1;
+        // An eighth above the target still goes out whole: two halves would cost more than they save.
+        let fits = bytes <= self.target_bytes + self.target_bytes / 8 || batch.num_rows() <= 1;
         if fits && batch.num_rows() <= self.rows_max {
             ready.push(batch);
             return;
@@ -132,7 +132,7 @@ mod tests {
         };
         assert_eq!(lengths(&ready), lengths(&inputs));
         for out in &ready {
-            assert!(batch_bytes(out) <= target * 4 / 3 || out.num_rows() == 1, "{} bytes", batch_bytes(out));
+            assert!(batch_bytes(out) <= target * 9 / 8 || out.num_rows() == 1, "{} bytes", batch_bytes(out));
         }
         assert_eq!(ready[0].num_rows(), 43, "two tiny arrays leave as one batch");
     }
