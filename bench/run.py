@@ -325,7 +325,7 @@ def concurrent_writers(report: Report, folder: Path, quick: bool):
     """(a) 1 to 32 clients, single rows and bulk."""
     report.say("## (a) Concurrent writers into one table")
     report.say()
-    seconds = 1.0 if quick else 3.0
+    seconds = 1.0 if quick else 2.0
     rows_out, series = [], {}
     levels = [1, 4, 16, 32] if not quick else [1, 8]
     for label, rows in [("single rows", 1), ("10,000-row puts", 10_000)]:

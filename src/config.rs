@@ -238,7 +238,7 @@ pub struct Query {
     pub stall_timeout: Span,
     /// Size that result batches are brought to. Default 1792 KiB: messages of 1-2 MiB, below clients' 4 MiB.
     pub batch_bytes: Bytes,
-    /// Result bytes buffered per query, by DuckDB and again behind it. Default 16 MiB.
+    /// Result bytes buffered per query, by DuckDB and again behind it. Default 8 MiB.
     pub buffer_bytes: Bytes,
 }
 
@@ -251,7 +251,7 @@ impl Default for Query {
             timeout: Span(Duration::ZERO),
             stall_timeout: Span(Duration::from_secs(300)),
             batch_bytes: Bytes(1792 * 1024),
-            buffer_bytes: Bytes::mib(16),
+            buffer_bytes: Bytes::mib(8),
         }
     }
 }
