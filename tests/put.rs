@@ -384,3 +384,35 @@ async fn views_do_not_take_rows() {
         assert!(refused.message().contains("view"), "{refused}");
     }
 }
+
+/// Flight SQL's own ingest and update, from arrow-flight's client: each answers with the one count.
+#[tokio::test]
+async fn flight_sql_ingest_and_update_answer_with_counts() {
+    use arrow_flight::sql::client::FlightSqlServiceClient;
+    use arrow_flight::sql::{
+        CommandStatementIngest, TableDefinitionOptions, TableExistsOption, TableNotExistOption,
+    };
+    let server = TestServer::start().await;
+    let mut client = server.client().await;
+    let mut sql = FlightSqlServiceClient::new_from_inner(client.inner().clone());
+    let ingest = |exists: TableExistsOption| CommandStatementIngest {
+        table_definition_options: Some(TableDefinitionOptions {
+            if_not_exist: TableNotExistOption::Create as i32,
+            if_exists: exists as i32,
+        }),
+        table: "wells".into(),
+        ..Default::default()
+    };
+    for (exists, stored) in
+        [(TableExistsOption::Fail, 100), (TableExistsOption::Append, 200), (TableExistsOption::Replace, 100)]
+    {
+        let rows = stream::iter([Ok(wells(0, 100))]);
+        assert_eq!(sql.execute_ingest(ingest(exists), rows).await.unwrap(), 100);
+        assert_eq!(number(&mut client, "SELECT count(*) FROM wells").await, stored);
+    }
+    let rows = stream::iter([Ok(wells(0, 1))]);
+    let refused = sql.execute_ingest(ingest(TableExistsOption::Fail), rows).await.unwrap_err();
+    assert!(refused.to_string().contains("already exists"), "{refused}");
+    assert_eq!(sql.execute_update("DELETE FROM wells WHERE id < 10".into(), None).await.unwrap(), 10);
+    assert_eq!(number(&mut client, "SELECT count(*) FROM wells").await, 90);
+}
