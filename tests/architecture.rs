@@ -4,6 +4,18 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+/// What a leaf must never name.
+const LEAF: &[&str] = &[
+    "tokio",
+    "tonic",
+    "arrow_flight",
+    "duckdb::",
+    "crate::engine",
+    "crate::ingest",
+    "crate::query",
+    "crate::flight",
+];
+
 /// Module, and what its files must never name.
 const RULES: &[(&str, &[&str])] = &[
     ("flight", &["duckdb::", "std::thread", "rusqlite", "crate::server", "crate::client", "spawn_blocking"]),
@@ -58,45 +70,9 @@ const RULES: &[(&str, &[&str])] = &[
             "crate::flight",
         ],
     ),
-    (
-        "config.rs",
-        &[
-            "tokio",
-            "tonic",
-            "arrow_flight",
-            "duckdb::",
-            "crate::engine",
-            "crate::ingest",
-            "crate::query",
-            "crate::flight",
-        ],
-    ),
-    (
-        "error.rs",
-        &[
-            "tokio",
-            "tonic",
-            "arrow_flight",
-            "duckdb::",
-            "crate::engine",
-            "crate::ingest",
-            "crate::query",
-            "crate::flight",
-        ],
-    ),
-    (
-        "metrics.rs",
-        &[
-            "tokio",
-            "tonic",
-            "arrow_flight",
-            "duckdb::",
-            "crate::engine",
-            "crate::ingest",
-            "crate::query",
-            "crate::flight",
-        ],
-    ),
+    ("config.rs", LEAF),
+    ("error.rs", LEAF),
+    ("metrics.rs", LEAF),
     ("client.rs", &["duckdb::", "crate::engine", "crate::ingest", "crate::query", "crate::server"]),
 ];
 

@@ -37,7 +37,6 @@ fn kind_of(error: &duckdb::Error) -> Kind {
         E::DatabaseCatalog if says("does not exist") => Kind::NotFound,
         E::DatabaseCatalog if says("already exists") => Kind::Exists,
         E::DatabaseCatalog | E::DatabaseTransaction if says("onflict") => Kind::Aborted,
-        E::DatabaseTransaction if says("conflict") => Kind::Aborted,
         E::DatabaseTransaction | E::DatabaseConstraint | E::DatabaseIndex => Kind::Conflict,
         E::ResourceDependency => Kind::Conflict,
         E::ResourceOutOfMemory => Kind::Exhausted,

@@ -26,5 +26,5 @@ pub use interrupt::Interrupt;
 pub use maintenance::Maintenance;
 pub use segment::{Segment, UNIT_ROWS, Unit};
 pub use session::Session;
-pub use statement::{Class, Described, classify, describe};
+pub use statement::{Class, Described, describe};
 pub use tables::{TableInfo, find_table, list_tables};

@@ -55,11 +55,6 @@ pub(super) fn parse(session: &Session, sql: &str) -> Result<(Statement<'static>,
     Ok((first, class))
 }
 
-/// What the one statement in `sql` would do. Errors as in `describe`, without the binding.
-pub fn classify(session: &Session, sql: &str) -> Result<Class> {
-    parse(session, sql).map(|(_, class)| class)
-}
-
 fn class_of(statement: StatementType) -> Result<Class> {
     use StatementType as S;
     let denied = |what: &str, instead: &str| {
@@ -98,7 +93,7 @@ pub(super) fn count_schema() -> SchemaRef {
 /// Binds `sql` and says what it will return, without running it.
 ///
 /// Errors: `Invalid` with DuckDB's text (position included) for SQL that does not parse or bind,
-/// `NotFound` for tables that do not exist, `Denied` as in [`classify`].
+/// `NotFound` for tables that do not exist, `Denied` for statements that reach past the database.
 pub fn describe(session: &Session, sql: &str) -> Result<Described> {
     let (statement, class) = parse(session, sql)?;
     if class == Class::Definition {

@@ -2,6 +2,7 @@
 //! Runs on: a blocking thread of its own for the length of one put stream; it owns session and transaction.
 //! Never: acknowledges before COMMIT has returned, or commits a stream whose end it has not seen.
 
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use arrow::array::RecordBatch;
@@ -15,8 +16,6 @@ use super::{Mode, PutSummary, Timings};
 use crate::catalog::{self, TableName};
 use crate::engine::{self, Database, Insert, Segment, Session};
 use crate::error::{Error, Kind, Result};
-
-use std::sync::{Arc, Mutex, PoisonError};
 
 /// What the async side sends.
 pub(super) enum Message {
