@@ -140,7 +140,7 @@ fn append(criterion: &mut Criterion) {
     session.execute(&pintail::catalog::create_table(&name, &schema, &types, false)).unwrap();
     let same = |(name, _): &(String, String)| (name.clone(), pintail::catalog::quote_name(name));
     let head = pintail::catalog::insert_head(&name, &columns.iter().map(same).collect::<Vec<_>>());
-    let insert = Insert { head };
+    let insert = Insert { head, tail: String::new() };
     let session = RefCell::new(session);
     let mut group = criterion.benchmark_group("append");
     group.sample_size(10);
@@ -191,7 +191,8 @@ fn query(criterion: &mut Criterion) {
     for (label, batch_bytes) in [("1.5 MiB arrays", 1536 << 10), ("6 MiB arrays", 6 << 20)] {
         group.bench_function(label, |bencher| {
             bencher.iter(|| {
-                let mut cursor = Cursor::open(&session, sql, &schema, batch_bytes, None).unwrap();
+                let statement = engine::parse(&session, sql).unwrap();
+                let mut cursor = Cursor::open(&session, &statement, &schema, batch_bytes, None).unwrap();
                 let mut rows = 0;
                 while let Some(batch) = cursor.next_batch().unwrap() {
                     rows += batch.num_rows();

@@ -103,6 +103,8 @@ pub struct Config {
     pub ingest: Ingest,
     /// Bounds of the read path.
     pub query: Query,
+    /// Bounds of what lasts between calls.
+    pub session: Session,
     /// What is logged, and how.
     pub log: Log,
 }
@@ -252,6 +254,41 @@ impl Default for Query {
             stall_timeout: Span(Duration::from_secs(300)),
             batch_bytes: Bytes(1792 * 1024),
             buffer_bytes: Bytes::mib(8),
+        }
+    }
+}
+
+/// `[session]`
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Session {
+    /// Sessions known by cookie, and as many by bearer token. Default 1024.
+    pub max_sessions: usize,
+    /// A session that makes no call for this long loses its temporary tables, transactions, prepared
+    /// statements and options. Default 30 min.
+    pub idle_timeout: Span,
+    /// Transactions open at one time. Default 64; each holds a connection and pins a snapshot.
+    pub max_transactions: usize,
+    /// A transaction that is not used for this long is rolled back. Default 5 min.
+    pub transaction_idle_timeout: Span,
+    /// Prepared statements of one session. Default 256.
+    pub max_prepared: usize,
+    /// Bytes of rows bound to prepared statements, over all sessions. Default 256 MiB.
+    pub bound_memory_limit: Bytes,
+    /// Tickets that can be fetched at one time. Default 10000.
+    pub max_tickets: usize,
+}
+
+impl Default for Session {
+    fn default() -> Self {
+        Self {
+            max_sessions: 1024,
+            idle_timeout: Span(Duration::from_secs(1800)),
+            max_transactions: 64,
+            transaction_idle_timeout: Span(Duration::from_secs(300)),
+            max_prepared: 256,
+            bound_memory_limit: Bytes::mib(256),
+            max_tickets: 10_000,
         }
     }
 }

@@ -27,6 +27,8 @@ pub mod flight;
 pub mod ingest;
 pub mod query;
 
+pub mod session;
+
 pub mod engine;
 
 pub mod catalog;

@@ -22,6 +22,7 @@ use crate::flight::{FlightServer, Wire, incoming};
 use crate::ingest::Ingest;
 use crate::metrics;
 use crate::query::Query;
+use crate::session::Sessions;
 
 /// HTTP/2 flow control windows: hyper's 1 MiB default stalls a stream at every round trip.
 const STREAM_WINDOW_BYTES: u32 = 16 << 20;
@@ -35,6 +36,8 @@ const HEADER_BYTES_MAX: u32 = 64 << 10;
 const CALLS_PER_CONNECTION_MAX: u32 = 512;
 /// How long interrupted calls get to send their last status.
 const FORCED_DRAIN: Duration = Duration::from_secs(3);
+/// How often idle sessions, transactions, prepared statements and tickets are looked for.
+const SWEEP_EVERY: Duration = Duration::from_secs(1);
 /// How long `/readyz` waits for its query.
 const READY_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -49,6 +52,7 @@ pub struct Server {
     health: tonic_health::server::HealthReporter,
     lost: watch::Receiver<bool>,
     maintenance: Option<Maintenance>,
+    sweeper: JoinHandle<()>,
     drain_timeout: Duration,
 }
 
@@ -97,13 +101,16 @@ impl Server {
         let (flight_addr, http_addr) = (addr(&flight_listener)?, addr(&http_listener)?);
         let (health, health_service) = tonic_health::server::health_reporter();
         health.set_service_status("", tonic_health::ServingStatus::Serving).await;
+        let sessions =
+            Sessions::new(Arc::clone(&parts.database), &config.session, config.query.queue_timeout.0);
         let service = FlightServer::new(
             Arc::clone(&parts.database),
             Arc::clone(&parts.ingest),
             Arc::clone(&parts.query),
-            config.ingest.auto_create,
-            Duration::from_millis(config.log.slow_query_ms),
+            sessions,
+            config,
         );
+        let sweeper = tokio::spawn(sweep(service.clone()));
         let (stop, stopped) = oneshot::channel();
         let flight = tonic::transport::Server::builder()
             .initial_stream_window_size(STREAM_WINDOW_BYTES)
@@ -134,6 +141,7 @@ impl Server {
             health,
             lost,
             maintenance: Some(maintenance),
+            sweeper,
             drain_timeout: config.server.drain_timeout.0,
         })
     }
@@ -208,6 +216,7 @@ impl Server {
             }
         }
         self.http.abort();
+        self.sweeper.abort();
         drop(self.maintenance.take());
         match self.parts.database.checkpoint() {
             Ok(()) => tracing::info!("checkpoint done, goodbye"),
@@ -217,6 +226,16 @@ impl Server {
             }
         }
         Ok(())
+    }
+}
+
+/// Ends what clients have left behind, as long as the server runs.
+async fn sweep(service: FlightServer) {
+    let mut ticks = tokio::time::interval(SWEEP_EVERY);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        service.sweep();
     }
 }
 

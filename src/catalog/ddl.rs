@@ -33,7 +33,7 @@ pub fn check_new_table(name: &TableName, schema: &Schema) -> Result<()> {
 
 /// CREATE TABLE text for columns of `schema` whose DuckDB types are `types`, in order.
 ///
-/// A field that is not nullable becomes NOT NULL.
+/// A field that is not nullable becomes NOT NULL; a table in the catalog `temp` is a temporary one.
 pub fn create_table(name: &TableName, schema: &Schema, types: &[String], replace: bool) -> String {
     let columns: Vec<String> = schema
         .fields()
@@ -47,7 +47,8 @@ pub fn create_table(name: &TableName, schema: &Schema, types: &[String], replace
         })
         .collect();
     let or_replace = if replace { "OR REPLACE " } else { "" };
-    format!("CREATE {or_replace}TABLE {} ({})", name.to_sql(), columns.join(", "))
+    let temporary = if name.catalog.as_deref() == Some("temp") { "TEMPORARY " } else { "" };
+    format!("CREATE {or_replace}{temporary}TABLE {} ({})", name.to_sql(), columns.join(", "))
 }
 
 /// The INSERT up to the source of its rows: `INSERT INTO t (columns) SELECT expressions FROM `.

@@ -12,7 +12,7 @@ use duckdb::query_result::{ArrowQueryResult, ArrowResultStep};
 use super::ffi;
 use super::segment::UNIT_ROWS;
 use super::session::Session;
-use super::statement::parse;
+use super::statement::Parsed;
 use crate::error::{Error, Kind, Result};
 
 /// Outcome of one [`Cursor::step`].
@@ -64,21 +64,40 @@ fn value_bytes(data_type: &DataType) -> usize {
 }
 
 impl<'session> Cursor<'session> {
-    /// Starts the one statement in `sql`, whose result has `schema`.
+    /// Starts `statement`, whose result has `schema`.
     ///
     /// `array_bytes` is the size arrays are aimed at, `rows_max` an upper bound of rows per array.
     pub fn open(
         session: &'session Session,
-        sql: &str,
+        statement: &Parsed,
         schema: &SchemaRef,
         array_bytes: usize,
         rows_max: Option<usize>,
     ) -> Result<Self> {
-        let note = |error| session.database().note(error);
-        let (statement, _) = parse(session, sql)?;
         let rows = array_rows(schema, array_bytes, rows_max);
-        let result =
-            statement.arrow_query(session.connection(), Parameters::None, Some(rows)).map_err(note)?;
+        let result = statement.statement.arrow_query(session.connection(), Parameters::None, Some(rows));
+        Self::started(session, result, schema)
+    }
+
+    /// Starts the prepared statement `sql` with the values of one row.
+    pub(super) fn open_bound(
+        session: &'session Session,
+        sql: &str,
+        values: Parameters<'_>,
+        schema: &SchemaRef,
+        array_bytes: usize,
+        rows_max: Option<usize>,
+    ) -> Result<Self> {
+        let rows = array_rows(schema, array_bytes, rows_max);
+        Self::started(session, session.kept(sql)?.execute_arrow(values, Some(rows)), schema)
+    }
+
+    fn started(
+        session: &'session Session,
+        result: duckdb::Result<ArrowQueryResult<'session>>,
+        schema: &SchemaRef,
+    ) -> Result<Self> {
+        let result = result.map_err(|error| session.database().note(error))?;
         let schema = match result.schema().and_then(ffi::import_schema) {
             Ok(actual) => Arc::new(actual),
             // Statements that expand to several, such as PIVOT, know their columns only when they run.

@@ -14,6 +14,7 @@ use duckdb::instance::{AttachBuilder, Instance, InstanceBuilder};
 
 use super::describe::Descriptions;
 use super::error::is_fatal;
+use super::ffi::Link;
 use super::segment::Segments;
 use super::session::Session;
 use crate::error::{Error, Kind, Result};
@@ -48,7 +49,8 @@ pub struct Database {
     instance: Instance,
     options: Options,
     wal_path: Option<PathBuf>,
-    idle: Mutex<Vec<Connection>>,
+    idle: Mutex<Vec<Link>>,
+    catalog: String,
     pub(super) segments: Segments,
     pub(super) descriptions: Descriptions,
     lost: AtomicBool,
@@ -108,11 +110,12 @@ impl Database {
         instance
             .attach(AttachBuilder::new(location).make_default())
             .map_err(|error| explain_open(&options.path, &error))?;
-        let database = Self {
+        let mut database = Self {
             instance,
             wal_path: (!in_memory).then(|| PathBuf::from(format!("{}.wal", options.path))),
             options,
             idle: Mutex::new(Vec::new()),
+            catalog: String::new(),
             segments: Segments::default(),
             descriptions: Descriptions::default(),
             lost: AtomicBool::new(false),
@@ -125,7 +128,8 @@ impl Database {
         // SQL has no way to files or the network; Parquet and Arrow files come in through `pintail load`.
         // Set last, because attaching the file itself is external access.
         connection.execute("SET GLOBAL enable_external_access = false", Parameters::None)?;
-        database.give_back(connection);
+        database.catalog = catalog_name(&connection)?;
+        database.give_back(Link::new(connection));
         Ok(Arc::new(database))
     }
 
@@ -150,17 +154,17 @@ impl Database {
             ));
         }
         let pooled = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        let connection = match pooled {
-            Some(connection) => connection,
-            None => self.connect()?,
+        let link = match pooled {
+            Some(link) => link,
+            None => Link::new(self.connect()?),
         };
-        Ok(Session::new(Arc::clone(self), connection))
+        Ok(Session::new(Arc::clone(self), link))
     }
 
-    pub(super) fn give_back(&self, connection: Connection) {
+    pub(super) fn give_back(&self, link: Link) {
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         if idle.len() < IDLE_SESSIONS_MAX && !self.is_lost() {
-            idle.push(connection);
+            idle.push(link);
         }
     }
 
@@ -205,6 +209,11 @@ impl Database {
         std::fs::metadata(&self.options.path).map_or(0, |data| data.len())
     }
 
+    /// The database's name as a catalog: the stem of its file.
+    pub fn catalog(&self) -> &str {
+        &self.catalog
+    }
+
     /// What the database was opened with.
     pub fn options(&self) -> &Options {
         &self.options
@@ -216,6 +225,13 @@ impl Database {
     pub fn checkpoint(self: &Arc<Self>) -> Result<()> {
         self.session()?.execute("CHECKPOINT").map(|_| ())
     }
+}
+
+fn catalog_name(connection: &Connection) -> Result<String> {
+    let mut result = connection.query("SELECT current_database()", Parameters::None)?;
+    let chunk = result.next_chunk()?.ok_or_else(|| Error::internal("the database has no name"))?;
+    let name = chunk.get_vector_at::<String>(0)?.reader()?.get(0)?.map(str::to_owned);
+    name.ok_or_else(|| Error::internal("the database has no name"))
 }
 
 fn explain_open(path: &str, error: &duckdb::Error) -> Error {

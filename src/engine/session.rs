@@ -1,39 +1,65 @@
 //! One DuckDB connection in use: statements, transactions, and its way back to the pool.
 //! Runs on: one thread at a time; blocks.
-//! Never: goes back to the pool with an open transaction or temporary objects.
+//! Never: goes back to the pool with an open transaction, temporary objects or another schema in use.
 
 use std::sync::Arc;
 
 use duckdb::Parameters;
 use duckdb::connection::Connection;
+use duckdb::statement::{PreparedStatement, Statement};
 
 use super::database::Database;
-use super::interrupt::Interrupt;
-use crate::error::Result;
+use super::ffi::Link;
+use super::interrupt::{Interrupt, Progress};
+use super::statement::Parsed;
+use crate::catalog::quote_name;
+use crate::error::{Error, Kind, Result};
+
+/// Prepared statements kept per connection.
+const PREPARED_MAX: usize = 32;
+
+/// Where unqualified names are looked up.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SchemaPath {
+    /// Catalog (database).
+    pub catalog: String,
+    /// Schema in it.
+    pub schema: String,
+}
 
 /// A connection of one's own; dropping it rolls back what is open and returns it to the pool.
 pub struct Session {
     // `None` only while being dropped.
-    connection: Option<Connection>,
+    link: Option<Link>,
     database: Arc<Database>,
     in_transaction: bool,
     reusable: bool,
+    path: Option<SchemaPath>,
     interrupts: std::cell::RefCell<Vec<Interrupt>>,
 }
 
 impl Session {
-    pub(super) fn new(database: Arc<Database>, connection: Connection) -> Self {
+    pub(super) fn new(database: Arc<Database>, link: Link) -> Self {
         Self {
-            connection: Some(connection),
+            link: Some(link),
             database,
             in_transaction: false,
             reusable: true,
+            path: None,
             interrupts: std::cell::RefCell::new(Vec::new()),
         }
     }
 
+    fn link(&self) -> &Link {
+        self.link.as_ref().expect("the connection leaves the session only in drop")
+    }
+
+    fn link_mut(&mut self) -> &mut Link {
+        self.link.as_mut().expect("the connection leaves the session only in drop")
+    }
+
     pub(super) fn connection(&self) -> &Connection {
-        self.connection.as_ref().expect("the connection leaves the session only in drop")
+        self.link().connection()
     }
 
     /// The database this session belongs to.
@@ -47,6 +73,31 @@ impl Session {
             .execute(sql, Parameters::None)
             .map(|rows| rows as u64)
             .map_err(|error| self.database.note(error))
+    }
+
+    /// Runs a parsed statement to its end and returns the changed-row count.
+    pub fn execute_parsed(&self, parsed: &Parsed) -> Result<u64> {
+        let run = || parsed.statement.query(self.connection(), Parameters::None)?.drain();
+        run().map(|rows| rows as u64).map_err(|error| self.database.note(error))
+    }
+
+    /// Prepares the statement with the text `sql`, unless this connection has it already.
+    pub(super) fn keep(
+        &mut self,
+        sql: &str,
+        statement: impl FnOnce(&Self) -> Result<Statement<'static>>,
+    ) -> Result<()> {
+        if self.link_mut().touch(sql) {
+            return Ok(());
+        }
+        let statement = statement(self)?;
+        let kept = self.link_mut().keep(sql, &statement, PREPARED_MAX);
+        kept.map_err(|error| self.database.note(error))
+    }
+
+    /// The statement that `keep` was last called for.
+    pub(super) fn kept(&self, sql: &str) -> Result<&PreparedStatement<'_>> {
+        self.link().last(sql).ok_or_else(|| Error::internal("a prepared statement was not kept"))
     }
 
     /// Opens a transaction. It ends with `commit`, or is rolled back when the session is dropped.
@@ -76,11 +127,74 @@ impl Session {
         self.execute("ROLLBACK").map(|_| ())
     }
 
+    /// Whether a transaction is open.
+    pub fn in_transaction(&self) -> bool {
+        self.in_transaction
+    }
+
+    /// Whether the open transaction takes no more statements because one of them failed.
+    pub fn is_aborted(&self) -> bool {
+        self.in_transaction && self.execute("SELECT 1").is_err_and(|error| error.kind() == Kind::Conflict)
+    }
+
+    /// Looks unqualified names up in `path` from now on; `None` means the database's own `main`.
+    ///
+    /// Errors: `NotFound` when there is no such schema.
+    pub fn use_path(&mut self, path: Option<&SchemaPath>) -> Result<()> {
+        if self.path.as_ref() == path {
+            return Ok(());
+        }
+        let sql = match path {
+            Some(path) => format!("USE {}.{}", quote_name(&path.catalog), quote_name(&path.schema)),
+            None => format!("USE {}.main", quote_name(self.database.catalog())),
+        };
+        self.execute(&sql).map_err(|error| match path {
+            Some(path) => Error::not_found(format!(
+                "schema {}.{} cannot be used: {}",
+                path.catalog,
+                path.schema,
+                error.message()
+            )),
+            None => error,
+        })?;
+        self.path = path.cloned();
+        // Statements were bound with the other path.
+        self.link_mut().forget();
+        Ok(())
+    }
+
+    /// Whether unqualified names are looked up in this catalog.
+    pub fn looks_in(&self, catalog: &str) -> bool {
+        self.path.as_ref().is_some_and(|path| path.catalog.eq_ignore_ascii_case(catalog))
+    }
+
+    /// Whether the connection holds temporary tables, views or other objects, which live and die with it.
+    pub fn has_temporaries(&self) -> Result<bool> {
+        let sql = "SELECT 1 FROM (SELECT temporary FROM duckdb_tables() UNION ALL \
+                   SELECT temporary FROM duckdb_views() WHERE NOT internal UNION ALL \
+                   SELECT temporary FROM duckdb_sequences()) WHERE temporary UNION ALL \
+                   SELECT 1 FROM duckdb_functions() WHERE NOT internal AND database_name = 'temp' UNION ALL \
+                   SELECT 1 FROM duckdb_types() WHERE NOT internal AND database_name = 'temp' LIMIT 1";
+        Ok(super::tables::query(self, sql)?.iter().any(|batch| batch.num_rows() > 0))
+    }
+
     /// A handle that stops whatever this session runs, until the session is dropped.
     pub fn interrupt(&self) -> Interrupt {
         let interrupt = Interrupt::new(self.connection());
         self.interrupts.borrow_mut().push(interrupt.clone());
         interrupt
+    }
+
+    /// Ends the reach of every interrupt given out: the statement they were for is over, the connection is not.
+    pub fn disarm(&self) {
+        for interrupt in self.interrupts.borrow_mut().drain(..) {
+            interrupt.disarm();
+        }
+    }
+
+    /// A way to see how far the running statement is.
+    pub fn progress(&self) -> Result<Progress> {
+        Progress::new(self.connection()).map_err(|error| self.database.note(error))
     }
 
     /// Marks the connection as changed (temporary objects): it is closed instead of reused.
@@ -91,16 +205,17 @@ impl Session {
 
 impl Drop for Session {
     fn drop(&mut self) {
-        for interrupt in self.interrupts.get_mut().drain(..) {
-            interrupt.disarm();
-        }
-        let Some(connection) = self.connection.take() else { return };
-        if self.in_transaction && connection.execute("ROLLBACK", Parameters::None).is_err() {
+        self.disarm();
+        if self.in_transaction && self.execute("ROLLBACK").is_err() {
             // Closing the connection rolls back as well.
             return;
         }
+        if self.reusable && self.path.is_some() && self.use_path(None).is_err() {
+            return;
+        }
+        let Some(link) = self.link.take() else { return };
         if self.reusable {
-            self.database.give_back(connection);
+            self.database.give_back(link);
         }
     }
 }

@@ -1,13 +1,15 @@
-//! SQL text -> what kind of statement it is, and the schema of its result, without running it.
+//! SQL text -> what kind of statement it is, its parameters, and the schema of its result, without running it.
 //! Runs on: the thread that prepares. Blocks for a bind: catalog look-ups, no rows.
 //! Never: executes.
 
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use duckdb::logical_type::{LogicalType, LogicalTypeID};
 use duckdb::query_result::StatementType;
 use duckdb::statement::Statement;
 
+use super::rewrite;
 use super::session::Session;
 use crate::error::{Error, Kind, Result};
 
@@ -22,37 +24,111 @@ pub enum Class {
     Definition,
 }
 
-/// A statement as it will run: what it does, and what comes back.
+/// A parameter of a statement: `?`, `$1` or `$name`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Parameter {
+    /// `1`, `2`, ... or the name, without `$`.
+    pub name: String,
+    /// The type the engine expects, as Arrow; `Null` where any type will do.
+    pub data_type: DataType,
+}
+
+/// A statement as it will run: what it does, what it takes and what comes back.
 #[derive(Debug, Clone)]
 pub struct Described {
     /// What running it does.
     pub class: Class,
-    /// Schema of the result stream, equal to what the running statement reports.
+    /// Schema of the result stream, equal to what the running statement reports; `Null` columns where the
+    /// type depends on a parameter.
     pub schema: SchemaRef,
     /// The schema of changes and definitions: one column `count`, the rows changed.
     pub is_count: bool,
+    /// Parameters, in binding order.
+    pub parameters: Vec<Parameter>,
+}
+
+impl Described {
+    /// A statement without parameters whose result is a count.
+    pub fn count() -> Self {
+        Self { class: Class::Change, schema: count_schema(), is_count: true, parameters: Vec::new() }
+    }
+
+    /// Refuses a statement whose parameters nobody has given values for.
+    pub fn without_parameters(self) -> Result<Self> {
+        let names: Vec<&str> = self.parameters.iter().map(|parameter| parameter.name.as_str()).collect();
+        refuse_parameters(&names).map(|()| self)
+    }
+}
+
+fn refuse_parameters(names: &[&str]) -> Result<()> {
+    if names.is_empty() {
+        return Ok(());
+    }
+    Err(Error::invalid(format!(
+        "the statement has parameters (${}), and no values came with it; prepare it and bind values, or write \
+         the values into the SQL",
+        names.join(", $")
+    )))
+}
+
+/// `$1, $2` for texts.
+pub(super) fn named(parameters: &[Parameter]) -> String {
+    parameters.iter().map(|parameter| format!("${}", parameter.name)).collect::<Vec<_>>().join(", ")
+}
+
+/// One parsed statement that this server runs.
+pub struct Parsed {
+    pub(super) statement: Statement<'static>,
+    class: Class,
 }
 
 /// Reads the one statement in `sql`.
 ///
 /// Errors: `Invalid` when it does not parse, is empty, or is more than one; `Denied` for statements that
 /// would reach past the database or change the server's settings.
-pub(super) fn parse(session: &Session, sql: &str) -> Result<(Statement<'static>, Class)> {
-    let note = |error| session.database().note(error);
-    let mut statements = session.connection().parse(sql).map_err(note)?;
-    let first = statements
-        .next()
-        .ok_or_else(|| Error::invalid("expected one SQL statement, found none"))?
-        .map_err(note)?;
-    match statements.next() {
-        None => {}
-        Some(Err(error)) => return Err(note(error)),
-        Some(Ok(_)) => {
-            return Err(Error::invalid("expected one SQL statement, found several; send them one by one"));
+pub fn parse(session: &Session, sql: &str) -> Result<Parsed> {
+    let mut statements = session.connection().parse(sql).map_err(|error| session.database().note(error))?;
+    let first = next(session, &mut statements)?
+        .ok_or_else(|| Error::invalid("expected one SQL statement, found none"))?;
+    if next(session, &mut statements)?.is_some() {
+        return Err(Error::invalid("expected one SQL statement, found several; send them one by one"));
+    }
+    classified(session, first)
+}
+
+/// Reads all statements in `sql`, at least one.
+///
+/// Errors: as `parse`, naming the statement's number.
+pub fn parse_script(session: &Session, sql: &str) -> Result<Vec<Parsed>> {
+    let mut statements = session.connection().parse(sql).map_err(|error| session.database().note(error))?;
+    let mut parsed = Vec::new();
+    loop {
+        let number = parsed.len() + 1;
+        let one = next(session, &mut statements)
+            .and_then(|statement| statement.map(|statement| classified(session, statement)).transpose())
+            .map_err(
+                |error| if number == 1 { error } else { error.context(format!("statement {number}")) },
+            )?;
+        match one {
+            Some(one) => parsed.push(one),
+            None if parsed.is_empty() => {
+                return Err(Error::invalid("expected at least one SQL statement, found none"));
+            }
+            None => return Ok(parsed),
         }
     }
-    let class = class_of(first.get_type().map_err(note)?)?;
-    Ok((first, class))
+}
+
+fn next(
+    session: &Session,
+    statements: &mut duckdb::statement::Statements,
+) -> Result<Option<Statement<'static>>> {
+    statements.next().transpose().map_err(|error| session.database().note(error))
+}
+
+fn classified(session: &Session, statement: Statement<'static>) -> Result<Parsed> {
+    let statement_type = statement.get_type().map_err(|error| session.database().note(error))?;
+    Ok(Parsed { class: class_of(statement_type)?, statement })
 }
 
 fn class_of(statement: StatementType) -> Result<Class> {
@@ -70,15 +146,18 @@ fn class_of(statement: StatementType) -> Result<Class> {
         ),
         S::Attach | S::Detach | S::Connect | S::Disconnect => denied("attaching another database", ""),
         S::Load | S::Extension | S::UpdateExtensions => denied("installing or loading an extension", ""),
-        S::Set | S::VariableSet | S::Pragma => {
-            denied("SET or PRAGMA", "; settings belong to the server's configuration")
-        }
+        S::Set | S::VariableSet | S::Pragma => denied(
+            "SET, USE or PRAGMA",
+            "; set the session options catalog and schema to change where names are looked up, and the \
+             server's configuration for everything else",
+        ),
         S::Transaction => Err(Error::unsupported(
-            "BEGIN, COMMIT and ROLLBACK need a session; this server runs each statement in its own transaction",
+            "BEGIN, COMMIT and ROLLBACK are not statements here; use the actions BeginTransaction and \
+             EndTransaction (ADBC: autocommit=False)",
         )),
-        S::Prepare | S::Execute => {
-            Err(Error::unsupported("PREPARE and EXECUTE need a session; send the statement itself"))
-        }
+        S::Prepare | S::Execute => Err(Error::unsupported(
+            "PREPARE and EXECUTE are not statements here; use the action CreatePreparedStatement",
+        )),
         S::Invalid | S::LogicalPlan | S::ExternalResource | S::Passthrough => {
             denied("this kind of statement", "")
         }
@@ -90,27 +169,100 @@ pub(super) fn count_schema() -> SchemaRef {
     Arc::new(Schema::new(vec![Field::new("count", DataType::Int64, false)]))
 }
 
-/// Binds `sql` and says what it will return, without running it.
+/// Binds `sql` and says what it takes and returns, without running it.
 ///
 /// Errors: `Invalid` with DuckDB's text (position included) for SQL that does not parse or bind,
 /// `NotFound` for tables that do not exist, `Denied` for statements that reach past the database.
 pub fn describe(session: &Session, sql: &str) -> Result<Described> {
-    let (statement, class) = parse(session, sql)?;
-    if class == Class::Definition {
-        return Ok(Described { class, schema: count_schema(), is_count: true });
+    parse(session, sql)?.describe(session)
+}
+
+impl Parsed {
+    /// What running it does.
+    pub fn class(&self) -> Class {
+        self.class
     }
+
+    /// Refuses a statement whose parameters nobody has given values for.
+    pub fn without_parameters(&self, session: &Session) -> Result<()> {
+        let names = self.statement.parameter_names().map_err(|error| session.database().note(error))?;
+        refuse_parameters(&names)
+    }
+
+    /// Binds the statement and says what it takes and returns, without running it.
+    ///
+    /// Errors: as [`describe`].
+    pub fn describe(&self, session: &Session) -> Result<Described> {
+        let note = |error| session.database().note(error);
+        let class = self.class;
+        if class == Class::Definition {
+            // Binding a definition would look its new objects up; only its parameters matter.
+            let names = self.statement.parameter_names().map_err(note)?;
+            let parameters = names
+                .into_iter()
+                .map(|name| Parameter { name: name.to_owned(), data_type: DataType::Null })
+                .collect();
+            return Ok(Described { class, schema: count_schema(), is_count: true, parameters });
+        }
+        let mut bound = self.statement.bind(session.connection()).map_err(note)?;
+        let parameters: Vec<Parameter> = arrow_schema(session, bound.parameters.get_all().map_err(note)?)?
+            .fields()
+            .iter()
+            .map(|field| Parameter { name: field.name().clone(), data_type: field.data_type().clone() })
+            .collect();
+        if class == Class::Query
+            && parameters.iter().any(|parameter| parameter.data_type == DataType::Null)
+            && let Some(sql) = self.with_nulls(session, &parameters)?
+        {
+            // While the type of a parameter is open, the engine gives up on the whole result. With NULLs in
+            // their places, only the columns that depend on them stay open.
+            if let Ok(better) = parse(session, &sql)?.statement.bind(session.connection()) {
+                bound = better;
+            }
+        }
+        let columns = bound.schema.get_all().map_err(note)?;
+        // A change with RETURNING gives rows; without it DuckDB reports the one column Count.
+        if class == Class::Change && columns.len() == 1 && columns[0].0 == "Count" {
+            return Ok(Described { class, schema: count_schema(), is_count: true, parameters });
+        }
+        let schema = Arc::new(arrow_schema(session, columns)?);
+        Ok(Described { class, schema, is_count: false, parameters })
+    }
+}
+
+impl Parsed {
+    fn with_nulls(&self, session: &Session, parameters: &[Parameter]) -> Result<Option<String>> {
+        let note = |error| session.database().note(error);
+        let sql = self.statement.get_text().map_err(note)?;
+        let types: Vec<(String, String)> =
+            parameters.iter().map(|parameter| (parameter.name.clone(), "\"NULL\"".to_owned())).collect();
+        rewrite::with_types(session.connection(), sql, &types).map_err(note)
+    }
+}
+
+/// The Arrow form of `columns`; a type that a parameter has yet to decide becomes `Null`.
+fn arrow_schema(session: &Session, columns: Vec<(String, LogicalType)>) -> Result<Schema> {
     let note = |error| session.database().note(error);
-    let bound = statement.bind(session.connection()).map_err(note)?;
-    if !bound.parameters.is_empty().map_err(note)? {
-        return Err(Error::invalid(
-            "the statement has parameters, and no values came with it; write the values into the SQL",
-        ));
+    let mut known = Vec::new();
+    let mut open = Vec::new();
+    for (index, (name, logical_type)) in columns.into_iter().enumerate() {
+        match logical_type.id().map_err(note)? {
+            LogicalTypeID::Unknown | LogicalTypeID::Invalid | LogicalTypeID::Any => {
+                open.push((index, Arc::new(Field::new(name, DataType::Null, true))));
+            }
+            _ => known.push((name, logical_type)),
+        }
     }
-    let columns = bound.schema.get_all().map_err(note)?;
-    // A change with RETURNING gives rows; without it DuckDB reports the one column Count.
-    if class == Class::Change && columns.len() == 1 && columns[0].0 == "Count" {
-        return Ok(Described { class, schema: count_schema(), is_count: true });
+    if known.is_empty() {
+        return Ok(Schema::new(open.into_iter().map(|(_, field)| field).collect::<Vec<_>>()));
     }
-    let schema = session.database().descriptions.arrow_schema(session.connection(), columns).map_err(note)?;
-    Ok(Described { class, schema: Arc::new(schema), is_count: false })
+    let schema = session.database().descriptions.arrow_schema(session.connection(), known).map_err(note)?;
+    if open.is_empty() {
+        return Ok(schema);
+    }
+    let mut fields = schema.fields().to_vec();
+    for (index, field) in open {
+        fields.insert(index, field);
+    }
+    Ok(Schema::new_with_metadata(fields, schema.metadata))
 }

@@ -9,7 +9,7 @@ use duckdb::qualified_name::QualifiedName;
 
 use super::cursor::Cursor;
 use super::session::Session;
-use super::statement::describe;
+use super::statement::parse;
 use crate::catalog::{Column, Table, TableName};
 use crate::error::{Error, Kind, Result};
 
@@ -92,9 +92,10 @@ pub fn find_table(session: &Session, name: &TableName) -> Result<Option<Table>> 
 }
 
 /// Runs a small catalog query and collects it.
-fn query(session: &Session, sql: &str) -> Result<Vec<RecordBatch>> {
-    let schema = describe(session, sql)?.schema;
-    let mut cursor = Cursor::open(session, sql, &schema, 1 << 20, None)?;
+pub(super) fn query(session: &Session, sql: &str) -> Result<Vec<RecordBatch>> {
+    let statement = parse(session, sql)?;
+    let schema = statement.describe(session)?.schema;
+    let mut cursor = Cursor::open(session, &statement, &schema, 1 << 20, None)?;
     let mut batches = Vec::new();
     while let Some(batch) = cursor.next_batch()? {
         batches.push(batch);

@@ -1,17 +1,45 @@
-//! DoAction and ListActions: the server's own actions, named `pintail.*`.
-//! Runs on: the task of the call. Answers are JSON.
+//! DoAction and ListActions: transactions, prepared statements, sessions and cancelling as the specifications
+//! name them, and the server's own actions, named `pintail.*`.
+//! Runs on: the task of the call. The server's own answers are JSON.
 //! Never: shows a path or a secret.
 
-use arrow_flight::{Action, ActionType};
+use arrow_flight::sql::{
+    ActionBeginTransactionResult, ActionCancelQueryRequest, ActionCancelQueryResult,
+    ActionClosePreparedStatementRequest, ActionCreatePreparedStatementRequest, ActionEndTransactionRequest,
+    Any, EndTransaction, ProstMessageExt,
+};
+use arrow_flight::{
+    Action, ActionType, CancelFlightInfoRequest, CancelFlightInfoResult, CancelStatus, FlightInfo,
+    RenewFlightEndpointRequest,
+};
 use bytes::Bytes;
+use prost::Message;
 use serde_json::json;
 
 use super::FlightServer;
 use super::call::Call;
+use super::caller::Caller;
+use super::descriptor::{checked_sql, handle_bytes, on, statement_handle, transaction_handle};
+use super::info::expiration;
+use super::proto::CloseSessionResult;
 use crate::error::{Error, Result};
+use crate::session::On;
 
 /// Actions and what they do.
-const ACTIONS: [(&str, &str); 2] = [
+const ACTIONS: [(&str, &str); 12] = [
+    ("BeginTransaction", "opens a transaction; its id goes into statements, and ingest joins it by itself"),
+    ("EndTransaction", "commits a transaction or rolls it back"),
+    ("CreatePreparedStatement", "prepares a statement; answers its handle, parameters and result schema"),
+    ("ClosePreparedStatement", "forgets a prepared statement"),
+    ("CancelFlightInfo", "stops the query of a FlightInfo and takes its tickets back"),
+    ("CancelQuery", "as CancelFlightInfo, in the older form of Flight SQL"),
+    ("RenewFlightEndpoint", "lets the ticket of an endpoint live longer"),
+    ("SetSessionOptions", "sets catalog, schema or a pintail-* option for the calls of this session"),
+    ("GetSessionOptions", "the options of this session"),
+    (
+        "CloseSession",
+        "gives up the session's transactions, temporary tables, prepared statements and options",
+    ),
     ("pintail.status", "sizes, memory, and what is running; answers JSON"),
     ("pintail.checkpoint", "writes the log into the database file; answers JSON when done"),
 ];
@@ -24,19 +52,96 @@ pub(super) fn list() -> Vec<ActionType> {
 }
 
 impl FlightServer {
-    /// Runs one action and gives its one answer.
-    pub(super) async fn action(&self, action: Action, call: &mut Call) -> Result<Bytes> {
-        call.what = crate::error::shorten(&action.r#type, 100);
-        match action.r#type.as_str() {
-            "pintail.status" => Ok(self.status().to_string().into()),
+    /// Runs one action and gives its one answer; `None` for an action that answers nothing.
+    pub(super) async fn action(
+        &self,
+        caller: &Caller,
+        action: Action,
+        call: &mut Call,
+    ) -> Result<Option<Bytes>> {
+        let name = action.r#type.as_str();
+        call.what = crate::error::shorten(name, 100);
+        let session = &caller.session;
+        match name {
+            "BeginTransaction" => {
+                let transaction_id = handle_bytes(session.begin().await?);
+                Ok(Some(packed(&ActionBeginTransactionResult { transaction_id })))
+            }
+            "EndTransaction" => {
+                let request: ActionEndTransactionRequest = unpack(&action)?;
+                let handle = transaction_handle(&request.transaction_id)?;
+                let commit = match request.action() {
+                    EndTransaction::Commit => true,
+                    EndTransaction::Rollback => false,
+                    EndTransaction::Unspecified => {
+                        return Err(Error::invalid("EndTransaction: expected the action COMMIT or ROLLBACK"));
+                    }
+                };
+                session.end(handle, commit).await?;
+                Ok(None)
+            }
+            "BeginSavepoint" | "EndSavepoint" => Err(Error::unsupported(
+                "DuckDB has no savepoints; use a transaction of its own for what must be undone alone",
+            )),
+            "CreatePreparedStatement" => {
+                let request: ActionCreatePreparedStatementRequest = unpack(&action)?;
+                let on = on(request.transaction_id.as_deref(), On::Auto)?;
+                let sql = checked_sql(request.query)?;
+                call.what = crate::error::shorten(&format!("{name} {sql}"), 500);
+                let result = self.create_prepared(session, sql, on).await?;
+                // arrow-flight's own message knows nothing of `is_update`, so the envelope is made here.
+                let type_url = arrow_flight::sql::ActionCreatePreparedStatementResult::type_url().to_owned();
+                let any = Any { type_url, value: result.encode_to_vec().into() };
+                Ok(Some(any.encode_to_vec().into()))
+            }
+            "ClosePreparedStatement" => {
+                let request: ActionClosePreparedStatementRequest = unpack(&action)?;
+                session.forget(statement_handle(&request.prepared_statement_handle)?)?;
+                Ok(None)
+            }
+            "CancelFlightInfo" => {
+                let request = CancelFlightInfoRequest::decode(unwrapped(&action.body))
+                    .map_err(|error| unreadable(name, &error))?;
+                let info = request
+                    .info
+                    .ok_or_else(|| Error::invalid("CancelFlightInfo: expected the FlightInfo to cancel"))?;
+                self.cancel(&info)?;
+                let result = CancelFlightInfoResult { status: CancelStatus::Cancelled.into() };
+                Ok(Some(result.encode_to_vec().into()))
+            }
+            "CancelQuery" => {
+                let request: ActionCancelQueryRequest = unpack(&action)?;
+                let info = FlightInfo::decode(request.info).map_err(|error| unreadable(name, &error))?;
+                self.cancel(&info)?;
+                // CANCEL_RESULT_CANCELLED of FlightSql.proto.
+                Ok(Some(packed(&ActionCancelQueryResult { result: 1 })))
+            }
+            "RenewFlightEndpoint" => {
+                let request = RenewFlightEndpointRequest::decode(unwrapped(&action.body))
+                    .map_err(|error| unreadable(name, &error))?;
+                let mut endpoint = request
+                    .endpoint
+                    .ok_or_else(|| Error::invalid("RenewFlightEndpoint: expected the endpoint to renew"))?;
+                let ticket = endpoint.ticket.clone().unwrap_or_default();
+                self.tickets.renew(&ticket.ticket)?;
+                endpoint.expiration_time = Some(expiration());
+                Ok(Some(endpoint.encode_to_vec().into()))
+            }
+            "SetSessionOptions" => self.set_options(session, unwrapped(&action.body)).await.map(Some),
+            "GetSessionOptions" => Ok(Some(super::option::all(session))),
+            "CloseSession" => {
+                self.sessions.close(session);
+                Ok(Some(CloseSessionResult { status: 1 }.encode_to_vec().into()))
+            }
+            "pintail.status" => Ok(Some(self.status().to_string().into())),
             "pintail.checkpoint" => {
                 let before = self.database.wal_bytes();
                 self.query.checkpoint().await?;
                 let answer = json!({ "wal_bytes_before": before, "wal_bytes": self.database.wal_bytes() });
-                Ok(answer.to_string().into())
+                Ok(Some(answer.to_string().into()))
             }
             other => {
-                let known: Vec<&str> = ACTIONS.iter().map(|(name, _)| *name).collect();
+                let known: Vec<String> = list().into_iter().map(|action| action.r#type).collect();
                 Err(Error::unsupported(format!(
                     "unknown action \"{}\"; this server has {}",
                     crate::error::shorten(other, 100),
@@ -44,6 +149,19 @@ impl FlightServer {
                 )))
             }
         }
+    }
+
+    /// Takes the tickets of `info` back and stops what fetches them.
+    fn cancel(&self, info: &FlightInfo) -> Result<()> {
+        let polled = self.polls.cancel(&info.app_metadata);
+        let tickets = info.endpoint.iter().filter_map(|endpoint| endpoint.ticket.as_ref());
+        let cancelled = tickets.filter(|ticket| self.tickets.cancel(&ticket.ticket)).count();
+        if polled || cancelled > 0 {
+            return Ok(());
+        }
+        Err(Error::not_found(
+            "nothing to cancel: the FlightInfo is unknown, has expired, or was cancelled before",
+        ))
     }
 
     fn status(&self) -> serde_json::Value {
@@ -67,6 +185,40 @@ impl FlightServer {
                 "inflight_bytes": self.ingest.inflight_bytes(),
             },
             "query": { "running": self.query.running(), "queued": self.query.queued() },
+            "session": {
+                "sessions": self.sessions.sessions_open(),
+                "transactions": self.sessions.transactions_open(),
+            },
         })
     }
+}
+
+/// The message inside the `Any` of a Flight SQL action.
+fn unpack<M: ProstMessageExt + Default>(action: &Action) -> Result<M> {
+    let name = &action.r#type;
+    let any = Any::decode(&*action.body).map_err(|error| unreadable(name, &error))?;
+    if any.type_url != M::type_url() {
+        return Err(Error::invalid(format!(
+            "{name}: expected a message of type {}, found \"{}\"",
+            M::type_url(),
+            crate::error::shorten(&any.type_url, 200)
+        )));
+    }
+    M::decode(&*any.value).map_err(|error| unreadable(name, &error))
+}
+
+/// The body of a Flight action, which some clients put into an `Any` although the specification does not.
+fn unwrapped(body: &Bytes) -> Bytes {
+    match Any::decode(body.clone()) {
+        Ok(any) if any.type_url.starts_with("type.googleapis.com/arrow.flight.protocol.") => any.value,
+        _ => body.clone(),
+    }
+}
+
+fn packed(message: &impl ProstMessageExt) -> Bytes {
+    message.as_any().encode_to_vec().into()
+}
+
+fn unreadable(name: &str, error: &prost::DecodeError) -> Error {
+    Error::invalid(format!("{name}: the request cannot be read: {error}"))
 }

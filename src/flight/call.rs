@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use tonic::{Code, Status};
 
+use super::caller::Caller;
 use super::status::code_name;
 use crate::metrics;
 
@@ -13,6 +14,7 @@ use crate::metrics;
 pub(super) struct Call {
     method: &'static str,
     peer: Option<std::net::SocketAddr>,
+    trace: Option<String>,
     started: Instant,
     outcome: Option<(Code, String)>,
     /// Table or statement, shortened.
@@ -24,10 +26,11 @@ pub(super) struct Call {
 }
 
 impl Call {
-    pub(super) fn new(method: &'static str, peer: Option<std::net::SocketAddr>) -> Self {
+    pub(super) fn new(method: &'static str, caller: &Caller) -> Self {
         Self {
             method,
-            peer,
+            peer: caller.address,
+            trace: caller.trace.clone(),
             started: Instant::now(),
             outcome: None,
             what: String::new(),
@@ -89,6 +92,7 @@ impl Drop for Call {
         let memory_mib = metrics::resident_bytes() >> 20;
         let slow = self.slow_after.is_some_and(|limit| took > limit);
         let peer = self.peer.map(|peer| peer.to_string()).unwrap_or_default();
+        let trace_id = self.trace.as_deref();
         macro_rules! line {
             ($level:ident) => {
                 tracing::$level!(
@@ -103,6 +107,7 @@ impl Drop for Call {
                     %error,
                     slow,
                     %peer,
+                    trace_id,
                     "call"
                 )
             };

@@ -3,8 +3,9 @@
 //! Never: keeps a socket above the limit open, where it would only look like a hang to its client.
 
 use std::io;
+use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 
 use futures::Stream;
@@ -12,12 +13,38 @@ use futures::stream;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tonic::transport::server::{Connected, TcpConnectInfo};
+use tonic::transport::server::Connected;
+
+use crate::session::ClientSession;
 
 /// A socket and its place among the connections allowed.
 pub struct Connection {
     socket: TcpStream,
+    link: Link,
     _place: OwnedSemaphorePermit,
+}
+
+/// What the calls of one connection share. The session of a client without cookie and token lives here, and so
+/// ends with the connection.
+#[derive(Clone, Default)]
+pub struct Link(Arc<Shared>);
+
+#[derive(Default)]
+struct Shared {
+    address: Option<SocketAddr>,
+    session: OnceLock<Arc<ClientSession>>,
+}
+
+impl Link {
+    /// The connection's session, opened when it is asked for first.
+    pub(super) fn session(&self, open: impl FnOnce() -> Arc<ClientSession>) -> Arc<ClientSession> {
+        Arc::clone(self.0.session.get_or_init(open))
+    }
+
+    /// The client's address.
+    pub(super) fn address(&self) -> Option<SocketAddr> {
+        self.0.address
+    }
 }
 
 /// Accepts from `listener`, closing what goes beyond `connections_max` at once.
@@ -33,7 +60,9 @@ pub fn incoming(listener: TcpListener, connections_max: usize) -> impl Stream<It
                     };
                     // Answers are small and late writes of large ones are batched by HTTP/2 already.
                     let _ = socket.set_nodelay(true);
-                    return Some((Ok(Connection { socket, _place: place }), (listener, places)));
+                    let shared = Shared { address: Some(peer), session: OnceLock::new() };
+                    let connection = Connection { socket, link: Link(Arc::new(shared)), _place: place };
+                    return Some((Ok(connection), (listener, places)));
                 }
                 Err(error) => {
                     // Out of file descriptors, for example: wait instead of spinning.
@@ -46,10 +75,10 @@ pub fn incoming(listener: TcpListener, connections_max: usize) -> impl Stream<It
 }
 
 impl Connected for Connection {
-    type ConnectInfo = TcpConnectInfo;
+    type ConnectInfo = Link;
 
-    fn connect_info(&self) -> TcpConnectInfo {
-        self.socket.connect_info()
+    fn connect_info(&self) -> Link {
+        self.link.clone()
     }
 }
 

@@ -5,11 +5,14 @@
 use arrow_flight::FlightDescriptor;
 use arrow_flight::flight_descriptor::DescriptorType;
 use arrow_flight::sql::{Any, Command, CommandStatementIngest, TableExistsOption, TableNotExistOption};
+use bytes::Bytes;
 use prost::Message;
 
+use super::metadata::Metadata;
 use crate::catalog::TableName;
 use crate::error::{Error, Kind, Result};
 use crate::ingest::Mode;
+use crate::session::{Handle, On};
 
 /// Longest SQL text, in bytes.
 const SQL_BYTES_MAX: usize = 4 << 20;
@@ -17,33 +20,40 @@ const SQL_BYTES_MAX: usize = 4 << 20;
 const FLIGHT_SQL: &str = "type.googleapis.com/arrow.flight.protocol.sql.";
 
 /// Something to read.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub(super) enum Read {
     /// A statement's result.
-    Sql(String),
+    Statement(String, On),
     /// A whole table.
     Table(TableName),
-}
-
-impl Read {
-    /// The statement that reads it.
-    pub(super) fn into_sql(self) -> String {
-        match self {
-            Read::Sql(sql) => sql,
-            Read::Table(name) => select_all(&name),
-        }
-    }
+    /// A prepared statement's result.
+    Prepared(Handle),
+    /// What the server knows of its catalog or itself.
+    Metadata(Metadata),
 }
 
 /// Something to write.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub(super) enum Write {
     /// Native ingest into a table; the mode comes from the headers.
     Table(TableName),
     /// Flight SQL ingest with its own mode.
-    Ingest(TableName, Mode),
-    /// A statement that changes something.
-    Update(String),
+    Ingest {
+        /// The table.
+        table: TableName,
+        /// What to do about it.
+        mode: Mode,
+        /// Whether it lives with the session.
+        temporary: bool,
+        /// Where the rows go in.
+        on: On,
+    },
+    /// Statements that change something.
+    Update(String, On),
+    /// Rows for the parameters of a prepared statement, to be run later.
+    Bind(Handle),
+    /// A prepared statement to be run, with rows for its parameters.
+    PreparedUpdate(Handle),
 }
 
 /// The statement that reads a whole table.
@@ -65,12 +75,14 @@ pub(super) fn read(descriptor: &FlightDescriptor) -> Result<Read> {
 /// What a command's bytes ask to read: a Flight SQL command, or SQL text.
 pub(super) fn read_command(bytes: &[u8]) -> Result<Read> {
     match command(bytes)? {
-        None => sql_text(bytes).map(Read::Sql),
+        None => sql_text(bytes).map(|sql| Read::Statement(sql, On::Join)),
         Some(Command::CommandStatementQuery(query)) => {
-            no_transaction(query.transaction_id.as_deref())?;
-            checked_sql(query.query).map(Read::Sql)
+            Ok(Read::Statement(checked_sql(query.query)?, on(query.transaction_id.as_deref(), On::Auto)?))
         }
-        Some(other) => Err(unsupported(&other)),
+        Some(Command::CommandPreparedStatementQuery(prepared)) => {
+            statement_handle(&prepared.prepared_statement_handle).map(Read::Prepared)
+        }
+        Some(other) => Metadata::from_command(other).map(Read::Metadata).map_err(|other| unsupported(&other)),
     }
 }
 
@@ -80,18 +92,66 @@ pub(super) fn write(descriptor: &FlightDescriptor) -> Result<Write> {
         DescriptorType::Path => TableName::from_path(&descriptor.path).map(Write::Table),
         DescriptorType::Cmd => match command(&descriptor.cmd)? {
             None => Err(Error::invalid(
-                "DoPut takes a path of [table] or a Flight SQL command; SQL text cannot receive rows",
+                "DoPut takes a path of [table] or a Flight SQL command; SQL text cannot receive rows, but \
+                 DoExchange can (there they are the table \"input\")",
             )),
             Some(Command::CommandStatementIngest(ingest)) => statement_ingest(ingest),
             Some(Command::CommandStatementUpdate(update)) => {
-                no_transaction(update.transaction_id.as_deref())?;
-                checked_sql(update.query).map(Write::Update)
+                Ok(Write::Update(checked_sql(update.query)?, on(update.transaction_id.as_deref(), On::Auto)?))
+            }
+            Some(Command::CommandPreparedStatementQuery(prepared)) => {
+                statement_handle(&prepared.prepared_statement_handle).map(Write::Bind)
+            }
+            Some(Command::CommandPreparedStatementUpdate(prepared)) => {
+                statement_handle(&prepared.prepared_statement_handle).map(Write::PreparedUpdate)
             }
             Some(other) => Err(unsupported(&other)),
         },
         DescriptorType::Unknown => {
             Err(Error::invalid("the FlightDescriptor has no type; expected a path or a command"))
         }
+    }
+}
+
+/// The statement that DoExchange is asked to run over the rows it brings.
+pub(super) fn exchange(descriptor: &FlightDescriptor) -> Result<String> {
+    match descriptor.r#type() {
+        DescriptorType::Cmd => match command(&descriptor.cmd)? {
+            None => sql_text(&descriptor.cmd),
+            Some(Command::CommandStatementQuery(query)) => checked_sql(query.query),
+            Some(other) => Err(unsupported(&other)),
+        },
+        DescriptorType::Path | DescriptorType::Unknown => Err(Error::invalid(
+            "DoExchange takes a command: SQL text in which the rows sent are the table \"input\"",
+        )),
+    }
+}
+
+/// Bytes of a handle as they travel.
+pub(super) fn handle_bytes(handle: Handle) -> Bytes {
+    Bytes::copy_from_slice(&handle.to_be_bytes())
+}
+
+/// The prepared statement's handle in `bytes`.
+pub(super) fn statement_handle(bytes: &[u8]) -> Result<Handle> {
+    bytes.try_into().map(Handle::from_be_bytes).map_err(|_| {
+        Error::not_found("unknown prepared statement; the handle is not one that this server gave out")
+    })
+}
+
+/// The transaction's handle in `bytes`.
+pub(super) fn transaction_handle(bytes: &[u8]) -> Result<Handle> {
+    bytes
+        .try_into()
+        .map(Handle::from_be_bytes)
+        .map_err(|_| Error::not_found("unknown transaction; the id is not one that this server gave out"))
+}
+
+/// Where a statement runs: inside the transaction that came with it, else as `otherwise` says.
+pub(super) fn on(transaction: Option<&[u8]>, otherwise: On) -> Result<On> {
+    match transaction {
+        None | Some([]) => Ok(otherwise),
+        Some(id) => transaction_handle(id).map(On::Transaction),
     }
 }
 
@@ -107,12 +167,8 @@ fn command(bytes: &[u8]) -> Result<Option<Command>> {
 }
 
 fn statement_ingest(ingest: CommandStatementIngest) -> Result<Write> {
-    if ingest.temporary {
-        return Err(Error::unsupported(
-            "temporary tables need a session, which this server does not keep yet",
-        ));
-    }
-    no_transaction(ingest.transaction_id.as_deref())?;
+    // Clients that ingest inside a transaction often do not say so: it goes into the session's own.
+    let on = on(ingest.transaction_id.as_deref(), if ingest.temporary { On::Own } else { On::Join })?;
     if let Some(option) = ingest.options.keys().next() {
         return Err(Error::invalid(format!("unknown ingest option \"{option}\"")));
     }
@@ -133,20 +189,13 @@ fn statement_ingest(ingest: CommandStatementIngest) -> Result<Write> {
             ));
         }
     };
-    Ok(Write::Ingest(name, mode))
-}
-
-fn no_transaction(id: Option<&[u8]>) -> Result<()> {
-    match id {
-        None | Some([]) => Ok(()),
-        Some(_) => Err(Error::not_found("unknown transaction; this server does not keep transactions yet")),
-    }
+    Ok(Write::Ingest { table: name, mode, temporary: ingest.temporary, on })
 }
 
 fn unsupported(command: &Command) -> Error {
     let url = command.clone().into_any().type_url;
     let name = url.strip_prefix(FLIGHT_SQL).unwrap_or(&url);
-    Error::unsupported(format!("{name} is not supported by this server yet"))
+    Error::unsupported(format!("{name} is not supported by this server"))
 }
 
 fn sql_text(bytes: &[u8]) -> Result<String> {
@@ -155,7 +204,8 @@ fn sql_text(bytes: &[u8]) -> Result<String> {
     checked_sql(text.to_owned())
 }
 
-fn checked_sql(sql: String) -> Result<String> {
+/// Refuses texts that are empty or too long.
+pub(super) fn checked_sql(sql: String) -> Result<String> {
     if sql.len() > SQL_BYTES_MAX {
         return Err(Error::new(
             Kind::Exhausted,
@@ -180,11 +230,12 @@ mod tests {
 
     #[test]
     fn commands_and_plain_text_read_the_same() {
-        let sql = Read::Sql("SELECT 1".into());
-        assert_eq!(read_command(&query("SELECT 1")).unwrap(), sql);
-        assert_eq!(read_command(b"SELECT 1").unwrap(), sql);
+        let sql = |on| Read::Statement("SELECT 1".into(), on);
+        assert_eq!(read_command(&query("SELECT 1")).unwrap(), sql(On::Auto));
+        assert_eq!(read_command(b"SELECT 1").unwrap(), sql(On::Join));
         let path = FlightDescriptor::new_path(vec!["s".into(), "t".into()]);
-        assert_eq!(read(&path).unwrap().into_sql(), "SELECT * FROM \"s\".\"t\"");
+        let Read::Table(table) = read(&path).unwrap() else { panic!("a path is a table") };
+        assert_eq!(select_all(&table), "SELECT * FROM \"s\".\"t\"");
     }
 
     #[test]
@@ -194,8 +245,8 @@ mod tests {
         assert_eq!(read(&descriptor(&[0xff, 0xfe])).unwrap_err().kind(), Kind::Invalid);
         assert_eq!(read(&FlightDescriptor::default()).unwrap_err().kind(), Kind::Invalid);
         assert_eq!(write(&descriptor(b"SELECT 1")).unwrap_err().kind(), Kind::Invalid);
-        let catalogs = arrow_flight::sql::CommandGetCatalogs {}.as_any().encode_to_vec();
-        assert_eq!(read(&descriptor(&catalogs)).unwrap_err().kind(), Kind::Unsupported);
+        let plan = arrow_flight::sql::CommandStatementSubstraitPlan::default().as_any().encode_to_vec();
+        assert_eq!(read(&descriptor(&plan)).unwrap_err().kind(), Kind::Unsupported);
         let no_options = CommandStatementIngest { table: "t".into(), ..Default::default() };
         let refused = write(&descriptor(&no_options.as_any().encode_to_vec())).unwrap_err();
         assert!(refused.to_string().contains("table_definition_options"), "{refused}");

@@ -4,6 +4,7 @@
 
 use std::collections::VecDeque;
 use std::pin::Pin;
+use std::sync::{Arc, PoisonError};
 use std::task::{Context, Poll};
 
 use arrow::array::{AsArray, RecordBatch};
@@ -12,13 +13,17 @@ use arrow_flight::Ticket;
 use futures::Stream;
 use tonic::{Request, Response, Status};
 
+use super::FlightServer;
 use super::call::Call;
+use super::caller::Caller;
 use super::descriptor;
 use super::encode::{Encoder, Frame};
-use super::{FlightServer, header};
+use super::header::Options;
+use super::ticket::{Fetch, Stop};
 use crate::engine::Class;
-use crate::error::Result;
-use crate::query::ResultStream;
+use crate::error::{Error, Kind, Result};
+use crate::query::{ResultStream, RunOptions, Statement};
+use crate::session::On;
 
 /// A result on its way to the socket.
 pub(super) struct FrameStream {
@@ -26,6 +31,7 @@ pub(super) struct FrameStream {
     encoder: Encoder,
     ready: VecDeque<Frame>,
     call: Call,
+    stop: Option<Stop>,
     ended: bool,
 }
 
@@ -35,41 +41,84 @@ impl FlightServer {
         &self,
         request: Request<Ticket>,
     ) -> std::result::Result<Response<FrameStream>, Status> {
-        let mut call = Call::new("DoGet", request.remote_addr());
-        match self.open(&request, &mut call).await {
-            Ok((result, encoder)) => {
-                call.stage("queue", result.queued);
-                call.stage("prepare", result.prepared);
-                let schema = encoder.schema_frame(result.schema());
-                match schema {
-                    Ok(schema) => Ok(Response::new(FrameStream {
-                        result,
-                        encoder,
-                        ready: VecDeque::from([schema]),
-                        call,
-                        ended: false,
-                    })),
-                    Err(error) => Err(call.failed(error)),
-                }
-            }
-            Err(error) => Err(call.failed(error)),
-        }
+        let caller = self.caller(request.metadata(), request.extensions());
+        let mut call = Call::new("DoGet", &caller);
+        let opened = self.open_ticket(&caller, &request, &mut call).await;
+        opened_stream(opened, call)
     }
 
-    async fn open(&self, request: &Request<Ticket>, call: &mut Call) -> Result<(ResultStream, Encoder)> {
-        let options = header::run_options(request.metadata())?;
-        let compression = header::compression(request.metadata())?;
-        let ticket = &request.get_ref().ticket;
-        let sql = match self.tickets.redeem(ticket)? {
-            Some(sql) => sql,
-            None => descriptor::read_command(ticket)?.into_sql(),
-        };
-        call.what = crate::error::shorten(&sql, 500);
+    async fn open_ticket(
+        &self,
+        caller: &Caller,
+        request: &Request<Ticket>,
+        call: &mut Call,
+    ) -> Result<(ResultStream, Encoder, Option<Stop>)> {
+        let options = Options::new(request.metadata(), &caller.session);
+        let (run_options, compression) = (options.run_options()?, options.compression()?);
         call.slow_after(self.slow_query);
-        let result = self.query.run(sql, options).await?;
+        let ticket = &request.get_ref().ticket;
+        let (fetch, stop) = match self.tickets.redeem(ticket)? {
+            Some((fetch, stop)) => (fetch, Some(stop)),
+            None => {
+                let read = descriptor::read_command(ticket)?;
+                (Arc::new(self.fetch(&caller.session, read, call).await?), None)
+            }
+        };
+        let result = self.open_fetch(&fetch, run_options, call).await?;
         let encoder = Encoder::new(result.schema(), compression)?;
-        Ok((result, encoder))
+        Ok((result, encoder, stop))
     }
+
+    /// Starts what a ticket stands for.
+    pub(super) async fn open_fetch(
+        &self,
+        fetch: &Fetch,
+        options: RunOptions,
+        call: &mut Call,
+    ) -> Result<ResultStream> {
+        match fetch {
+            Fetch::Statement { sql, on, session } => {
+                call.what = crate::error::shorten(sql, 500);
+                let lease = session.lease(*on).await?;
+                self.query.run(lease, Statement::Text(sql.clone()), options).await
+            }
+            Fetch::Bound { bound, described, on, session } => {
+                call.what = crate::error::shorten(bound.sql(), 500);
+                let lease = session.lease(*on).await?;
+                let statement = Statement::Bound(bound.clone(), described.clone());
+                self.query.run(lease, statement, options).await
+            }
+            Fetch::Metadata { metadata, session } => {
+                call.what = metadata.name().to_owned();
+                let lease = session.lease(On::Join).await?;
+                let metadata = metadata.clone();
+                let batch = self.query.look(lease, move |session| metadata.read(session)).await?;
+                Ok(ResultStream::stored(batch.schema(), Class::Query, vec![batch]))
+            }
+            Fetch::Stored { schema, class, batches } => {
+                Ok(ResultStream::stored(Arc::clone(schema), *class, batches.clone()))
+            }
+            Fetch::Begun(result) => {
+                let begun = result.lock().unwrap_or_else(PoisonError::into_inner).take();
+                begun.map(|result| *result).ok_or_else(|| {
+                    Error::not_found("this result could be fetched once, and has been; poll for it again")
+                })
+            }
+        }
+    }
+}
+
+/// The answer of a call that streams a result.
+pub(super) fn opened_stream(
+    opened: Result<(ResultStream, Encoder, Option<Stop>)>,
+    mut call: Call,
+) -> std::result::Result<Response<FrameStream>, Status> {
+    let (result, encoder, stop) = opened.map_err(|error| call.failed(error))?;
+    call.stage("queue", result.queued);
+    call.stage("prepare", result.prepared);
+    let schema = encoder.schema_frame(result.schema()).map_err(|error| call.failed(error))?;
+    let ready = VecDeque::from([schema]);
+    Ok(Response::new(FrameStream { result, encoder, ready, call, stop, ended: false }))
 }
 
 impl Stream for FrameStream {
@@ -83,6 +132,18 @@ impl Stream for FrameStream {
             }
             if this.ended {
                 return Poll::Ready(None);
+            }
+            if let Some(stop) = &mut this.stop
+                && let Poll::Ready(told) = Pin::new(stop).poll(context)
+            {
+                this.stop = None;
+                // A ticket that has merely expired does not stop the stream it began.
+                if told.is_ok() {
+                    this.ended = true;
+                    this.result.stop();
+                    let cancelled = Error::new(Kind::Cancelled, "the query was cancelled");
+                    return Poll::Ready(Some(Err(this.call.failed(cancelled))));
+                }
             }
             let error = match Pin::new(&mut this.result).poll_next(context) {
                 Poll::Pending => return Poll::Pending,

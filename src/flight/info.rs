@@ -1,105 +1,245 @@
 //! GetFlightInfo, GetSchema, ListFlights: what a result will look like, and where to fetch it.
 //! Runs on: the task of the call.
-//! Never: runs the statement.
+//! Never: runs a SELECT. A change runs here, once, because a client may never fetch its result.
 
+use std::sync::Arc;
 use std::time::SystemTime;
 
+use arrow::array::RecordBatch;
 use arrow::datatypes::Schema;
 use arrow::ipc::writer::IpcWriteOptions;
 use arrow_flight::{FlightDescriptor, FlightEndpoint, FlightInfo, SchemaAsIpc, SchemaResult, Ticket};
+use futures::StreamExt;
 use prost_types::Timestamp;
 
+use super::FlightServer;
 use super::call::Call;
+use super::caller::Caller;
 use super::descriptor::{self, Read, select_all};
-use super::{FlightServer, ticket};
-use crate::engine::{Class, TableInfo};
-use crate::error::{Error, Result};
+use super::get::changed_rows;
+use super::ticket::{self, Fetch};
+use crate::catalog::TableName;
+use crate::engine::{self, Class, TableInfo};
+use crate::error::{Error, Kind, Result};
+use crate::query::{ResultStream, RunOptions};
+use crate::session::{ClientSession, On};
+
+/// Bytes that the result of a change (its RETURNING rows) may take; they wait in memory until fetched.
+const RETURNING_BYTES_MAX: u64 = 64 << 20;
+
+/// What a change did.
+pub(super) struct Changed {
+    pub(super) rows: u64,
+    pub(super) fetch: Fetch,
+}
 
 impl FlightServer {
-    /// Schema and endpoint of what `descriptor` asks for.
+    /// Schema and endpoint of what `descriptor` asks for; a change has been made when this returns.
     pub(super) async fn flight_info(
         &self,
+        caller: &Caller,
         descriptor: FlightDescriptor,
+        options: RunOptions,
         call: &mut Call,
     ) -> Result<FlightInfo> {
         let read = descriptor::read(&descriptor)?;
-        let sql = read.clone().into_sql();
-        call.what = crate::error::shorten(&sql, 500);
-        let described = self.query.describe(sql.clone()).await?;
-        let ticket = match read {
-            Read::Table(_) => self.tickets.issue_table(sql)?,
-            Read::Sql(_) => self.tickets.issue(sql, described.class)?,
+        let (fetch, schema, class) = self.described(&caller.session, read, call).await?;
+        if class == Class::Query {
+            return self.endpoint_info(fetch, &schema, descriptor, None, false);
+        }
+        let changed = self.change(fetch, options, call).await?;
+        let Fetch::Stored { schema, .. } = &changed.fetch else {
+            return Err(Error::internal("a change left no result"));
         };
-        info(&described.schema, descriptor, Some(endpoint(ticket, described.class)), None)
+        let schema = Arc::clone(schema);
+        self.endpoint_info(changed.fetch, &schema, descriptor, Some(changed.rows), false)
+    }
+
+    /// Makes a change and keeps its result for a fetch.
+    ///
+    /// Errors: `Exhausted` when RETURNING gives more rows than can wait; the change is rolled back then.
+    pub(super) async fn change(&self, fetch: Fetch, options: RunOptions, call: &mut Call) -> Result<Changed> {
+        let mut result = self.open_fetch(&fetch, options, call).await?;
+        let (rows, batches) = run_to_end(&mut result).await?;
+        call.rows = rows;
+        let (schema, class) = (Arc::clone(result.schema()), result.class());
+        Ok(Changed { rows, fetch: Fetch::Stored { schema, class, batches } })
+    }
+
+    /// What `read` asks for, ready to be fetched.
+    pub(super) async fn fetch(
+        &self,
+        session: &Arc<ClientSession>,
+        read: Read,
+        call: &mut Call,
+    ) -> Result<Fetch> {
+        let session = Arc::clone(session);
+        Ok(match read {
+            Read::Statement(sql, on) => Fetch::Statement { sql, on, session },
+            Read::Table(name) => {
+                let sql = select_all(&full_name(&name, &session));
+                Fetch::Statement { sql, on: On::Join, session }
+            }
+            Read::Metadata(metadata) => Fetch::Metadata { metadata, session },
+            Read::Prepared(handle) => self.fetch_prepared(&session, handle, call).await?,
+        })
+    }
+
+    /// [`Self::fetch`], with the schema of its result and what running it does.
+    pub(super) async fn described(
+        &self,
+        session: &Arc<ClientSession>,
+        read: Read,
+        call: &mut Call,
+    ) -> Result<(Fetch, Arc<Schema>, Class)> {
+        let fetch = self.fetch(session, read, call).await?;
+        let (schema, class) = match &fetch {
+            Fetch::Statement { sql, on, session } => {
+                call.what = crate::error::shorten(sql, 500);
+                let (lease, sql) = (session.lease(*on).await?, sql.clone());
+                let described = self
+                    .query
+                    .look(lease, move |session| engine::describe(session, &sql)?.without_parameters());
+                let described = described.await?;
+                (described.schema, described.class)
+            }
+            Fetch::Bound { bound, described, .. } => {
+                call.what = crate::error::shorten(bound.sql(), 500);
+                (Arc::clone(&described.schema), described.class)
+            }
+            Fetch::Metadata { metadata, .. } => {
+                call.what = metadata.name().to_owned();
+                (metadata.schema(), Class::Query)
+            }
+            Fetch::Stored { schema, class, .. } => (Arc::clone(schema), *class),
+            Fetch::Begun(_) => return Err(Error::internal("a result that has begun was described")),
+        };
+        Ok((fetch, schema, class))
+    }
+
+    /// FlightInfo with one endpoint for `fetch`.
+    pub(super) fn endpoint_info(
+        &self,
+        fetch: Fetch,
+        schema: &Schema,
+        descriptor: FlightDescriptor,
+        rows: Option<u64>,
+        listed: bool,
+    ) -> Result<FlightInfo> {
+        let repeats = ticket::can_repeat(&fetch);
+        let mut endpoint = FlightEndpoint::new().with_ticket(Ticket::new(self.tickets.issue(fetch, listed)?));
+        // By the specification an expiration time says that the ticket may be fetched again until then.
+        if repeats {
+            endpoint.expiration_time = Some(expiration());
+        }
+        Ok(info(schema, descriptor, rows)?.with_endpoint(endpoint))
     }
 
     /// Schema of what `descriptor` asks for.
     pub(super) async fn schema(
         &self,
+        caller: &Caller,
         descriptor: &FlightDescriptor,
         call: &mut Call,
     ) -> Result<SchemaResult> {
-        let sql = descriptor::read(descriptor)?.into_sql();
-        call.what = crate::error::shorten(&sql, 500);
-        let described = self.query.describe(sql).await?;
-        SchemaAsIpc::new(&described.schema, &IpcWriteOptions::default())
+        let schema = match descriptor::read(descriptor)? {
+            // Known without values for the parameters.
+            Read::Prepared(handle) => {
+                let prepared = caller.session.prepared(handle)?;
+                call.what = crate::error::shorten(&prepared.sql, 500);
+                self.result_schema(&caller.session, &prepared).await?
+            }
+            read => self.described(&caller.session, read, call).await?.1,
+        };
+        SchemaAsIpc::new(&schema, &IpcWriteOptions::default())
             .try_into()
             .map_err(|error| Error::internal(format!("the schema cannot be encoded: {error}")))
     }
 
     /// Every table and view. `criteria`, if not empty, is a prefix of the table's name.
-    pub(super) async fn flights(&self, criteria: &[u8], call: &mut Call) -> Result<Vec<FlightInfo>> {
-        let prefix = std::str::from_utf8(criteria).map_err(|_| {
-            Error::invalid("the criteria expression is not UTF-8; expected a prefix of table names")
-        })?;
-        let mut flights = Vec::new();
-        for table in self.query.list_tables().await? {
-            if !table.name.table.starts_with(prefix) {
-                continue;
+    pub(super) async fn flights(
+        &self,
+        caller: &Caller,
+        criteria: &[u8],
+        call: &mut Call,
+    ) -> Result<Vec<FlightInfo>> {
+        let prefix = std::str::from_utf8(criteria)
+            .map_err(|_| {
+                Error::invalid("the criteria expression is not UTF-8; expected a prefix of table names")
+            })?
+            .to_owned();
+        let lease = caller.session.lease(On::Join).await?;
+        let tables = self.query.look(lease, move |session| {
+            let mut tables = engine::list_tables(session)?;
+            tables.retain(|table| table.name.table.starts_with(&prefix));
+            let mut described = Vec::with_capacity(tables.len());
+            for table in tables {
+                match engine::describe(session, &select_all(&table.name)) {
+                    Ok(one) => described.push((table, one.schema)),
+                    // A view over something that is gone must not hide the tables that are there.
+                    Err(error) if matches!(error.kind(), Kind::Invalid | Kind::NotFound) => {
+                        tracing::debug!(table = %table.name, %error, "left out of the listing");
+                    }
+                    Err(error) => return Err(error),
+                }
             }
-            flights.push(self.table_flight(table).await?);
-        }
-        call.rows = flights.len() as u64;
-        Ok(flights)
+            Ok(described)
+        });
+        let tables = tables.await?;
+        call.rows = tables.len() as u64;
+        tables.into_iter().map(|(table, schema)| self.table_flight(caller, table, &schema)).collect()
     }
 
-    async fn table_flight(&self, table: TableInfo) -> Result<FlightInfo> {
-        let sql = select_all(&table.name);
-        let described = self.query.describe(sql.clone()).await?;
-        let endpoint = endpoint(self.tickets.issue_table(sql)?, Class::Query);
+    fn table_flight(&self, caller: &Caller, table: TableInfo, schema: &Schema) -> Result<FlightInfo> {
+        let session = Arc::clone(&caller.session);
+        let fetch = Fetch::Statement { sql: select_all(&table.name), on: On::Join, session };
         let path = table.name.parts().map(str::to_owned).collect();
-        info(&described.schema, FlightDescriptor::new_path(path), Some(endpoint), table.rows)
+        self.endpoint_info(fetch, schema, FlightDescriptor::new_path(path), table.rows, true)
     }
 }
 
-fn endpoint(ticket: bytes::Bytes, class: Class) -> FlightEndpoint {
-    let mut endpoint = FlightEndpoint::new().with_ticket(Ticket::new(ticket));
-    // By the specification an expiration time says that the ticket may be fetched again until then.
-    if class == Class::Query
-        && let Ok(now) = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)
-    {
-        let until = now + ticket::LIFETIME;
-        endpoint.expiration_time =
-            Some(Timestamp { seconds: i64::try_from(until.as_secs()).unwrap_or(i64::MAX), nanos: 0 });
-    }
-    endpoint
+/// `name` with the session's catalog and schema where it has none: a temporary table of the same name would
+/// otherwise come first.
+pub(super) fn full_name(name: &TableName, session: &ClientSession) -> TableName {
+    let path = session.path();
+    let schema = name.schema.clone().unwrap_or(path.schema);
+    let catalog = name.catalog.clone().unwrap_or(path.catalog);
+    TableName { catalog: Some(catalog), schema: Some(schema), table: name.table.clone() }
 }
 
-fn info(
-    schema: &Schema,
-    descriptor: FlightDescriptor,
-    endpoint: Option<FlightEndpoint>,
-    rows: Option<u64>,
-) -> Result<FlightInfo> {
-    let mut info = FlightInfo::new()
+/// Runs a change to its end: rows changed, and what it returns.
+async fn run_to_end(result: &mut ResultStream) -> Result<(u64, Vec<RecordBatch>)> {
+    let mut rows = 0;
+    let mut batches = Vec::new();
+    while let Some(batch) = result.next().await {
+        let batch = batch?;
+        rows += changed_rows(&batch, result.class());
+        batches.push(batch);
+        if result.bytes > RETURNING_BYTES_MAX {
+            return Err(Error::exhausted(
+                "64 MiB",
+                "the statement returns too many rows to keep until they are fetched, and was rolled back; \
+                 send it as the ticket of a DoGet, which streams, or leave RETURNING out",
+            ));
+        }
+    }
+    Ok((rows, batches))
+}
+
+/// When a ticket made now expires.
+pub(super) fn expiration() -> Timestamp {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let until = now + ticket::LIFETIME;
+    Timestamp { seconds: i64::try_from(until.as_secs()).unwrap_or(i64::MAX), nanos: 0 }
+}
+
+/// FlightInfo without endpoints.
+pub(super) fn info(schema: &Schema, descriptor: FlightDescriptor, rows: Option<u64>) -> Result<FlightInfo> {
+    Ok(FlightInfo::new()
         .try_with_schema(schema)
         .map_err(|error| Error::internal(format!("the schema cannot be encoded: {error}")))?
         .with_descriptor(descriptor)
         .with_total_records(rows.and_then(|rows| i64::try_from(rows).ok()).unwrap_or(-1))
         .with_total_bytes(-1)
-        .with_ordered(true);
-    if let Some(endpoint) = endpoint {
-        info = info.with_endpoint(endpoint);
-    }
-    Ok(info)
+        .with_ordered(true))
 }

@@ -5,13 +5,20 @@
 
 mod action;
 mod call;
+mod caller;
 mod connection;
 mod decode;
 mod descriptor;
 mod encode;
+mod exchange;
 mod get;
 mod header;
 mod info;
+mod metadata;
+mod option;
+mod poll;
+mod prepared;
+mod proto;
 mod put;
 mod status;
 mod ticket;
@@ -35,41 +42,56 @@ pub use encode::{Encoder, Frame};
 pub use wire::{FrameCodec, FrameEncoder, Wire};
 
 use call::Call;
+use header::Options;
 
+use crate::config::Config;
 use crate::engine::Database;
-use crate::error::Error;
 use crate::ingest::Ingest;
 use crate::query::Query;
+use crate::session::Sessions;
 
 /// What the calls work on.
+#[derive(Clone)]
 pub struct FlightServer {
     database: Arc<Database>,
     ingest: Arc<Ingest>,
     query: Arc<Query>,
-    tickets: ticket::Tickets,
+    sessions: Arc<Sessions>,
+    tickets: Arc<ticket::Tickets>,
+    polls: Arc<poll::Polls>,
     auto_create: bool,
     slow_query: Duration,
     started: Instant,
 }
 
 impl FlightServer {
-    /// A Flight service over the two bridges.
+    /// A Flight service over the two bridges and the sessions.
     pub fn new(
         database: Arc<Database>,
         ingest: Arc<Ingest>,
         query: Arc<Query>,
-        auto_create: bool,
-        slow_query: Duration,
+        sessions: Arc<Sessions>,
+        config: &Config,
     ) -> Self {
         Self {
             database,
             ingest,
             query,
-            tickets: ticket::Tickets::default(),
-            auto_create,
-            slow_query,
+            sessions,
+            tickets: Arc::new(ticket::Tickets::new(config.session.max_tickets)),
+            polls: Arc::default(),
+            auto_create: config.ingest.auto_create,
+            slow_query: Duration::from_millis(config.log.slow_query_ms),
             started: Instant::now(),
         }
+    }
+
+    /// Ends what has been idle for too long: sessions, transactions, prepared statements, tickets, polls. To be
+    /// called every second or so.
+    pub fn sweep(&self) {
+        self.sessions.sweep();
+        self.tickets.sweep();
+        self.polls.sweep();
     }
 }
 
@@ -91,32 +113,42 @@ impl FlightService for FlightServer {
     type ListActionsStream = Answers<ActionType>;
 
     async fn handshake(&self, request: Request<Streaming<HandshakeRequest>>) -> Reply<Self::HandshakeStream> {
-        let call = Call::new("Handshake", request.remote_addr());
-        call.end(Err(Error::unsupported("this server has no users; connect without user and password")))
+        let caller = self.caller(request.metadata(), request.extensions());
+        let call = Call::new("Handshake", &caller);
+        call.end(self.handshake_answer(request.metadata()))
     }
 
     async fn list_flights(&self, request: Request<Criteria>) -> Reply<Self::ListFlightsStream> {
-        let mut call = Call::new("ListFlights", request.remote_addr());
-        let flights = self.flights(&request.into_inner().expression, &mut call).await;
+        let caller = self.caller(request.metadata(), request.extensions());
+        let mut call = Call::new("ListFlights", &caller);
+        let flights = self.flights(&caller, &request.into_inner().expression, &mut call).await;
         call.end(flights.map(answers))
     }
 
     async fn get_flight_info(&self, request: Request<FlightDescriptor>) -> Reply<FlightInfo> {
-        let mut call = Call::new("GetFlightInfo", request.remote_addr());
-        let info = self.flight_info(request.into_inner(), &mut call).await;
+        let caller = self.caller(request.metadata(), request.extensions());
+        let mut call = Call::new("GetFlightInfo", &caller);
+        let info = match Options::new(request.metadata(), &caller.session).run_options() {
+            Ok(options) => self.flight_info(&caller, request.into_inner(), options, &mut call).await,
+            Err(error) => Err(error),
+        };
         call.end(info.map(Response::new))
     }
 
     async fn poll_flight_info(&self, request: Request<FlightDescriptor>) -> Reply<PollInfo> {
-        let call = Call::new("PollFlightInfo", request.remote_addr());
-        call.end(Err(Error::unsupported(
-            "PollFlightInfo is not supported by this server yet; use GetFlightInfo",
-        )))
+        let caller = self.caller(request.metadata(), request.extensions());
+        let mut call = Call::new("PollFlightInfo", &caller);
+        let info = match Options::new(request.metadata(), &caller.session).run_options() {
+            Ok(options) => self.poll(&caller, request.into_inner(), options, &mut call).await,
+            Err(error) => Err(error),
+        };
+        call.end(info.map(Response::new))
     }
 
     async fn get_schema(&self, request: Request<FlightDescriptor>) -> Reply<SchemaResult> {
-        let mut call = Call::new("GetSchema", request.remote_addr());
-        let schema = self.schema(&request.into_inner(), &mut call).await;
+        let caller = self.caller(request.metadata(), request.extensions());
+        let mut call = Call::new("GetSchema", &caller);
+        let schema = self.schema(&caller, &request.into_inner(), &mut call).await;
         call.end(schema.map(Response::new))
     }
 
@@ -127,26 +159,30 @@ impl FlightService for FlightServer {
     }
 
     async fn do_put(&self, request: Request<Streaming<FlightData>>) -> Reply<Self::DoPutStream> {
-        let mut call = Call::new("DoPut", request.remote_addr());
-        let answer = self.put(request, &mut call).await;
+        let caller = self.caller(request.metadata(), request.extensions());
+        let mut call = Call::new("DoPut", &caller);
+        let answer = self.put(&caller, request, &mut call).await;
         call.end(answer.map(|answer| answers(vec![answer])))
     }
 
     async fn do_exchange(&self, request: Request<Streaming<FlightData>>) -> Reply<Self::DoExchangeStream> {
-        let call = Call::new("DoExchange", request.remote_addr());
-        call.end(Err(Error::unsupported(
-            "DoExchange is not supported by this server yet; use DoPut and DoGet",
-        )))
+        let frames = self.exchange(request).await?.into_inner();
+        Ok(Response::new(frames.map(|frame| frame.map(Frame::into_flight_data)).boxed()))
     }
 
     async fn do_action(&self, request: Request<Action>) -> Reply<Self::DoActionStream> {
-        let mut call = Call::new("DoAction", request.remote_addr());
-        let answer = self.action(request.into_inner(), &mut call).await;
-        call.end(answer.map(|body| answers(vec![arrow_flight::Result { body }])))
+        let caller = self.caller(request.metadata(), request.extensions());
+        let mut call = Call::new("DoAction", &caller);
+        let answer = self.action(&caller, request.into_inner(), &mut call).await;
+        let answer = answer.map(|body| {
+            let results = body.map(|body| arrow_flight::Result { body });
+            self.with_cookie(answers(results.into_iter().collect()), &caller)
+        });
+        call.end(answer)
     }
 
     async fn list_actions(&self, request: Request<Empty>) -> Reply<Self::ListActionsStream> {
-        let mut call = Call::new("ListActions", request.remote_addr());
+        let mut call = Call::new("ListActions", &self.caller(request.metadata(), request.extensions()));
         call.ok();
         Ok(answers(action::list()))
     }

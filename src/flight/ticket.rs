@@ -1,136 +1,236 @@
-//! Ticket bytes <-> the statement to fetch. Server-made tickets are random and carry nothing.
+//! Ticket bytes <-> what to fetch. Server-made tickets are random and carry nothing.
 //! Runs on: async tasks; a look-up in memory.
 //! Never: puts SQL into a ticket; gives out a change twice.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
 use bytes::Bytes;
+use futures::channel::oneshot;
 
-use crate::engine::Class;
+use super::metadata::Metadata;
+use crate::engine::{Bound, Class, Described};
 use crate::error::{Error, Result};
+use crate::query::ResultStream;
+use crate::session::{ClientSession, On};
 
 /// First bytes of a server-made ticket. A leading NUL starts neither SQL text nor a protobuf message, so a
 /// ticket is never taken for a client's own command.
 const MAGIC: &[u8] = b"\0pintail\x01";
 /// How long a ticket can be fetched.
 pub(super) const LIFETIME: Duration = Duration::from_secs(600);
-/// Tickets alive at one time.
-const TICKETS_MAX: usize = 10_000;
+/// A ticket nobody has fetched may have to make room for others after this long.
+const UNFETCHED_MIN: Duration = Duration::from_secs(60);
 
-struct Entry {
-    sql: String,
-    class: Class,
-    expires: Instant,
+/// What a ticket gives. The session is the one that asked for the ticket.
+pub(super) enum Fetch {
+    /// A statement to run.
+    Statement { sql: String, on: On, session: Arc<ClientSession> },
+    /// A prepared statement to run over its bound rows.
+    Bound { bound: Bound, described: Described, on: On, session: Arc<ClientSession> },
+    /// A look into the catalog.
+    Metadata { metadata: Metadata, session: Arc<ClientSession> },
+    /// The result of a change that has been made.
+    Stored { schema: SchemaRef, class: Class, batches: Vec<RecordBatch> },
+    /// A result that has begun. To be fetched once.
+    Begun(Mutex<Option<Box<ResultStream>>>),
 }
 
-/// Tickets given out and not yet expired.
-#[derive(Default)]
-pub(super) struct Tickets(Mutex<State>);
+impl Fetch {
+    fn can_repeat(&self) -> bool {
+        !matches!(self, Fetch::Begun(_))
+    }
 
-#[derive(Default)]
-struct State {
-    entries: HashMap<u128, Entry>,
-    // Tickets of whole tables, so that listing flights again and again does not fill the store.
-    tables: HashMap<String, u128>,
+    fn bytes(&self) -> usize {
+        match self {
+            Fetch::Statement { sql, .. } => sql.len(),
+            Fetch::Bound { bound, .. } => bound.sql().len(),
+            Fetch::Stored { batches, .. } => batches.iter().map(RecordBatch::get_array_memory_size).sum(),
+            Fetch::Metadata { .. } | Fetch::Begun(_) => 0,
+        }
+    }
+}
+
+struct Entry {
+    fetch: Arc<Fetch>,
+    issued: Instant,
+    expires: Instant,
+    // May make room for others at any time: it was fetched, or is one of a listing.
+    spare: bool,
+    // The streams that fetch it now; a message stops one.
+    streams: Vec<oneshot::Sender<()>>,
+}
+
+/// Completes when the stream is to be stopped.
+pub(super) type Stop = oneshot::Receiver<()>;
+
+/// Tickets given out and not yet expired.
+pub(super) struct Tickets {
+    entries: Mutex<HashMap<u128, Entry>>,
+    entries_max: usize,
+}
+
+/// Bytes of statements and small results that tickets may keep.
+const HELD_BYTES_MAX: usize = 256 << 20;
+
+fn unknown() -> Error {
+    Error::not_found("unknown or expired ticket; call GetFlightInfo again for a new one")
 }
 
 impl Tickets {
-    /// A ticket for `sql`. Queries may be fetched any number of times, changes once.
-    ///
-    /// Errors: `Exhausted` when too many tickets are alive.
-    pub(super) fn issue(&self, sql: String, class: Class) -> Result<Bytes> {
-        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        state.insert(sql, class).map(encode)
+    pub(super) fn new(entries_max: usize) -> Self {
+        Self { entries: Mutex::default(), entries_max }
     }
 
-    /// The ticket of a whole table; the same one while it lives.
-    pub(super) fn issue_table(&self, sql: String) -> Result<Bytes> {
-        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let until = Instant::now() + LIFETIME;
-        if let Some(number) = state.tables.get(&sql).copied()
-            && let Some(entry) = state.entries.get_mut(&number)
-        {
-            entry.expires = until;
-            return Ok(encode(number));
+    /// A ticket for `fetch`. One that is part of a listing is the first to make room.
+    ///
+    /// Errors: `Exhausted` naming `session.max_tickets` when too many young tickets wait to be fetched.
+    pub(super) fn issue(&self, fetch: Fetch, listed: bool) -> Result<Bytes> {
+        let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
+        let held = || entries.values().map(|entry| entry.fetch.bytes()).sum::<usize>();
+        if entries.len() >= self.entries_max || (fetch.bytes() > 4096 && held() > HELD_BYTES_MAX) {
+            self.make_room(&mut entries)?;
         }
-        let number = state.insert(sql.clone(), Class::Query)?;
-        state.tables.insert(sql, number);
+        let number: u128 = rand::random();
+        let now = Instant::now();
+        let entry = Entry {
+            fetch: Arc::new(fetch),
+            issued: now,
+            expires: now + LIFETIME,
+            spare: listed,
+            streams: Vec::new(),
+        };
+        entries.insert(number, entry);
         Ok(encode(number))
     }
 
-    /// The statement of a ticket; `None` when the bytes are not a server-made ticket.
-    ///
-    /// Errors: `NotFound` for a ticket that was never given out, has expired, or was a change already run.
-    pub(super) fn redeem(&self, ticket: &[u8]) -> Result<Option<String>> {
-        let Some(number) = ticket.strip_prefix(MAGIC) else { return Ok(None) };
-        let unknown =
-            || Error::not_found("unknown or expired ticket; call GetFlightInfo again for a new one");
-        let number = u128::from_be_bytes(number.try_into().map_err(|_| unknown())?);
-        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let entry =
-            state.entries.get(&number).filter(|entry| entry.expires > Instant::now()).ok_or_else(unknown)?;
-        let (sql, class) = (entry.sql.clone(), entry.class);
-        if class != Class::Query {
-            state.entries.remove(&number);
+    /// Forgets the expired and, if that is not enough, the older half of those that can be spared.
+    fn make_room(&self, entries: &mut HashMap<u128, Entry>) -> Result<()> {
+        let now = Instant::now();
+        let before = entries.len();
+        entries.retain(|_, entry| entry.expires > now);
+        if entries.len() < before {
+            return Ok(());
         }
-        Ok(Some(sql))
+        let spare = |entry: &Entry| entry.spare || entry.issued.elapsed() > UNFETCHED_MIN;
+        let mut issued: Vec<Instant> =
+            entries.values().filter(|entry| spare(entry)).map(|entry| entry.issued).collect();
+        if issued.is_empty() {
+            return Err(Error::exhausted(
+                "session.max_tickets",
+                format!("{} results are waiting to be fetched", entries.len()),
+            ));
+        }
+        let middle = issued.len() / 2;
+        let (_, cut, _) = issued.select_nth_unstable(middle);
+        entries.retain(|_, entry| !(spare(entry) && entry.issued <= *cut));
+        Ok(())
+    }
+
+    /// What a ticket gives, and a way to be told to stop; `None` when the bytes are not a server-made ticket.
+    ///
+    /// Errors: `NotFound` for a ticket that was never given out, has expired, or could be fetched only once.
+    pub(super) fn redeem(&self, ticket: &[u8]) -> Result<Option<(Arc<Fetch>, Stop)>> {
+        let Some(number) = decode(ticket)? else { return Ok(None) };
+        let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
+        let entry =
+            entries.get_mut(&number).filter(|entry| entry.expires > Instant::now()).ok_or_else(unknown)?;
+        entry.spare = true;
+        entry.streams.retain(|stream| !stream.is_canceled());
+        let (stop, stopped) = oneshot::channel();
+        entry.streams.push(stop);
+        Ok(Some((Arc::clone(&entry.fetch), stopped)))
+    }
+
+    /// Lets a ticket live for its whole lifetime again.
+    ///
+    /// Errors: as `redeem`; `NotFound` as well for bytes that are not a ticket.
+    pub(super) fn renew(&self, ticket: &[u8]) -> Result<()> {
+        let number = decode(ticket)?.ok_or_else(unknown)?;
+        let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
+        let entry =
+            entries.get_mut(&number).filter(|entry| entry.expires > Instant::now()).ok_or_else(unknown)?;
+        entry.expires = Instant::now() + LIFETIME;
+        Ok(())
+    }
+
+    /// Takes a ticket back and stops the streams that fetch it; false when it was not known.
+    pub(super) fn cancel(&self, ticket: &[u8]) -> bool {
+        let Ok(Some(number)) = decode(ticket) else { return false };
+        let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(entry) = entries.remove(&number) else { return false };
+        for stream in entry.streams {
+            // A stream that has ended needs no telling.
+            let _ = stream.send(());
+        }
+        true
+    }
+
+    /// Forgets what has expired.
+    pub(super) fn sweep(&self) {
+        let now = Instant::now();
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner).retain(|_, entry| entry.expires > now);
     }
 }
 
-impl State {
-    fn insert(&mut self, sql: String, class: Class) -> Result<u128> {
-        if self.entries.len() >= TICKETS_MAX {
-            let now = Instant::now();
-            self.entries.retain(|_, entry| entry.expires > now);
-            let State { entries, tables } = self;
-            tables.retain(|_, number| entries.contains_key(number));
-        }
-        if self.entries.len() >= TICKETS_MAX {
-            return Err(Error::exhausted("10,000 tickets", "too many tickets wait to be fetched"));
-        }
-        let number = rand::random();
-        self.entries.insert(number, Entry { sql, class, expires: Instant::now() + LIFETIME });
-        Ok(number)
-    }
+/// Whether an endpoint for `fetch` may promise that its ticket can be fetched again.
+pub(super) fn can_repeat(fetch: &Fetch) -> bool {
+    fetch.can_repeat()
 }
 
 fn encode(number: u128) -> Bytes {
-    [MAGIC, &number.to_be_bytes()].concat().into()
+    let mut ticket = MAGIC.to_vec();
+    ticket.extend_from_slice(&number.to_be_bytes());
+    ticket.into()
+}
+
+fn decode(ticket: &[u8]) -> Result<Option<u128>> {
+    let Some(number) = ticket.strip_prefix(MAGIC) else { return Ok(None) };
+    number.try_into().map(|number| Some(u128::from_be_bytes(number))).map_err(|_| unknown())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::Kind;
+
+    fn stored() -> Fetch {
+        let schema = Described::count().schema;
+        Fetch::Stored { schema, class: Class::Change, batches: Vec::new() }
+    }
 
     #[test]
-    fn queries_are_fetched_again_changes_once_and_strangers_never() {
-        let tickets = Tickets::default();
-        let query = tickets.issue("SELECT 1".into(), Class::Query).unwrap();
-        for _ in 0..2 {
-            assert_eq!(tickets.redeem(&query).unwrap().as_deref(), Some("SELECT 1"));
+    fn tickets_are_opaque_and_can_be_taken_back() {
+        let tickets = Tickets::new(10);
+        let ticket = tickets.issue(stored(), false).unwrap();
+        assert!(ticket.starts_with(MAGIC) && ticket.len() == MAGIC.len() + 16);
+        let (_, mut stop) = tickets.redeem(&ticket).unwrap().unwrap();
+        assert!(stop.try_recv().is_ok_and(|told| told.is_none()));
+        tickets.renew(&ticket).unwrap();
+        assert!(tickets.cancel(&ticket));
+        assert_eq!(stop.try_recv(), Ok(Some(())), "the stream is told");
+        for gone in [&ticket[..], &encode(7), b"\0pintail\x01short"] {
+            assert_eq!(tickets.redeem(gone).err().map(|error| error.kind()), Some(Kind::NotFound));
         }
-        let change = tickets.issue("DELETE FROM t".into(), Class::Change).unwrap();
-        assert!(tickets.redeem(&change).unwrap().is_some());
-        assert!(tickets.redeem(&change).is_err());
-        assert!(tickets.redeem(&encode(7)).is_err());
-        assert!(tickets.redeem(b"\0pintail\x01short").is_err());
+        assert!(!tickets.cancel(&ticket));
         assert!(tickets.redeem(b"SELECT 1").unwrap().is_none());
-        assert!(!query.windows(6).any(|part| part == b"SELECT"));
     }
 
     #[test]
-    fn listing_again_gives_the_same_ticket() {
-        let tickets = Tickets::default();
-        let sql = || "SELECT * FROM t".to_owned();
-        assert_eq!(tickets.issue_table(sql()).unwrap(), tickets.issue_table(sql()).unwrap());
-    }
-
-    #[test]
-    fn the_store_is_bounded() {
-        let tickets = Tickets::default();
-        let refused = (0..=TICKETS_MAX).find_map(|_| tickets.issue("SELECT 1".into(), Class::Query).err());
-        assert!(refused.is_some());
+    fn fetched_and_listed_tickets_make_room_and_waiting_ones_do_not() {
+        let tickets = Tickets::new(10);
+        for _ in 0..100 {
+            tickets.issue(stored(), true).unwrap();
+            let ticket = tickets.issue(stored(), false).unwrap();
+            tickets.redeem(&ticket).unwrap();
+        }
+        let tickets = Tickets::new(10);
+        let waiting: Vec<Bytes> = (0..10).map(|_| tickets.issue(stored(), false).unwrap()).collect();
+        let refused = tickets.issue(stored(), false).unwrap_err();
+        assert!(refused.to_string().contains("session.max_tickets"), "{refused}");
+        assert!(waiting.iter().all(|ticket| tickets.redeem(ticket).is_ok()));
     }
 }

@@ -4,7 +4,7 @@
 //!
 //! The generated server encodes a result twice: batch -> `Vec` of the IPC body -> gRPC message. A tonic codec
 //! sees the message buffer itself, so [`FrameCodec`] leaves out the first copy (bench `encode`).
-//! DoPut's body is watched, because tonic hides the difference between its end and a client that left.
+//! The bodies of DoPut and DoExchange are watched, because tonic hides the difference between its end and a client that left.
 
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -28,6 +28,7 @@ use super::get::FrameStream;
 
 const DO_GET: &str = "/arrow.flight.protocol.FlightService/DoGet";
 const DO_PUT: &str = "/arrow.flight.protocol.FlightService/DoPut";
+const DO_EXCHANGE: &str = "/arrow.flight.protocol.FlightService/DoExchange";
 
 /// The Flight service as tonic serves it.
 #[derive(Clone)]
@@ -69,7 +70,7 @@ where
                 async move { Ok(Grpc::new(FrameCodec).server_streaming(method, request).await) },
             );
         }
-        if request.uri().path() == DO_PUT {
+        if matches!(request.uri().path(), DO_PUT | DO_EXCHANGE) {
             let ended = Ended::default();
             let mut request = request.map(|body| Watched { body: Box::pin(body), ended: ended.clone() });
             request.extensions_mut().insert(ended);

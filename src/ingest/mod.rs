@@ -2,14 +2,15 @@
 //! Runs on: async tasks call [`Ingest::begin`], [`Put::send`] and [`Put::finish`].
 //! Never: holds more bytes than the budget, or gives up rows silently.
 //!
-//! A put is one transaction. [`Put::finish`] returns after COMMIT; a [`Put`] that is dropped before that is
-//! rolled back by its writer.
+//! A put is one transaction, or part of one that the client has opened. [`Put::finish`] returns after COMMIT; a
+//! [`Put`] that is dropped before that is rolled back by its writer.
 
 mod admission;
 mod gather;
-mod plain;
+
 mod writer;
 
+use std::fmt;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -23,8 +24,9 @@ use writer::{Job, Message};
 
 use crate::catalog::TableName;
 use crate::config;
-use crate::engine::Database;
+use crate::engine::{self, Database, Insert};
 use crate::error::{Error, Result};
+use crate::session::Lease;
 
 /// Batches queued between the wire and the writer; bytes are bounded by the budget, this bounds tiny ones.
 const QUEUE_BATCHES: usize = 256;
@@ -44,15 +46,39 @@ pub enum Mode {
     ReplaceExisting,
 }
 
-/// Where a stream goes.
+/// Where the rows of a stream go.
 #[derive(Debug, Clone)]
+pub enum Target {
+    /// Into a table.
+    Table {
+        /// Its full name.
+        table: TableName,
+        /// Its name as the client gave it, for texts.
+        shown: TableName,
+        /// What to do about it.
+        mode: Mode,
+    },
+    /// Into an INSERT of the client's own, whose parameters they are.
+    Statement(Insert),
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Target::Table { shown, .. } => shown.fmt(f),
+            Target::Statement(_) => f.write_str("of the statement"),
+        }
+    }
+}
+
+/// A stream about to begin.
 pub struct PutRequest {
-    /// The table.
-    pub table: TableName,
+    /// Where the rows go.
+    pub target: Target,
     /// Schema of the batches as they arrive.
     pub schema: SchemaRef,
-    /// What to do about the table.
-    pub mode: Mode,
+    /// The connection to put through.
+    pub lease: Lease,
 }
 
 /// How long the stages of a put took, added up over its batches.
@@ -68,26 +94,19 @@ pub struct Timings {
     pub commit: Duration,
 }
 
-/// What was stored. Exists only after COMMIT has returned.
-#[derive(Debug, Clone)]
+/// What was stored. Exists only after COMMIT has returned, or inside a transaction of the client.
+#[derive(Debug, Clone, Default)]
 pub struct PutSummary {
-    /// The table, as the client named it.
-    pub table: TableName,
     /// Rows appended.
     pub rows: u64,
+    /// Whether the rows are committed; those of a client's transaction are when the client commits it.
+    pub durable: bool,
     /// Bytes of batches taken.
     pub bytes: u64,
     /// Whether this put made the table.
     pub created: bool,
     /// Time per stage.
     pub timings: Timings,
-}
-
-impl Default for PutSummary {
-    fn default() -> Self {
-        let table = TableName { catalog: None, schema: None, table: String::new() };
-        Self { table, rows: 0, bytes: 0, created: false, timings: Timings::default() }
-    }
 }
 
 /// The write side of the server.
@@ -128,13 +147,13 @@ impl Ingest {
     /// Errors: `Exhausted` when `ingest.max_streams` puts are open.
     pub fn begin(&self, request: PutRequest) -> Result<Put> {
         let gate = Arc::new(self.admission.enter()?);
-        let plain = plain::plain_schema(&request.schema);
+        let plain = engine::plain_schema(&request.schema);
         let (messages, queue) = mpsc::channel(QUEUE_BATCHES);
         let job = Job {
-            database: Arc::clone(&self.database),
-            table: request.table,
+            what: request.target.to_string(),
+            target: request.target,
             schema: Arc::clone(&plain),
-            mode: request.mode,
+            threads: self.database.options().threads,
             gate: Arc::clone(&gate),
             idle_timeout: self.idle_timeout,
             creating: Arc::clone(&self.creating),
@@ -144,7 +163,10 @@ impl Ingest {
             clippy::disallowed_methods,
             reason = "this is the bridge: one blocking thread per put stream"
         )]
-        let writer = tokio::task::spawn_blocking(move || writer::run(&job, &runtime, queue));
+        let writer = {
+            let lease = request.lease;
+            tokio::task::spawn_blocking(move || writer::run(&job, lease, &runtime, queue))
+        };
         Ok(Put {
             plain,
             gate,
@@ -173,7 +195,7 @@ impl Put {
     /// Errors: what made the writer stop; the stream is rolled back then.
     pub async fn send(&mut self, batch: RecordBatch, held_bytes: usize) -> Result<()> {
         let started = Instant::now();
-        let batch = plain::plain_batch(batch, &self.plain)?;
+        let batch = engine::plain_batch(batch, &self.plain)?;
         self.conform += started.elapsed();
         let started = Instant::now();
         let permit = self.gate.acquire(held_bytes).await;

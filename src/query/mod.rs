@@ -17,8 +17,9 @@ use tokio::sync::oneshot;
 pub use stream::ResultStream;
 
 use crate::config;
-use crate::engine::{Database, Described, Interrupt, TableInfo};
+use crate::engine::{Bound, Database, Described, Interrupt, Progress};
 use crate::error::{Error, Kind, Result};
+use crate::session::{Lease, Open};
 
 /// How one call wants its result.
 #[derive(Debug, Clone, Default)]
@@ -27,6 +28,19 @@ pub struct RunOptions {
     pub batch_rows_max: Option<usize>,
     /// When the caller stops waiting; the server's own limit holds as well.
     pub deadline: Option<Instant>,
+    /// Filled when the statement has started, for a caller who wants to know how far it is.
+    pub progress: Option<Arc<OnceLock<Progress>>>,
+}
+
+/// What is to be run.
+#[derive(Debug, Clone)]
+pub enum Statement {
+    /// One statement.
+    Text(String),
+    /// Statements one after the other, all or nothing; the result is the count of changed rows.
+    Script(String),
+    /// A prepared statement, once for each row bound to it.
+    Bound(Bound, Described),
 }
 
 /// The read side of the server.
@@ -89,30 +103,44 @@ impl Query {
         }
     }
 
-    /// Result schema of `sql`, without running it.
-    pub async fn describe(&self, sql: String) -> Result<Described> {
-        self.on_session(move |session| crate::engine::describe(session, &sql)).await
-    }
-
-    /// All tables and views.
-    pub async fn list_tables(&self) -> Result<Vec<TableInfo>> {
-        self.on_session(crate::engine::list_tables).await
-    }
-
     /// Writes the log into the database file.
     pub async fn checkpoint(&self) -> Result<()> {
-        self.on_session(|session| session.execute("CHECKPOINT").map(|_| ())).await
+        self.look(Lease::pooled(Arc::clone(&self.database)), |session| {
+            session.execute("CHECKPOINT").map(|_| ())
+        })
+        .await
     }
 
     /// Runs a query of one row, past the places and the queue: says whether the engine answers at all.
     pub async fn probe(&self) -> Result<()> {
-        self.on_session(|session| session.execute("SELECT 1").map(|_| ())).await
+        self.look(Lease::pooled(Arc::clone(&self.database)), |session| {
+            session.execute("SELECT 1").map(|_| ())
+        })
+        .await
     }
 
-    /// Starts the one statement in `sql`. A SELECT streams; a change has been committed when the stream ends.
+    /// Runs short catalog work, such as describing a statement, past the places and the queue.
+    pub async fn look<T: Send + 'static>(
+        &self,
+        lease: Lease,
+        work: impl FnOnce(&mut Open) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "this is the bridge: catalog work blocks for microseconds"
+        )]
+        let done = tokio::task::spawn_blocking(move || {
+            let mut session = lease.open()?;
+            work(&mut session).map_err(|error| session.explain(error))
+        });
+        done.await.unwrap_or_else(|error| Err(Error::internal(format!("the catalog thread failed: {error}"))))
+    }
+
+    /// Starts a statement. A SELECT streams; a change has been committed when the stream ends, unless it
+    /// belongs to a transaction of the client.
     ///
-    /// Errors: as `describe`; `Exhausted` when neither a place nor a seat in the queue is free.
-    pub async fn run(&self, sql: String, options: RunOptions) -> Result<ResultStream> {
+    /// Errors: as `engine::describe`; `Exhausted` when neither a place nor a seat in the queue is free.
+    pub async fn run(&self, lease: Lease, statement: Statement, options: RunOptions) -> Result<ResultStream> {
         let started = Instant::now();
         let place = self.admission.enter(options.deadline).await?;
         let queued = started.elapsed();
@@ -125,11 +153,13 @@ impl Query {
         let (queue, results) =
             stream::queue(self.config.buffer_bytes.as_usize(), self.config.stall_timeout.0);
         let interrupt = Arc::new(OnceLock::new());
+        let running = Arc::clone(&self.running);
         let job = reader::Job {
-            database: Arc::clone(&self.database),
+            lease,
+            statement,
             running: Arc::clone(&self.running),
             interrupt: Arc::clone(&interrupt),
-            sql,
+            progress: options.progress,
             batch_bytes: self.config.batch_bytes.as_usize(),
             batch_rows_max: options.batch_rows_max,
         };
@@ -137,7 +167,7 @@ impl Query {
         #[expect(clippy::disallowed_methods, reason = "this is the bridge: one blocking thread per query")]
         let handle = tokio::task::spawn_blocking(move || {
             let _place = place;
-            reader::run(&job, &runtime, opened, &queue).map_err(|error| job.running.explain(error))
+            reader::run(job, &runtime, opened, &queue).map_err(|error| running.explain(error))
         });
         // From here on, dropping this future (the call was dropped) stops the thread.
         let mut reader = stream::ReaderThread { interrupt, handle: Some(handle) };
@@ -167,19 +197,6 @@ impl Query {
     /// Queries waiting for a place.
     pub fn queued(&self) -> u64 {
         self.admission.queued()
-    }
-
-    async fn on_session<T: Send + 'static>(
-        &self,
-        work: impl FnOnce(&crate::engine::Session) -> Result<T> + Send + 'static,
-    ) -> Result<T> {
-        let database = Arc::clone(&self.database);
-        #[expect(
-            clippy::disallowed_methods,
-            reason = "this is the bridge: catalog work blocks for microseconds"
-        )]
-        let done = tokio::task::spawn_blocking(move || work(&database.session()?));
-        done.await.unwrap_or_else(|error| Err(Error::internal(format!("the catalog thread failed: {error}"))))
     }
 }
 

@@ -6,94 +6,277 @@ use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use arrow::array::{Int64Array, RecordBatch};
+use arrow::datatypes::SchemaRef;
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
-use super::Running;
 use super::shape::Shaper;
 use super::stream::{Queue, Start};
-use crate::engine::{self, Class, Cursor, Database, Interrupt, Step};
-use crate::error::Result;
+use super::{Running, Statement};
+use crate::engine::{self, Bound, Class, Cursor, Described, Interrupt, Progress, Step};
+use crate::error::{Error, Result};
+use crate::session::{Lease, Open};
 
 /// Arrays are built at twice the size of a message and sliced: handing an array from DuckDB's threads to this
 /// one costs the same whatever its size. At four times, page faults eat what is saved (`make bench`, core).
 const MESSAGES_PER_ARRAY: usize = 2;
 
 pub(super) struct Job {
-    pub(super) database: Arc<Database>,
+    pub(super) lease: Lease,
+    pub(super) statement: Statement,
     pub(super) running: Arc<Running>,
     pub(super) interrupt: Arc<OnceLock<Interrupt>>,
-    pub(super) sql: String,
+    pub(super) progress: Option<Arc<OnceLock<Progress>>>,
     pub(super) batch_bytes: usize,
     pub(super) batch_rows_max: Option<usize>,
 }
 
-pub(super) fn run(job: &Job, runtime: &Handle, opened: oneshot::Sender<Start>, queue: &Queue) -> Result<()> {
-    let started = Instant::now();
-    let mut session = job.database.session()?;
+/// Where the result goes, and in what shape.
+struct Target<'a> {
+    runtime: &'a Handle,
+    queue: &'a Queue,
+    opened: Option<oneshot::Sender<Start>>,
+    started: Instant,
+    batch_bytes: usize,
+    batch_rows_max: Option<usize>,
+}
+
+/// Nobody waits for the result any more.
+struct Gone;
+
+pub(super) fn run(job: Job, runtime: &Handle, opened: oneshot::Sender<Start>, queue: &Queue) -> Result<()> {
+    let mut target = Target {
+        runtime,
+        queue,
+        opened: Some(opened),
+        started: Instant::now(),
+        batch_bytes: job.batch_bytes,
+        batch_rows_max: job.batch_rows_max,
+    };
+    let mut session = job.lease.open()?;
     let interrupt = job.interrupt.get_or_init(|| session.interrupt());
     let _entered = job.running.enter(interrupt.clone());
-    let described = engine::describe(&session, &job.sql)?;
-    let class = described.class;
-    if class == Class::Definition {
-        // A temporary object lives in its connection; the next user must not meet it.
-        session.spoil();
+    if let Some(progress) = &job.progress {
+        // The first one stays; there is no second statement in a job.
+        let _ = progress.set(session.progress()?);
     }
-    let start = |schema| Start { schema, class, prepared: started.elapsed() };
+    let done = match &job.statement {
+        Statement::Text(sql) => text(&mut session, sql, &mut target),
+        Statement::Script(sql) => script(&mut session, sql, &mut target),
+        Statement::Bound(bound, described) => prepared(&mut session, bound, described, &mut target),
+    };
+    let class = done.map_err(|error| session.explain(error))?;
+    match &job.statement {
+        Statement::Text(sql) | Statement::Script(sql) if class == Class::Definition => {
+            session.keep_temporaries(sql)
+        }
+        Statement::Bound(bound, _) if class == Class::Definition => session.keep_temporaries(bound.sql()),
+        _ => Ok(()),
+    }
+}
+
+/// Runs one statement.
+fn text(session: &mut Open, sql: &str, target: &mut Target<'_>) -> Result<Class> {
+    let statement = engine::parse(session, sql)?;
+    let described = statement.describe(session)?.without_parameters()?;
+    let class = described.class;
     if described.is_count {
-        if opened.send(start(Arc::clone(&described.schema))).is_err() {
+        if target.open(&described.schema, class).is_err() {
+            return Ok(class);
+        }
+        let rows = session.execute_parsed(&statement)?;
+        committed(session);
+        target.count(&described.schema, rows)?;
+        return Ok(class);
+    }
+    let array_bytes = target.batch_bytes * MESSAGES_PER_ARRAY;
+    let mut cursor =
+        Cursor::open(session, &statement, &described.schema, array_bytes, target.batch_rows_max)?;
+    if target.open(cursor.schema(), class).is_err() {
+        return Ok(class);
+    }
+    target.stream(&mut cursor)?;
+    drop(cursor);
+    if class == Class::Change {
+        committed(session);
+    }
+    Ok(class)
+}
+
+/// Runs statements one after the other in one transaction, and counts the changed rows.
+fn script(session: &mut Open, sql: &str, target: &mut Target<'_>) -> Result<Class> {
+    let statements = engine::parse_script(session, sql)?;
+    let single = statements.len() == 1;
+    let schema = Described::count().schema;
+    let class = if statements.iter().any(|statement| statement.class() == Class::Definition) {
+        Class::Definition
+    } else {
+        Class::Change
+    };
+    if target.open(&schema, class).is_err() {
+        return Ok(class);
+    }
+    // One statement is its own transaction; CHECKPOINT and VACUUM do not run inside another.
+    let own = !single && !session.joins_transaction();
+    if own {
+        session.begin()?;
+    }
+    let mut rows = 0;
+    let count = statements.len();
+    for (index, statement) in statements.iter().enumerate() {
+        let changed = statement
+            .without_parameters(session)
+            .and_then(|()| session.execute_parsed(statement))
+            .map_err(|error| {
+                if single { error } else { error.context(format!("statement {} of {count}", index + 1)) }
+            });
+        match changed {
+            Ok(changed) => rows += changed,
+            Err(error) => {
+                if own && session.rollback().is_err() {
+                    session.spoil();
+                }
+                return Err(match own {
+                    true => Error::new(error.kind(), format!("{} (nothing was kept)", error.message())),
+                    false => error,
+                });
+            }
+        }
+    }
+    if own {
+        session.commit()?;
+    } else {
+        committed(session);
+    }
+    target.count(&schema, rows)?;
+    Ok(class)
+}
+
+/// Runs a prepared statement once for each row bound to it.
+fn prepared(
+    session: &mut Open,
+    bound: &Bound,
+    described: &Described,
+    target: &mut Target<'_>,
+) -> Result<Class> {
+    let class = described.class;
+    bound.keep(session)?;
+    if described.is_count {
+        if target.open(&described.schema, class).is_err() {
+            return Ok(class);
+        }
+        let own = bound.runs_more_than_once() && !session.joins_transaction();
+        if own {
+            session.begin()?;
+        }
+        let mut rows = 0;
+        let mut done = 0_u64;
+        let ran = bound.each(session, |run| {
+            let changed = bound.execute(session, run);
+            done += 1;
+            rows +=
+                changed.map_err(|error| if own { error.context(format!("row {done}")) } else { error })?;
+            Ok(())
+        });
+        if let Err(error) = ran {
+            if own && session.rollback().is_err() {
+                session.spoil();
+            }
+            return Err(error);
+        }
+        if own {
+            session.commit()?;
+        } else {
+            committed(session);
+        }
+        target.count(&described.schema, rows)?;
+        return Ok(class);
+    }
+    let array_bytes = target.batch_bytes * MESSAGES_PER_ARRAY;
+    let mut schema: Option<SchemaRef> = None;
+    let mut gone = false;
+    bound.each(session, |run| {
+        if gone {
             return Ok(());
         }
-        let rows = session.execute(&job.sql)?;
-        session.count_commit();
-        let count = Int64Array::from(vec![i64::try_from(rows).unwrap_or(i64::MAX)]);
-        let batch = RecordBatch::try_new(described.schema, vec![Arc::new(count)])?;
-        return queue.push(runtime, batch);
-    }
-    let array_bytes = job.batch_bytes * MESSAGES_PER_ARRAY;
-    let mut cursor = Cursor::open(&session, &job.sql, &described.schema, array_bytes, job.batch_rows_max)?;
-    if opened.send(start(Arc::clone(cursor.schema()))).is_err() {
-        return Ok(());
-    }
-    stream(job, &mut cursor, runtime, queue)?;
-    if class == Class::Change {
-        session.count_commit();
-    }
-    Ok(())
-}
-
-fn stream(job: &Job, cursor: &mut Cursor<'_>, runtime: &Handle, queue: &Queue) -> Result<()> {
-    let mut shaper = Shaper::new(Arc::clone(cursor.schema()), job.batch_bytes, job.batch_rows_max);
-    let mut ready: Vec<RecordBatch> = Vec::new();
-    let mut sent = false;
-    loop {
-        let array = match cursor.step()? {
-            Step::Batch(array) => Some(array),
-            Step::Finished => None,
-            Step::Waiting => {
-                // Nothing has been sent yet: do not let the first rows wait for others to join them.
-                if !sent {
-                    shaper.flush(&mut ready)?;
-                    sent |= !ready.is_empty();
-                    push_all(queue, runtime, &mut ready)?;
-                }
-                cursor.next_batch()?
+        let mut cursor = bound.open(session, run, &described.schema, array_bytes, target.batch_rows_max)?;
+        match &schema {
+            None => {
+                schema = Some(Arc::clone(cursor.schema()));
+                gone = target.open(cursor.schema(), class).is_err();
             }
-        };
-        let Some(array) = array else { break };
-        if array.num_rows() > 0 {
-            shaper.push(array, &mut ready)?;
+            Some(first) if first.fields() != cursor.schema().fields() => {
+                return Err(Error::invalid(
+                    "the result's columns changed from one bound row to the next; bind rows of one type",
+                ));
+            }
+            Some(_) => {}
         }
-        sent |= !ready.is_empty();
-        push_all(queue, runtime, &mut ready)?;
+        if gone { Ok(()) } else { target.stream(&mut cursor) }
+    })?;
+    if schema.is_none() {
+        // No row was bound: the result is empty, but it has a schema.
+        let _: std::result::Result<(), Gone> = target.open(&described.schema, class);
     }
-    shaper.flush(&mut ready)?;
-    push_all(queue, runtime, &mut ready)
+    if class == Class::Change {
+        committed(session);
+    }
+    Ok(class)
 }
 
-fn push_all(queue: &Queue, runtime: &Handle, ready: &mut Vec<RecordBatch>) -> Result<()> {
-    for batch in ready.drain(..) {
-        queue.push(runtime, batch)?;
+/// Tells the maintenance thread of a statement that committed itself.
+fn committed(session: &Open) {
+    if !session.joins_transaction() {
+        session.count_commit();
     }
-    Ok(())
+}
+
+impl Target<'_> {
+    /// Tells the caller that the result begins.
+    fn open(&mut self, schema: &SchemaRef, class: Class) -> std::result::Result<(), Gone> {
+        let Some(opened) = self.opened.take() else { return Ok(()) };
+        let start = Start { schema: Arc::clone(schema), class, prepared: self.started.elapsed() };
+        opened.send(start).map_err(|_| Gone)
+    }
+
+    fn count(&self, schema: &SchemaRef, rows: u64) -> Result<()> {
+        let count = Int64Array::from(vec![i64::try_from(rows).unwrap_or(i64::MAX)]);
+        self.queue.push(self.runtime, RecordBatch::try_new(Arc::clone(schema), vec![Arc::new(count)])?)
+    }
+
+    fn stream(&self, cursor: &mut Cursor<'_>) -> Result<()> {
+        let mut shaper = Shaper::new(Arc::clone(cursor.schema()), self.batch_bytes, self.batch_rows_max);
+        let mut ready: Vec<RecordBatch> = Vec::new();
+        let mut sent = false;
+        loop {
+            let array = match cursor.step()? {
+                Step::Batch(array) => Some(array),
+                Step::Finished => None,
+                Step::Waiting => {
+                    // Nothing has been sent yet: do not let the first rows wait for others to join them.
+                    if !sent {
+                        shaper.flush(&mut ready)?;
+                        sent |= !ready.is_empty();
+                        self.push_all(&mut ready)?;
+                    }
+                    cursor.next_batch()?
+                }
+            };
+            let Some(array) = array else { break };
+            if array.num_rows() > 0 {
+                shaper.push(array, &mut ready)?;
+            }
+            sent |= !ready.is_empty();
+            self.push_all(&mut ready)?;
+        }
+        shaper.flush(&mut ready)?;
+        self.push_all(&mut ready)
+    }
+
+    fn push_all(&self, ready: &mut Vec<RecordBatch>) -> Result<()> {
+        for batch in ready.drain(..) {
+            self.queue.push(self.runtime, batch)?;
+        }
+        Ok(())
+    }
 }

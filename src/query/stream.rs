@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
-use futures::{FutureExt, Stream};
+use futures::{FutureExt, Stream, StreamExt};
 use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::task::JoinHandle;
@@ -28,7 +28,7 @@ const PERMIT_BYTES: usize = 1024;
 struct Item {
     batch: RecordBatch,
     bytes: u64,
-    _room: OwnedSemaphorePermit,
+    _room: Option<OwnedSemaphorePermit>,
 }
 
 /// The thread's end.
@@ -70,7 +70,7 @@ impl Queue {
                 () = self.items.closed() => Err(gone()),
                 placed = tokio::time::timeout(self.stall_timeout, place) => match placed {
                     Ok(Some((room, slot))) => {
-                        slot.send(Item { batch, bytes: bytes as u64, _room: room });
+                        slot.send(Item { batch, bytes: bytes as u64, _room: Some(room) });
                         Ok(())
                     }
                     Ok(None) => Err(gone()),
@@ -140,6 +140,8 @@ pub struct ResultStream {
     // Dropped after `results`, so that a thread that is waiting for room wakes up first.
     reader: Option<ReaderThread>,
     deadline: Option<(Instant, Pin<Box<Sleep>>)>,
+    // A batch that was waited for before anybody read.
+    first: Option<Item>,
     ended: bool,
     /// Time waited for a place.
     pub queued: Duration,
@@ -169,6 +171,7 @@ impl ResultStream {
             results,
             reader: Some(reader),
             deadline: deadline.map(|at| (at, Box::pin(tokio::time::sleep_until(at.into())))),
+            first: None,
             ended: false,
             queued,
             prepared: start.prepared,
@@ -177,6 +180,59 @@ impl ResultStream {
             bytes: 0,
             started,
         }
+    }
+
+    /// A result that is complete already.
+    pub fn stored(schema: SchemaRef, class: Class, batches: Vec<RecordBatch>) -> Self {
+        let (sender, items) = mpsc::channel(batches.len().max(1));
+        for batch in batches {
+            let bytes = batch_bytes(&batch) as u64;
+            // There is a place for each of them, and the receiver is here.
+            let _ = sender.try_send(Item { batch, bytes, _room: None });
+        }
+        Self {
+            schema,
+            class,
+            results: Results { items },
+            reader: None,
+            deadline: None,
+            first: None,
+            ended: false,
+            queued: Duration::ZERO,
+            prepared: Duration::ZERO,
+            first_batch: None,
+            rows: 0,
+            bytes: 0,
+            started: Instant::now(),
+        }
+    }
+
+    /// Waits until the first batch is there, or the result has ended without one; for a caller that reads later.
+    ///
+    /// Errors: what the statement failed with before its first batch.
+    pub async fn wait_first(&mut self) -> Result<()> {
+        if self.first.is_some() {
+            return Ok(());
+        }
+        match self.next().await {
+            None => Ok(()),
+            Some(Err(error)) => Err(error),
+            Some(Ok(batch)) => {
+                let bytes = batch_bytes(&batch) as u64;
+                self.rows -= batch.num_rows() as u64;
+                self.bytes -= bytes;
+                self.first = Some(Item { batch, bytes, _room: None });
+                Ok(())
+            }
+        }
+    }
+
+    /// Stops the statement; the stream ends.
+    pub fn stop(&mut self) {
+        self.first = None;
+        self.ended = true;
+        self.results.items.close();
+        self.reader = None;
     }
 
     /// Schema of the batches.
@@ -204,6 +260,11 @@ impl Stream for ResultStream {
     type Item = Result<RecordBatch>;
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        if let Some(item) = self.first.take() {
+            self.rows += item.batch.num_rows() as u64;
+            self.bytes += item.bytes;
+            return Poll::Ready(Some(Ok(item.batch)));
+        }
         if self.ended {
             return Poll::Ready(None);
         }

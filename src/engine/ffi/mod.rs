@@ -1,4 +1,5 @@
-//! The only unsafe code: Arrow structs across the C Data Interface, and vectors lent to DuckDB.
+//! The only unsafe code: Arrow structs across the C Data Interface, vectors lent to DuckDB, and prepared
+//! statements kept beside the connection they belong to.
 //! Runs on: DuckDB's worker threads and the thread that owns the connection.
 //! Never: decides anything; each function is one conversion or one loan.
 #![allow(unsafe_code)]
@@ -10,8 +11,9 @@ use arrow::array::{Array, RecordBatch, RecordBatchOptions, StructArray};
 use arrow::datatypes::{DataType, Schema, SchemaRef};
 use arrow::ffi::{FFI_ArrowArray, FFI_ArrowSchema, from_ffi_and_data_type};
 use duckdb::arrow::{ArrowArray, ArrowImporter, ArrowSchema};
-use duckdb::connection::Context;
+use duckdb::connection::{Connection, Context};
 use duckdb::data_chunk::{DataChunk, DataChunkRef};
+use duckdb::statement::{PreparedStatement, Statement};
 use duckdb::vector::Unknown;
 use duckdb::{Result, ffi};
 
@@ -116,5 +118,62 @@ impl Importer {
         }
         self.lent = Some(chunk);
         Ok(true)
+    }
+}
+
+/// A connection and the statements prepared on it, so that preparing happens once per connection.
+pub(super) struct Link {
+    // Boxed, because a prepared statement refers to the statement's connection by address. Declared first, so
+    // that the statements are dropped before the connection.
+    kept: Vec<(String, Box<PreparedStatement<'static>>)>,
+    connection: Box<Connection>,
+}
+
+// SAFETY: a connection may move between threads (`Connection` is `Send`). A prepared statement is a handle to an
+// object that holds the connection's shared client context and no thread of its own; every call on it goes
+// through that context. `Link` is not `Sync`, so connection and statements are used by one thread at a time.
+unsafe impl Send for Link {}
+
+impl Link {
+    pub(super) fn new(connection: Connection) -> Self {
+        Self { kept: Vec::new(), connection: Box::new(connection) }
+    }
+
+    pub(super) fn connection(&self) -> &Connection {
+        &self.connection
+    }
+
+    /// Prepares `statement` and keeps it under `sql`, forgetting the one unused for longest when there are
+    /// `kept_max` already.
+    pub(super) fn keep(&mut self, sql: &str, statement: &Statement<'static>, kept_max: usize) -> Result<()> {
+        let prepared = statement.prepare(&self.connection, false)?;
+        // SAFETY: only the lifetime changes. The statement refers to `*self.connection`, which is boxed and
+        // never replaced, and `kept` is dropped before it. The longer lifetime does not leave this type:
+        // `kept` gives the statement out for as long as `self` is borrowed.
+        let prepared = unsafe { transmute::<PreparedStatement<'_>, PreparedStatement<'static>>(prepared) };
+        if self.kept.len() >= kept_max {
+            self.kept.remove(0);
+        }
+        self.kept.push((sql.to_owned(), Box::new(prepared)));
+        Ok(())
+    }
+
+    /// Whether `sql` is kept; marks it as the one used last.
+    pub(super) fn touch(&mut self, sql: &str) -> bool {
+        let Some(index) = self.kept.iter().position(|(kept, _)| kept == sql) else { return false };
+        let entry = self.kept.remove(index);
+        self.kept.push(entry);
+        true
+    }
+
+    /// The statement used last, if it is `sql`.
+    pub(super) fn last<'link>(&'link self, sql: &str) -> Option<&'link PreparedStatement<'link>> {
+        let (kept, prepared) = self.kept.last()?;
+        (kept == sql).then_some(&**prepared)
+    }
+
+    /// Forgets every statement: an object they refer to may be gone.
+    pub(super) fn forget(&mut self) {
+        self.kept.clear();
     }
 }

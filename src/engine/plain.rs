@@ -1,5 +1,5 @@
 //! Arrow encodings that the engine's importer takes slowly or not at all -> the plain columns they stand for.
-//! Runs on: the task that decodes a stream; only for columns that need it.
+//! Runs on: the task that decodes a stream; only for columns that need it. Pure.
 //! Never: copies a column that is plain already.
 
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
 use crate::error::Result;
 
 /// The plain form of a schema, or the schema itself.
-pub(super) fn plain_schema(schema: &SchemaRef) -> SchemaRef {
+pub fn plain_schema(schema: &SchemaRef) -> SchemaRef {
     let fields: Vec<FieldRef> = schema.fields().iter().map(plain_field).collect();
     if fields.iter().zip(schema.fields()).all(|(plain, offered)| Arc::ptr_eq(plain, offered)) {
         return Arc::clone(schema);
@@ -22,7 +22,7 @@ pub(super) fn plain_schema(schema: &SchemaRef) -> SchemaRef {
 /// `batch` with every column in its plain form; columns that are plain are passed on as they are.
 ///
 /// Errors: `Invalid` when an encoded column is inconsistent.
-pub(super) fn plain_batch(batch: RecordBatch, plain: &SchemaRef) -> Result<RecordBatch> {
+pub fn plain_batch(batch: RecordBatch, plain: &SchemaRef) -> Result<RecordBatch> {
     if Arc::ptr_eq(plain, batch.schema_ref()) || plain.fields() == batch.schema_ref().fields() {
         return Ok(batch);
     }

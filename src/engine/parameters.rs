@@ -1,0 +1,167 @@
+//! Rows of a RecordBatch -> typed values for a statement's parameters.
+//! Runs on: the thread that runs the statement; blocks for the conversion.
+//! Never: turns a value into text; drops or invents one.
+
+use arrow::array::{Array, AsArray, RecordBatch};
+use arrow::datatypes::{
+    ArrowPrimitiveType, DataType, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type,
+    SchemaRef, UInt8Type, UInt16Type, UInt32Type, UInt64Type,
+};
+use duckdb::connection::Connection;
+use duckdb::value::Value;
+use duckdb::vector::Unknown;
+use duckdb::{DuckDBType, Parameters, ToValue};
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use super::appender::{Insert, describe_rows};
+use super::rewrite;
+use super::segment::Segment;
+use super::session::Session;
+use super::statement::{Described, Parameter, describe, named};
+use crate::error::{Error, Result};
+
+/// The columns of a batch that are the statement's parameters, in binding order.
+///
+/// Named parameters are matched to columns by name when a column has the name of one of them; otherwise, and
+/// for `?` and `$1`, columns are taken in order.
+/// Errors: `Invalid` when the number of columns is not that of the parameters, or a named one is missing.
+pub fn match_columns(parameters: &[Parameter], rows: &SchemaRef) -> Result<Vec<usize>> {
+    if parameters.len() != rows.fields().len() {
+        return Err(Error::invalid(format!(
+            "the statement takes {} parameters ({}), and {} values were bound",
+            parameters.len(),
+            named(parameters),
+            rows.fields().len()
+        )));
+    }
+    let is_name = |parameter: &Parameter| !parameter.name.bytes().all(|byte| byte.is_ascii_digit());
+    let column = |parameter: &Parameter| {
+        let wanted = |name: &str| name.trim_start_matches('$').eq_ignore_ascii_case(&parameter.name);
+        rows.fields().iter().position(|field| wanted(field.name()))
+    };
+    if !parameters.iter().any(|parameter| is_name(parameter) && column(parameter).is_some()) {
+        return Ok((0..parameters.len()).collect());
+    }
+    parameters
+        .iter()
+        .map(|parameter| {
+            column(parameter).ok_or_else(|| {
+                let known: Vec<&str> = rows.fields().iter().map(|field| field.name().as_str()).collect();
+                Error::invalid(format!(
+                    "parameter ${} was not bound; the bound columns are {}",
+                    parameter.name,
+                    known.join(", ")
+                ))
+            })
+        })
+        .collect()
+}
+
+/// What a statement returns when its parameters have the types of `rows`.
+///
+/// Errors: as `describe`; `Invalid` when the number of parameters is not that of the columns.
+pub fn describe_bound(
+    session: &Session,
+    sql: &str,
+    described: &Described,
+    rows: &SchemaRef,
+) -> Result<Described> {
+    let columns = match_columns(&described.parameters, rows)?;
+    if described.is_count {
+        return Ok(described.clone());
+    }
+    let offered = describe_rows(session, rows)?;
+    let types: Vec<(String, String)> = described
+        .parameters
+        .iter()
+        .zip(&columns)
+        .map(|(parameter, column)| (parameter.name.clone(), offered[*column].1.clone()))
+        .collect();
+    let typed = rewrite::with_types(session.connection(), sql, &types)
+        .map_err(|error| session.database().note(error))?;
+    let Some(typed) = typed else { return Ok(described.clone()) };
+    let schema = describe(session, &typed)?.schema;
+    Ok(Described { schema, ..described.clone() })
+}
+
+/// The INSERT that takes whole batches of parameters, if `sql` is one that can.
+pub fn bulk_insert(session: &Session, sql: &str, parameters: &[Parameter]) -> Result<Option<Insert>> {
+    let names: Vec<String> = parameters.iter().map(|parameter| parameter.name.clone()).collect();
+    rewrite::bulk_insert(session.connection(), sql, &names).map_err(|error| session.database().note(error))
+}
+
+/// Values of all rows of `batch`, row by row, in the order of its columns.
+pub(super) fn values(session: &Session, batch: &RecordBatch) -> Result<Vec<Vec<Value>>> {
+    let mut rows: Vec<Vec<Value>> = Vec::new();
+    rows.resize_with(batch.num_rows(), || Vec::with_capacity(batch.num_columns()));
+    for (index, array) in batch.columns().iter().enumerate() {
+        let column = match plain_values(session.connection(), array)? {
+            Some(values) => values,
+            None => imported_values(session, &batch.project(&[index])?)?,
+        };
+        for (row, value) in rows.iter_mut().zip(column) {
+            row.push(value);
+        }
+    }
+    Ok(rows)
+}
+
+/// Values of the common types, made directly; `None` for the others.
+fn plain_values(connection: &Connection, array: &dyn Array) -> Result<Option<Vec<Value>>> {
+    fn numbers<T: ArrowPrimitiveType>(connection: &Connection, array: &dyn Array) -> Result<Vec<Value>>
+    where
+        T::Native: ToValue + DuckDBType,
+    {
+        let array = array.as_primitive::<T>();
+        array.iter().map(|value| Ok(value.value(connection)?)).collect()
+    }
+    let values = match array.data_type() {
+        DataType::Int8 => numbers::<Int8Type>(connection, array),
+        DataType::Int16 => numbers::<Int16Type>(connection, array),
+        DataType::Int32 => numbers::<Int32Type>(connection, array),
+        DataType::Int64 => numbers::<Int64Type>(connection, array),
+        DataType::UInt8 => numbers::<UInt8Type>(connection, array),
+        DataType::UInt16 => numbers::<UInt16Type>(connection, array),
+        DataType::UInt32 => numbers::<UInt32Type>(connection, array),
+        DataType::UInt64 => numbers::<UInt64Type>(connection, array),
+        DataType::Float32 => numbers::<Float32Type>(connection, array),
+        DataType::Float64 => numbers::<Float64Type>(connection, array),
+        DataType::Boolean => array.as_boolean().iter().map(|value| Ok(value.value(connection)?)).collect(),
+        DataType::Utf8 => array
+            .as_string::<i32>()
+            .iter()
+            .map(|value| Ok(value.map(str::to_owned).value(connection)?))
+            .collect(),
+        DataType::LargeUtf8 => array
+            .as_string::<i64>()
+            .iter()
+            .map(|value| Ok(value.map(str::to_owned).value(connection)?))
+            .collect(),
+        _ => return Ok(None),
+    };
+    values.map(Some)
+}
+
+/// Values of a one-column batch of any type, by way of the engine's own Arrow importer.
+fn imported_values(session: &Session, batch: &RecordBatch) -> Result<Vec<Value>> {
+    let note = |error| session.database().note(error);
+    let rows = batch.num_rows();
+    let unit = VecDeque::from([batch.clone()]);
+    let segment = Arc::new(Segment::new(batch.schema(), vec![unit]));
+    let published = session.database().segments.publish(segment);
+    let sql = format!("FROM pintail_segment('{}')", published.token());
+    let mut result = session.connection().query(sql, Parameters::None).map_err(note)?;
+    let mut values = Vec::with_capacity(rows);
+    while let Some(chunk) = result.next_chunk().map_err(note)? {
+        let vector = chunk.get_vector_at::<Unknown>(0).map_err(note)?;
+        for row in 0..vector.len() {
+            values.push(vector.get_value_slow(row).map_err(note)?);
+        }
+    }
+    if values.len() != rows {
+        return Err(Error::internal(format!("{} of {rows} parameter values were converted", values.len())));
+    }
+    Ok(values)
+}

@@ -1,0 +1,110 @@
+//! A statement and the rows bound to it -> runs of the kept prepared statement, one per row.
+//! Runs on: the thread of the session; blocks.
+//! Never: prepares again what the connection has prepared already; holds values of more than a slice of rows.
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
+use duckdb::value::Value;
+use duckdb::{Parameters, QueryParameter};
+
+use super::cursor::Cursor;
+use super::parameters::{match_columns, values};
+use super::session::Session;
+use super::statement::{Parameter, parse};
+use crate::error::{Error, Result};
+
+/// Rows turned into values at a time.
+const SLICE_ROWS: usize = 1024;
+
+/// A statement with the rows its parameters run over; no rows when it has no parameters.
+#[derive(Debug, Clone)]
+pub struct Bound {
+    sql: String,
+    parameters: Vec<Parameter>,
+    rows: Vec<RecordBatch>,
+}
+
+/// One run's values, in binding order.
+pub struct Run(Vec<Value>);
+
+impl Bound {
+    /// Binds `rows` to the statement `sql`, whose parameters are `parameters`.
+    ///
+    /// Errors: `Invalid` when the columns do not match the parameters, or there are parameters and nothing was
+    /// ever bound (`None`).
+    pub fn new(sql: String, parameters: Vec<Parameter>, rows: Option<Vec<RecordBatch>>) -> Result<Self> {
+        if rows.is_none() && !parameters.is_empty() {
+            return Err(Error::invalid(format!(
+                "the statement takes {} parameters ({}), and none were bound",
+                parameters.len(),
+                super::statement::named(&parameters)
+            )));
+        }
+        let rows = rows.unwrap_or_default();
+        if let Some(first) = rows.first() {
+            match_columns(&parameters, first.schema_ref())?;
+        }
+        Ok(Self { sql, parameters, rows })
+    }
+
+    /// Makes sure the connection has the statement prepared.
+    pub fn keep(&self, session: &mut Session) -> Result<()> {
+        session.keep(&self.sql, |session| Ok(parse(session, &self.sql)?.statement))
+    }
+
+    /// The statement's text.
+    pub fn sql(&self) -> &str {
+        &self.sql
+    }
+
+    /// Whether there is more than one row to run over.
+    pub fn runs_more_than_once(&self) -> bool {
+        !self.parameters.is_empty() && self.rows.iter().map(RecordBatch::num_rows).sum::<usize>() > 1
+    }
+
+    /// Calls `work` for every run, in the order of the rows; once for a statement without parameters.
+    pub fn each(&self, session: &Session, mut work: impl FnMut(&Run) -> Result<()>) -> Result<()> {
+        if self.parameters.is_empty() {
+            return work(&Run(Vec::new()));
+        }
+        for batch in &self.rows {
+            for from in (0..batch.num_rows()).step_by(SLICE_ROWS) {
+                let slice = batch.slice(from, SLICE_ROWS.min(batch.num_rows() - from));
+                let columns = match_columns(&self.parameters, slice.schema_ref())?;
+                for row in values(session, &slice.project(&columns)?)? {
+                    work(&Run(row))?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Runs to the end and returns the changed-row count. `keep` comes first.
+    pub fn execute(&self, session: &Session, run: &Run) -> Result<u64> {
+        let kept = session.kept(&self.sql)?;
+        let changed = self.with(run, |values| kept.execute(values)?.drain());
+        changed.map(|rows| rows as u64).map_err(|error| session.database().note(error))
+    }
+
+    /// Starts one run and streams its result. `keep` comes first.
+    pub fn open<'session>(
+        &self,
+        session: &'session Session,
+        run: &Run,
+        schema: &SchemaRef,
+        array_bytes: usize,
+        rows_max: Option<usize>,
+    ) -> Result<Cursor<'session>> {
+        self.with(run, |values| Cursor::open_bound(session, &self.sql, values, schema, array_bytes, rows_max))
+    }
+
+    fn with<T>(&self, run: &Run, work: impl FnOnce(Parameters<'_>) -> T) -> T {
+        let named: Vec<(&str, &dyn QueryParameter)> = self
+            .parameters
+            .iter()
+            .zip(&run.0)
+            .map(|(parameter, value)| (parameter.name.as_str(), value as &dyn QueryParameter))
+            .collect();
+        work(if named.is_empty() { Parameters::None } else { Parameters::Named(&named) })
+    }
+}

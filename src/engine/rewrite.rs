@@ -1,0 +1,181 @@
+//! Text of a statement with parameters -> the same statement over a batch of rows, or over typed NULLs.
+//! Runs on: the thread that prepares. Reads the engine's own tokens, so strings and comments are never mistaken.
+//! Never: changes what a statement means; what it does not recognise runs row by row instead.
+
+use std::ops::Range;
+
+use duckdb::connection::Connection;
+use duckdb::enums::TokenType;
+use duckdb::tokens::SqlTokenIterator;
+
+use super::appender::Insert;
+use crate::catalog::quote_name;
+
+/// A token of a statement and its bytes in the text.
+struct Token<'sql> {
+    kind: TokenType,
+    text: &'sql str,
+    range: Range<usize>,
+}
+
+impl Token<'_> {
+    fn is_word(&self, word: &str) -> bool {
+        matches!(self.kind, TokenType::Keyword | TokenType::Identifier)
+            && self.text.eq_ignore_ascii_case(word)
+    }
+
+    fn is_sign(&self, sign: &str) -> bool {
+        self.kind == TokenType::Operator && self.text == sign
+    }
+}
+
+/// A parameter as it stands in the text.
+struct Place {
+    name: String,
+    range: Range<usize>,
+    first_token: usize,
+}
+
+fn tokens<'sql>(connection: &Connection, sql: &'sql str) -> duckdb::Result<Vec<Token<'sql>>> {
+    let mut tokens = Vec::new();
+    for token in SqlTokenIterator::new(connection, sql)? {
+        let token = token?;
+        let range = token.start..token.start + token.length;
+        let Some(text) = sql.get(range.clone()) else {
+            return Err(duckdb::Error::api_error("a token lies outside of its text"));
+        };
+        tokens.push(Token { kind: token.token_type, text, range });
+    }
+    Ok(tokens)
+}
+
+/// The parameters of a statement: `?` counts up, `$1` and `$name` say which they are.
+fn places(tokens: &[Token<'_>]) -> Vec<Place> {
+    let mut places = Vec::new();
+    let mut question_marks = 0;
+    for (index, token) in tokens.iter().enumerate() {
+        if token.is_sign("?") {
+            question_marks += 1;
+            let name = question_marks.to_string();
+            places.push(Place { name, range: token.range.clone(), first_token: index });
+        } else if token.is_sign("$")
+            && let Some(name) = tokens.get(index + 1)
+            && name.range.start == token.range.end
+        {
+            let range = token.range.start..name.range.end;
+            let name = name.text.trim_matches('"').to_owned();
+            places.push(Place { name, range, first_token: index });
+        }
+    }
+    places
+}
+
+/// `sql` with every parameter replaced by what `value` says for its name; `None` when it does not know one.
+fn replaced(
+    sql: &str,
+    range: Range<usize>,
+    places: &[Place],
+    value: impl Fn(&str) -> Option<String>,
+) -> Option<String> {
+    let mut text = String::with_capacity(range.len() + 32 * places.len());
+    let mut from = range.start;
+    for place in places.iter().filter(|place| range.contains(&place.range.start)) {
+        text.push_str(&sql[from..place.range.start]);
+        text.push_str(&value(&place.name)?);
+        from = place.range.end;
+    }
+    text.push_str(&sql[from..range.end]);
+    Some(text)
+}
+
+/// `sql` with typed NULLs for its parameters, so that binding it tells the types of its result.
+///
+/// `types` are parameter names with their DuckDB types as text.
+pub(super) fn with_types(
+    connection: &Connection,
+    sql: &str,
+    types: &[(String, String)],
+) -> duckdb::Result<Option<String>> {
+    let tokens = tokens(connection, sql)?;
+    let places = places(&tokens);
+    Ok(replaced(sql, 0..sql.len(), &places, |name| {
+        let (_, duckdb_type) = types.iter().find(|(known, _)| known.eq_ignore_ascii_case(name))?;
+        Some(format!("CAST(NULL AS {duckdb_type})"))
+    }))
+}
+
+/// `INSERT INTO t (…) VALUES (…)` with parameters -> the same INSERT over a whole batch, whose columns are
+/// named after `names`, the parameters in binding order.
+///
+/// `None` when the statement is anything else: several tuples, DEFAULT among the values, RETURNING, a WITH
+/// in front.
+pub(super) fn bulk_insert(
+    connection: &Connection,
+    sql: &str,
+    names: &[String],
+) -> duckdb::Result<Option<Insert>> {
+    let tokens = tokens(connection, sql)?;
+    Ok(bulk_insert_of(sql, &tokens, names))
+}
+
+fn bulk_insert_of(sql: &str, tokens: &[Token<'_>], names: &[String]) -> Option<Insert> {
+    if !tokens.first()?.is_word("insert") || names.is_empty() {
+        return None;
+    }
+    let places = places(tokens);
+    let values = tokens.iter().position(|token| token.is_word("values"))?;
+    // A nested VALUES or SELECT before ours, as in a list of columns, cannot be: parentheses are balanced.
+    if depth(&tokens[..values]) != 0 || !tokens.get(values + 1)?.is_sign("(") {
+        return None;
+    }
+    let mut level = 0_usize;
+    let mut close = None;
+    for (index, token) in tokens.iter().enumerate().skip(values + 1) {
+        if token.is_word("default") {
+            return None;
+        }
+        if token.is_sign("(") {
+            level += 1;
+        } else if token.is_sign(")") {
+            level -= 1;
+            if level == 0 {
+                close = Some(index);
+                break;
+            }
+        }
+    }
+    let close = close?;
+    let rest: Vec<&Token<'_>> =
+        tokens[close + 1..].iter().filter(|token| token.kind != TokenType::Terminator).collect();
+    let ends_well = rest.first().is_none_or(|token| token.is_word("on"));
+    if !ends_well
+        || rest.iter().any(|token| token.is_word("returning"))
+        || places.iter().any(|place| place.first_token < values || place.first_token > close)
+    {
+        return None;
+    }
+    let column = |name: &str| {
+        let known = names.iter().any(|known| known.eq_ignore_ascii_case(name));
+        known.then(|| format!("pintail_rows.{}", quote_name(&column_name(name))))
+    };
+    let inside = tokens[values + 1].range.end..tokens[close].range.start;
+    let expressions = replaced(sql, inside, &places, column)?;
+    let columns: Vec<String> = names.iter().map(|name| quote_name(&column_name(name))).collect();
+    let conflict = match (rest.first(), rest.last()) {
+        // WHERE keeps ON from being read as the condition of a join.
+        (Some(first), Some(last)) => format!(" WHERE true {}", &sql[first.range.start..last.range.end]),
+        _ => String::new(),
+    };
+    Some(Insert {
+        head: format!("{}SELECT {expressions} FROM ", &sql[..tokens[values].range.start]),
+        tail: format!(" AS pintail_rows({}){conflict}", columns.join(", ")),
+    })
+}
+
+fn column_name(parameter: &str) -> String {
+    format!("p{}", parameter.to_lowercase())
+}
+
+fn depth(tokens: &[Token<'_>]) -> i64 {
+    tokens.iter().map(|token| i64::from(token.is_sign("(")) - i64::from(token.is_sign(")"))).sum()
+}

@@ -1,0 +1,76 @@
+//! DoExchange: rows up, a statement over them as the table `input`, its result down.
+//! Runs on: the task of the call.
+//! Never: keeps the rows in memory; they go into a temporary table of a connection of their own, which spills.
+
+use std::sync::Arc;
+
+use arrow_flight::FlightData;
+use tonic::{Request, Response, Status, Streaming};
+
+use super::FlightServer;
+use super::call::Call;
+use super::caller::Caller;
+use super::decode::Decoded;
+use super::descriptor;
+use super::encode::Encoder;
+use super::get::{FrameStream, opened_stream};
+use super::header::Options;
+use super::put::{Incoming, target};
+use super::ticket::Fetch;
+use crate::catalog::TableName;
+use crate::error::Result;
+use crate::ingest::Mode;
+use crate::query::ResultStream;
+use crate::session::On;
+
+/// What the rows are called in the statement.
+const INPUT: &str = "input";
+
+impl FlightServer {
+    /// Takes the rows, then runs the statement and streams its result.
+    pub(super) async fn exchange(
+        &self,
+        request: Request<Streaming<FlightData>>,
+    ) -> std::result::Result<Response<FrameStream>, Status> {
+        let caller = self.caller(request.metadata(), request.extensions());
+        let mut call = Call::new("DoExchange", &caller);
+        let opened = self.open_exchange(&caller, request, &mut call).await;
+        opened_stream(opened.map(|(result, encoder)| (result, encoder, None)), call)
+    }
+
+    async fn open_exchange(
+        &self,
+        caller: &Caller,
+        request: Request<Streaming<FlightData>>,
+        call: &mut Call,
+    ) -> Result<(ResultStream, Encoder)> {
+        let options = Options::new(request.metadata(), &caller.session);
+        let (run_options, compression) = (options.run_options()?, options.compression()?);
+        let (mut incoming, descriptor) = Incoming::open(request, "exchange").await?;
+        let sql = descriptor::exchange(&descriptor)?;
+        call.what = crate::error::shorten(&sql, 500);
+        call.slow_after(self.slow_query);
+        // A session of its own, so that two exchanges of one client do not meet in one table.
+        let scratch = self.sessions.open();
+        scratch.look_where(&caller.session);
+        let schema = loop {
+            match incoming.next().await? {
+                None => break None,
+                Some(Decoded::Schema(schema)) => break Some(schema),
+                Some(_) => {}
+            }
+        };
+        // Without a schema there are no rows, and the statement runs without its input.
+        if let Some(schema) = schema.filter(|schema| !schema.fields().is_empty()) {
+            incoming.unread(Decoded::Schema(schema));
+            let table = TableName { catalog: None, schema: None, table: INPUT.into() };
+            let input = target(&scratch, table, Mode::Create, true)?;
+            let lease = scratch.lease(On::Own).await?;
+            self.rows(incoming, input, lease, None, call).await?;
+        }
+        let fetch = Fetch::Statement { sql, on: On::Auto, session: Arc::clone(&scratch) };
+        let result = self.open_fetch(&fetch, run_options, call).await?;
+        let encoder = Encoder::new(result.schema(), compression)?;
+        Ok((result, encoder))
+    }
+}

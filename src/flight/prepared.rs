@@ -1,0 +1,236 @@
+//! Prepared statements: create, bind, run, close.
+//! Runs on: the task of the call.
+//! Never: turns a parameter into text; runs a statement more than once per bound row.
+
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use arrow_flight::{IpcMessage, SchemaAsIpc};
+use bytes::Bytes;
+use futures::StreamExt;
+
+use super::FlightServer;
+use super::call::Call;
+use super::decode::Decoded;
+use super::descriptor::handle_bytes;
+use super::get::changed_rows;
+use super::proto::CreatePreparedStatementResult;
+use super::put::Incoming;
+use super::ticket::Fetch;
+use crate::engine::{self, Bound, Class, Described, Parameter};
+use crate::error::{Error, Result};
+use crate::ingest::Target;
+use crate::query::RunOptions;
+use crate::session::{BoundRows, ClientSession, Handle, On, Prepared};
+
+/// An INSERT bound with more rows than this, or with more than one batch, takes them as a bulk load. Below it,
+/// running the prepared statement row by row is faster.
+const BULK_ROWS: usize = 16;
+
+impl FlightServer {
+    /// Prepares `sql` and says what it takes and returns.
+    pub(super) async fn create_prepared(
+        &self,
+        session: &Arc<ClientSession>,
+        sql: String,
+        on: On,
+    ) -> Result<CreatePreparedStatementResult> {
+        let lease = session.lease(on).await?;
+        let text = sql.clone();
+        let described = self.query.look(lease, move |session| {
+            let described = engine::describe(session, &text)?;
+            let insert = described.is_count && described.class == Class::Change;
+            let bulk =
+                if insert { engine::bulk_insert(session, &text, &described.parameters)? } else { None };
+            Ok((described, bulk))
+        });
+        let (described, bulk) = described.await?;
+        // By the specification a statement that changes something has a result without columns.
+        let dataset =
+            if described.is_count { Arc::new(Schema::empty()) } else { Arc::clone(&described.schema) };
+        let parameters = parameter_schema(&described.parameters);
+        let is_update = Some(described.class != Class::Query);
+        let handle = session.keep(Prepared::new(sql, described, on, bulk))?;
+        Ok(CreatePreparedStatementResult {
+            prepared_statement_handle: handle_bytes(handle),
+            dataset_schema: ipc(&dataset)?,
+            parameter_schema: ipc(&parameters)?,
+            is_update,
+        })
+    }
+
+    /// What fetching a prepared statement runs: it, over the rows bound last.
+    pub(super) async fn fetch_prepared(
+        &self,
+        session: &Arc<ClientSession>,
+        handle: Handle,
+        call: &mut Call,
+    ) -> Result<Fetch> {
+        let prepared = session.prepared(handle)?;
+        call.what = crate::error::shorten(&prepared.sql, 500);
+        let rows = prepared.bound().map(|bound| bound.batches.clone());
+        let schema = self.result_schema(session, &prepared).await?;
+        let described = Described { schema, ..prepared.described.clone() };
+        let bound = Bound::new(prepared.sql.clone(), described.parameters.clone(), rows)?;
+        Ok(Fetch::Bound { bound, described, on: prepared.on, session: Arc::clone(session) })
+    }
+
+    /// Schema of the result for the rows bound last.
+    pub(super) async fn result_schema(
+        &self,
+        session: &Arc<ClientSession>,
+        prepared: &Arc<Prepared>,
+    ) -> Result<SchemaRef> {
+        let described = &prepared.described;
+        let Some(bound) = prepared.bound().filter(|_| !described.parameters.is_empty()) else {
+            return Ok(Arc::clone(&described.schema));
+        };
+        if described.is_count || has_types(&described.parameters, &bound.schema)? {
+            return Ok(Arc::clone(&described.schema));
+        }
+        let lease = session.lease(prepared.on).await?;
+        let prepared = Arc::clone(prepared);
+        let described = self.query.look(lease, move |session| {
+            engine::describe_bound(session, &prepared.sql, &prepared.described, &bound.schema)
+        });
+        Ok(described.await?.schema)
+    }
+
+    /// Keeps the rows of a stream for the parameters of a prepared statement.
+    pub(super) async fn bind(
+        &self,
+        session: &Arc<ClientSession>,
+        handle: Handle,
+        mut incoming: Incoming,
+        call: &mut Call,
+    ) -> Result<Bytes> {
+        let prepared = session.prepared(handle)?;
+        call.what = crate::error::shorten(&prepared.sql, 200);
+        let mut rows = Gathered::new(session);
+        while let Some(decoded) = incoming.next().await? {
+            rows.take(decoded)?;
+        }
+        let rows = rows.bound(&prepared.described.parameters)?;
+        call.rows = rows.batches.iter().map(|batch| batch.num_rows() as u64).sum();
+        prepared.bind(rows);
+        Ok(handle_bytes(handle))
+    }
+
+    /// Runs a prepared statement over the rows of a stream, or over those bound before, and counts the changed
+    /// rows.
+    pub(super) async fn prepared_update(
+        &self,
+        session: &Arc<ClientSession>,
+        handle: Handle,
+        mut incoming: Incoming,
+        options: RunOptions,
+        call: &mut Call,
+    ) -> Result<u64> {
+        let prepared = session.prepared(handle)?;
+        call.what = crate::error::shorten(&prepared.sql, 200);
+        let parameters = &prepared.described.parameters;
+        let mut rows = Gathered::new(session);
+        while let Some(decoded) = incoming.next().await? {
+            rows.take(decoded)?;
+            let many = rows.batches.len() > 1 || rows.rows() > BULK_ROWS;
+            if many && let (Some(insert), Some(schema)) = (&prepared.bulk, rows.schema.clone()) {
+                // The bulk path names the columns after the parameters, in binding order.
+                let columns = engine::match_columns(parameters, &schema)?;
+                let lease = session.lease(prepared.on).await?;
+                let target = Target::Statement(insert.clone());
+                let summary = self.rows(incoming, target, lease, Some((rows.batches, columns)), call).await?;
+                return Ok(summary.rows);
+            }
+        }
+        let rows = if rows.is_empty() {
+            prepared.bound().map(|bound| bound.batches.clone())
+        } else {
+            Some(rows.bound(parameters)?.batches)
+        };
+        let bound = Bound::new(prepared.sql.clone(), parameters.clone(), rows)?;
+        let fetch = Fetch::Bound {
+            bound,
+            described: prepared.described.clone(),
+            on: prepared.on,
+            session: Arc::clone(session),
+        };
+        let mut result = self.open_fetch(&fetch, options, call).await?;
+        let mut changed = 0;
+        while let Some(batch) = result.next().await {
+            changed += changed_rows(&batch?, result.class());
+        }
+        call.rows = changed;
+        Ok(changed)
+    }
+}
+
+/// Rows gathered from a stream for a statement's parameters.
+struct Gathered<'a> {
+    session: &'a ClientSession,
+    schema: Option<SchemaRef>,
+    plain: Option<SchemaRef>,
+    batches: Vec<arrow::array::RecordBatch>,
+    room: Vec<crate::session::Room>,
+}
+
+impl<'a> Gathered<'a> {
+    fn new(session: &'a ClientSession) -> Self {
+        Self { session, schema: None, plain: None, batches: Vec::new(), room: Vec::new() }
+    }
+
+    fn take(&mut self, decoded: Decoded) -> Result<()> {
+        match decoded {
+            Decoded::Schema(schema) => {
+                self.plain = Some(engine::plain_schema(&schema));
+                self.schema = Some(schema);
+            }
+            Decoded::Batch(batch, held_bytes) => {
+                let plain =
+                    self.plain.as_ref().ok_or_else(|| Error::invalid("rows arrived before their schema"))?;
+                self.room.push(self.session.room(held_bytes)?);
+                self.batches.push(engine::plain_batch(batch, plain)?);
+            }
+            Decoded::Nothing => {}
+        }
+        Ok(())
+    }
+
+    fn rows(&self) -> usize {
+        self.batches.iter().map(arrow::array::RecordBatch::num_rows).sum()
+    }
+
+    /// Whether nothing was sent for the parameters. Some clients send an empty schema when there are none.
+    fn is_empty(&self) -> bool {
+        self.schema.as_ref().is_none_or(|schema| schema.fields().is_empty())
+    }
+
+    fn bound(self, parameters: &[Parameter]) -> Result<BoundRows> {
+        let schema = self.plain.unwrap_or_else(|| Arc::new(Schema::empty()));
+        engine::match_columns(parameters, &schema)?;
+        Ok(BoundRows { schema, batches: self.batches, room: self.room })
+    }
+}
+
+/// Whether rows of `schema` have exactly the types that the statement was described with.
+fn has_types(parameters: &[Parameter], schema: &SchemaRef) -> Result<bool> {
+    let columns = engine::match_columns(parameters, schema)?;
+    let same = |(parameter, column): (&Parameter, &usize)| {
+        parameter.data_type != DataType::Null && parameter.data_type == *schema.field(*column).data_type()
+    };
+    Ok(parameters.iter().zip(&columns).all(same))
+}
+
+/// A field for each parameter, named after it; `Null` where any type will do.
+fn parameter_schema(parameters: &[Parameter]) -> SchemaRef {
+    let field = |parameter: &Parameter| Field::new(&parameter.name, parameter.data_type.clone(), true);
+    Arc::new(Schema::new(parameters.iter().map(field).collect::<Vec<_>>()))
+}
+
+/// A schema as an encapsulated IPC message, as FlightSql.proto asks for.
+fn ipc(schema: &Schema) -> Result<Bytes> {
+    let message: std::result::Result<IpcMessage, _> =
+        SchemaAsIpc::new(schema, &arrow::ipc::writer::IpcWriteOptions::default()).try_into();
+    message
+        .map(|message| message.0)
+        .map_err(|error| Error::internal(format!("the schema cannot be encoded: {error}")))
+}
