@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
 
+use super::plain::check_importable;
 use super::segment::Segment;
 use super::session::Session;
 use crate::error::{Error, Result};
@@ -42,6 +43,7 @@ pub fn append(session: &Session, insert: &Insert, segment: Segment) -> Result<u6
 /// Errors: `Invalid` naming the Arrow type that has no DuckDB form.
 pub fn describe_rows(session: &Session, schema: &SchemaRef) -> Result<Vec<(String, String)>> {
     let note = |error| session.database().note(error);
+    check_importable(schema)?;
     let segment = Segment::new(Arc::clone(schema), Vec::new());
     let published = session.database().segments.publish(Arc::new(segment));
     let sql = format!("FROM pintail_segment('{}')", published.token());

@@ -16,6 +16,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::appender::{Insert, describe_rows};
+use super::plain::check_importable;
 use super::rewrite;
 use super::segment::Segment;
 use super::session::Session;
@@ -148,6 +149,7 @@ fn plain_values(connection: &Connection, array: &dyn Array) -> Result<Option<Vec
 fn imported_values(session: &Session, batch: &RecordBatch) -> Result<Vec<Value>> {
     let note = |error| session.database().note(error);
     let rows = batch.num_rows();
+    check_importable(batch.schema_ref())?;
     let unit = VecDeque::from([batch.clone()]);
     let segment = Arc::new(Segment::new(batch.schema(), vec![unit]));
     let published = session.database().segments.publish(segment);

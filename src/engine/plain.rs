@@ -5,10 +5,10 @@
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
-use arrow::compute::cast;
-use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
+use arrow::compute::{CastOptions, cast_with_options};
+use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef, UnionMode};
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 /// The plain form of a schema, or the schema itself.
 pub fn plain_schema(schema: &SchemaRef) -> SchemaRef {
@@ -17,6 +17,37 @@ pub fn plain_schema(schema: &SchemaRef) -> SchemaRef {
         return Arc::clone(schema);
     }
     Arc::new(Schema::new(fields))
+}
+
+/// Refuses types that the engine's importer mistakes for others or fails on.
+///
+/// Errors: `Unsupported` naming column and type.
+pub(super) fn check_importable(schema: &Schema) -> Result<()> {
+    for field in schema.fields() {
+        if let Some(found) = unsupported(field.data_type()) {
+            return Err(Error::unsupported(format!(
+                "column \"{}\" is {found}, which has no form in DuckDB; cast it before sending",
+                field.name()
+            )));
+        }
+    }
+    Ok(())
+}
+
+fn unsupported(data_type: &DataType) -> Option<&DataType> {
+    match data_type {
+        DataType::Decimal256(..) | DataType::Decimal32(..) | DataType::Decimal64(..) => Some(data_type),
+        DataType::Decimal128(_, scale) if *scale < 0 => Some(data_type),
+        DataType::Union(_, UnionMode::Dense) => Some(data_type),
+        DataType::List(field) | DataType::LargeList(field) | DataType::FixedSizeList(field, _) => {
+            unsupported(field.data_type())
+        }
+        DataType::ListView(field) | DataType::LargeListView(field) | DataType::Map(field, _) => {
+            unsupported(field.data_type())
+        }
+        DataType::Struct(fields) => fields.iter().find_map(|field| unsupported(field.data_type())),
+        _ => None,
+    }
 }
 
 /// `batch` with every column in its plain form; columns that are plain are passed on as they are.
@@ -34,7 +65,12 @@ pub fn plain_batch(batch: RecordBatch, plain: &SchemaRef) -> Result<RecordBatch>
             if column.data_type() == field.data_type() {
                 Ok(Arc::clone(column))
             } else {
-                cast(column, field.data_type())
+                // A value that does not fit is an error, never a NULL.
+                cast_with_options(
+                    column,
+                    field.data_type(),
+                    &CastOptions { safe: false, ..Default::default() },
+                )
             }
         })
         .collect::<std::result::Result<Vec<_>, _>>()?;
@@ -62,6 +98,18 @@ fn plain_type(data_type: &DataType) -> Option<DataType> {
         DataType::RunEndEncoded(_, values) => {
             Some(plain_type(values.data_type()).unwrap_or_else(|| values.data_type().clone()))
         }
+        // DuckDB's decimals have up to 38 digits and no negative scale.
+        DataType::Decimal32(precision, scale)
+        | DataType::Decimal64(precision, scale)
+        | DataType::Decimal256(precision, scale)
+            if *precision <= 38 && *scale >= 0 =>
+        {
+            Some(DataType::Decimal128(*precision, *scale))
+        }
+        DataType::Decimal128(precision, scale) if *scale < 0 => {
+            let digits = precision.saturating_add(scale.unsigned_abs());
+            (digits <= 38).then_some(DataType::Decimal128(digits, 0))
+        }
         // DuckDB has no half floats; every one of them is a float.
         DataType::Float16 => Some(DataType::Float32),
         DataType::List(field) => child(field).map(DataType::List),
@@ -82,8 +130,8 @@ fn plain_type(data_type: &DataType) -> Option<DataType> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use arrow::array::{Array, AsArray, DictionaryArray, Int64Array};
-    use arrow::datatypes::Int32Type;
+    use arrow::array::{Array, AsArray, Decimal128Array, DictionaryArray, Int64Array};
+    use arrow::datatypes::{Decimal128Type, Int32Type};
 
     #[test]
     fn dictionaries_become_plain_and_plain_columns_stay_the_same_arrays() {
@@ -104,6 +152,26 @@ mod tests {
             batch.column(1).as_primitive::<arrow::datatypes::Int64Type>().values().as_ptr(),
             numbers.values().as_ptr()
         ));
+    }
+
+    #[test]
+    fn decimals_come_to_a_form_that_fits_or_are_refused() {
+        let decimal = Decimal128Array::from(vec![Some(12), None]).with_precision_and_scale(5, -2).unwrap();
+        let schema = Arc::new(Schema::new(vec![
+            Field::new("d", decimal.data_type().clone(), true),
+            Field::new("w", DataType::Decimal256(20, 3), true),
+            Field::new("x", DataType::Decimal256(60, 3), true),
+        ]));
+        let plain = plain_schema(&schema);
+        assert_eq!(plain.field(0).data_type(), &DataType::Decimal128(7, 0));
+        assert_eq!(plain.field(1).data_type(), &DataType::Decimal128(20, 3));
+        let refused = check_importable(&plain).unwrap_err().to_string();
+        assert!(refused.contains("\"x\" is Decimal256(60, 3)"), "{refused}");
+        let one = Arc::new(Schema::new(vec![schema.field(0).clone()]));
+        let batch = RecordBatch::try_new(one, vec![Arc::new(decimal)]).unwrap();
+        let batch =
+            plain_batch(batch, &plain_schema(&Arc::new(Schema::new(vec![schema.field(0).clone()])))).unwrap();
+        assert_eq!(batch.column(0).as_primitive::<Decimal128Type>().value(0), 1200);
     }
 
     #[test]

@@ -57,6 +57,11 @@ impl Bound {
         &self.sql
     }
 
+    /// The bound rows.
+    pub fn rows(&self) -> &[RecordBatch] {
+        &self.rows
+    }
+
     /// Whether there is more than one row to run over.
     pub fn runs_more_than_once(&self) -> bool {
         !self.parameters.is_empty() && self.rows.iter().map(RecordBatch::num_rows).sum::<usize>() > 1

@@ -44,23 +44,27 @@ fn tokens<'sql>(connection: &Connection, sql: &'sql str) -> duckdb::Result<Vec<T
         let Some(text) = sql.get(range.clone()) else {
             return Err(duckdb::Error::api_error("a token lies outside of its text"));
         };
-        tokens.push(Token { kind: token.token_type, text, range });
+        // A comment at the very end comes as a token; all others are left out by the engine.
+        if token.token_type != TokenType::Comment {
+            tokens.push(Token { kind: token.token_type, text, range });
+        }
     }
     Ok(tokens)
 }
 
-/// The parameters of a statement: `?` counts up, `$1` and `$name` say which they are.
+/// The parameters of a statement: `?` counts up, `?1`, `$1` and `$name` say which they are.
 fn places(tokens: &[Token<'_>]) -> Vec<Place> {
     let mut places = Vec::new();
     let mut question_marks = 0;
     for (index, token) in tokens.iter().enumerate() {
-        if token.is_sign("?") {
+        let attached = tokens.get(index + 1).filter(|next| next.range.start == token.range.end);
+        let numbered = attached.filter(|next| next.kind == TokenType::NumberLiteral);
+        if token.is_sign("?") && numbered.is_none() {
             question_marks += 1;
             let name = question_marks.to_string();
             places.push(Place { name, range: token.range.clone(), first_token: index });
-        } else if token.is_sign("$")
-            && let Some(name) = tokens.get(index + 1)
-            && name.range.start == token.range.end
+        } else if let Some(name) = if token.is_sign("?") { numbered } else { attached }
+            && (token.is_sign("$") || token.is_sign("?"))
         {
             let range = token.range.start..name.range.end;
             let name = name.text.trim_matches('"').to_owned();
@@ -102,6 +106,11 @@ pub(super) fn with_types(
         let (_, duckdb_type) = types.iter().find(|(known, _)| known.eq_ignore_ascii_case(name))?;
         Some(format!("CAST(NULL AS {duckdb_type})"))
     }))
+}
+
+/// Whether `word` is among the keywords and names of `sql`, outside of strings and comments.
+pub(super) fn has_word(connection: &Connection, sql: &str, word: &str) -> duckdb::Result<bool> {
+    Ok(tokens(connection, sql)?.iter().any(|token| token.is_word(word)))
 }
 
 /// `INSERT INTO t (…) VALUES (…)` with parameters -> the same INSERT over a whole batch, whose columns are

@@ -221,8 +221,12 @@ impl Parsed {
             }
         }
         let columns = bound.schema.get_all().map_err(note)?;
-        // A change with RETURNING gives rows; without it DuckDB reports the one column Count.
-        if class == Class::Change && columns.len() == 1 && columns[0].0 == "Count" {
+        // A change gives rows only with RETURNING. The engine's word for it, a column Count, is not there while
+        // the type of a parameter is open.
+        let text = self.statement.get_text().map_err(note)?;
+        if class == Class::Change
+            && !rewrite::has_word(session.connection(), text, "returning").map_err(note)?
+        {
             return Ok(Described { class, schema: count_schema(), is_count: true, parameters });
         }
         let schema = Arc::new(arrow_schema(session, columns)?);
@@ -240,6 +244,28 @@ impl Parsed {
     }
 }
 
+/// Refuses types whose Arrow form would lose what they hold: UHUGEINT beyond 38 digits turns negative, and TIME
+/// WITH TIME ZONE leaves its offset behind.
+fn check_exportable(
+    name: &str,
+    id: LogicalTypeID,
+    logical_type: &LogicalType,
+) -> std::result::Result<(), std::result::Result<Error, duckdb::Error>> {
+    use LogicalTypeID as T;
+    let nested = matches!(id, T::List | T::Array | T::Struct | T::Map | T::Union | T::Tuple);
+    if !nested && !matches!(id, T::UHugeInt | T::TimeTz) {
+        return Ok(());
+    }
+    let text = logical_type.to_text().map_err(Err)?;
+    let lossy = ["UHUGEINT", "TIME WITH TIME ZONE"].into_iter().find(|lossy| text.contains(lossy));
+    match lossy {
+        None => Ok(()),
+        Some(lossy) => Err(Ok(Error::unsupported(format!(
+            "column \"{name}\" is {lossy}, which has no exact form in Arrow; cast it to VARCHAR"
+        )))),
+    }
+}
+
 /// The Arrow form of `columns`; a type that a parameter has yet to decide becomes `Null`.
 fn arrow_schema(session: &Session, columns: Vec<(String, LogicalType)>) -> Result<Schema> {
     let note = |error| session.database().note(error);
@@ -250,7 +276,13 @@ fn arrow_schema(session: &Session, columns: Vec<(String, LogicalType)>) -> Resul
             LogicalTypeID::Unknown | LogicalTypeID::Invalid | LogicalTypeID::Any => {
                 open.push((index, Arc::new(Field::new(name, DataType::Null, true))));
             }
-            _ => known.push((name, logical_type)),
+            id => {
+                check_exportable(&name, id, &logical_type).map_err(|error| match error {
+                    Ok(own) => own,
+                    Err(engine) => session.database().note(engine),
+                })?;
+                known.push((name, logical_type));
+            }
         }
     }
     if known.is_empty() {

@@ -66,7 +66,7 @@ impl FlightServer {
             let table = TableName { catalog: None, schema: None, table: INPUT.into() };
             let input = target(&scratch, table, Mode::Create, true)?;
             let lease = scratch.lease(On::Own).await?;
-            self.rows(incoming, input, lease, None, call).await?;
+            self.rows(Some(incoming), input, lease, None, call).await?;
         }
         let fetch = Fetch::Statement { sql, on: On::Auto, session: Arc::clone(&scratch) };
         let result = self.open_fetch(&fetch, run_options, call).await?;

@@ -82,9 +82,9 @@ impl FlightServer {
                 let lease = session.lease(*on).await?;
                 self.query.run(lease, Statement::Text(sql.clone()), options).await
             }
-            Fetch::Bound { bound, described, on, session } => {
+            Fetch::Bound { prepared, bound, described, session } => {
                 call.what = crate::error::shorten(bound.sql(), 500);
-                let lease = session.lease(*on).await?;
+                let lease = session.lease(prepared.on).await?;
                 let statement = Statement::Bound(bound.clone(), described.clone());
                 self.query.run(lease, statement, options).await
             }

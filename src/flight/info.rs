@@ -5,7 +5,7 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use arrow::array::RecordBatch;
+use arrow::array::{ArrayRef, Int64Array, RecordBatch};
 use arrow::datatypes::Schema;
 use arrow::ipc::writer::IpcWriteOptions;
 use arrow_flight::{FlightDescriptor, FlightEndpoint, FlightInfo, SchemaAsIpc, SchemaResult, Ticket};
@@ -19,7 +19,7 @@ use super::descriptor::{self, Read, select_all};
 use super::get::changed_rows;
 use super::ticket::{self, Fetch};
 use crate::catalog::TableName;
-use crate::engine::{self, Class, TableInfo};
+use crate::engine::{self, Class, Described, TableInfo};
 use crate::error::{Error, Kind, Result};
 use crate::query::{ResultStream, RunOptions};
 use crate::session::{ClientSession, On};
@@ -59,6 +59,12 @@ impl FlightServer {
     ///
     /// Errors: `Exhausted` when RETURNING gives more rows than can wait; the change is rolled back then.
     pub(super) async fn change(&self, fetch: Fetch, options: RunOptions, call: &mut Call) -> Result<Changed> {
+        if let Some(rows) = self.change_in_bulk(&fetch, call).await? {
+            let count: ArrayRef = Arc::new(Int64Array::from(vec![i64::try_from(rows).unwrap_or(i64::MAX)]));
+            let schema = Described::count().schema;
+            let batches = vec![RecordBatch::try_new(Arc::clone(&schema), vec![count])?];
+            return Ok(Changed { rows, fetch: Fetch::Stored { schema, class: Class::Change, batches } });
+        }
         let mut result = self.open_fetch(&fetch, options, call).await?;
         let (rows, batches) = run_to_end(&mut result).await?;
         call.rows = rows;

@@ -4,6 +4,7 @@
 
 use std::sync::Arc;
 
+use arrow::array::RecordBatch;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use arrow_flight::{IpcMessage, SchemaAsIpc};
 use bytes::Bytes;
@@ -17,11 +18,11 @@ use super::get::changed_rows;
 use super::proto::CreatePreparedStatementResult;
 use super::put::Incoming;
 use super::ticket::Fetch;
-use crate::engine::{self, Bound, Class, Described, Parameter};
+use crate::engine::{self, Bound, Class, Insert, Parameter};
 use crate::error::{Error, Result};
 use crate::ingest::Target;
 use crate::query::RunOptions;
-use crate::session::{BoundRows, ClientSession, Handle, On, Prepared};
+use crate::session::{BoundRows, ClientSession, Handle, On, Prepared, Room};
 
 /// An INSERT bound with more rows than this, or with more than one batch, takes them as a bulk load. Below it,
 /// running the prepared statement row by row is faster.
@@ -49,7 +50,8 @@ impl FlightServer {
         let dataset =
             if described.is_count { Arc::new(Schema::empty()) } else { Arc::clone(&described.schema) };
         let parameters = parameter_schema(&described.parameters);
-        let is_update = Some(described.class != Class::Query);
+        // Clients that know this field send a change as an update, and would lose the rows of a RETURNING.
+        let is_update = Some(described.is_count);
         let handle = session.keep(Prepared::new(sql, described, on, bulk))?;
         Ok(CreatePreparedStatementResult {
             prepared_statement_handle: handle_bytes(handle),
@@ -68,11 +70,39 @@ impl FlightServer {
     ) -> Result<Fetch> {
         let prepared = session.prepared(handle)?;
         call.what = crate::error::shorten(&prepared.sql, 500);
-        let rows = prepared.bound().map(|bound| bound.batches.clone());
         let schema = self.result_schema(session, &prepared).await?;
-        let described = Described { schema, ..prepared.described.clone() };
-        let bound = Bound::new(prepared.sql.clone(), described.parameters.clone(), rows)?;
-        Ok(Fetch::Bound { bound, described, on: prepared.on, session: Arc::clone(session) })
+        let mut fetch = prepared_fetch(session, &prepared, prepared.bound())?;
+        if let Fetch::Bound { described, .. } = &mut fetch {
+            described.schema = schema;
+        }
+        Ok(fetch)
+    }
+
+    /// Takes the bound rows of an INSERT in as a bulk load and counts them; `None` when that is not to be.
+    pub(super) async fn change_in_bulk(&self, fetch: &Fetch, call: &mut Call) -> Result<Option<u64>> {
+        let Fetch::Bound { prepared, bound, session, .. } = fetch else { return Ok(None) };
+        let (Some(insert), Some(first)) = (&prepared.bulk, bound.rows().first()) else { return Ok(None) };
+        let rows: usize = bound.rows().iter().map(RecordBatch::num_rows).sum();
+        if rows <= BULK_ROWS {
+            return Ok(None);
+        }
+        let columns = engine::match_columns(&prepared.described.parameters, first.schema_ref())?;
+        let begun = (bound.rows().to_vec(), columns);
+        self.bulk(session, prepared, insert, None, begun, call).await.map(Some)
+    }
+
+    async fn bulk(
+        &self,
+        session: &Arc<ClientSession>,
+        prepared: &Prepared,
+        insert: &Insert,
+        incoming: Option<Incoming>,
+        begun: (Vec<RecordBatch>, Vec<usize>),
+        call: &mut Call,
+    ) -> Result<u64> {
+        let lease = session.lease(prepared.on).await?;
+        let target = Target::Statement(insert.clone());
+        self.rows(incoming, target, lease, Some(begun), call).await.map(|summary| summary.rows)
     }
 
     /// Schema of the result for the rows bound last.
@@ -132,28 +162,21 @@ impl FlightServer {
         let mut rows = Gathered::new(session);
         while let Some(decoded) = incoming.next().await? {
             rows.take(decoded)?;
-            let many = rows.batches.len() > 1 || rows.rows() > BULK_ROWS;
-            if many && let (Some(insert), Some(schema)) = (&prepared.bulk, rows.schema.clone()) {
-                // The bulk path names the columns after the parameters, in binding order.
-                let columns = engine::match_columns(parameters, &schema)?;
-                let lease = session.lease(prepared.on).await?;
-                let target = Target::Statement(insert.clone());
-                let summary = self.rows(incoming, target, lease, Some((rows.batches, columns)), call).await?;
-                return Ok(summary.rows);
+            if rows.batches.len() > 1 || rows.rows() > BULK_ROWS {
+                let bulk = prepared.bulk.as_ref().zip(rows.plain.clone());
+                if let Some((insert, schema)) = bulk {
+                    let columns = engine::match_columns(parameters, &schema)?;
+                    return self
+                        .bulk(session, &prepared, insert, Some(incoming), (rows.batches, columns), call)
+                        .await;
+                }
             }
         }
-        let rows = if rows.is_empty() {
-            prepared.bound().map(|bound| bound.batches.clone())
-        } else {
-            Some(rows.bound(parameters)?.batches)
-        };
-        let bound = Bound::new(prepared.sql.clone(), parameters.clone(), rows)?;
-        let fetch = Fetch::Bound {
-            bound,
-            described: prepared.described.clone(),
-            on: prepared.on,
-            session: Arc::clone(session),
-        };
+        let bound = if rows.is_empty() { prepared.bound() } else { Some(Arc::new(rows.bound(parameters)?)) };
+        let fetch = prepared_fetch(session, &prepared, bound)?;
+        if let Some(changed) = self.change_in_bulk(&fetch, call).await? {
+            return Ok(changed);
+        }
         let mut result = self.open_fetch(&fetch, options, call).await?;
         let mut changed = 0;
         while let Some(batch) = result.next().await {
@@ -164,13 +187,26 @@ impl FlightServer {
     }
 }
 
+/// A prepared statement over bound rows, ready to be run.
+fn prepared_fetch(
+    session: &Arc<ClientSession>,
+    prepared: &Arc<Prepared>,
+    bound: Option<Arc<BoundRows>>,
+) -> Result<Fetch> {
+    let rows = bound.map(|bound| bound.batches.clone());
+    let described = prepared.described.clone();
+    let bound = Bound::new(prepared.sql.clone(), described.parameters.clone(), rows)?;
+    let (prepared, session) = (Arc::clone(prepared), Arc::clone(session));
+    Ok(Fetch::Bound { prepared, bound, described, session })
+}
+
 /// Rows gathered from a stream for a statement's parameters.
 struct Gathered<'a> {
     session: &'a ClientSession,
     schema: Option<SchemaRef>,
     plain: Option<SchemaRef>,
-    batches: Vec<arrow::array::RecordBatch>,
-    room: Vec<crate::session::Room>,
+    batches: Vec<RecordBatch>,
+    room: Vec<Room>,
 }
 
 impl<'a> Gathered<'a> {
@@ -196,7 +232,7 @@ impl<'a> Gathered<'a> {
     }
 
     fn rows(&self) -> usize {
-        self.batches.iter().map(arrow::array::RecordBatch::num_rows).sum()
+        self.batches.iter().map(RecordBatch::num_rows).sum()
     }
 
     /// Whether nothing was sent for the parameters. Some clients send an empty schema when there are none.

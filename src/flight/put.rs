@@ -52,7 +52,7 @@ impl FlightServer {
                 call.what = table.to_string();
                 let lease = session.lease(On::Join).await?;
                 let target = target(session, table.clone(), mode, false)?;
-                let summary = self.rows(incoming, target, lease, None, call).await?;
+                let summary = self.rows(Some(incoming), target, lease, None, call).await?;
                 let answer = serde_json::json!({
                     "table": table.to_string(),
                     "rows": summary.rows,
@@ -65,7 +65,7 @@ impl FlightServer {
                 call.what = table.to_string();
                 let target = target(session, table, mode, temporary)?;
                 let lease = session.lease(on).await?;
-                let summary = self.rows(incoming, target, lease, None, call).await?;
+                let summary = self.rows(Some(incoming), target, lease, None, call).await?;
                 Ok(update_result(summary.rows))
             }
             Write::Update(sql, on) => {
@@ -87,11 +87,11 @@ impl FlightServer {
         }
     }
 
-    /// Takes the rows of one stream to their commit, or back again. `begun` are batches that were taken from the
-    /// stream already, and the columns of each batch that go in, in their order.
+    /// Takes the rows of one stream to their commit, or back again. `begun` are batches that are there already,
+    /// and the columns of each batch that go in, in their order; without a stream they are all.
     pub(super) async fn rows(
         &self,
-        incoming: Incoming,
+        incoming: Option<Incoming>,
         target: Target,
         lease: Lease,
         begun: Option<(Vec<RecordBatch>, Vec<usize>)>,
@@ -126,7 +126,7 @@ impl FlightServer {
     /// Feeds a put until the client says that it is done; gives the time spent on decoding.
     async fn receive(
         &self,
-        mut incoming: Incoming,
+        incoming: Option<Incoming>,
         target: Target,
         lease: Lease,
         begun: Option<(Vec<RecordBatch>, Vec<usize>)>,
@@ -153,6 +153,7 @@ impl FlightServer {
             }
             columns = Some(wanted);
         }
+        let Some(mut incoming) = incoming else { return Ok(Duration::ZERO) };
         loop {
             let following = match put.as_mut() {
                 None => incoming.next().await?,

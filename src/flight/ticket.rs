@@ -15,7 +15,7 @@ use super::metadata::Metadata;
 use crate::engine::{Bound, Class, Described};
 use crate::error::{Error, Result};
 use crate::query::ResultStream;
-use crate::session::{ClientSession, On};
+use crate::session::{ClientSession, On, Prepared};
 
 /// First bytes of a server-made ticket. A leading NUL starts neither SQL text nor a protobuf message, so a
 /// ticket is never taken for a client's own command.
@@ -30,7 +30,7 @@ pub(super) enum Fetch {
     /// A statement to run.
     Statement { sql: String, on: On, session: Arc<ClientSession> },
     /// A prepared statement to run over its bound rows.
-    Bound { bound: Bound, described: Described, on: On, session: Arc<ClientSession> },
+    Bound { prepared: Arc<Prepared>, bound: Bound, described: Described, session: Arc<ClientSession> },
     /// A look into the catalog.
     Metadata { metadata: Metadata, session: Arc<ClientSession> },
     /// The result of a change that has been made.

@@ -126,6 +126,7 @@ impl Open {
             open.spoil();
             return Ok(());
         };
+        open.spoil();
         let mut state = locked(&owner.state);
         if state.home.is_none() {
             open.disarm();
@@ -133,7 +134,6 @@ impl Open {
             state.home = Some(Arc::new(Mutex::new(seated)));
             return Ok(());
         }
-        open.spoil();
         Err(Error::new(
             Kind::Conflict,
             "the session's own connection was busy, so the temporary object was not made; try again",
@@ -203,6 +203,12 @@ impl ClientSession {
                 if seated.session.is_none() {
                     let database = Arc::clone(&self.database);
                     seated.session = Some(blocking(move || database.session()).await?);
+                }
+                if on == On::Own
+                    && let Some(session) = &mut seated.session
+                {
+                    // What is made on it must not reach the pool.
+                    session.spoil();
                 }
                 let in_transaction = seated.session.as_ref().is_some_and(engine::Session::in_transaction);
                 if on == On::Auto && in_transaction {

@@ -125,7 +125,11 @@ impl ClientSession {
                 return Ok((Err(Error::internal("a transaction without a connection")), false));
             };
             session.disarm();
-            let broken = broken.take();
+            let mut broken = broken.take();
+            // DuckDB answers the COMMIT of such a transaction with success, and rolls it back.
+            if commit && broken.is_none() && session.is_aborted() {
+                broken = Some("a statement in it failed".to_owned());
+            }
             let ended = match (commit, broken) {
                 (true, None) => session.commit(),
                 (false, _) => session.rollback(),
@@ -135,7 +139,9 @@ impl ClientSession {
                 ))),
             };
             let temporaries = session.has_temporaries()?;
-            if !temporaries {
+            if temporaries {
+                session.spoil();
+            } else {
                 // Nothing binds the connection to this client any more.
                 seated.session = None;
             }

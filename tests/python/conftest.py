@@ -5,8 +5,10 @@ import re
 import signal
 import subprocess
 import threading
+import time
 from pathlib import Path
 
+import adbc_driver_flightsql.dbapi as dbapi
 import pyarrow.flight as flight
 import pytest
 
@@ -52,6 +54,10 @@ class Server:
     def client(self) -> flight.FlightClient:
         return flight.connect(self.uri)
 
+    def connect(self, **arguments) -> dbapi.Connection:
+        """An ADBC connection: one TCP connection, one session. Commits every statement by itself."""
+        return dbapi.connect(self.uri, **{"autocommit": True, **arguments})
+
     def stop(self, how=signal.SIGTERM, timeout=60) -> int:
         if self.process.poll() is None:
             self.process.send_signal(how)
@@ -65,6 +71,12 @@ def server(tmp_path):
     server = Server(tmp_path)
     yield server
     server.stop(signal.SIGKILL)
+
+
+@pytest.fixture
+def connection(server):
+    with server.connect() as connection:
+        yield connection
 
 
 def run(*arguments: str, cwd=None, check=True, env=None) -> subprocess.CompletedProcess:
@@ -99,3 +111,23 @@ def query(client: flight.FlightClient, sql: str):
     """All rows of a statement, through GetFlightInfo and a ticket."""
     info = client.get_flight_info(flight.FlightDescriptor.for_command(sql))
     return client.do_get(info.endpoints[0].ticket).read_all()
+
+
+def rows(connection: dbapi.Connection, sql: str, parameters=None) -> list[tuple]:
+    """All rows of a statement, through ADBC."""
+    with connection.cursor() as cursor:
+        return cursor.execute(sql, parameters).fetchall()
+
+
+def arrow(connection: dbapi.Connection, sql: str, parameters=None):
+    """The result of a statement as an Arrow table, through ADBC."""
+    with connection.cursor() as cursor:
+        return cursor.execute(sql, parameters).fetch_arrow_table()
+
+
+def wait_for(server: Server, part: bytes) -> None:
+    """Waits until the status has `part` in it, such as `"running":1`."""
+    client = server.client()
+    deadline = time.monotonic() + 30
+    while part not in next(client.do_action(flight.Action("pintail.status", b""))).body.to_pybytes():
+        assert time.monotonic() < deadline, f"the status never said {part}"

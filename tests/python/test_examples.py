@@ -23,6 +23,13 @@ def test_python_example(server, path):
     assert promised(path) in done.stdout
 
 
+@pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.py")), ids=lambda path: path.name)
+def test_a_python_example_without_a_server_fails(path):
+    nobody = "grpc://127.0.0.1:1"
+    done = subprocess.run([sys.executable, path, nobody], capture_output=True, text=True, timeout=120)
+    assert done.returncode != 0 and promised(path) not in done.stdout
+
+
 @pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.rs")), ids=lambda path: path.name)
 def test_rust_example(server, path):
     program = Path(os.environ["PINTAIL_BIN"]).parent / "examples" / path.stem
