@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
-use arrow::datatypes::{DataType, SchemaRef};
+use arrow::datatypes::{DataType, Schema, SchemaRef};
 use duckdb::Parameters;
 use duckdb::query_result::{ArrowQueryResult, ArrowResultStep};
 
@@ -63,6 +63,13 @@ fn value_bytes(data_type: &DataType) -> usize {
     }
 }
 
+fn same_types(one: &Schema, other: &Schema) -> bool {
+    let types = |schema: &Schema| -> Vec<DataType> {
+        schema.fields().iter().map(|field| field.data_type().clone()).collect()
+    };
+    types(one) == types(other)
+}
+
 impl<'session> Cursor<'session> {
     /// Starts `statement`, whose result has `schema`.
     ///
@@ -99,6 +106,8 @@ impl<'session> Cursor<'session> {
     ) -> Result<Self> {
         let result = result.map_err(|error| session.database().note(error))?;
         let schema = match result.schema().and_then(ffi::import_schema) {
+            // What was announced, unless it could not be known.
+            Ok(actual) if same_types(&actual, schema) => Arc::clone(schema),
             Ok(actual) => Arc::new(actual),
             // Statements that expand to several, such as PIVOT, know their columns only when they run.
             Err(_) => Arc::clone(schema),

@@ -4,8 +4,8 @@
 
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::{
-    ArrowPrimitiveType, DataType, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type,
-    SchemaRef, UInt8Type, UInt16Type, UInt32Type, UInt64Type,
+    ArrowPrimitiveType, DataType, Field, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type,
+    Schema, SchemaRef, UInt8Type, UInt16Type, UInt32Type, UInt64Type,
 };
 use duckdb::connection::Connection;
 use duckdb::value::Value;
@@ -17,7 +17,7 @@ use std::sync::Arc;
 
 use super::appender::{Insert, describe_rows};
 use super::plain::check_importable;
-use super::rewrite;
+use super::rewrite::{self, Inside};
 use super::segment::Segment;
 use super::session::Session;
 use super::statement::{Described, Parameter, describe, named};
@@ -80,11 +80,34 @@ pub fn describe_bound(
         .zip(&columns)
         .map(|(parameter, column)| (parameter.name.clone(), offered[*column].1.clone()))
         .collect();
-    let typed = rewrite::with_types(session.connection(), sql, &types)
-        .map_err(|error| session.database().note(error))?;
+    let with = |inside| {
+        let typed = rewrite::with_types(session.connection(), sql, &types, inside)
+            .map_err(|error| session.database().note(error))?;
+        typed.map(|typed| describe(session, &typed)).transpose()
+    };
+    // The engine's word for a result that it cannot know yet: one column `unknown`.
+    let is_known = |typed: &Described| match typed.schema.fields().as_ref() {
+        [only] => only.name() != "unknown" || *only.data_type() != DataType::Null,
+        _ => true,
+    };
+    let typed = match with(Inside::Parameter) {
+        Ok(Some(typed)) if is_known(&typed) => Some(typed),
+        _ => with(Inside::Null)?,
+    };
     let Some(typed) = typed else { return Ok(described.clone()) };
-    let schema = describe(session, &typed)?.schema;
+    let schema = renamed(&typed.schema, &described.parameters);
     Ok(Described { schema, ..described.clone() })
+}
+
+/// `schema` with the names that its columns have without the casts of `rewrite::with_types`.
+pub(super) fn renamed(schema: &Schema, parameters: &[Parameter]) -> SchemaRef {
+    let names: Vec<String> = parameters.iter().map(|parameter| parameter.name.clone()).collect();
+    let fields: Vec<Field> = schema
+        .fields()
+        .iter()
+        .map(|field| (**field).clone().with_name(rewrite::without_casts(field.name(), &names)))
+        .collect();
+    Arc::new(Schema::new_with_metadata(fields, schema.metadata().clone()))
 }
 
 /// The INSERT that takes whole batches of parameters, if `sql` is one that can.

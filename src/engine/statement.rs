@@ -9,7 +9,7 @@ use duckdb::logical_type::{LogicalType, LogicalTypeID};
 use duckdb::query_result::StatementType;
 use duckdb::statement::Statement;
 
-use super::rewrite;
+use super::rewrite::{self, Inside};
 use super::session::Session;
 use crate::error::{Error, Kind, Result};
 
@@ -210,14 +210,16 @@ impl Parsed {
             .iter()
             .map(|field| Parameter { name: field.name().clone(), data_type: field.data_type().clone() })
             .collect();
+        let mut is_guess = false;
         if class == Class::Query
             && parameters.iter().any(|parameter| parameter.data_type == DataType::Null)
             && let Some(sql) = self.with_nulls(session, &parameters)?
         {
-            // While the type of a parameter is open, the engine gives up on the whole result. With NULLs in
-            // their places, only the columns that depend on them stay open.
+            // While the type of a parameter is open, the engine gives up on the whole result. With the type
+            // of NULL, only the columns that depend on it stay open.
             if let Ok(better) = parse(session, &sql)?.statement.bind(session.connection()) {
                 bound = better;
+                is_guess = true;
             }
         }
         let columns = bound.schema.get_all().map_err(note)?;
@@ -229,7 +231,10 @@ impl Parsed {
         {
             return Ok(Described { class, schema: count_schema(), is_count: true, parameters });
         }
-        let schema = Arc::new(arrow_schema(session, columns)?);
+        let mut schema = Arc::new(arrow_schema(session, columns)?);
+        if is_guess {
+            schema = super::parameters::renamed(&schema, &parameters);
+        }
         Ok(Described { class, schema, is_count: false, parameters })
     }
 }
@@ -240,7 +245,7 @@ impl Parsed {
         let sql = self.statement.get_text().map_err(note)?;
         let types: Vec<(String, String)> =
             parameters.iter().map(|parameter| (parameter.name.clone(), "\"NULL\"".to_owned())).collect();
-        rewrite::with_types(session.connection(), sql, &types).map_err(note)
+        rewrite::with_types(session.connection(), sql, &types, Inside::Null).map_err(note)
     }
 }
 

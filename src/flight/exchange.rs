@@ -2,8 +2,6 @@
 //! Runs on: the task of the call.
 //! Never: keeps the rows in memory; they go into a temporary table of a connection of their own, which spills.
 
-use std::sync::Arc;
-
 use arrow_flight::FlightData;
 use tonic::{Request, Response, Status, Streaming};
 
@@ -68,7 +66,7 @@ impl FlightServer {
             let lease = scratch.lease(On::Own).await?;
             self.rows(Some(incoming), input, lease, None, call).await?;
         }
-        let fetch = Fetch::Statement { sql, on: On::Auto, session: Arc::clone(&scratch) };
+        let fetch = Fetch::Statement { sql, on: On::Auto, owner: scratch.owner() };
         let result = self.open_fetch(&fetch, run_options, call).await?;
         let encoder = Encoder::new(result.schema(), compression)?;
         Ok((result, encoder))

@@ -77,20 +77,20 @@ impl FlightServer {
         call: &mut Call,
     ) -> Result<ResultStream> {
         match fetch {
-            Fetch::Statement { sql, on, session } => {
+            Fetch::Statement { sql, on, owner } => {
                 call.what = crate::error::shorten(sql, 500);
-                let lease = session.lease(*on).await?;
+                let lease = self.sessions.of(owner).lease(*on).await?;
                 self.query.run(lease, Statement::Text(sql.clone()), options).await
             }
-            Fetch::Bound { prepared, bound, described, session } => {
+            Fetch::Bound { prepared, bound, described, owner } => {
                 call.what = crate::error::shorten(bound.sql(), 500);
-                let lease = session.lease(prepared.on).await?;
+                let lease = self.sessions.of(owner).lease(prepared.on).await?;
                 let statement = Statement::Bound(bound.clone(), described.clone());
                 self.query.run(lease, statement, options).await
             }
-            Fetch::Metadata { metadata, session } => {
+            Fetch::Metadata { metadata, owner } => {
                 call.what = metadata.name().to_owned();
-                let lease = session.lease(On::Join).await?;
+                let lease = self.sessions.of(owner).lease(On::Join).await?;
                 let metadata = metadata.clone();
                 let batch = self.query.look(lease, move |session| metadata.read(session)).await?;
                 Ok(ResultStream::stored(batch.schema(), Class::Query, vec![batch]))

@@ -79,15 +79,15 @@ impl FlightServer {
         read: Read,
         call: &mut Call,
     ) -> Result<Fetch> {
-        let session = Arc::clone(session);
+        let owner = session.owner();
         Ok(match read {
-            Read::Statement(sql, on) => Fetch::Statement { sql, on, session },
+            Read::Statement(sql, on) => Fetch::Statement { sql, on, owner },
             Read::Table(name) => {
-                let sql = select_all(&full_name(&name, &session));
-                Fetch::Statement { sql, on: On::Join, session }
+                let sql = select_all(&full_name(&name, session));
+                Fetch::Statement { sql, on: On::Join, owner }
             }
-            Read::Metadata(metadata) => Fetch::Metadata { metadata, session },
-            Read::Prepared(handle) => self.fetch_prepared(&session, handle, call).await?,
+            Read::Metadata(metadata) => Fetch::Metadata { metadata, owner },
+            Read::Prepared(handle) => self.fetch_prepared(session, handle, call).await?,
         })
     }
 
@@ -100,7 +100,7 @@ impl FlightServer {
     ) -> Result<(Fetch, Arc<Schema>, Class)> {
         let fetch = self.fetch(session, read, call).await?;
         let (schema, class) = match &fetch {
-            Fetch::Statement { sql, on, session } => {
+            Fetch::Statement { sql, on, .. } => {
                 call.what = crate::error::shorten(sql, 500);
                 let (lease, sql) = (session.lease(*on).await?, sql.clone());
                 let described = self
@@ -197,8 +197,8 @@ impl FlightServer {
     }
 
     fn table_flight(&self, caller: &Caller, table: TableInfo, schema: &Schema) -> Result<FlightInfo> {
-        let session = Arc::clone(&caller.session);
-        let fetch = Fetch::Statement { sql: select_all(&table.name), on: On::Join, session };
+        let owner = caller.session.owner();
+        let fetch = Fetch::Statement { sql: select_all(&table.name), on: On::Join, owner };
         let path = table.name.parts().map(str::to_owned).collect();
         self.endpoint_info(fetch, schema, FlightDescriptor::new_path(path), table.rows, true)
     }

@@ -80,7 +80,7 @@ impl FlightServer {
 
     /// Takes the bound rows of an INSERT in as a bulk load and counts them; `None` when that is not to be.
     pub(super) async fn change_in_bulk(&self, fetch: &Fetch, call: &mut Call) -> Result<Option<u64>> {
-        let Fetch::Bound { prepared, bound, session, .. } = fetch else { return Ok(None) };
+        let Fetch::Bound { prepared, bound, owner, .. } = fetch else { return Ok(None) };
         let (Some(insert), Some(first)) = (&prepared.bulk, bound.rows().first()) else { return Ok(None) };
         let rows: usize = bound.rows().iter().map(RecordBatch::num_rows).sum();
         if rows <= BULK_ROWS {
@@ -88,7 +88,8 @@ impl FlightServer {
         }
         let columns = engine::match_columns(&prepared.described.parameters, first.schema_ref())?;
         let begun = (bound.rows().to_vec(), columns);
-        self.bulk(session, prepared, insert, None, begun, call).await.map(Some)
+        let session = self.sessions.of(owner);
+        self.bulk(&session, prepared, insert, None, begun, call).await.map(Some)
     }
 
     async fn bulk(
@@ -196,8 +197,7 @@ fn prepared_fetch(
     let rows = bound.map(|bound| bound.batches.clone());
     let described = prepared.described.clone();
     let bound = Bound::new(prepared.sql.clone(), described.parameters.clone(), rows)?;
-    let (prepared, session) = (Arc::clone(prepared), Arc::clone(session));
-    Ok(Fetch::Bound { prepared, bound, described, session })
+    Ok(Fetch::Bound { prepared: Arc::clone(prepared), bound, described, owner: session.owner() })
 }
 
 /// Rows gathered from a stream for a statement's parameters.

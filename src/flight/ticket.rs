@@ -15,7 +15,7 @@ use super::metadata::Metadata;
 use crate::engine::{Bound, Class, Described};
 use crate::error::{Error, Result};
 use crate::query::ResultStream;
-use crate::session::{ClientSession, On, Prepared};
+use crate::session::{On, Owner, Prepared};
 
 /// First bytes of a server-made ticket. A leading NUL starts neither SQL text nor a protobuf message, so a
 /// ticket is never taken for a client's own command.
@@ -25,14 +25,14 @@ pub(super) const LIFETIME: Duration = Duration::from_secs(600);
 /// A ticket nobody has fetched may have to make room for others after this long.
 const UNFETCHED_MIN: Duration = Duration::from_secs(60);
 
-/// What a ticket gives. The session is the one that asked for the ticket.
+/// What a ticket gives. The owner is the session that asked for the ticket.
 pub(super) enum Fetch {
     /// A statement to run.
-    Statement { sql: String, on: On, session: Arc<ClientSession> },
+    Statement { sql: String, on: On, owner: Owner },
     /// A prepared statement to run over its bound rows.
-    Bound { prepared: Arc<Prepared>, bound: Bound, described: Described, session: Arc<ClientSession> },
+    Bound { prepared: Arc<Prepared>, bound: Bound, described: Described, owner: Owner },
     /// A look into the catalog.
-    Metadata { metadata: Metadata, session: Arc<ClientSession> },
+    Metadata { metadata: Metadata, owner: Owner },
     /// The result of a change that has been made.
     Stored { schema: SchemaRef, class: Class, batches: Vec<RecordBatch> },
     /// A result that has begun. To be fetched once.

@@ -54,6 +54,13 @@ struct Limits {
     bound_bytes: Arc<Semaphore>,
 }
 
+/// A session as something that outlives it may know it: a ticket must not keep a transaction open.
+#[derive(Debug, Clone)]
+pub struct Owner {
+    session: Weak<ClientSession>,
+    path: Option<SchemaPath>,
+}
+
 /// One client, from its first call to its last.
 pub struct ClientSession {
     handle: Handle,
@@ -107,6 +114,16 @@ impl Sessions {
         registry.all.retain(|session| session.strong_count() > 0);
         registry.all.push(Arc::downgrade(&session));
         session
+    }
+
+    /// The session that `owner` stands for. When it has ended, a fresh one that looks names up in the same
+    /// place: what needs nothing else of the session goes on.
+    pub fn of(&self, owner: &Owner) -> Arc<ClientSession> {
+        owner.session.upgrade().unwrap_or_else(|| {
+            let session = self.open();
+            session.state().path.clone_from(&owner.path);
+            session
+        })
     }
 
     /// The session of a cookie; `None` when the cookie is not one of ours or has expired.
@@ -212,6 +229,11 @@ impl ClientSession {
         locked(&self.state).used.elapsed()
     }
 
+    /// This session, for something that may outlive it.
+    pub fn owner(self: &Arc<Self>) -> Owner {
+        Owner { session: Arc::downgrade(self), path: self.state().path.clone() }
+    }
+
     /// A session option's value, if it was set.
     pub fn option(&self, name: &str) -> Option<String> {
         self.state().options.get(name).cloned()
@@ -285,6 +307,13 @@ impl ClientSession {
         state.path = None;
         drop(state);
         lease::drop_aside(held);
+    }
+}
+
+impl std::fmt::Debug for ClientSession {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // The handle is a secret.
+        f.write_str("ClientSession")
     }
 }
 
