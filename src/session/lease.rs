@@ -248,7 +248,6 @@ pub(super) async fn blocking<T: Send + 'static>(
 pub(super) fn drop_aside<T: Send + 'static>(held: T) {
     match tokio::runtime::Handle::try_current() {
         Ok(runtime) => {
-            #[expect(clippy::disallowed_methods, reason = "this is a bridge: the engine blocks")]
             runtime.spawn_blocking(move || drop(held));
         }
         Err(_) => drop(held),
