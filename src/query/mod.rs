@@ -172,7 +172,11 @@ impl Query {
         // From here on, dropping this future (the call was dropped) stops the thread.
         let mut reader = stream::ReaderThread { interrupt, handle: Some(handle) };
         match within(deadline, opening).await? {
-            Ok(start) => Ok(ResultStream::new(start, results, reader, deadline, queued, started)),
+            Ok(start) => {
+                let mut result = ResultStream::new(start, results, reader, deadline, queued, started);
+                result.settle().await?;
+                Ok(result)
+            }
             // The reader ended before it could start; its own error says why.
             Err(_) => match std::future::poll_fn(|context| reader.poll(context)).await {
                 Err(error) => Err(error),

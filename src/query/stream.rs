@@ -2,6 +2,8 @@
 //! Runs on: the thread pushes, the async side polls.
 //! Never: ends early without an error; keeps a query alive after it is dropped.
 
+use std::collections::VecDeque;
+use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, ready};
@@ -9,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
-use futures::{FutureExt, Stream, StreamExt};
+use futures::{FutureExt, Stream};
 use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::task::JoinHandle;
@@ -24,6 +26,11 @@ use crate::error::{Error, Kind, Result};
 const QUEUE_BATCHES: usize = 256;
 /// One permit stands for this many bytes.
 const PERMIT_BYTES: usize = 1024;
+
+/// How long a result is waited for before it is streamed.
+const SETTLE: Duration = Duration::from_millis(2);
+/// A first batch above this is the beginning of a large result, which is not waited for.
+const SETTLE_BYTES_MAX: u64 = 64 * 1024;
 
 struct Item {
     batch: RecordBatch,
@@ -140,8 +147,8 @@ pub struct ResultStream {
     // Dropped after `results`, so that a thread that is waiting for room wakes up first.
     reader: Option<ReaderThread>,
     deadline: Option<(Instant, Pin<Box<Sleep>>)>,
-    // A batch that was waited for before anybody read.
-    first: Option<Item>,
+    // Batches that were waited for before anybody read.
+    ahead: VecDeque<Item>,
     ended: bool,
     /// Time waited for a place.
     pub queued: Duration,
@@ -171,7 +178,7 @@ impl ResultStream {
             results,
             reader: Some(reader),
             deadline: deadline.map(|at| (at, Box::pin(tokio::time::sleep_until(at.into())))),
-            first: None,
+            ahead: VecDeque::new(),
             ended: false,
             queued,
             prepared: start.prepared,
@@ -196,7 +203,7 @@ impl ResultStream {
             results: Results { items },
             reader: None,
             deadline: None,
-            first: None,
+            ahead: VecDeque::new(),
             ended: false,
             queued: Duration::ZERO,
             prepared: Duration::ZERO,
@@ -211,25 +218,39 @@ impl ResultStream {
     ///
     /// Errors: what the statement failed with before its first batch.
     pub async fn wait_first(&mut self) -> Result<()> {
-        if self.first.is_some() {
+        if !self.ahead.is_empty() || self.ended {
             return Ok(());
         }
-        match self.next().await {
-            None => Ok(()),
-            Some(Err(error)) => Err(error),
-            Some(Ok(batch)) => {
-                let bytes = batch_bytes(&batch) as u64;
-                self.rows -= batch.num_rows() as u64;
-                self.bytes -= bytes;
-                self.first = Some(Item { batch, bytes, _room: None });
-                Ok(())
-            }
+        let following = poll_fn(|context| self.poll_item(context)).await;
+        if let Some(item) = following.transpose()? {
+            self.ahead.push_back(item);
         }
+        Ok(())
+    }
+
+    /// Waits a moment for a result that is small and quick, so that it leaves in one piece: each write to the
+    /// socket wakes the client, and for a single row that costs more than the query.
+    ///
+    /// Errors: as `wait_first`.
+    pub(super) async fn settle(&mut self) -> Result<()> {
+        // A slow statement is not waited for.
+        let Ok(first) = tokio::time::timeout(SETTLE, self.wait_first()).await else { return Ok(()) };
+        first?;
+        if self.ahead.front().is_some_and(|first| first.bytes > SETTLE_BYTES_MAX) {
+            return Ok(());
+        }
+        let end = poll_fn(|context| self.poll_item(context));
+        match tokio::time::timeout(SETTLE, end).await {
+            Ok(Some(Ok(item))) => self.ahead.push_back(item),
+            Ok(Some(Err(error))) => return Err(error),
+            Ok(None) | Err(_) => {}
+        }
+        Ok(())
     }
 
     /// Stops the statement; the stream ends.
     pub fn stop(&mut self) {
-        self.first = None;
+        self.ahead.clear();
         self.ended = true;
         self.results.items.close();
         self.reader = None;
@@ -250,21 +271,8 @@ impl ResultStream {
         self.started.elapsed()
     }
 
-    fn end(&mut self, error: Option<Error>) -> Poll<Option<Result<RecordBatch>>> {
-        self.ended = true;
-        Poll::Ready(error.map(Err))
-    }
-}
-
-impl Stream for ResultStream {
-    type Item = Result<RecordBatch>;
-
-    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        if let Some(item) = self.first.take() {
-            self.rows += item.batch.num_rows() as u64;
-            self.bytes += item.bytes;
-            return Poll::Ready(Some(Ok(item.batch)));
-        }
+    /// The next batch from the queue, past those that were waited for.
+    fn poll_item(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Item>>> {
         if self.ended {
             return Poll::Ready(None);
         }
@@ -272,29 +280,45 @@ impl Stream for ResultStream {
             && sleep.as_mut().poll(context).is_ready()
         {
             self.reader = None;
-            return self.end(Some(Error::new(
+            self.ended = true;
+            return Poll::Ready(Some(Err(Error::new(
                 Kind::Deadline,
                 "the query ran longer than the call's deadline or query.timeout allows, and was stopped",
-            )));
+            ))));
         }
-        match self.results.items.poll_recv(context) {
-            Poll::Pending => Poll::Pending,
-            Poll::Ready(Some(item)) => {
+        match ready!(self.results.items.poll_recv(context)) {
+            Some(item) => {
                 if self.first_batch.is_none() {
                     self.first_batch = Some(self.started.elapsed());
                 }
-                self.rows += item.batch.num_rows() as u64;
-                self.bytes += item.bytes;
-                Poll::Ready(Some(Ok(item.batch)))
+                Poll::Ready(Some(Ok(item)))
             }
             // The thread closed the queue: only its own word tells a complete result from a broken one.
-            Poll::Ready(None) => {
+            None => {
                 let ended = match &mut self.reader {
                     Some(reader) => ready!(reader.poll(context)),
                     None => Ok(()),
                 };
-                self.end(ended.err())
+                self.ended = true;
+                Poll::Ready(ended.err().map(Err))
             }
         }
+    }
+}
+
+impl Stream for ResultStream {
+    type Item = Result<RecordBatch>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let item = match self.ahead.pop_front() {
+            Some(item) => Some(Ok(item)),
+            None => ready!(self.poll_item(context)),
+        };
+        Poll::Ready(item.map(|item| {
+            let item = item?;
+            self.rows += item.batch.num_rows() as u64;
+            self.bytes += item.bytes;
+            Ok(item.batch)
+        }))
     }
 }
