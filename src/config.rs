@@ -402,6 +402,16 @@ impl Config {
         if self.query.batch_bytes < Bytes(64 * 1024) || self.query.batch_bytes > Bytes::mib(64) {
             return refuse("query.batch_bytes", "must be between 64 KiB and 64 MiB");
         }
+        for (key, limit) in [
+            ("session.max_sessions", self.session.max_sessions),
+            ("session.max_transactions", self.session.max_transactions),
+            ("session.max_prepared", self.session.max_prepared),
+            ("session.max_tickets", self.session.max_tickets),
+        ] {
+            if limit == 0 {
+                return refuse(key, "must be at least 1");
+            }
+        }
         if self.query.buffer_bytes < self.query.batch_bytes {
             return refuse("query.buffer_bytes", "must not be below query.batch_bytes");
         }

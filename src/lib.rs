@@ -9,6 +9,7 @@
 //!                | RecordBatch                                ^ RecordBatch
 //!  rules       catalog::conform                             engine::statement   (schema known before running)
 //!                | RecordBatch, the table's columns           ^ RecordBatch
+//!  whose       session             (lease: a pooled connection, or the client's own)
 //!  gate        ingest::admission   (bytes in flight)        query::admission    (queries in flight)
 //!  bridge      ingest::writer      (bounded queue, thread)  query::reader       (bounded queue, thread)
 //!                | row-group units                            ^ RecordBatch
@@ -18,7 +19,7 @@
 //! ```
 //!
 //! Async lives in `flight`; blocking lives in `engine`; they meet in `ingest` and `query`, over queues
-//! bounded in bytes. `server` alone joins the parts; `client` is what the command line and the tests use.
+//! bounded in bytes. `session` keeps what lasts between calls. `server` alone joins the parts; `client` is what the command line and the tests use.
 
 pub mod server;
 

@@ -13,6 +13,7 @@ const LEAF: &[&str] = &[
     "crate::engine",
     "crate::ingest",
     "crate::query",
+    "crate::session",
     "crate::flight",
 ];
 
@@ -44,6 +45,19 @@ const RULES: &[(&str, &[&str])] = &[
         ],
     ),
     (
+        "session",
+        &[
+            "tonic",
+            "arrow_flight",
+            "duckdb::",
+            "crate::ingest",
+            "crate::query",
+            "crate::flight",
+            "crate::server",
+            "crate::client",
+        ],
+    ),
+    (
         "engine",
         &[
             "tokio",
@@ -51,6 +65,7 @@ const RULES: &[(&str, &[&str])] = &[
             "arrow_flight",
             "crate::ingest",
             "crate::query",
+            "crate::session",
             "crate::flight",
             "crate::server",
             "crate::client",

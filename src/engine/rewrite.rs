@@ -132,9 +132,13 @@ pub(super) fn without_casts(name: &str, parameters: &[String]) -> String {
         heads.push(("CAST(NULL AS ".to_owned(), only));
     }
     for (head, parameter) in heads {
-        while let Some(at) = name.find(&head) {
+        // Once through: what is left of a cast of the client's own looks like one of ours.
+        let mut from = 0;
+        while let Some(at) = name[from..].find(&head).map(|at| from + at) {
             let Some(length) = balanced(&name[at + head.len()..]) else { break };
-            name.replace_range(at..at + head.len() + length + 1, &format!("${parameter}"));
+            let plain = format!("${parameter}");
+            name.replace_range(at..at + head.len() + length + 1, &plain);
+            from = at + plain.len();
         }
     }
     name

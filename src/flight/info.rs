@@ -30,6 +30,7 @@ const RETURNING_BYTES_MAX: u64 = 64 << 20;
 /// What a change did.
 pub(super) struct Changed {
     pub(super) rows: u64,
+    pub(super) schema: Arc<Schema>,
     pub(super) fetch: Fetch,
 }
 
@@ -47,12 +48,8 @@ impl FlightServer {
         if class == Class::Query {
             return self.endpoint_info(fetch, &schema, descriptor, None, false);
         }
-        let changed = self.change(fetch, options, call).await?;
-        let Fetch::Stored { schema, .. } = &changed.fetch else {
-            return Err(Error::internal("a change left no result"));
-        };
-        let schema = Arc::clone(schema);
-        self.endpoint_info(changed.fetch, &schema, descriptor, Some(changed.rows), false)
+        let Changed { rows, schema, fetch } = self.change(fetch, options, call).await?;
+        self.endpoint_info(fetch, &schema, descriptor, Some(rows), false)
     }
 
     /// Makes a change and keeps its result for a fetch.
@@ -63,13 +60,15 @@ impl FlightServer {
             let count: ArrayRef = Arc::new(Int64Array::from(vec![i64::try_from(rows).unwrap_or(i64::MAX)]));
             let schema = Described::count().schema;
             let batches = vec![RecordBatch::try_new(Arc::clone(&schema), vec![count])?];
-            return Ok(Changed { rows, fetch: Fetch::Stored { schema, class: Class::Change, batches } });
+            let fetch = Fetch::Stored { schema: Arc::clone(&schema), class: Class::Change, batches };
+            return Ok(Changed { rows, schema, fetch });
         }
         let mut result = self.open_fetch(&fetch, options, call).await?;
         let (rows, batches) = run_to_end(&mut result).await?;
         call.rows = rows;
         let (schema, class) = (Arc::clone(result.schema()), result.class());
-        Ok(Changed { rows, fetch: Fetch::Stored { schema, class, batches } })
+        let fetch = Fetch::Stored { schema: Arc::clone(&schema), class, batches };
+        Ok(Changed { rows, schema, fetch })
     }
 
     /// What `read` asks for, ready to be fetched.

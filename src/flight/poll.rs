@@ -16,7 +16,7 @@ use super::FlightServer;
 use super::call::Call;
 use super::caller::Caller;
 use super::descriptor;
-use super::info::{expiration, info};
+use super::info::{Changed, expiration, info};
 use super::ticket::{Fetch, LIFETIME};
 use crate::engine::{Class, Progress};
 use crate::error::{Error, Result};
@@ -149,12 +149,8 @@ impl FlightServer {
         call: &mut Call,
     ) -> Result<FlightInfo> {
         if class != Class::Query {
-            let changed = self.change(fetch, options, call).await?;
-            let Fetch::Stored { schema, .. } = &changed.fetch else {
-                return Err(Error::internal("a change left no result"));
-            };
-            let schema = Arc::clone(schema);
-            return self.endpoint_info(changed.fetch, &schema, descriptor, Some(changed.rows), false);
+            let Changed { rows, schema, fetch } = self.change(fetch, options, call).await?;
+            return self.endpoint_info(fetch, &schema, descriptor, Some(rows), false);
         }
         let mut result = self.open_fetch(&fetch, options, call).await?;
         result.wait_first().await?;
