@@ -157,6 +157,23 @@ async fn result_types_follow_the_bound_types() {
     }
 }
 
+/// PIVOT knows its columns only once it runs; FlightInfo knows them all the same.
+#[tokio::test]
+async fn statements_that_expand_are_described_as_they_arrive() {
+    let server = TestServer::start().await;
+    let mut client = sql(&server).await;
+    ask(&mut client, "CREATE TABLE t AS SELECT * FROM (VALUES ('x', 1), ('y', 2), ('x', 3)) v(k, n)").await;
+    let pivot = "PIVOT t ON k USING sum(n)";
+    let found = joined(&ask(&mut client, pivot).await);
+    assert_eq!(
+        found.schema().fields().iter().map(|field| field.name().as_str()).collect::<Vec<_>>(),
+        ["x", "y"]
+    );
+    let mut prepared = client.prepare(pivot.into(), None).await.unwrap();
+    let info = prepared.execute().await.unwrap();
+    assert_eq!(joined(&fetch(&mut client, info).await), found);
+}
+
 /// An INSERT bound with many rows goes in as a bulk load: the table has whole row groups, in the rows' order.
 #[tokio::test]
 async fn large_binds_go_down_the_bulk_path() {

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use arrow::array::RecordBatch;
 use arrow::datatypes::{DataType, Schema, SchemaRef};
 use duckdb::Parameters;
+use duckdb::arrow::ArrowArray;
 use duckdb::query_result::{ArrowQueryResult, ArrowResultStep};
 
 use super::ffi;
@@ -30,6 +31,8 @@ pub struct Cursor<'session> {
     result: ArrowQueryResult<'session>,
     session: &'session Session,
     schema: SchemaRef,
+    // An array that had to be waited for before the schema was known.
+    first: Option<ArrowArray>,
 }
 
 /// Vectors (2,048 rows) per array that divide a row group evenly. Arrays end at row groups, so any other number
@@ -104,15 +107,20 @@ impl<'session> Cursor<'session> {
         result: duckdb::Result<ArrowQueryResult<'session>>,
         schema: &SchemaRef,
     ) -> Result<Self> {
-        let result = result.map_err(|error| session.database().note(error))?;
+        let note = |error| session.database().note(error);
+        let mut result = result.map_err(note)?;
+        let mut first = None;
         let schema = match result.schema().and_then(ffi::import_schema) {
             // What was announced, unless it could not be known.
             Ok(actual) if same_types(&actual, schema) => Arc::clone(schema),
             Ok(actual) => Arc::new(actual),
-            // Statements that expand to several, such as PIVOT, know their columns only when they run.
-            Err(_) => Arc::clone(schema),
+            // Statements that expand to several, such as PIVOT, know their columns only once they run.
+            Err(_) => {
+                first = result.next_array().map_err(note)?;
+                Arc::new(result.schema().and_then(ffi::import_schema).map_err(note)?)
+            }
         };
-        Ok(Self { result, session, schema })
+        Ok(Self { result, session, schema, first })
     }
 
     /// Schema of the batches.
@@ -122,6 +130,9 @@ impl<'session> Cursor<'session> {
 
     /// One bounded unit of execution; returns at once when nothing is ready.
     pub fn step(&mut self) -> Result<Step> {
+        if let Some(first) = self.first.take() {
+            return self.import(first).map(Step::Batch);
+        }
         match self.result.step().map_err(|error| self.session.database().note(error))? {
             ArrowResultStep::Array(array) => self.import(array).map(Step::Batch),
             ArrowResultStep::Waiting => Ok(Step::Waiting),
@@ -132,13 +143,16 @@ impl<'session> Cursor<'session> {
 
     /// Blocks until the next batch, or returns `None` at the end of the result.
     pub fn next_batch(&mut self) -> Result<Option<RecordBatch>> {
+        if let Some(first) = self.first.take() {
+            return self.import(first).map(Some);
+        }
         match self.result.next_array().map_err(|error| self.session.database().note(error))? {
             Some(array) => self.import(array).map(Some),
             None => Ok(None),
         }
     }
 
-    fn import(&self, array: duckdb::arrow::ArrowArray) -> Result<RecordBatch> {
+    fn import(&self, array: ArrowArray) -> Result<RecordBatch> {
         ffi::import_batch(array, &self.schema).map_err(|error| self.session.database().note(error))
     }
 }

@@ -5,6 +5,7 @@
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use duckdb::error::DuckDBError;
 use duckdb::logical_type::{LogicalType, LogicalTypeID};
 use duckdb::query_result::StatementType;
 use duckdb::statement::Statement;
@@ -45,12 +46,21 @@ pub struct Described {
     pub is_count: bool,
     /// Parameters, in binding order.
     pub parameters: Vec<Parameter>,
+    /// The statement expands into several, such as PIVOT, and its columns are known only once it runs; until
+    /// then the schema is empty.
+    pub is_deferred: bool,
 }
 
 impl Described {
     /// A statement without parameters whose result is a count.
     pub fn count() -> Self {
-        Self { class: Class::Change, schema: count_schema(), is_count: true, parameters: Vec::new() }
+        Self {
+            class: Class::Change,
+            schema: count_schema(),
+            is_count: true,
+            parameters: Vec::new(),
+            is_deferred: false,
+        }
     }
 
     /// Refuses a statement whose parameters nobody has given values for.
@@ -202,9 +212,28 @@ impl Parsed {
                 .into_iter()
                 .map(|name| Parameter { name: name.to_owned(), data_type: DataType::Null })
                 .collect();
-            return Ok(Described { class, schema: count_schema(), is_count: true, parameters });
+            return Ok(Described {
+                class,
+                schema: count_schema(),
+                is_count: true,
+                parameters,
+                is_deferred: false,
+            });
         }
-        let mut bound = self.statement.bind(session.connection()).map_err(note)?;
+        let mut bound = match self.statement.bind(session.connection()) {
+            Ok(bound) => bound,
+            Err(error) if error.code == DuckDBError::InputMetadataDeferred => {
+                let schema = Arc::new(Schema::empty());
+                return Ok(Described {
+                    class,
+                    schema,
+                    is_count: false,
+                    parameters: Vec::new(),
+                    is_deferred: true,
+                });
+            }
+            Err(error) => return Err(note(error)),
+        };
         let parameters: Vec<Parameter> = arrow_schema(session, bound.parameters.get_all().map_err(note)?)?
             .fields()
             .iter()
@@ -229,13 +258,19 @@ impl Parsed {
         if class == Class::Change
             && !rewrite::has_word(session.connection(), text, "returning").map_err(note)?
         {
-            return Ok(Described { class, schema: count_schema(), is_count: true, parameters });
+            return Ok(Described {
+                class,
+                schema: count_schema(),
+                is_count: true,
+                parameters,
+                is_deferred: false,
+            });
         }
         let mut schema = Arc::new(arrow_schema(session, columns)?);
         if is_guess {
             schema = super::parameters::renamed(&schema, &parameters);
         }
-        Ok(Described { class, schema, is_count: false, parameters })
+        Ok(Described { class, schema, is_count: false, parameters, is_deferred: false })
     }
 }
 

@@ -1,8 +1,8 @@
 //! GetFlightInfo, GetSchema, ListFlights: what a result will look like, and where to fetch it.
 //! Runs on: the task of the call.
-//! Never: runs a SELECT. A change runs here, once, because a client may never fetch its result.
+//! Never: runs a SELECT, except one whose columns are known only once it runs (PIVOT). A change runs here, once, because a client may never fetch its result.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::SystemTime;
 
 use arrow::array::{ArrayRef, Int64Array, RecordBatch};
@@ -106,6 +106,13 @@ impl FlightServer {
                     .query
                     .look(lease, move |session| engine::describe(session, &sql)?.without_parameters());
                 let described = described.await?;
+                if described.is_deferred {
+                    // Its columns are known only once it runs: it begins here, and is fetched from there.
+                    let result = self.open_fetch(&fetch, RunOptions::default(), call).await?;
+                    let schema = Arc::clone(result.schema());
+                    let begun = Fetch::Begun(Mutex::new(Some(Box::new(result))));
+                    return Ok((begun, schema, Class::Query));
+                }
                 (described.schema, described.class)
             }
             Fetch::Bound { bound, described, .. } => {
@@ -149,7 +156,7 @@ impl FlightServer {
     ) -> Result<SchemaResult> {
         let schema = match descriptor::read(descriptor)? {
             // Known without values for the parameters.
-            Read::Prepared(handle) => {
+            Read::Prepared(handle) if !caller.session.prepared(handle)?.described.is_deferred => {
                 let prepared = caller.session.prepared(handle)?;
                 call.what = crate::error::shorten(&prepared.sql, 500);
                 self.result_schema(&caller.session, &prepared).await?

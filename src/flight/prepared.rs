@@ -70,6 +70,10 @@ impl FlightServer {
     ) -> Result<Fetch> {
         let prepared = session.prepared(handle)?;
         call.what = crate::error::shorten(&prepared.sql, 500);
+        if prepared.described.is_deferred {
+            let (sql, on) = (prepared.sql.clone(), prepared.on);
+            return Ok(Fetch::Statement { sql, on, owner: session.owner() });
+        }
         let schema = self.result_schema(session, &prepared).await?;
         let mut fetch = prepared_fetch(session, &prepared, prepared.bound())?;
         if let Fetch::Bound { described, .. } = &mut fetch {
