@@ -141,7 +141,8 @@ impl Stream for FrameStream {
                 if told.is_ok() {
                     this.ended = true;
                     this.result.stop();
-                    let cancelled = Error::new(Kind::Cancelled, "the query was cancelled");
+                    // Not CANCELLED: pyarrow takes that for a Ctrl-C of its own user (ARCHITECTURE.md).
+                    let cancelled = Error::new(Kind::Aborted, "the query was cancelled by another call");
                     return Poll::Ready(Some(Err(this.call.failed(cancelled))));
                 }
             }

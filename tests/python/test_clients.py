@@ -309,13 +309,12 @@ def test_a_query_is_cancelled_by_its_flight_info(server, action):
     def fetch():
         try:
             outcome.append(client.do_get(info.endpoints[0].ticket).read_all())
-        except flight.FlightCancelledError as error:
-            outcome.append(type(error))
+        except (flight.FlightError, pa.ArrowException) as error:
+            outcome.append(str(error))
 
     thread = threading.Thread(target=fetch)
     thread.start()
     wait_for(server, b'"running":1')
-    # From the same client: tickets belong to their session.
     if action == "CancelFlightInfo":
         (result,) = act(client, action, message((1, info.serialize())))
         status = fields(result)[1][0]
@@ -323,7 +322,7 @@ def test_a_query_is_cancelled_by_its_flight_info(server, action):
         status = act_sql(client, action, (1, info.serialize()))[1][0]
     assert status in (1, 2)  # cancelled, or about to be
     thread.join(10)
-    assert outcome == [flight.FlightCancelledError]
+    assert len(outcome) == 1 and "was cancelled by another call" in outcome[0]
     wait_for(server, b'"running":0')
 
 
@@ -403,7 +402,7 @@ def test_types_of_jdbc_and_odbc(server):
     everything = read(client, "CommandGetXdbcTypeInfo")
     assert {"BIGINT", "INTEGER", "VARCHAR", "DOUBLE"} <= set(everything["type_name"].to_pylist())
     bigint = -5
-    assert read(client, "CommandGetXdbcTypeInfo", (1, bigint))["type_name"].to_pylist() == ["BIGINT"]
+    assert read(client, "CommandGetXdbcTypeInfo", (1, bigint))["type_name"].to_pylist() == ["BIGINT", "UBIGINT"]
     assert set(read(client, "CommandGetXdbcTypeInfo", (1, 4))["data_type"].to_pylist()) == {4}
 
 
