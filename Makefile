@@ -6,7 +6,7 @@ TARGET := $(or $(CARGO_TARGET_DIR),target)
 BIN := $(abspath $(TARGET))/release/pintail
 STAMP := $(VENV)/.requirements
 
-.PHONY: build test test-rust test-python lint bench bench-criterion
+.PHONY: build test test-rust test-python lint bench bench-point bench-criterion
 
 build:
 	$(CARGO) build --release --bins --examples
@@ -26,6 +26,10 @@ lint:
 # End to end, with real clients: writes bench-out/results.md and plots. BENCH="--quick" for a short look.
 bench: build $(STAMP)
 	PINTAIL_BIN=$(BIN) $(VENV)/bin/python bench/run.py --out bench-out $(BENCH)
+
+# Point queries, prepared against SQL text, through ADBC and in process.
+bench-point: build $(STAMP)
+	PINTAIL_BIN=$(BIN) $(VENV)/bin/python bench/point.py $(BENCH)
 
 # Stage by stage: decode, conform, append, query, encode.
 bench-criterion:

@@ -1,7 +1,7 @@
 """Point SELECTs one after the other: a prepared statement with a new parameter each time against new SQL text each time.
 
-Through ADBC over one kept connection, through Flight alone (pyarrow), and in process; one run, one machine.
-    PINTAIL_BIN=target/release/pintail python bench/point.py [--rows N] [--seconds S]
+Through ADBC over one kept connection, and in process; one run, one machine.
+    make bench-point [BENCH="--rows N --seconds S --index"]
 """
 
 import argparse

@@ -213,6 +213,47 @@ async fn large_binds_go_down_the_bulk_path() {
     assert_eq!(count(&mut client, "k").await, 0, "all rows or none");
 }
 
+/// Rows bound to a statement count until they are replaced and their tickets fetched, and no longer.
+#[tokio::test]
+async fn bound_rows_give_their_room_back() {
+    let server = TestServer::start_with(|config| {
+        config.session.bound_memory_limit = pintail::config::Bytes::mib(1);
+    })
+    .await;
+    let mut client = sql(&server).await;
+    let mut prepared =
+        client.prepare("SELECT count(*) FROM range(2) WHERE range < ?".into(), None).await.unwrap();
+    let rows = parameters(vec![("0", Arc::new(Int64Array::from_iter_values((0..50_000).map(|n| n % 2))))]);
+    let mut first = None;
+    for round in 0..2 {
+        prepared.set_parameters(rows.clone()).unwrap();
+        let info = prepared.execute().await.unwrap();
+        let ticket = info.endpoint[0].ticket.clone().unwrap();
+        if round == 0 {
+            // The first row's result is enough; leaving stops the rest.
+            let mut stream = client.do_get(ticket.clone()).await.unwrap();
+            assert_eq!(stream.try_next().await.unwrap().unwrap().num_rows(), 1);
+            first = Some(ticket);
+        }
+    }
+    let again = client.do_get(first.unwrap()).await.err().map(|error| error.to_string());
+    assert!(again.as_ref().is_some_and(|text| text.contains("expired ticket")), "{again:?}");
+    // The second ticket waits with its rows and a third binding with it; a fourth does not fit.
+    // (The first one's query may take a moment to stop.)
+    let started = std::time::Instant::now();
+    loop {
+        prepared.set_parameters(rows.clone()).unwrap();
+        match prepared.execute().await {
+            Ok(_) => break,
+            Err(error) => assert!(started.elapsed() < std::time::Duration::from_secs(10), "{error}"),
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    prepared.set_parameters(rows).unwrap();
+    let full = prepared.execute().await.unwrap_err().to_string();
+    assert!(full.contains("session.bound_memory_limit"), "{full}");
+}
+
 fn ingest(table: &str, transaction: Option<bytes::Bytes>, temporary: bool) -> CommandStatementIngest {
     CommandStatementIngest {
         table_definition_options: Some(TableDefinitionOptions {

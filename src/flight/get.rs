@@ -82,7 +82,7 @@ impl FlightServer {
                 let lease = self.sessions.of(owner).lease(*on).await?;
                 self.query.run(lease, Statement::Text(sql.clone()), options).await
             }
-            Fetch::Bound { prepared, bound, described, owner } => {
+            Fetch::Bound { prepared, bound, described, owner, .. } => {
                 call.what = crate::error::shorten(bound.sql(), 500);
                 let lease = self.sessions.of(owner).lease(prepared.on).await?;
                 let statement = Statement::Bound(bound.clone(), described.clone());

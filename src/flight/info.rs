@@ -138,7 +138,7 @@ impl FlightServer {
         rows: Option<u64>,
         listed: bool,
     ) -> Result<FlightInfo> {
-        let repeats = ticket::can_repeat(&fetch);
+        let repeats = fetch.can_repeat();
         let mut endpoint = FlightEndpoint::new().with_ticket(Ticket::new(self.tickets.issue(fetch, listed)?));
         // By the specification an expiration time says that the ticket may be fetched again until then.
         if repeats {

@@ -196,12 +196,12 @@ impl FlightServer {
 fn prepared_fetch(
     session: &Arc<ClientSession>,
     prepared: &Arc<Prepared>,
-    bound: Option<Arc<BoundRows>>,
+    rows: Option<Arc<BoundRows>>,
 ) -> Result<Fetch> {
-    let rows = bound.map(|bound| bound.batches.clone());
+    let batches = rows.as_ref().map(|rows| rows.batches.clone());
     let described = prepared.described.clone();
-    let bound = Bound::new(prepared.sql.clone(), described.parameters.clone(), rows)?;
-    Ok(Fetch::Bound { prepared: Arc::clone(prepared), bound, described, owner: session.owner() })
+    let bound = Bound::new(prepared.sql.clone(), described.parameters.clone(), batches)?;
+    Ok(Fetch::Bound { prepared: Arc::clone(prepared), bound, rows, described, owner: session.owner() })
 }
 
 /// Rows gathered from a stream for a statement's parameters.

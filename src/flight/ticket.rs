@@ -15,7 +15,7 @@ use super::metadata::Metadata;
 use crate::engine::{Bound, Class, Described};
 use crate::error::{Error, Result};
 use crate::query::ResultStream;
-use crate::session::{On, Owner, Prepared};
+use crate::session::{BoundRows, On, Owner, Prepared};
 
 /// First bytes of a server-made ticket. A leading NUL starts neither SQL text nor a protobuf message, so a
 /// ticket is never taken for a client's own command.
@@ -29,8 +29,14 @@ const UNFETCHED_MIN: Duration = Duration::from_secs(60);
 pub(super) enum Fetch {
     /// A statement to run.
     Statement { sql: String, on: On, owner: Owner },
-    /// A prepared statement to run over its bound rows.
-    Bound { prepared: Arc<Prepared>, bound: Bound, described: Described, owner: Owner },
+    /// A prepared statement to run over its bound rows, which keep their place in the budget meanwhile.
+    Bound {
+        prepared: Arc<Prepared>,
+        bound: Bound,
+        rows: Option<Arc<BoundRows>>,
+        described: Described,
+        owner: Owner,
+    },
     /// A look into the catalog.
     Metadata { metadata: Metadata, owner: Owner },
     /// The result of a change that has been made.
@@ -40,8 +46,16 @@ pub(super) enum Fetch {
 }
 
 impl Fetch {
-    fn can_repeat(&self) -> bool {
-        !matches!(self, Fetch::Begun(_))
+    /// Whether it may be fetched again. What holds much memory is given up with the first fetch.
+    pub(super) fn can_repeat(&self) -> bool {
+        match self {
+            Fetch::Begun(_) => false,
+            Fetch::Bound { rows, .. } => {
+                let batches = rows.iter().flat_map(|rows| &rows.batches);
+                batches.map(RecordBatch::get_array_memory_size).sum::<usize>() <= REPEATED_BYTES_MAX
+            }
+            Fetch::Statement { .. } | Fetch::Metadata { .. } | Fetch::Stored { .. } => true,
+        }
     }
 
     fn bytes(&self) -> usize {
@@ -55,7 +69,8 @@ impl Fetch {
 }
 
 struct Entry {
-    fetch: Arc<Fetch>,
+    // `None` once something that cannot be repeated was fetched.
+    fetch: Option<Arc<Fetch>>,
     issued: Instant,
     expires: Instant,
     // May make room for others at any time: it was fetched, or is one of a listing.
@@ -73,6 +88,8 @@ pub(super) struct Tickets {
     entries_max: usize,
 }
 
+/// Bytes of bound rows that a fetched ticket may keep for another fetch.
+const REPEATED_BYTES_MAX: usize = 64 << 10;
 /// Bytes of statements and small results that tickets may keep.
 const HELD_BYTES_MAX: usize = 256 << 20;
 
@@ -90,14 +107,15 @@ impl Tickets {
     /// Errors: `Exhausted` naming `session.max_tickets` when too many young tickets wait to be fetched.
     pub(super) fn issue(&self, fetch: Fetch, listed: bool) -> Result<Bytes> {
         let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
-        let held = || entries.values().map(|entry| entry.fetch.bytes()).sum::<usize>();
+        let held =
+            || entries.values().flat_map(|entry| &entry.fetch).map(|fetch| fetch.bytes()).sum::<usize>();
         if entries.len() >= self.entries_max || (fetch.bytes() > 4096 && held() > HELD_BYTES_MAX) {
             self.make_room(&mut entries)?;
         }
         let number: u128 = rand::random();
         let now = Instant::now();
         let entry = Entry {
-            fetch: Arc::new(fetch),
+            fetch: Some(Arc::new(fetch)),
             issued: now,
             expires: now + LIFETIME,
             spare: listed,
@@ -138,11 +156,15 @@ impl Tickets {
         let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
         let entry =
             entries.get_mut(&number).filter(|entry| entry.expires > Instant::now()).ok_or_else(unknown)?;
+        let fetch = match &entry.fetch {
+            Some(fetch) if fetch.can_repeat() => Arc::clone(fetch),
+            _ => entry.fetch.take().ok_or_else(unknown)?,
+        };
         entry.spare = true;
         entry.streams.retain(|stream| !stream.is_canceled());
         let (stop, stopped) = oneshot::channel();
         entry.streams.push(stop);
-        Ok(Some((Arc::clone(&entry.fetch), stopped)))
+        Ok(Some((fetch, stopped)))
     }
 
     /// Lets a ticket live for its whole lifetime again.
@@ -174,11 +196,6 @@ impl Tickets {
         let now = Instant::now();
         self.entries.lock().unwrap_or_else(PoisonError::into_inner).retain(|_, entry| entry.expires > now);
     }
-}
-
-/// Whether an endpoint for `fetch` may promise that its ticket can be fetched again.
-pub(super) fn can_repeat(fetch: &Fetch) -> bool {
-    fetch.can_repeat()
 }
 
 fn encode(number: u128) -> Bytes {
