@@ -306,6 +306,49 @@ async fn a_transaction_is_one_unit_over_tables_and_paths() {
     assert_eq!(count(&mut other, "a").await, 3);
 }
 
+/// A statement that a driver keeps over the end of its transaction runs in the next one.
+#[tokio::test]
+async fn prepared_statements_outlive_their_transaction() {
+    let server = TestServer::start().await;
+    let (mut client, mut other) = (sql(&server).await, sql(&server).await);
+    ask(&mut client, "CREATE TABLE t (a INTEGER)").await;
+    let first = client.begin_transaction().await.unwrap();
+    let mut insert = client.prepare("INSERT INTO t VALUES (1)".into(), Some(first.clone())).await.unwrap();
+    let mut select = client.prepare("SELECT a FROM t".into(), Some(first.clone())).await.unwrap();
+    assert_eq!(insert.execute_update().await.unwrap(), 1);
+    client.end_transaction(first, EndTransaction::Commit).await.unwrap();
+    let second = client.begin_transaction().await.unwrap();
+    assert_eq!(insert.execute_update().await.unwrap(), 1);
+    let info = select.execute().await.unwrap();
+    assert_eq!(joined(&fetch(&mut client, info).await).num_rows(), 2);
+    assert_eq!(count(&mut other, "t").await, 1, "the second transaction is open");
+    client.end_transaction(second, EndTransaction::Rollback).await.unwrap();
+    assert_eq!(count(&mut other, "t").await, 1);
+}
+
+/// What was prepared for a transaction that expired must not run outside of it.
+#[tokio::test]
+async fn prepared_statements_do_not_leave_an_expired_transaction() {
+    let server = TestServer::start_with(|config| {
+        config.session.transaction_idle_timeout =
+            pintail::config::Span(std::time::Duration::from_millis(100));
+    })
+    .await;
+    let mut watcher = server.client().await;
+    let mut client = sql(&server).await;
+    ask(&mut client, "CREATE TABLE t (a INTEGER)").await;
+    let id = client.begin_transaction().await.unwrap();
+    let mut insert = client.prepare("INSERT INTO t VALUES (1)".into(), Some(id)).await.unwrap();
+    let started = std::time::Instant::now();
+    while watcher.action("pintail.status").await.unwrap()["session"]["transactions"] != 0 {
+        assert!(started.elapsed() < std::time::Duration::from_secs(10), "the transaction does not expire");
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+    let refused = insert.execute_update().await.unwrap_err().to_string();
+    assert!(refused.contains("unknown transaction"), "{refused}");
+    assert_eq!(count(&mut client, "t").await, 0);
+}
+
 /// A failed statement says what became of the transaction; a put that fails half way keeps it from committing.
 #[tokio::test]
 async fn what_fails_in_a_transaction_says_what_became_of_it() {

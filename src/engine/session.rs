@@ -34,6 +34,7 @@ pub struct Session {
     database: Arc<Database>,
     in_transaction: bool,
     reusable: bool,
+    may_hold_temporaries: bool,
     path: Option<SchemaPath>,
     interrupts: std::cell::RefCell<Vec<Interrupt>>,
 }
@@ -45,6 +46,7 @@ impl Session {
             database,
             in_transaction: false,
             reusable: true,
+            may_hold_temporaries: false,
             path: None,
             interrupts: std::cell::RefCell::new(Vec::new()),
         }
@@ -168,8 +170,17 @@ impl Session {
         self.path.as_ref().is_some_and(|path| path.catalog.eq_ignore_ascii_case(catalog))
     }
 
+    /// Notes that a statement may have made a temporary object.
+    pub fn expect_temporaries(&mut self) {
+        self.may_hold_temporaries = true;
+    }
+
     /// Whether the connection holds temporary tables, views or other objects, which live and die with it.
     pub fn has_temporaries(&self) -> Result<bool> {
+        // Looking costs milliseconds, and most connections never see one.
+        if !self.may_hold_temporaries {
+            return Ok(false);
+        }
         let sql = "SELECT 1 FROM (SELECT temporary FROM duckdb_tables() UNION ALL \
                    SELECT temporary FROM duckdb_views() WHERE NOT internal UNION ALL \
                    SELECT temporary FROM duckdb_sequences()) WHERE temporary UNION ALL \

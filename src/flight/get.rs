@@ -84,7 +84,8 @@ impl FlightServer {
             }
             Fetch::Bound { prepared, bound, described, owner, .. } => {
                 call.what = crate::error::shorten(bound.sql(), 500);
-                let lease = self.sessions.of(owner).lease(prepared.on).await?;
+                let session = self.sessions.of(owner);
+                let lease = session.lease(session.now(prepared.on)).await?;
                 let statement = Statement::Bound(bound.clone(), described.clone());
                 self.query.run(lease, statement, options).await
             }

@@ -71,7 +71,7 @@ impl FlightServer {
         let prepared = session.prepared(handle)?;
         call.what = crate::error::shorten(&prepared.sql, 500);
         if prepared.described.is_deferred {
-            let (sql, on) = (prepared.sql.clone(), prepared.on);
+            let (sql, on) = (prepared.sql.clone(), session.now(prepared.on));
             return Ok(Fetch::Statement { sql, on, owner: session.owner() });
         }
         let schema = self.result_schema(session, &prepared).await?;
@@ -105,7 +105,7 @@ impl FlightServer {
         begun: (Vec<RecordBatch>, Vec<usize>),
         call: &mut Call,
     ) -> Result<u64> {
-        let lease = session.lease(prepared.on).await?;
+        let lease = session.lease(session.now(prepared.on)).await?;
         let target = Target::Statement(insert.clone());
         self.rows(incoming, target, lease, Some(begun), call).await.map(|summary| summary.rows)
     }
@@ -123,7 +123,7 @@ impl FlightServer {
         if described.is_count || has_types(&described.parameters, &bound.schema)? {
             return Ok(Arc::clone(&described.schema));
         }
-        let lease = session.lease(prepared.on).await?;
+        let lease = session.lease(session.now(prepared.on)).await?;
         let prepared = Arc::clone(prepared);
         let described = self.query.look(lease, move |session| {
             engine::describe_bound(session, &prepared.sql, &prepared.described, &bound.schema)

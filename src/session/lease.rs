@@ -115,11 +115,14 @@ impl Open {
     /// After the definition `sql`, which may have made temporary objects: those stay with the client's
     /// session. The lease is over then.
     pub fn keep_temporaries(mut self, sql: &str) -> Result<()> {
-        // Looking costs a query, and nothing temporary is made without the word.
-        let may_be = sql.to_ascii_lowercase().contains("temp") || self.looks_in("temp");
+        // Nothing temporary is made without the word.
+        if !sql.to_ascii_lowercase().contains("temp") && !self.looks_in("temp") {
+            return Ok(());
+        }
+        self.expect_temporaries();
         let Opened::Pooled(session, owner) = &mut self.place else { return Ok(()) };
         let Some(open) = session else { return Ok(()) };
-        if !may_be || !open.has_temporaries()? {
+        if !open.has_temporaries()? {
             return Ok(());
         }
         let Some(owner) = owner.upgrade() else {
@@ -209,6 +212,7 @@ impl ClientSession {
                 {
                     // What is made on it must not reach the pool.
                     session.spoil();
+                    session.expect_temporaries();
                 }
                 let in_transaction = seated.session.as_ref().is_some_and(engine::Session::in_transaction);
                 if on == On::Auto && in_transaction {

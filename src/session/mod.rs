@@ -10,7 +10,7 @@ mod lease;
 mod prepared;
 mod transaction;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
@@ -76,6 +76,8 @@ struct State {
     // The connection with the session's temporary objects.
     home: Option<Arc<Seat>>,
     transactions: HashMap<Handle, Transaction>,
+    // Those rolled back for being idle: what was prepared for them must not run outside of them.
+    expired: VecDeque<Handle>,
     prepared: HashMap<Handle, (Arc<Prepared>, Instant)>,
 }
 
@@ -107,6 +109,7 @@ impl Sessions {
                 path: None,
                 home: None,
                 transactions: HashMap::new(),
+                expired: VecDeque::new(),
                 prepared: HashMap::new(),
             }),
         });

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::lease::{Seat, Seated, blocking};
+use super::lease::{On, Seat, Seated, blocking};
 use super::{ClientSession, Handle, State, locked};
 use crate::engine::Session;
 use crate::error::{Error, Kind, Result};
@@ -18,6 +18,9 @@ pub(super) struct Transaction {
     used: Instant,
     _place: OwnedSemaphorePermit,
 }
+
+/// Expired transactions remembered per session; as many idle timeouts have passed before one is forgotten.
+const EXPIRED_MAX: usize = 256;
 
 fn unknown() -> Error {
     Error::not_found(
@@ -62,6 +65,9 @@ pub(super) fn expired(state: &mut State, limit: Duration) -> Vec<Transaction> {
         .filter(|(_, transaction)| transaction.used.elapsed() > limit && transaction.seat.try_lock().is_ok())
         .map(|(handle, _)| *handle)
         .collect();
+    state.expired.extend(&idle);
+    let forgotten = state.expired.len().saturating_sub(EXPIRED_MAX);
+    state.expired.drain(..forgotten);
     let over: Vec<Transaction> =
         idle.into_iter().filter_map(|handle| state.transactions.remove(&handle)).collect();
     // A connection with a transaction to be rolled back is nobody's home any more.
@@ -74,6 +80,22 @@ pub(super) fn expired(state: &mut State, limit: Duration) -> Vec<Transaction> {
 }
 
 impl ClientSession {
+    /// Where a prepared statement runs now that was prepared for `on`.
+    ///
+    /// Drivers keep a prepared statement over the end of its transaction and run it again in the next one,
+    /// which they cannot name. One whose transaction was ended by somebody else, for being idle, does not run.
+    pub fn now(&self, on: On) -> On {
+        let state = self.state();
+        match on {
+            On::Transaction(handle)
+                if !state.transactions.contains_key(&handle) && !state.expired.contains(&handle) =>
+            {
+                On::Join
+            }
+            _ => on,
+        }
+    }
+
     /// Opens a transaction on a connection of its own.
     ///
     /// Errors: `Exhausted` naming `session.max_transactions`.
