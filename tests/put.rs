@@ -416,3 +416,39 @@ async fn flight_sql_ingest_and_update_answer_with_counts() {
     assert_eq!(sql.execute_update("DELETE FROM wells WHERE id < 10".into(), None).await.unwrap(), 10);
     assert_eq!(number(&mut client, "SELECT count(*) FROM wells").await, 90);
 }
+
+/// A client that ends its stream and then takes it back, before COMMIT, has stored nothing.
+#[tokio::test]
+async fn a_put_that_nobody_waits_for_is_not_committed() {
+    use pintail::engine::{Database, Options};
+    use pintail::ingest::{Ingest, Mode, PutRequest, Target};
+    use pintail::session::Lease;
+    let folder = tempfile::tempdir().unwrap();
+    let database = Database::open(Options {
+        path: folder.path().join("test.duckdb").display().to_string(),
+        memory_limit_bytes: 1 << 30,
+        threads: 2,
+        temp_directory: None,
+        max_temp_bytes: 1 << 30,
+        checkpoint_bytes: 1 << 30,
+        result_buffer_bytes: 8 << 20,
+    })
+    .unwrap();
+    let ingest = Ingest::new(Arc::clone(&database), &pintail::config::Ingest::default());
+    let batches = well_batches(1_500_000, 122_880);
+    let target = Target::Table { table: table("wells"), shown: table("wells"), mode: Mode::Create };
+    let lease = Lease::pooled(Arc::clone(&database));
+    let mut put = ingest.begin(PutRequest { target, schema: batches[0].schema(), lease }).unwrap();
+    for batch in batches {
+        let bytes = batch.get_array_memory_size();
+        put.send(batch, bytes).await.unwrap();
+    }
+    // The end is behind all the rows in the queue, so the writer has not come to its COMMIT yet.
+    let ended = tokio::time::timeout(Duration::from_millis(1), put.finish()).await;
+    assert!(ended.is_err(), "the put was over before it could be left");
+    while ingest.streams_open() > 0 {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let missing = database.session().unwrap().execute("FROM wells").unwrap_err();
+    assert!(missing.to_string().contains("does not exist"), "{missing}");
+}

@@ -11,6 +11,7 @@ mod gather;
 mod writer;
 
 use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -125,6 +126,17 @@ pub struct Put {
     writer: JoinHandle<Result<PutSummary>>,
     queue: Duration,
     conform: Duration,
+    _left: Left,
+}
+
+/// Tells the writer, when dropped, that nobody waits for the put any more. A client may end its stream and take
+/// it back a moment later; until COMMIT that still counts.
+struct Left(Arc<AtomicBool>);
+
+impl Drop for Left {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Release);
+    }
 }
 
 impl Ingest {
@@ -149,7 +161,9 @@ impl Ingest {
         let gate = Arc::new(self.admission.enter()?);
         let plain = engine::plain_schema(&request.schema);
         let (messages, queue) = mpsc::channel(QUEUE_BATCHES);
+        let left = Arc::new(AtomicBool::new(false));
         let job = Job {
+            left: Arc::clone(&left),
             what: request.target.to_string(),
             target: request.target,
             schema: Arc::clone(&plain),
@@ -174,6 +188,7 @@ impl Ingest {
             writer,
             queue: Duration::ZERO,
             conform: Duration::ZERO,
+            _left: Left(left),
         })
     }
 

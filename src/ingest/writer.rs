@@ -2,6 +2,7 @@
 //! Runs on: a blocking thread of its own for the length of one put stream; it owns session and transaction.
 //! Never: acknowledges before COMMIT has returned, or commits a stream whose end it has not seen.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -28,6 +29,8 @@ pub(super) enum Message {
 
 /// What a writer needs to know about its stream.
 pub(super) struct Job {
+    /// Set when nobody waits for the put any more.
+    pub(super) left: Arc<AtomicBool>,
     pub(super) what: String,
     pub(super) target: Target,
     pub(super) schema: SchemaRef,
@@ -223,15 +226,7 @@ fn write(
             }
             Event::Message(Message::Finish) => break,
             Event::Pressed => press = true,
-            Event::Gone => {
-                return Err(Error::new(
-                    Kind::Cancelled,
-                    format!(
-                        "table {}: the client left before the end of the stream; nothing was stored",
-                        job.what
-                    ),
-                ));
-            }
+            Event::Gone => return Err(gone(job)),
             Event::Idle => {
                 return Err(Error::new(
                     Kind::Deadline,
@@ -256,6 +251,9 @@ fn write(
         summary.rows += append(session, insert, &mut gather, units_per_statement, true, &mut timings)
             .map_err(|error| error.context(format!("table {}", job.what)))?;
     }
+    if job.left.load(Ordering::Acquire) {
+        return Err(gone(job));
+    }
     if joins {
         summary.timings = timings;
         return Ok(summary);
@@ -265,6 +263,12 @@ fn write(
     timings.commit = started.elapsed();
     summary.timings = timings;
     Ok(summary)
+}
+
+fn gone(job: &Job) -> Error {
+    let text =
+        format!("table {}: the client left before the end of the stream; nothing was stored", job.what);
+    Error::new(Kind::Cancelled, text)
 }
 
 fn append(
