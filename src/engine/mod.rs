@@ -37,5 +37,5 @@ pub use plain::{plain_batch, plain_schema};
 pub use prepared::Bound;
 pub use segment::{Segment, UNIT_ROWS, Unit};
 pub use session::{SchemaPath, Session};
-pub use statement::{Class, Described, Parameter, Parsed, describe, parse, parse_script};
+pub use statement::{Class, Described, Parameter, Parsed, count_batch, describe, parse, parse_script};
 pub use tables::{TableInfo, find_table, list_tables};

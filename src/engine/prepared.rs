@@ -73,9 +73,9 @@ impl Bound {
             return work(&Run(Vec::new()));
         }
         for batch in &self.rows {
+            let columns = match_columns(&self.parameters, batch.schema_ref())?;
             for from in (0..batch.num_rows()).step_by(SLICE_ROWS) {
                 let slice = batch.slice(from, SLICE_ROWS.min(batch.num_rows() - from));
-                let columns = match_columns(&self.parameters, slice.schema_ref())?;
                 for row in values(session, &slice.project(&columns)?)? {
                     work(&Run(row))?;
                 }

@@ -4,6 +4,7 @@
 
 use std::sync::Arc;
 
+use arrow::array::{ArrayRef, Int64Array, RecordBatch};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use duckdb::error::DuckDBError;
 use duckdb::logical_type::{LogicalType, LogicalTypeID};
@@ -54,13 +55,9 @@ pub struct Described {
 impl Described {
     /// A statement without parameters whose result is a count.
     pub fn count() -> Self {
-        Self {
-            class: Class::Change,
-            schema: count_schema(),
-            is_count: true,
-            parameters: Vec::new(),
-            is_deferred: false,
-        }
+        let schema = Arc::new(Schema::new(vec![Field::new("count", DataType::Int64, false)]));
+        let parameters = Vec::new();
+        Self { class: Class::Change, schema, is_count: true, parameters, is_deferred: false }
     }
 
     /// Refuses a statement whose parameters nobody has given values for.
@@ -174,9 +171,10 @@ fn class_of(statement: StatementType) -> Result<Class> {
     }
 }
 
-/// Schema of the result of a change or definition.
-pub(super) fn count_schema() -> SchemaRef {
-    Arc::new(Schema::new(vec![Field::new("count", DataType::Int64, false)]))
+/// The result of a change or definition: the one row `count`.
+pub fn count_batch(rows: u64) -> Result<RecordBatch> {
+    let count: ArrayRef = Arc::new(Int64Array::from(vec![i64::try_from(rows).unwrap_or(i64::MAX)]));
+    Ok(RecordBatch::try_new(Described::count().schema, vec![count])?)
 }
 
 /// Binds `sql` and says what it takes and returns, without running it.
@@ -212,13 +210,7 @@ impl Parsed {
                 .into_iter()
                 .map(|name| Parameter { name: name.to_owned(), data_type: DataType::Null })
                 .collect();
-            return Ok(Described {
-                class,
-                schema: count_schema(),
-                is_count: true,
-                parameters,
-                is_deferred: false,
-            });
+            return Ok(Described { class, parameters, ..Described::count() });
         }
         let mut bound = match self.statement.bind(session.connection()) {
             Ok(bound) => bound,
@@ -258,13 +250,7 @@ impl Parsed {
         if class == Class::Change
             && !rewrite::has_word(session.connection(), text, "returning").map_err(note)?
         {
-            return Ok(Described {
-                class,
-                schema: count_schema(),
-                is_count: true,
-                parameters,
-                is_deferred: false,
-            });
+            return Ok(Described { class, parameters, ..Described::count() });
         }
         let mut schema = Arc::new(arrow_schema(session, columns)?);
         if is_guess {
@@ -287,23 +273,23 @@ impl Parsed {
 /// Refuses types whose Arrow form would lose what they hold: UHUGEINT beyond 38 digits turns negative, and TIME
 /// WITH TIME ZONE leaves its offset behind.
 fn check_exportable(
+    session: &Session,
     name: &str,
     id: LogicalTypeID,
     logical_type: &LogicalType,
-) -> std::result::Result<(), std::result::Result<Error, duckdb::Error>> {
+) -> Result<()> {
     use LogicalTypeID as T;
     let nested = matches!(id, T::List | T::Array | T::Struct | T::Map | T::Union | T::Tuple);
     if !nested && !matches!(id, T::UHugeInt | T::TimeTz) {
         return Ok(());
     }
-    let text = logical_type.to_text().map_err(Err)?;
+    let text = logical_type.to_text().map_err(|error| session.database().note(error))?;
     let lossy = ["UHUGEINT", "TIME WITH TIME ZONE"].into_iter().find(|lossy| text.contains(lossy));
-    match lossy {
-        None => Ok(()),
-        Some(lossy) => Err(Ok(Error::unsupported(format!(
+    lossy.map_or(Ok(()), |lossy| {
+        Err(Error::unsupported(format!(
             "column \"{name}\" is {lossy}, which has no exact form in Arrow; cast it to VARCHAR"
-        )))),
-    }
+        )))
+    })
 }
 
 /// The Arrow form of `columns`; a type that a parameter has yet to decide becomes `Null`.
@@ -317,10 +303,7 @@ fn arrow_schema(session: &Session, columns: Vec<(String, LogicalType)>) -> Resul
                 open.push((index, Arc::new(Field::new(name, DataType::Null, true))));
             }
             id => {
-                check_exportable(&name, id, &logical_type).map_err(|error| match error {
-                    Ok(own) => own,
-                    Err(engine) => session.database().note(engine),
-                })?;
+                check_exportable(session, &name, id, &logical_type)?;
                 known.push((name, logical_type));
             }
         }

@@ -10,7 +10,7 @@ use std::task::{Context, Poll};
 use arrow::array::{AsArray, RecordBatch};
 use arrow::datatypes::Int64Type;
 use arrow_flight::Ticket;
-use futures::Stream;
+use futures::{Stream, StreamExt};
 use tonic::{Request, Response, Status};
 
 use super::FlightServer;
@@ -180,6 +180,15 @@ impl Drop for FrameStream {
         self.call.stage("stream", streamed);
         crate::metrics::rows_out(self.result.rows, self.result.bytes);
     }
+}
+
+/// Runs a statement to its end and counts the changed rows.
+pub(super) async fn count_changed(mut result: ResultStream) -> Result<u64> {
+    let mut rows = 0;
+    while let Some(batch) = result.next().await {
+        rows += changed_rows(&batch?, result.class());
+    }
+    Ok(rows)
 }
 
 /// Rows changed, as the result of a change or definition says it.

@@ -1,14 +1,18 @@
 //! GetFlightInfo, GetSchema, ListFlights: what a result will look like, and where to fetch it.
 //! Runs on: the task of the call.
-//! Never: runs a SELECT, except one whose columns are known only once it runs (PIVOT). A change runs here, once, because a client may never fetch its result.
+//! Never: runs a SELECT, except one whose columns are known only once it runs (PIVOT). A change runs here, once,
+//! because a client may never fetch its result.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::SystemTime;
 
-use arrow::array::{ArrayRef, Int64Array, RecordBatch};
+use arrow::array::RecordBatch;
 use arrow::datatypes::Schema;
 use arrow::ipc::writer::IpcWriteOptions;
-use arrow_flight::{FlightDescriptor, FlightEndpoint, FlightInfo, SchemaAsIpc, SchemaResult, Ticket};
+use arrow_flight::{
+    FlightDescriptor, FlightEndpoint, FlightInfo, IpcMessage, SchemaAsIpc, SchemaResult, Ticket,
+};
+use bytes::Bytes;
 use futures::StreamExt;
 use prost_types::Timestamp;
 
@@ -19,7 +23,7 @@ use super::descriptor::{self, Read, select_all};
 use super::get::changed_rows;
 use super::ticket::{self, Fetch};
 use crate::catalog::TableName;
-use crate::engine::{self, Class, Described, TableInfo};
+use crate::engine::{self, Class, TableInfo};
 use crate::error::{Error, Kind, Result};
 use crate::query::{ResultStream, RunOptions};
 use crate::session::{ClientSession, On};
@@ -57,9 +61,8 @@ impl FlightServer {
     /// Errors: `Exhausted` when RETURNING gives more rows than can wait; the change is rolled back then.
     pub(super) async fn change(&self, fetch: Fetch, options: RunOptions, call: &mut Call) -> Result<Changed> {
         if let Some(rows) = self.change_in_bulk(&fetch, call).await? {
-            let count: ArrayRef = Arc::new(Int64Array::from(vec![i64::try_from(rows).unwrap_or(i64::MAX)]));
-            let schema = Described::count().schema;
-            let batches = vec![RecordBatch::try_new(Arc::clone(&schema), vec![count])?];
+            let batches = vec![engine::count_batch(rows)?];
+            let schema = batches[0].schema();
             let fetch = Fetch::Stored { schema: Arc::clone(&schema), class: Class::Change, batches };
             return Ok(Changed { rows, schema, fetch });
         }
@@ -110,8 +113,7 @@ impl FlightServer {
                     // Its columns are known only once it runs: it begins here, and is fetched from there.
                     let result = self.open_fetch(&fetch, RunOptions::default(), call).await?;
                     let schema = Arc::clone(result.schema());
-                    let begun = Fetch::Begun(Mutex::new(Some(Box::new(result))));
-                    return Ok((begun, schema, Class::Query));
+                    return Ok((Fetch::begun(result), schema, Class::Query));
                 }
                 (described.schema, described.class)
             }
@@ -163,9 +165,7 @@ impl FlightServer {
             }
             read => self.described(&caller.session, read, call).await?.1,
         };
-        SchemaAsIpc::new(&schema, &IpcWriteOptions::default())
-            .try_into()
-            .map_err(|error| Error::internal(format!("the schema cannot be encoded: {error}")))
+        Ok(SchemaResult { schema: ipc(&schema)? })
     }
 
     /// Every table and view. `criteria`, if not empty, is a prefix of the table's name.
@@ -254,4 +254,13 @@ pub(super) fn info(schema: &Schema, descriptor: FlightDescriptor, rows: Option<u
         .with_total_records(rows.and_then(|rows| i64::try_from(rows).ok()).unwrap_or(-1))
         .with_total_bytes(-1)
         .with_ordered(true))
+}
+
+/// A schema as an encapsulated IPC message.
+pub(super) fn ipc(schema: &Schema) -> Result<Bytes> {
+    let message: std::result::Result<IpcMessage, _> =
+        SchemaAsIpc::new(schema, &IpcWriteOptions::default()).try_into();
+    message
+        .map(|message| message.0)
+        .map_err(|error| Error::internal(format!("the schema cannot be encoded: {error}")))
 }

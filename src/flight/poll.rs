@@ -155,8 +155,7 @@ impl FlightServer {
         let mut result = self.open_fetch(&fetch, options, call).await?;
         result.wait_first().await?;
         let schema = Arc::clone(result.schema());
-        let begun = Fetch::Begun(Mutex::new(Some(Box::new(result))));
-        self.endpoint_info(begun, &schema, descriptor, None, false)
+        self.endpoint_info(Fetch::begun(result), &schema, descriptor, None, false)
     }
 }
 

@@ -6,15 +6,14 @@ use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
-use arrow_flight::{IpcMessage, SchemaAsIpc};
 use bytes::Bytes;
-use futures::StreamExt;
 
 use super::FlightServer;
 use super::call::Call;
 use super::decode::Decoded;
 use super::descriptor::handle_bytes;
-use super::get::changed_rows;
+use super::get::count_changed;
+use super::info::ipc;
 use super::proto::CreatePreparedStatementResult;
 use super::put::Incoming;
 use super::ticket::Fetch;
@@ -168,7 +167,7 @@ impl FlightServer {
         while let Some(decoded) = incoming.next().await? {
             rows.take(decoded)?;
             if rows.batches.len() > 1 || rows.rows() > BULK_ROWS {
-                let bulk = prepared.bulk.as_ref().zip(rows.plain.clone());
+                let bulk = prepared.bulk.as_ref().zip(rows.schema.clone());
                 if let Some((insert, schema)) = bulk {
                     let columns = engine::match_columns(parameters, &schema)?;
                     return self
@@ -182,11 +181,7 @@ impl FlightServer {
         if let Some(changed) = self.change_in_bulk(&fetch, call).await? {
             return Ok(changed);
         }
-        let mut result = self.open_fetch(&fetch, options, call).await?;
-        let mut changed = 0;
-        while let Some(batch) = result.next().await {
-            changed += changed_rows(&batch?, result.class());
-        }
+        let changed = count_changed(self.open_fetch(&fetch, options, call).await?).await?;
         call.rows = changed;
         Ok(changed)
     }
@@ -207,26 +202,23 @@ fn prepared_fetch(
 /// Rows gathered from a stream for a statement's parameters.
 struct Gathered<'a> {
     session: &'a ClientSession,
+    // Of the rows in their plain form.
     schema: Option<SchemaRef>,
-    plain: Option<SchemaRef>,
     batches: Vec<RecordBatch>,
     room: Vec<Room>,
 }
 
 impl<'a> Gathered<'a> {
     fn new(session: &'a ClientSession) -> Self {
-        Self { session, schema: None, plain: None, batches: Vec::new(), room: Vec::new() }
+        Self { session, schema: None, batches: Vec::new(), room: Vec::new() }
     }
 
     fn take(&mut self, decoded: Decoded) -> Result<()> {
         match decoded {
-            Decoded::Schema(schema) => {
-                self.plain = Some(engine::plain_schema(&schema));
-                self.schema = Some(schema);
-            }
+            Decoded::Schema(schema) => self.schema = Some(engine::plain_schema(&schema)),
             Decoded::Batch(batch, held_bytes) => {
                 let plain =
-                    self.plain.as_ref().ok_or_else(|| Error::invalid("rows arrived before their schema"))?;
+                    self.schema.as_ref().ok_or_else(|| Error::invalid("rows arrived before their schema"))?;
                 self.room.push(self.session.room(held_bytes)?);
                 self.batches.push(engine::plain_batch(batch, plain)?);
             }
@@ -245,7 +237,7 @@ impl<'a> Gathered<'a> {
     }
 
     fn bound(self, parameters: &[Parameter]) -> Result<BoundRows> {
-        let schema = self.plain.unwrap_or_else(|| Arc::new(Schema::empty()));
+        let schema = self.schema.unwrap_or_else(|| Arc::new(Schema::empty()));
         engine::match_columns(parameters, &schema)?;
         Ok(BoundRows { schema, batches: self.batches, room: self.room })
     }
@@ -264,13 +256,4 @@ fn has_types(parameters: &[Parameter], schema: &SchemaRef) -> Result<bool> {
 fn parameter_schema(parameters: &[Parameter]) -> SchemaRef {
     let field = |parameter: &Parameter| Field::new(&parameter.name, parameter.data_type.clone(), true);
     Arc::new(Schema::new(parameters.iter().map(field).collect::<Vec<_>>()))
-}
-
-/// A schema as an encapsulated IPC message, as FlightSql.proto asks for.
-fn ipc(schema: &Schema) -> Result<Bytes> {
-    let message: std::result::Result<IpcMessage, _> =
-        SchemaAsIpc::new(schema, &arrow::ipc::writer::IpcWriteOptions::default()).try_into();
-    message
-        .map(|message| message.0)
-        .map_err(|error| Error::internal(format!("the schema cannot be encoded: {error}")))
 }

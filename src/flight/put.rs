@@ -8,7 +8,6 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use arrow_flight::sql::{DoPutPreparedStatementResult, DoPutUpdateResult};
 use arrow_flight::{FlightData, FlightDescriptor, PutResult};
-use futures::StreamExt;
 use prost::Message;
 use tonic::{Code, Request, Streaming};
 
@@ -17,6 +16,7 @@ use super::call::Call;
 use super::caller::Caller;
 use super::decode::{Decoded, Decoder};
 use super::descriptor::{self, Write};
+use super::get::count_changed;
 use super::header::Options;
 use super::info::full_name;
 use super::wire::Ended;
@@ -184,12 +184,7 @@ impl FlightServer {
 
     /// Runs statements for their count of changed rows.
     async fn update(&self, lease: Lease, sql: String, options: RunOptions) -> Result<u64> {
-        let mut result = self.query.run(lease, Statement::Script(sql), options).await?;
-        let mut rows = 0;
-        while let Some(batch) = result.next().await {
-            rows += super::get::changed_rows(&batch?, result.class());
-        }
-        Ok(rows)
+        count_changed(self.query.run(lease, Statement::Script(sql), options).await?).await
     }
 }
 

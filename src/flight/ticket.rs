@@ -46,6 +46,11 @@ pub(super) enum Fetch {
 }
 
 impl Fetch {
+    /// A result that has begun.
+    pub(super) fn begun(result: ResultStream) -> Self {
+        Fetch::Begun(Mutex::new(Some(Box::new(result))))
+    }
+
     /// Whether it may be fetched again. What holds much memory is given up with the first fetch.
     pub(super) fn can_repeat(&self) -> bool {
         match self {

@@ -5,7 +5,7 @@
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
-use arrow::array::{Int64Array, RecordBatch};
+use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
@@ -86,7 +86,7 @@ fn text(session: &mut Open, sql: &str, target: &mut Target<'_>) -> Result<Class>
         }
         let rows = session.execute_parsed(&statement)?;
         committed(session);
-        target.count(&described.schema, rows)?;
+        target.count(rows)?;
         return Ok(class);
     }
     let array_bytes = target.batch_bytes * MESSAGES_PER_ARRAY;
@@ -148,7 +148,7 @@ fn script(session: &mut Open, sql: &str, target: &mut Target<'_>) -> Result<Clas
     } else {
         committed(session);
     }
-    target.count(&schema, rows)?;
+    target.count(rows)?;
     Ok(class)
 }
 
@@ -189,7 +189,7 @@ fn prepared(
         } else {
             committed(session);
         }
-        target.count(&described.schema, rows)?;
+        target.count(rows)?;
         return Ok(class);
     }
     let array_bytes = target.batch_bytes * MESSAGES_PER_ARRAY;
@@ -239,9 +239,8 @@ impl Target<'_> {
         opened.send(start).map_err(|_| Gone)
     }
 
-    fn count(&self, schema: &SchemaRef, rows: u64) -> Result<()> {
-        let count = Int64Array::from(vec![i64::try_from(rows).unwrap_or(i64::MAX)]);
-        self.queue.push(self.runtime, RecordBatch::try_new(Arc::clone(schema), vec![Arc::new(count)])?)
+    fn count(&self, rows: u64) -> Result<()> {
+        self.queue.push(self.runtime, engine::count_batch(rows)?)
     }
 
     fn stream(&self, cursor: &mut Cursor<'_>) -> Result<()> {

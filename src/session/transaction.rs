@@ -179,9 +179,4 @@ impl ClientSession {
         }
         ended
     }
-
-    /// Transactions open in this session.
-    pub fn transactions_open(&self) -> usize {
-        locked(&self.state).transactions.len()
-    }
 }
