@@ -4,9 +4,11 @@
 
 mod conform;
 mod ddl;
+mod declaration;
 
 pub use conform::{ConformError, Conformed, conform};
 pub use ddl::{check_new_table, create_table, insert_head};
+pub use declaration::{Declaration, Declarations, DeclaredField, DeclaredType, NewColumns, Strictness};
 
 use std::fmt;
 
