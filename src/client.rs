@@ -39,6 +39,21 @@ pub struct PutAnswer {
     pub durable: bool,
     /// Whether the server had this stream before and stored nothing now.
     pub duplicate: bool,
+    /// Rows that are new in the table; told where they can differ from `rows`.
+    #[serde(default)]
+    pub inserted: Option<u64>,
+    /// Rows left out because their key was there.
+    #[serde(default)]
+    pub ignored: Option<u64>,
+    /// Rows put in the place of one with their key.
+    #[serde(default)]
+    pub replaced: Option<u64>,
+    /// Rows written to the table of rejected rows.
+    #[serde(default)]
+    pub rejected: Option<u64>,
+    /// Highest sequence number of a producer that is durable.
+    #[serde(default)]
+    pub seq: Option<u64>,
 }
 
 /// A result: its schema at once, its rows as they come.
@@ -180,9 +195,9 @@ impl Client {
         flights.into_inner().map_err(from_status).try_collect().await
     }
 
-    /// Runs an action and gives its JSON answer.
-    pub async fn action(&mut self, name: &str) -> Result<serde_json::Value> {
-        let answers = self.inner.do_action(Action::new(name, "")).await.map_err(from_status)?;
+    /// Runs an action with a JSON body, which may be empty, and gives its JSON answer.
+    pub async fn action(&mut self, name: &str, body: &str) -> Result<serde_json::Value> {
+        let answers = self.inner.do_action(Action::new(name, body.to_owned())).await.map_err(from_status)?;
         let answer = answers.into_inner().message().await.map_err(from_status)?;
         let answer =
             answer.ok_or_else(|| Error::internal("the server ended the action without an answer"))?;

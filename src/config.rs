@@ -210,6 +210,13 @@ pub struct Ingest {
     pub auto_create: bool,
     /// A put stream that sends nothing for this long is rolled back. Default 5 min.
     pub idle_timeout: Span,
+    /// How long small puts into one table wait for others to share their commit, in milliseconds. Default 2; 0
+    /// gives each its own commit. Puts that come one after the other do not wait.
+    pub group_commit_ms: u64,
+    /// Idempotency keys remembered; the oldest are forgotten first. Default 100000, some 200 bytes each.
+    pub ledger_keys: usize,
+    /// Producers remembered, each per table; those unused for longest are forgotten first. Default 10000.
+    pub ledger_producers: usize,
 }
 
 impl Default for Ingest {
@@ -220,6 +227,9 @@ impl Default for Ingest {
             max_streams: 256,
             auto_create: true,
             idle_timeout: Span(Duration::from_secs(300)),
+            group_commit_ms: 2,
+            ledger_keys: 100_000,
+            ledger_producers: 10_000,
         }
     }
 }
@@ -396,6 +406,17 @@ impl Config {
         if self.ingest.max_streams == 0 {
             return refuse("ingest.max_streams", "must be at least 1");
         }
+        if self.ingest.group_commit_ms > 10_000 {
+            return refuse("ingest.group_commit_ms", "must be at most 10000");
+        }
+        for (key, limit) in [
+            ("ingest.ledger_keys", self.ingest.ledger_keys),
+            ("ingest.ledger_producers", self.ingest.ledger_producers),
+        ] {
+            if limit == 0 {
+                return refuse(key, "must be at least 1");
+            }
+        }
         if self.query.max_concurrent == 0 {
             return refuse("query.max_concurrent", "must be at least 1");
         }
@@ -435,7 +456,7 @@ fn explain(error: figment::Error) -> String {
         let what = match &one.kind {
             figment::error::Kind::UnknownField(field, known) => {
                 let hint =
-                    closest(field, known).map_or(String::new(), |name| format!("; did you mean \"{name}\"?"));
+                    crate::error::closest(field, known).map_or(String::new(), |name| format!("; did you mean \"{name}\"?"));
                 format!("unknown key \"{field}\"{hint} (known here: {})", known.join(", "))
             }
             other => other.to_string(),
@@ -444,20 +465,6 @@ fn explain(error: figment::Error) -> String {
         lines.push(format!("{place}{what}{}", source.unwrap_or_default()));
     }
     lines.join("; ")
-}
-
-/// The known name that shares the longest run of letters with `name`, when it is more than half of it.
-fn closest<'a>(name: &str, known: &[&'a str]) -> Option<&'a str> {
-    known
-        .iter()
-        .map(|candidate| {
-            let common = candidate.chars().zip(name.chars()).take_while(|(a, b)| a == b).count();
-            let tail = candidate.chars().rev().zip(name.chars().rev()).take_while(|(a, b)| a == b).count();
-            (common.max(tail), *candidate)
-        })
-        .max()
-        .filter(|(common, _)| common * 2 > name.chars().count())
-        .map(|(_, candidate)| candidate)
 }
 
 #[cfg(test)]

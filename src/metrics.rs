@@ -37,6 +37,10 @@ fn install_first() -> Result<PrometheusHandle, String> {
         "pintail_stage_seconds",
         "Time of a call's stage: queue, decode, conform, append, commit; prepare, first_batch, stream"
     );
+    describe_histogram!(
+        "pintail_group_commit_puts",
+        "Small puts that shared a commit; divide _sum by _count for the mean"
+    );
     describe_gauge!("pintail_ingest_inflight_bytes", "Bytes of batches between the wire and the commit");
     describe_gauge!("pintail_ingest_streams", "Put streams open");
     describe_gauge!("pintail_queries_running", "Queries running");
@@ -64,6 +68,11 @@ pub fn stage(stage: &'static str, took: Duration) {
 pub fn rows_in(rows: u64, bytes: u64) {
     counter!("pintail_rows_total", "direction" => "in").increment(rows);
     counter!("pintail_bytes_total", "direction" => "in").increment(bytes);
+}
+
+/// Small puts shared one commit.
+pub fn group_commit(puts: usize) {
+    histogram!("pintail_group_commit_puts").record(puts as f64);
 }
 
 /// Rows were handed to the socket.

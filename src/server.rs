@@ -15,10 +15,11 @@ use tokio::net::TcpListener;
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 
+use crate::catalog::Declarations;
 use crate::config::Config;
 use crate::engine::{Database, Maintenance, Options};
 use crate::error::{Error, Kind, Result};
-use crate::flight::{FlightServer, Wire, incoming};
+use crate::flight::{FlightServer, Wire, accept};
 use crate::ingest::Ingest;
 use crate::metrics;
 use crate::query::Query;
@@ -87,8 +88,9 @@ impl Server {
         });
         let maintenance = Maintenance::start(Arc::clone(&database))
             .map_err(|error| Error::internal(format!("cannot start the checkpoint thread: {error}")))?;
+        let declarations = Arc::new(Declarations::default());
         let parts = Arc::new(Parts {
-            ingest: Arc::new(Ingest::new(Arc::clone(&database), &config.ingest)),
+            ingest: Arc::new(Ingest::new(Arc::clone(&database), &config.ingest, Arc::clone(&declarations))?),
             query: Arc::new(Query::new(Arc::clone(&database), &config.query)),
             database,
             draining: AtomicBool::new(false),
@@ -122,7 +124,7 @@ impl Server {
             .http2_keepalive_timeout(Some(Duration::from_secs(20)))
             .add_service(Wire::new(Arc::new(service), config.server.max_message_bytes.as_usize()))
             .add_service(health_service)
-            .serve_with_incoming_shutdown(incoming(flight_listener, config.server.max_connections), async {
+            .serve_with_incoming_shutdown(accept(flight_listener, config.server.max_connections), async {
                 // A sender that is gone means stop as well.
                 let _ = stopped.await;
             });

@@ -217,7 +217,7 @@ async fn a_client_that_leaves_takes_its_rows_along() {
         // The server notices and rolls back; wait for that, not for a time.
         let tables = format!("SELECT count(*) FROM duckdb_tables() WHERE table_name = '{name}'");
         while number(&mut client, &tables).await > 0
-            || client.action("pintail.status").await.unwrap()["ingest"]["streams"] != 0
+            || client.action("pintail.status", "").await.unwrap()["ingest"]["streams"] != 0
         {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
@@ -352,27 +352,6 @@ async fn dictionaries_and_compressed_bodies_are_taken() {
     }
 }
 
-/// Promises of later versions are refused, not ignored.
-#[tokio::test]
-async fn headers_that_cannot_be_honoured_are_refused() {
-    let server = TestServer::start().await;
-    let mut client = server.client().await;
-    for (name, value) in [
-        ("pintail-commit", "progress"),
-        ("pintail-on-conflict", "replace"),
-        ("pintail-idempotency-key", "k"),
-        ("pintail-producer", "p"),
-    ] {
-        let batches = stream::iter([Ok(wells(0, 1))]);
-        let refused = client
-            .put(&table("t"), common::well_schema(), batches, &[(name, value.into())])
-            .await
-            .unwrap_err();
-        assert_eq!(refused.kind(), Kind::Unsupported, "{name}");
-        assert!(refused.message().contains(name), "{refused}");
-    }
-}
-
 #[tokio::test]
 async fn views_do_not_take_rows() {
     let server = TestServer::start().await;
@@ -421,7 +400,7 @@ async fn flight_sql_ingest_and_update_answer_with_counts() {
 #[tokio::test]
 async fn a_put_that_nobody_waits_for_is_not_committed() {
     use pintail::engine::{Database, Options};
-    use pintail::ingest::{Ingest, Mode, PutRequest, Target};
+    use pintail::ingest::{Ingest, Mode, PutRequest, Target, Terms};
     use pintail::session::Lease;
     let folder = tempfile::tempdir().unwrap();
     let database = Database::open(Options {
@@ -434,14 +413,15 @@ async fn a_put_that_nobody_waits_for_is_not_committed() {
         result_buffer_bytes: 8 << 20,
     })
     .unwrap();
-    let ingest = Ingest::new(Arc::clone(&database), &pintail::config::Ingest::default());
+    let declarations = Arc::default();
+    let ingest = Ingest::new(Arc::clone(&database), &pintail::config::Ingest::default(), declarations).unwrap();
     let batches = well_batches(1_500_000, 122_880);
     let target = Target::Table { table: table("wells"), shown: table("wells"), mode: Mode::Create };
     let lease = Lease::pooled(Arc::clone(&database));
-    let mut put = ingest.begin(PutRequest { target, schema: batches[0].schema(), lease }).unwrap();
+    let mut put = ingest.begin(PutRequest { target, schema: batches[0].schema(), lease, terms: Terms::default() }).unwrap();
     for batch in batches {
         let bytes = batch.get_array_memory_size();
-        put.send(batch, bytes).await.unwrap();
+        put.send(batch, bytes, None).await.unwrap();
     }
     // The end is behind all the rows in the queue, so the writer has not come to its COMMIT yet.
     let ended = tokio::time::timeout(Duration::from_millis(1), put.finish()).await;

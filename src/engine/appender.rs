@@ -4,11 +4,14 @@
 
 use std::sync::Arc;
 
-use arrow::datatypes::SchemaRef;
+use arrow::array::{Array, AsArray};
+use arrow::datatypes::{Int64Type, SchemaRef};
 
 use super::plain::check_importable;
 use super::segment::Segment;
 use super::session::Session;
+use super::tables::query;
+use crate::catalog::TableName;
 use crate::error::{Error, Result};
 
 /// Where the rows of a stream go, decided once per stream.
@@ -27,14 +30,50 @@ pub struct Insert {
 /// error the transaction is to be rolled back. Blocks.
 pub fn append(session: &Session, insert: &Insert, segment: Segment) -> Result<u64> {
     let rows = segment.rows() as u64;
-    let published = session.database().segments.publish(Arc::new(segment));
     let Insert { head, tail } = insert;
-    let appended = session.execute(&format!("{head}pintail_segment('{}'){tail}", published.token()))?;
+    let appended = over_segment(session, segment, |source| format!("{head}{source}{tail}"))?;
     // An ON CONFLICT of the client's own may leave rows out; nothing else may.
     if appended != rows && tail.is_empty() {
         return Err(Error::internal(format!("the engine appended {appended} of {rows} rows")));
     }
     Ok(appended)
+}
+
+/// Runs the statement that `sql` makes of a source, `pintail_segment(…)`, which gives the rows of `segment` once.
+///
+/// Returns the changed-row count.
+pub fn over_segment(session: &Session, segment: Segment, sql: impl FnOnce(&str) -> String) -> Result<u64> {
+    let published = session.database().segments.publish(Arc::new(segment));
+    session.execute(&sql(&source(published.token())))
+}
+
+/// As [`over_segment`], for a query of a number and a text; NULL is read as `NULL`.
+pub fn rows_of_segment(
+    session: &Session,
+    segment: Segment,
+    sql: impl FnOnce(&str) -> String,
+) -> Result<Vec<(u64, String)>> {
+    let published = session.database().segments.publish(Arc::new(segment));
+    let mut rows = Vec::new();
+    for batch in query(session, &sql(&source(published.token())))? {
+        let (numbers, texts) = (batch.column(0).as_primitive::<Int64Type>(), batch.column(1).as_string::<i32>());
+        for row in 0..batch.num_rows() {
+            let text = if texts.is_null(row) { "NULL" } else { texts.value(row) };
+            rows.push((u64::try_from(numbers.value(row)).unwrap_or_default(), text.to_owned()));
+        }
+    }
+    Ok(rows)
+}
+
+fn source(token: &str) -> String {
+    format!("pintail_segment('{token}')")
+}
+
+/// Rows of a table, as the session's transaction sees it.
+pub fn count_rows(session: &Session, table: &TableName) -> Result<u64> {
+    let batches = query(session, &format!("SELECT count(*) FROM {}", table.to_sql()))?;
+    let count = batches.first().map(|batch| batch.column(0).as_primitive::<Int64Type>().value(0));
+    Ok(count.and_then(|count| u64::try_from(count).ok()).unwrap_or_default())
 }
 
 /// Column names and DuckDB types, as text, that batches of `schema` arrive with.

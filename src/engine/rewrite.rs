@@ -167,6 +167,14 @@ pub(super) fn has_word(connection: &Connection, sql: &str, word: &str) -> duckdb
     Ok(tokens(connection, sql)?.iter().any(|token| token.is_word(word)))
 }
 
+/// Whether `name` is among the names of `sql`, quoted or not.
+pub(super) fn has_name(connection: &Connection, sql: &str, name: &str) -> duckdb::Result<bool> {
+    let is_name = |token: &Token<'_>| {
+        token.kind == TokenType::Identifier && token.text.trim_matches('"').eq_ignore_ascii_case(name)
+    };
+    Ok(tokens(connection, sql)?.iter().any(|token| token.is_word(name) || is_name(token)))
+}
+
 /// `INSERT INTO t (…) VALUES (…)` with parameters -> the same INSERT over a whole batch, whose columns are
 /// named after `names`, the parameters in binding order.
 ///

@@ -11,6 +11,7 @@ use duckdb::logical_type::{LogicalType, LogicalTypeID};
 use duckdb::query_result::StatementType;
 use duckdb::statement::Statement;
 
+use super::ledger::INTERNAL_SCHEMA;
 use super::rewrite::{self, Inside};
 use super::session::Session;
 use crate::error::{Error, Kind, Result};
@@ -135,7 +136,30 @@ fn next(
 
 fn classified(session: &Session, statement: Statement<'static>) -> Result<Parsed> {
     let statement_type = statement.get_type().map_err(|error| session.database().note(error))?;
-    Ok(Parsed { class: class_of(statement_type)?, statement })
+    let class = class_of(statement_type)?;
+    if class != Class::Query {
+        check_not_internal(session, &statement)?;
+    }
+    Ok(Parsed { class, statement })
+}
+
+/// The server's own tables say which puts were applied: changed by hand, they would say something else.
+fn check_not_internal(session: &Session, statement: &Statement<'static>) -> Result<()> {
+    let named = || {
+        let text = statement.get_text()?;
+        // Reading the tokens costs more than this look, which is nearly always the last one.
+        if !text.to_ascii_lowercase().contains(INTERNAL_SCHEMA) {
+            return Ok(false);
+        }
+        rewrite::has_name(session.connection(), text, INTERNAL_SCHEMA)
+    };
+    if named().map_err(|error| session.database().note(error))? {
+        return Err(Error::new(
+            Kind::Denied,
+            format!("schema {INTERNAL_SCHEMA} is the server's own; it can be read and not changed"),
+        ));
+    }
+    Ok(())
 }
 
 fn class_of(statement: StatementType) -> Result<Class> {

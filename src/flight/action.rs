@@ -26,7 +26,7 @@ use crate::error::{Error, Result};
 use crate::session::On;
 
 /// Actions and what they do.
-const ACTIONS: [(&str, &str); 12] = [
+const ACTIONS: [(&str, &str); 13] = [
     ("BeginTransaction", "opens a transaction; its id goes into statements, and ingest joins it by itself"),
     ("EndTransaction", "commits a transaction or rolls it back"),
     ("CreatePreparedStatement", "prepares a statement; answers its handle, parameters and result schema"),
@@ -41,6 +41,10 @@ const ACTIONS: [(&str, &str); 12] = [
         "gives up the session's transactions, temporary tables, prepared statements and options",
     ),
     ("pintail.status", "sizes, memory, and what is running; answers JSON"),
+    (
+        "pintail.ingest_status",
+        "where a producer stands, of {\"producer\": name}: newest epoch, and per table the highest durable seq",
+    ),
     ("pintail.checkpoint", "writes the log into the database file; answers JSON when done"),
 ];
 
@@ -134,6 +138,7 @@ impl FlightServer {
                 Ok(Some(CloseSessionResult { status: 1 }.encode_to_vec().into()))
             }
             "pintail.status" => Ok(Some(self.status().to_string().into())),
+            "pintail.ingest_status" => self.ingest_status(&action.body).map(|answer| Some(answer.to_string().into())),
             "pintail.checkpoint" => {
                 let before = self.database.wal_bytes();
                 self.query.checkpoint().await?;
@@ -162,6 +167,28 @@ impl FlightServer {
         Err(Error::not_found(
             "nothing to cancel: the FlightInfo is unknown, has expired, or was cancelled before",
         ))
+    }
+
+    /// Where a producer can resume: after `seq`, which is null when nothing of it is durable. With several tables
+    /// the top-level `seq` is that of the table written last into; `tables` has them all.
+    fn ingest_status(&self, body: &[u8]) -> Result<serde_json::Value> {
+        let request: serde_json::Value = serde_json::from_slice(body).unwrap_or_default();
+        let producer = request.get("producer").and_then(serde_json::Value::as_str).ok_or_else(|| {
+            Error::invalid("pintail.ingest_status: expected a body of {\"producer\": \"name\"}")
+        })?;
+        let status = self.ingest.producer_status(producer);
+        let (epoch, tables) = status.map_or((0, Vec::new()), |status| (status.epoch, status.tables));
+        let newest = tables.iter().max_by_key(|table| table.used);
+        Ok(json!({
+            "producer": producer,
+            "epoch": epoch,
+            "seq": newest.map(|table| table.seq),
+            "rows": newest.map_or(0, |table| table.rows),
+            "tables": tables
+                .iter()
+                .map(|table| (table.table.clone(), json!({ "seq": table.seq, "rows": table.rows })))
+                .collect::<serde_json::Map<_, _>>(),
+        }))
     }
 
     fn status(&self) -> serde_json::Value {

@@ -13,11 +13,12 @@ use super::descriptor;
 use super::encode::Encoder;
 use super::get::{FrameStream, opened_stream};
 use super::header::Options;
-use super::put::{Incoming, target};
+use super::incoming::Incoming;
+use super::put::target;
 use super::ticket::Fetch;
 use crate::catalog::TableName;
 use crate::error::Result;
-use crate::ingest::Mode;
+use crate::ingest::{Mode, Terms};
 use crate::query::ResultStream;
 use crate::session::On;
 
@@ -64,7 +65,7 @@ impl FlightServer {
             let table = TableName { catalog: None, schema: None, table: INPUT.into() };
             let input = target(&scratch, table, Mode::Create, true)?;
             let lease = scratch.lease(On::Own).await?;
-            self.rows(Some(incoming), input, lease, None, call).await?;
+            self.rows(Some(incoming), input, lease, None, Terms::default(), call).await?;
         }
         let fetch = Fetch::Statement { sql, on: On::Auto, owner: scratch.owner() };
         let result = self.open_fetch(&fetch, run_options, call).await?;

@@ -7,19 +7,39 @@ use arrow::ipc::CompressionType;
 use tonic::metadata::MetadataMap;
 
 use crate::error::{Error, Result};
-use crate::ingest::Mode;
+use crate::ingest::{Mode, OnConflict};
 use crate::query::RunOptions;
 use crate::session::ClientSession;
 
 /// Names of the options, which may come as a header of one call or as an option of the session.
-pub(super) const OPTIONS: [&str; 6] = [
+pub(super) const OPTIONS: [&str; 9] = [
     "pintail-mode",
     "pintail-commit",
     "pintail-on-conflict",
+    "pintail-idempotency-key",
+    "pintail-producer",
+    "pintail-epoch",
     "pintail-compression",
     "pintail-batch-rows",
     "pintail-timeout-ms",
 ];
+
+/// Headers that tell a stream from others, so that it is applied once.
+const STREAM_NAMES: [&str; 3] = ["pintail-idempotency-key", "pintail-producer", "pintail-epoch"];
+
+/// How a put wants its rows to be taken.
+#[derive(Debug, Clone)]
+pub(super) struct PutOptions {
+    /// What to do about the table; Flight SQL ingest brings its own.
+    pub(super) mode: Mode,
+    pub(super) on_conflict: OnConflict,
+    /// Commit as rows come.
+    pub(super) in_progress: bool,
+    /// The whole stream is applied at most once.
+    pub(super) key: Option<String>,
+    /// Each batch is applied at most once: producer and epoch.
+    pub(super) producer: Option<(String, u64)>,
+}
 
 /// Where a call's options come from.
 pub(super) struct Options<'a> {
@@ -41,17 +61,6 @@ impl<'a> Options<'a> {
                 .to_str()
                 .map(|text| Some(text.trim().to_owned()))
                 .map_err(|_| Error::invalid(format!("header {name}: expected visible ASCII text"))),
-        }
-    }
-
-    /// Refuses any value but the one this server does.
-    pub(super) fn only(&self, name: &str, value: &str) -> Result<()> {
-        match self.text(name)? {
-            None => Ok(()),
-            Some(found) if found == value => Ok(()),
-            Some(found) => Err(Error::unsupported(format!(
-                "header {name}: \"{found}\" is not supported by this server yet, only \"{value}\""
-            ))),
         }
     }
 
@@ -93,8 +102,60 @@ impl<'a> Options<'a> {
         }
     }
 
+    /// Whether the request itself, not its session, tells its stream from others.
+    pub(super) fn names_stream(&self) -> bool {
+        STREAM_NAMES.iter().any(|name| self.metadata.contains_key(*name))
+    }
+
+    /// Everything that a put goes by.
+    pub(super) fn put_options(&self, auto_create: bool) -> Result<PutOptions> {
+        let on_conflict = match self.text("pintail-on-conflict")? {
+            None => OnConflict::Error,
+            Some(text) => OnConflict::from_name(&text).ok_or_else(|| {
+                Error::invalid(format!(
+                    "header pintail-on-conflict: expected error, ignore or replace, found \"{text}\""
+                ))
+            })?,
+        };
+        let in_progress = match self.text("pintail-commit")?.as_deref() {
+            None | Some("stream") => false,
+            Some("progress") => true,
+            Some(other) => {
+                return Err(Error::invalid(format!(
+                    "header pintail-commit: expected stream or progress, found \"{other}\""
+                )));
+            }
+        };
+        let key = self.text("pintail-idempotency-key")?;
+        let producer = self.text("pintail-producer")?;
+        let epoch = match self.text("pintail-epoch")? {
+            None => None,
+            Some(text) => Some(text.parse::<i64>().ok().and_then(|epoch| u64::try_from(epoch).ok()).ok_or_else(
+                || {
+                    Error::invalid(format!(
+                        "header pintail-epoch: expected a whole number from 0, found \"{text}\""
+                    ))
+                },
+            )?),
+        };
+        match (&key, &producer, epoch) {
+            (Some(_), Some(_), _) => Err(Error::invalid(
+                "pintail-idempotency-key names a whole stream and pintail-producer its batches; send one of them",
+            )),
+            (_, None, Some(_)) => Err(Error::invalid("header pintail-epoch needs pintail-producer beside it")),
+            (Some(_), None, None) if in_progress => Err(Error::invalid(
+                "pintail-idempotency-key applies a whole stream at most once, so it goes with pintail-commit \
+                 stream; with progress, send pintail-producer and number the batches",
+            )),
+            _ => Ok(()),
+        }?;
+        let producer = producer.map(|producer| (producer, epoch.unwrap_or_default()));
+        let mode = self.mode(auto_create)?;
+        Ok(PutOptions { mode, on_conflict, in_progress, key, producer })
+    }
+
     /// `pintail-mode`: what a native put does about its table.
-    pub(super) fn mode(&self, auto_create: bool) -> Result<Mode> {
+    fn mode(&self, auto_create: bool) -> Result<Mode> {
         match self.text("pintail-mode")?.as_deref() {
             None if auto_create => Ok(Mode::CreateAppend),
             None | Some("append") => Ok(Mode::Append),
@@ -113,10 +174,12 @@ pub(super) fn check_option(name: &'static str, value: &str) -> Result<()> {
     let mut metadata = MetadataMap::new();
     let value = value.parse().map_err(|_| Error::invalid(format!("option {name}: expected ASCII text")))?;
     metadata.insert(name, value);
+    if name == "pintail-epoch" {
+        // Which producer's it is may be set later.
+        metadata.insert("pintail-producer", tonic::metadata::MetadataValue::from_static("any"));
+    }
     let options = Options { metadata: &metadata, session: None };
-    options.mode(true)?;
-    options.only("pintail-commit", "stream")?;
-    options.only("pintail-on-conflict", "error")?;
+    options.put_options(true)?;
     options.compression()?;
     options.run_options().map(|_| ())
 }
@@ -157,6 +220,9 @@ mod tests {
             ("pintail-batch-rows", "0"),
             ("pintail-timeout-ms", "-1"),
             ("pintail-mode", "upsert"),
+            ("pintail-commit", "sometimes"),
+            ("pintail-on-conflict", "merge"),
+            ("pintail-epoch", "-1"),
             ("pintail-compression", "gzip"),
         ] {
             assert!(check_option(name, value).unwrap_err().to_string().contains(name));

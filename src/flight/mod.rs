@@ -13,11 +13,13 @@ mod encode;
 mod exchange;
 mod get;
 mod header;
+mod incoming;
 mod info;
 mod metadata;
 mod option;
 mod poll;
 mod prepared;
+mod progress;
 mod proto;
 mod put;
 mod status;
@@ -36,7 +38,7 @@ use futures::StreamExt;
 use futures::stream::{self, BoxStream};
 use tonic::{Request, Response, Status, Streaming};
 
-pub use connection::{Connection, incoming};
+pub use connection::{Connection, incoming as accept};
 pub use decode::{Decoded, Decoder};
 pub use encode::{Encoder, Frame};
 pub use wire::{FrameCodec, FrameEncoder, Wire};
@@ -92,6 +94,7 @@ impl FlightServer {
         self.sessions.sweep();
         self.tickets.sweep();
         self.polls.sweep();
+        Arc::clone(&self.ingest).tidy();
     }
 }
 
@@ -161,7 +164,14 @@ impl FlightService for FlightServer {
     async fn do_put(&self, request: Request<Streaming<FlightData>>) -> Reply<Self::DoPutStream> {
         let caller = self.caller(request.metadata(), request.extensions());
         let mut call = Call::new("DoPut", &caller);
-        let answer = self.put(&caller, request, &mut call).await;
+        let opened = match self.open_put(caller, request).await {
+            Ok(opened) => opened,
+            Err(error) => return call.end(Err(error)),
+        };
+        if opened.is_in_progress() {
+            return Ok(Response::new(self.put_in_progress(opened, call)));
+        }
+        let answer = self.put(opened, None, &mut call).await;
         call.end(answer.map(|answer| answers(vec![answer])))
     }
 

@@ -14,7 +14,7 @@ use super::proto::{
     GetSessionOptionsResult, OptionError, OptionErrorValue, OptionValue, SessionOptionValue,
     SetSessionOptionsRequest, SetSessionOptionsResult,
 };
-use crate::engine::SchemaPath;
+use crate::engine::{INTERNAL_SCHEMA, SchemaPath};
 use crate::error::{Error, Kind, Result};
 use crate::session::ClientSession;
 
@@ -66,6 +66,9 @@ impl FlightServer {
             }
             "schema" => {
                 let schema = text.unwrap_or_else(|| "main".into());
+                if schema.eq_ignore_ascii_case(INTERNAL_SCHEMA) {
+                    return Err(Error::invalid(format!("schema {schema} is the server's own")));
+                }
                 session.set_path(SchemaPath { schema, ..session.path() }).await
             }
             _ => {

@@ -15,11 +15,11 @@ use super::descriptor::handle_bytes;
 use super::get::count_changed;
 use super::info::ipc;
 use super::proto::CreatePreparedStatementResult;
-use super::put::Incoming;
+use super::incoming::Incoming;
 use super::ticket::Fetch;
 use crate::engine::{self, Bound, Class, Insert, Parameter};
 use crate::error::{Error, Result};
-use crate::ingest::Target;
+use crate::ingest::{Target, Terms};
 use crate::query::RunOptions;
 use crate::session::{BoundRows, ClientSession, Handle, On, Prepared, Room};
 
@@ -106,7 +106,8 @@ impl FlightServer {
     ) -> Result<u64> {
         let lease = session.lease(session.now(prepared.on)).await?;
         let target = Target::Statement(insert.clone());
-        self.rows(incoming, target, lease, Some(begun), call).await.map(|summary| summary.rows)
+        let summary = self.rows(incoming, target, lease, Some(begun), Terms::default(), call).await?;
+        Ok(summary.ack.counts.inserted)
     }
 
     /// Schema of the result for the rows bound last.

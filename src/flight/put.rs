@@ -2,71 +2,107 @@
 //! Runs on: the task of the call.
 //! Never: answers before COMMIT has returned; reads on when the budget is used up.
 
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::Duration;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use arrow_flight::sql::{DoPutPreparedStatementResult, DoPutUpdateResult};
-use arrow_flight::{FlightData, FlightDescriptor, PutResult};
+use arrow_flight::{FlightData, PutResult};
 use prost::Message;
-use tonic::{Code, Request, Streaming};
+use tokio::sync::watch;
+use tonic::{Request, Streaming};
 
 use super::FlightServer;
 use super::call::Call;
 use super::caller::Caller;
-use super::decode::{Decoded, Decoder};
+use super::decode::Decoded;
 use super::descriptor::{self, Write};
 use super::get::count_changed;
-use super::header::Options;
+use super::header::{Options, PutOptions};
+use super::incoming::Incoming;
 use super::info::full_name;
-use super::wire::Ended;
 use crate::catalog::TableName;
-use crate::error::{Error, Kind, Result};
-use crate::ingest::{Mode, Put, PutRequest, PutSummary, Target};
+use crate::error::{Error, Result};
+use crate::ingest::{
+    Ack, Commit, KeyEntry, Keyed, Mode, OnConflict, Put, PutRequest, PutSummary, StreamChecksum, Target, Terms,
+    sequence,
+};
 use crate::query::{RunOptions, Statement};
 use crate::session::{ClientSession, Lease, On};
 
+/// A DoPut whose first message has come: what it is for, and how it wants to be taken.
+pub(super) struct Opened {
+    caller: Caller,
+    incoming: Incoming,
+    write: Write,
+    ask: PutOptions,
+    run_options: RunOptions,
+}
+
+impl Opened {
+    /// Whether it wants to hear of commits before its end.
+    pub(super) fn is_in_progress(&self) -> bool {
+        self.ask.in_progress && matches!(self.write, Write::Table(_) | Write::Ingest { .. })
+    }
+
+    /// What acknowledgements before the end say besides their counts.
+    pub(super) fn template(&self) -> PutAnswer {
+        let on_conflict = self.ask.on_conflict;
+        PutAnswer { ack: Ack::default(), durable: true, on_conflict, rejects: false }
+    }
+
+    /// The table that acknowledgements name.
+    pub(super) fn table(&self) -> String {
+        match &self.write {
+            Write::Table(table) | Write::Ingest { table, .. } => table.to_string(),
+            _ => String::new(),
+        }
+    }
+}
+
 impl FlightServer {
-    /// Takes one DoPut stream to its commit and gives its one answer.
+    /// Reads headers and the first message.
+    pub(super) async fn open_put(
+        &self,
+        caller: Caller,
+        request: Request<Streaming<FlightData>>,
+    ) -> Result<Opened> {
+        let options = Options::new(request.metadata(), &caller.session);
+        let ask = options.put_options(self.auto_create)?;
+        let run_options = options.run_options()?;
+        let names_stream = options.names_stream();
+        let (incoming, descriptor) = Incoming::open(request, "put").await?;
+        let write = descriptor::write(&descriptor)?;
+        if names_stream && !matches!(write, Write::Table(_) | Write::Ingest { .. }) {
+            return Err(Error::unsupported(
+                "headers pintail-idempotency-key, pintail-producer and pintail-epoch hold for rows put into a \
+                 table, not for statements",
+            ));
+        }
+        Ok(Opened { caller, incoming, write, ask, run_options })
+    }
+
+    /// Takes one DoPut stream to its commit and gives its last answer. `progress` hears of the commits before.
     pub(super) async fn put(
         &self,
-        caller: &Caller,
-        request: Request<Streaming<FlightData>>,
+        opened: Opened,
+        progress: Option<watch::Sender<Ack>>,
         call: &mut Call,
     ) -> Result<PutResult> {
+        let Opened { caller, incoming, write, ask, run_options } = opened;
         let session = &caller.session;
-        let options = Options::new(request.metadata(), session);
-        let mode = options.mode(self.auto_create)?;
-        let run_options = options.run_options()?;
-        // A promise that this version cannot keep must not be taken silently.
-        options.only("pintail-commit", "stream")?;
-        options.only("pintail-on-conflict", "error")?;
-        for name in ["pintail-idempotency-key", "pintail-producer", "pintail-epoch"] {
-            if options.text(name)?.is_some() {
-                return Err(Error::unsupported(format!("header {name} is not supported by this server yet")));
-            }
-        }
-        let (incoming, descriptor) = Incoming::open(request, "put").await?;
-        match descriptor::write(&descriptor)? {
+        match write {
             Write::Table(table) => {
-                call.what = table.to_string();
-                let lease = session.lease(On::Join).await?;
-                let target = target(session, table.clone(), mode, false)?;
-                let summary = self.rows(Some(incoming), target, lease, None, call).await?;
-                let answer = serde_json::json!({
-                    "table": table.to_string(),
-                    "rows": summary.rows,
-                    "durable": summary.durable,
-                    "duplicate": false,
-                });
-                Ok(PutResult { app_metadata: answer.to_string().into() })
+                let shown = table.to_string();
+                let target = target(session, table, ask.mode, false)?;
+                let answer = self.rows_once(session, incoming, target, On::Join, ask, progress, call).await?;
+                Ok(PutResult { app_metadata: answer.to_json(&shown).into() })
             }
             Write::Ingest { table, mode, temporary, on } => {
-                call.what = table.to_string();
                 let target = target(session, table, mode, temporary)?;
-                let lease = session.lease(on).await?;
-                let summary = self.rows(Some(incoming), target, lease, None, call).await?;
-                Ok(update_result(summary.rows))
+                let answer = self.rows_once(session, incoming, target, on, ask, progress, call).await?;
+                Ok(update_result(answer.ack.counts.stored()))
             }
             Write::Update(sql, on) => {
                 call.what = crate::error::shorten(&sql, 200);
@@ -87,6 +123,67 @@ impl FlightServer {
         }
     }
 
+    /// Puts the rows of a stream into a table, unless they have been put before.
+    #[expect(clippy::too_many_arguments, reason = "the parts of one request, each used once")]
+    async fn rows_once(
+        &self,
+        session: &Arc<ClientSession>,
+        incoming: Incoming,
+        target: Target,
+        on: On,
+        ask: PutOptions,
+        progress: Option<watch::Sender<Ack>>,
+        call: &mut Call,
+    ) -> Result<PutAnswer> {
+        call.what = target.to_string();
+        let Target::Table { table, .. } = &target else {
+            return Err(Error::internal("a put without a table"));
+        };
+        let claim = match (&ask.key, &ask.producer) {
+            (Some(key), _) => match self.ingest.claim_key(key, table).await? {
+                Keyed::New(claim) => Some(claim),
+                Keyed::Known(known) => {
+                    let table = table.clone();
+                    return self.known(incoming, &known, &table, call).await;
+                }
+            },
+            (None, Some((producer, epoch))) => {
+                Some(self.ingest.claim_producer(producer, *epoch, table).await?)
+            }
+            (None, None) => None,
+        };
+        let terms = Terms {
+            on_conflict: ask.on_conflict,
+            commit: progress.map_or(Commit::Stream, Commit::Progress),
+            claim,
+            producer: ask.producer.map(|(producer, _)| producer),
+        };
+        let on_conflict = terms.on_conflict;
+        let lease = session.lease(on).await?;
+        let summary = self.rows(Some(incoming), target, lease, None, terms, call).await?;
+        let PutSummary { ack, durable, rejects, .. } = summary;
+        Ok(PutAnswer { ack, durable, on_conflict, rejects })
+    }
+
+    /// Reads a stream that has been applied before to its end, and gives the first answer again.
+    async fn known(
+        &self,
+        mut incoming: Incoming,
+        known: &KeyEntry,
+        table: &TableName,
+        call: &mut Call,
+    ) -> Result<PutAnswer> {
+        let mut checksum = StreamChecksum::default();
+        while let Some(decoded) = incoming.next().await? {
+            if let Decoded::Batch(batch, _) = decoded {
+                checksum.add(batch)?;
+            }
+        }
+        let (ack, on_conflict) = checksum.answer(known, table)?;
+        call.rows = 0;
+        Ok(PutAnswer { ack, durable: true, on_conflict, rejects: ack.counts.rejected > 0 })
+    }
+
     /// Takes the rows of one stream to their commit, or back again. `begun` are batches that are there already,
     /// and the columns of each batch that go in, in their order; without a stream they are all.
     pub(super) async fn rows(
@@ -95,10 +192,11 @@ impl FlightServer {
         target: Target,
         lease: Lease,
         begun: Option<(Vec<RecordBatch>, Vec<usize>)>,
+        terms: Terms,
         call: &mut Call,
     ) -> Result<PutSummary> {
         let mut put = None;
-        let received = self.receive(incoming, target, lease, begun, &mut put, call).await;
+        let received = self.receive(incoming, target, lease, begun, terms, &mut put, call).await;
         let (decode, put) = match (received, put) {
             (Ok(decode), Some(put)) => (decode, put),
             (Ok(_), None) => {
@@ -113,31 +211,34 @@ impl FlightServer {
             }
         };
         let summary = put.finish().await?;
-        call.rows = summary.rows;
+        call.rows = summary.ack.counts.rows;
         call.stage("queue", summary.timings.queue);
         call.stage("decode", decode);
         call.stage("conform", summary.timings.conform);
         call.stage("append", summary.timings.append);
         call.stage("commit", summary.timings.commit);
-        crate::metrics::rows_in(summary.rows, call.bytes);
+        crate::metrics::rows_in(summary.ack.counts.rows, call.bytes);
         Ok(summary)
     }
 
     /// Feeds a put until the client says that it is done; gives the time spent on decoding.
+    #[expect(clippy::too_many_arguments, reason = "the parts of one request, each used once")]
     async fn receive(
         &self,
         incoming: Option<Incoming>,
         target: Target,
         lease: Lease,
         begun: Option<(Vec<RecordBatch>, Vec<usize>)>,
+        terms: Terms,
         put: &mut Option<Put>,
         call: &mut Call,
     ) -> Result<Duration> {
-        let mut opening = Some((target, lease));
+        let is_numbered = terms.producer.is_some();
+        let mut opening = Some((target, lease, terms));
         let mut begin = |schema: SchemaRef| {
-            let (target, lease) =
+            let (target, lease, terms) =
                 opening.take().ok_or_else(|| Error::internal("a stream began a second time"))?;
-            self.ingest.begin(PutRequest { target, schema, lease })
+            self.ingest.begin(PutRequest { target, schema, lease, terms })
         };
         let mut columns = None;
         if let Some((batches, wanted)) = begun {
@@ -149,7 +250,7 @@ impl FlightServer {
                 };
                 let held_bytes = batch.get_array_memory_size();
                 call.bytes += held_bytes as u64;
-                open.send(batch, held_bytes).await?;
+                open.send(batch, held_bytes, None).await?;
             }
             columns = Some(wanted);
         }
@@ -175,7 +276,8 @@ impl FlightServer {
                         Some(columns) => batch.project(columns)?,
                         None => batch,
                     };
-                    put.send(batch, held_bytes).await?;
+                    let seq = if is_numbered { Some(sequence(&incoming.app_metadata)?) } else { None };
+                    put.send(batch, held_bytes, seq).await?;
                 }
                 Some(Decoded::Nothing) => {}
             }
@@ -208,89 +310,38 @@ pub(super) fn target(
     Ok(Target::Table { table: full, shown: table, mode })
 }
 
-/// The messages of a stream that a client sends, decoded, told apart from a client that left.
-pub(super) struct Incoming {
-    stream: Streaming<FlightData>,
-    ended: Ended,
-    decoder: Decoder,
-    // The first message, until it has been decoded.
-    first: Option<FlightData>,
-    // What was looked at and given back.
-    unread: Option<Decoded>,
-    /// Time spent on decoding.
-    pub(super) decode: Duration,
+/// What is told about a put.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct PutAnswer {
+    pub(super) ack: Ack,
+    pub(super) durable: bool,
+    pub(super) on_conflict: OnConflict,
+    pub(super) rejects: bool,
 }
 
-impl Incoming {
-    /// Waits for the first message, which says what the stream is for.
-    pub(super) async fn open(
-        request: Request<Streaming<FlightData>>,
-        call: &str,
-    ) -> Result<(Self, FlightDescriptor)> {
-        let ended = request.extensions().get::<Ended>().cloned().unwrap_or_default();
-        let mut incoming = Self {
-            stream: request.into_inner(),
-            ended,
-            decoder: Decoder::default(),
-            first: None,
-            unread: None,
-            decode: Duration::ZERO,
-        };
-        let mut first = incoming.message().await?.ok_or_else(|| {
-            Error::invalid(format!("the {call} stream is empty; expected a FlightDescriptor and a schema"))
-        })?;
-        let descriptor = first.flight_descriptor.take().ok_or_else(|| {
-            Error::invalid(format!("the first message of a {call} must carry a FlightDescriptor"))
-        })?;
-        incoming.first = Some(first);
-        Ok((incoming, descriptor))
-    }
-
-    /// The next message, decoded, or `None` when the client has said that it is done.
-    pub(super) async fn next(&mut self) -> Result<Option<Decoded>> {
-        if let Some(decoded) = self.unread.take() {
-            return Ok(Some(decoded));
+impl PutAnswer {
+    /// The JSON of `PutResult.app_metadata`. Counts that can only be all or nothing are left out.
+    pub(super) fn to_json(self, table: &str) -> String {
+        let Ack { counts, seq, duplicate } = self.ack;
+        let mut answer = serde_json::json!({
+            "table": table,
+            "rows": counts.rows,
+            "durable": self.durable,
+            "duplicate": duplicate,
+        });
+        let mut add = |name: &str, count: u64| answer[name] = count.into();
+        if self.on_conflict != OnConflict::Error || self.rejects {
+            add("inserted", counts.inserted);
+            add("ignored", counts.ignored);
+            add("replaced", counts.replaced);
         }
-        let message = match self.first.take() {
-            Some(first) => first,
-            None => match self.message().await? {
-                Some(message) => message,
-                None => return Ok(None),
-            },
-        };
-        let started = Instant::now();
-        let decoded = self.decoder.decode(message);
-        self.decode += started.elapsed();
-        decoded.map(Some)
-    }
-
-    /// Gives back what `next` gave last.
-    pub(super) fn unread(&mut self, decoded: Decoded) {
-        self.unread = Some(decoded);
-    }
-
-    async fn message(&mut self) -> Result<Option<FlightData>> {
-        let left = || {
-            let text = "the client left before the end of the stream; nothing was stored";
-            Error::new(Kind::Cancelled, text)
-        };
-        match self.stream.message().await {
-            Ok(Some(message)) => Ok(Some(message)),
-            Ok(None) if self.ended.properly() => Ok(None),
-            Ok(None) => Err(left()),
-            Err(status) => Err(match status.code() {
-                // tonic's own word for a message above `max_decoding_message_size`.
-                Code::OutOfRange | Code::ResourceExhausted => Error::exhausted(
-                    "server.max_message_bytes",
-                    format!(
-                        "a message of the stream is too large: {}; send smaller batches",
-                        status.message()
-                    ),
-                ),
-                Code::Cancelled => left(),
-                _ => left().context(status.message()),
-            }),
+        if self.rejects {
+            add("rejected", counts.rejected);
         }
+        if let Some(seq) = seq {
+            add("seq", seq);
+        }
+        answer.to_string()
     }
 }
 

@@ -114,6 +114,22 @@ impl Admission {
 }
 
 impl Gate {
+    /// Room for a batch of `bytes`, if there is some at once.
+    pub(super) fn try_acquire(&self, bytes: usize) -> Option<Permit> {
+        let permits = bytes.div_ceil(PERMIT_BYTES).max(1);
+        let take = |from: &Arc<Semaphore>, permits: usize| {
+            Arc::clone(from).try_acquire_many_owned(u32::try_from(permits).ok()?).ok()
+        };
+        let own = take(&self.own, permits.min(self.admission.stream_permits))?;
+        let budget = take(&self.admission.budget, permits.min(self.admission.budget_permits))?;
+        Some(self.permit(bytes, own, budget))
+    }
+
+    fn permit(&self, bytes: usize, own: OwnedSemaphorePermit, budget: OwnedSemaphorePermit) -> Permit {
+        self.holder.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
+        Permit { holder: Arc::clone(&self.holder), bytes: bytes as u64, _budget: budget, _own: own }
+    }
+
     /// Waits for room for a batch of `bytes`. A batch above a limit passes alone, when all else is gone.
     pub(super) async fn acquire(&self, bytes: usize) -> Permit {
         let permits = bytes.div_ceil(PERMIT_BYTES).max(1);
@@ -125,8 +141,7 @@ impl Gate {
             self.admission.press_largest();
         });
         let budget = budget.await;
-        self.holder.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
-        Permit { holder: Arc::clone(&self.holder), bytes: bytes as u64, _budget: budget, _own: own }
+        self.permit(bytes, own, budget)
     }
 
     async fn take(&self, from: &Arc<Semaphore>, permits: usize, press: impl Fn()) -> OwnedSemaphorePermit {

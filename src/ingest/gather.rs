@@ -81,11 +81,6 @@ impl Gather {
         parts.chain(&self.small_permits).map(|permit| permit.bytes()).sum()
     }
 
-    /// Schema of the rows.
-    pub(super) fn schema(&self) -> SchemaRef {
-        Arc::clone(&self.schema)
-    }
-
     /// Whole units here.
     pub(super) fn whole_units(&self) -> usize {
         self.whole.len()

@@ -2,12 +2,18 @@
 //! Runs on: async tasks call [`Ingest::begin`], [`Put::send`] and [`Put::finish`].
 //! Never: holds more bytes than the budget, or gives up rows silently.
 //!
-//! A put is one transaction, or part of one that the client has opened. [`Put::finish`] returns after COMMIT; a
-//! [`Put`] that is dropped before that is rolled back by its writer.
+//! A put is one transaction, or part of one that the client has opened, or, with [`Commit::Progress`], a
+//! transaction per slice. Small puts into one table share a transaction (`coalesce`). [`Put::finish`] returns after
+//! COMMIT; a [`Put`] that is dropped before that is rolled back.
 
 mod admission;
+mod append;
+mod blame;
+mod checksum;
+mod coalesce;
 mod gather;
-
+mod ledger;
+mod placement;
 mod writer;
 
 use std::fmt;
@@ -17,20 +23,30 @@ use std::time::{Duration, Instant};
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
 use admission::{Admission, Gate};
+use checksum::Checksum;
+use coalesce::{Coalescer, SmallPut};
+use ledger::Ledger;
 use writer::{Job, Message};
 
-use crate::catalog::TableName;
+pub use ledger::{Claim, KeyEntry, Keyed, LineStatus, ProducerStatus, sequence};
+
+use crate::catalog::{Declaration, Declarations, TableName};
 use crate::config;
 use crate::engine::{self, Database, Insert};
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::session::Lease;
 
 /// Batches queued between the wire and the writer; bytes are bounded by the budget, this bounds tiny ones.
 const QUEUE_BATCHES: usize = 256;
+/// A put is small, and may share a transaction, up to this many bytes.
+const SMALL_BYTES: u64 = 1 << 20;
+/// How long a put that could be small is held back for its end before it gets a writer of its own, so that what
+/// is wrong with it comes out while its client is quiet.
+const SMALL_WAIT: Duration = Duration::from_millis(20);
 
 /// What a put does about its table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,10 +57,56 @@ pub enum Mode {
     Create,
     /// Create the table when it does not exist.
     CreateAppend,
-    /// Drop what is there and create the table anew, in the same transaction as the rows.
+    /// Drop what is there and create the table anew, in the same transaction as the rows. A declared table keeps
+    /// its shape.
     Replace,
     /// Like `Replace`, but the table must exist.
     ReplaceExisting,
+}
+
+/// What becomes of a row whose primary key is in the table already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum OnConflict {
+    /// The stream is refused.
+    #[default]
+    Error,
+    /// The row that is there stays.
+    Ignore,
+    /// The new row takes its place.
+    Replace,
+}
+
+impl OnConflict {
+    /// As headers and the ledger spell it.
+    pub fn name(self) -> &'static str {
+        match self {
+            OnConflict::Error => "error",
+            OnConflict::Ignore => "ignore",
+            OnConflict::Replace => "replace",
+        }
+    }
+
+    /// The other way.
+    pub fn from_name(name: &str) -> Option<Self> {
+        [OnConflict::Error, OnConflict::Ignore, OnConflict::Replace].into_iter().find(|one| one.name() == name)
+    }
+}
+
+/// When the rows of a stream are committed.
+#[derive(Debug, Default)]
+pub enum Commit {
+    /// At the end: all of them or none.
+    #[default]
+    Stream,
+    /// As they come; each commit is acknowledged.
+    Progress(watch::Sender<Ack>),
+}
+
+impl Commit {
+    /// Whether rows are committed before the end of their stream.
+    pub fn is_progress(&self) -> bool {
+        matches!(self, Commit::Progress(_))
+    }
 }
 
 /// Where the rows of a stream go.
@@ -72,6 +134,19 @@ impl fmt::Display for Target {
     }
 }
 
+/// How a stream wants to be taken.
+#[derive(Default)]
+pub struct Terms {
+    /// About rows whose key is known.
+    pub on_conflict: OnConflict,
+    /// When to commit.
+    pub commit: Commit,
+    /// For a stream that is to be applied once.
+    pub claim: Option<Claim>,
+    /// Who sends it, for the record of rejected rows.
+    pub producer: Option<String>,
+}
+
 /// A stream about to begin.
 pub struct PutRequest {
     /// Where the rows go.
@@ -80,6 +155,8 @@ pub struct PutRequest {
     pub schema: SchemaRef,
     /// The connection to put through.
     pub lease: Lease,
+    /// How.
+    pub terms: Terms,
 }
 
 /// How long the stages of a put took, added up over its batches.
@@ -95,38 +172,119 @@ pub struct Timings {
     pub commit: Duration,
 }
 
+/// What became of the rows of a stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Counts {
+    /// Rows of the stream that are dealt with: the sum of the others.
+    pub rows: u64,
+    /// New in the table.
+    pub inserted: u64,
+    /// Left out, because their key was there.
+    pub ignored: u64,
+    /// Put in the place of a row with their key.
+    pub replaced: u64,
+    /// Written to the table of rejected rows.
+    pub rejected: u64,
+}
+
+impl std::ops::AddAssign for Counts {
+    fn add_assign(&mut self, other: Self) {
+        self.rows += other.rows;
+        self.inserted += other.inserted;
+        self.ignored += other.ignored;
+        self.replaced += other.replaced;
+        self.rejected += other.rejected;
+    }
+}
+
+impl Counts {
+    /// Rows of the table that are there or new because of the stream.
+    pub fn stored(&self) -> u64 {
+        self.inserted + self.replaced
+    }
+}
+
+/// What is durable of a stream so far.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Ack {
+    /// Rows, by what became of them.
+    pub counts: Counts,
+    /// Highest sequence number of a producer.
+    pub seq: Option<u64>,
+    /// Whether all of it had been applied before.
+    pub duplicate: bool,
+}
+
 /// What was stored. Exists only after COMMIT has returned, or inside a transaction of the client.
 #[derive(Debug, Clone, Default)]
 pub struct PutSummary {
-    /// Rows appended.
-    pub rows: u64,
+    /// Rows and sequence number.
+    pub ack: Ack,
     /// Whether the rows are committed; those of a client's transaction are when the client commits it.
     pub durable: bool,
     /// Bytes of batches taken.
     pub bytes: u64,
     /// Whether this put made the table.
     pub created: bool,
+    /// Whether rows that break a rule are written down instead of failing the stream.
+    pub rejects: bool,
     /// Time per stage.
     pub timings: Timings,
 }
 
+/// What every put works on.
+struct Shared {
+    database: Arc<Database>,
+    declarations: Arc<Declarations>,
+    ledger: Ledger,
+    creating: Mutex<()>,
+    idle_timeout: Duration,
+}
+
+impl Shared {
+    /// The declaration of a table, if it is one of the server's own database.
+    fn declared(&self, table: &TableName) -> Option<Arc<Declaration>> {
+        let own = table.catalog.as_deref().is_none_or(|catalog| {
+            catalog.eq_ignore_ascii_case(self.database.catalog())
+        });
+        if own { self.declarations.find(table) } else { None }
+    }
+}
+
 /// The write side of the server.
 pub struct Ingest {
-    database: Arc<Database>,
+    shared: Arc<Shared>,
     admission: Arc<Admission>,
-    idle_timeout: Duration,
-    creating: Arc<Mutex<()>>,
+    coalescer: Option<Arc<Coalescer>>,
 }
 
 /// A put stream under way.
 pub struct Put {
     plain: SchemaRef,
     gate: Arc<Gate>,
-    messages: Option<mpsc::Sender<Message>>,
-    writer: JoinHandle<Result<PutSummary>>,
+    state: State,
     queue: Duration,
     conform: Duration,
     _left: Left,
+}
+
+enum State {
+    /// So far it is small enough to share a transaction.
+    Held(Box<Held>),
+    /// It has a writer of its own.
+    Writing { messages: Option<mpsc::Sender<Message>>, writer: JoinHandle<Result<PutSummary>> },
+    /// It has ended.
+    Over,
+}
+
+struct Held {
+    since: Instant,
+    batches: Vec<Message>,
+    rows: usize,
+    bytes: u64,
+    job: Job,
+    lease: Lease,
+    coalescer: Arc<Coalescer>,
 }
 
 /// Tells the writer, when dropped, that nobody waits for the put any more. A client may end its stream and take
@@ -140,52 +298,117 @@ impl Drop for Left {
 }
 
 impl Ingest {
-    /// A write side over `database` within the bounds of `config`.
-    pub fn new(database: Arc<Database>, config: &config::Ingest) -> Self {
-        Self {
+    /// A write side over `database` within the bounds of `config`, held to `declarations`.
+    ///
+    /// Errors: `Invalid` when the database's ledger cannot be read.
+    pub fn new(
+        database: Arc<Database>,
+        config: &config::Ingest,
+        declarations: Arc<Declarations>,
+    ) -> Result<Self> {
+        let ledger = Ledger::open(&database, config.ledger_keys, config.ledger_producers)?;
+        let shared = Arc::new(Shared {
             database,
+            declarations,
+            ledger,
+            creating: Mutex::new(()),
+            idle_timeout: config.idle_timeout.0,
+        });
+        let coalescer = (config.group_commit_ms > 0).then(|| {
+            let wait = Duration::from_millis(config.group_commit_ms);
+            Arc::new(Coalescer::new(Arc::clone(&shared), wait))
+        });
+        Ok(Self {
+            shared,
             admission: Admission::new(
                 config.memory_limit.as_usize(),
                 config.stream_memory_limit.as_usize(),
                 config.max_streams,
             ),
-            idle_timeout: config.idle_timeout.0,
-            creating: Arc::new(Mutex::new(())),
+            coalescer,
+        })
+    }
+
+    /// The right to apply a stream under an idempotency key, or what it did the first time.
+    pub async fn claim_key(&self, key: &str, table: &TableName) -> Result<Keyed> {
+        self.shared.ledger.claim_key(key, table).await
+    }
+
+    /// The right to send batches for a producer into `table`.
+    pub async fn claim_producer(&self, producer: &str, epoch: u64, table: &TableName) -> Result<Claim> {
+        self.shared.ledger.claim_producer(producer, epoch, table).await
+    }
+
+    /// Where a producer stands; `None` when nothing of it is known.
+    pub fn producer_status(&self, producer: &str) -> Option<ProducerStatus> {
+        self.shared.ledger.status(producer)
+    }
+
+    /// Cuts the ledger back when it has grown, on a thread of its own.
+    pub fn tidy(self: Arc<Self>) {
+        if !self.shared.ledger.has_grown() {
+            return;
         }
+        #[expect(clippy::disallowed_methods, reason = "this is the bridge: the engine blocks")]
+        tokio::task::spawn_blocking(move || {
+            if let Err(error) = self.shared.ledger.compact(&self.shared.database) {
+                // The next round tries again; what is remembered does not depend on it.
+                tracing::warn!(%error, "the ingest ledger could not be cut back");
+            }
+        });
     }
 
     /// Starts a put. What is wrong with the table or the schema comes out of the first `send` or `finish`.
     ///
-    /// Errors: `Exhausted` when `ingest.max_streams` puts are open.
+    /// Errors: `Exhausted` when `ingest.max_streams` puts are open; `Conflict` for a claim inside a transaction of
+    /// the client, whose commit nobody could record.
     pub fn begin(&self, request: PutRequest) -> Result<Put> {
+        let PutRequest { target, schema, lease, terms } = request;
+        if terms.claim.is_some() && !lease.is_pooled() {
+            return Err(Error::new(
+                Kind::Conflict,
+                "a put with pintail-idempotency-key or pintail-producer commits by itself, so it cannot be part \
+                 of a transaction; end that first",
+            ));
+        }
+        if terms.commit.is_progress() && !lease.is_pooled() {
+            return Err(Error::new(
+                Kind::Conflict,
+                "a put with pintail-commit progress commits by itself, so it cannot be part of a transaction; end \
+                 that first",
+            ));
+        }
         let gate = Arc::new(self.admission.enter()?);
-        let plain = engine::plain_schema(&request.schema);
-        let (messages, queue) = mpsc::channel(QUEUE_BATCHES);
+        let plain = engine::plain_schema(&schema);
         let left = Arc::new(AtomicBool::new(false));
+        let may_share = !terms.commit.is_progress()
+            && lease.is_pooled()
+            && matches!(&target, Target::Table { mode: Mode::Append | Mode::CreateAppend, .. });
         let job = Job {
+            shared: Arc::clone(&self.shared),
             left: Arc::clone(&left),
-            what: request.target.to_string(),
-            target: request.target,
+            what: target.to_string(),
+            target,
             schema: Arc::clone(&plain),
-            threads: self.database.options().threads,
+            terms,
             gate: Arc::clone(&gate),
-            idle_timeout: self.idle_timeout,
-            creating: Arc::clone(&self.creating),
         };
-        let runtime = tokio::runtime::Handle::current();
-        #[expect(
-            clippy::disallowed_methods,
-            reason = "this is the bridge: one blocking thread per put stream"
-        )]
-        let writer = {
-            let lease = request.lease;
-            tokio::task::spawn_blocking(move || writer::run(&job, lease, &runtime, queue))
+        let state = match &self.coalescer {
+            Some(coalescer) if may_share => State::Held(Box::new(Held {
+                since: Instant::now(),
+                batches: Vec::new(),
+                rows: 0,
+                bytes: 0,
+                job,
+                lease,
+                coalescer: Arc::clone(coalescer),
+            })),
+            _ => start_writer(job, lease, Vec::new()),
         };
         Ok(Put {
             plain,
             gate,
-            messages: Some(messages),
-            writer,
+            state,
             queue: Duration::ZERO,
             conform: Duration::ZERO,
             _left: Left(left),
@@ -203,57 +426,133 @@ impl Ingest {
     }
 }
 
+/// Checksum of a stream that is not to be stored.
+#[derive(Default)]
+pub struct StreamChecksum(Checksum);
+
+impl StreamChecksum {
+    /// Adds a batch as it came.
+    pub fn add(&mut self, batch: RecordBatch) -> Result<()> {
+        let plain = engine::plain_schema(batch.schema_ref());
+        self.0.add(&engine::plain_batch(batch, &plain)?)
+    }
+
+    /// Checks that what was added is what `known` was made from, for the same table, and gives the first answer.
+    pub fn answer(&self, known: &KeyEntry, table: &TableName) -> Result<(Ack, OnConflict)> {
+        known.check(table, self.0.value())?;
+        Ok((Ack { counts: known.counts, seq: None, duplicate: true }, known.on_conflict))
+    }
+}
+
+fn start_writer(job: Job, lease: Lease, begun: Vec<Message>) -> State {
+    let (messages, queue) = mpsc::channel(QUEUE_BATCHES);
+    let runtime = tokio::runtime::Handle::current();
+    #[expect(clippy::disallowed_methods, reason = "this is the bridge: one blocking thread per put stream")]
+    let writer = tokio::task::spawn_blocking(move || writer::run(job, lease, &runtime, begun, queue));
+    State::Writing { messages: Some(messages), writer }
+}
+
 impl Put {
     /// Hands the next batch over; waits while the budget or the queue is full, which is what slows a client
-    /// down. `held_bytes` is the memory the batch keeps alive, parent buffers included.
+    /// down. `held_bytes` is the memory the batch keeps alive, parent buffers included; `seq` its number in a
+    /// producer's stream.
     ///
     /// Errors: what made the writer stop; the stream is rolled back then.
-    pub async fn send(&mut self, batch: RecordBatch, held_bytes: usize) -> Result<()> {
+    pub async fn send(&mut self, batch: RecordBatch, held_bytes: usize, seq: Option<u64>) -> Result<()> {
         let started = Instant::now();
         let batch = engine::plain_batch(batch, &self.plain)?;
         self.conform += started.elapsed();
         let started = Instant::now();
-        let permit = self.gate.acquire(held_bytes).await;
-        let sent = match &self.messages {
-            Some(messages) => messages.send(Message::Batch(batch, permit)).await.is_ok(),
-            None => false,
+        let permit = match self.gate.try_acquire(held_bytes) {
+            Some(permit) => permit,
+            None => {
+                // Only a writer gives room back while its stream waits for more.
+                self.own_writer();
+                self.gate.acquire(held_bytes).await
+            }
+        };
+        let rows = batch.num_rows();
+        let message = Message::Batch(batch, permit, seq);
+        let sent = match &mut self.state {
+            State::Held(held) => {
+                held.rows += rows;
+                held.bytes += held_bytes as u64;
+                held.batches.push(message);
+                let is_small = held.rows < engine::UNIT_ROWS
+                    && held.bytes < SMALL_BYTES
+                    && held.batches.len() < QUEUE_BATCHES
+                    && held.since.elapsed() < SMALL_WAIT;
+                if !is_small {
+                    self.own_writer();
+                }
+                true
+            }
+            State::Writing { messages: Some(messages), .. } => messages.send(message).await.is_ok(),
+            State::Writing { messages: None, .. } | State::Over => false,
         };
         self.queue += started.elapsed();
         if sent { Ok(()) } else { Err(self.failure().await) }
     }
 
+    /// The put gets a writer of its own, if it has none yet.
+    fn own_writer(&mut self) {
+        self.state = match std::mem::replace(&mut self.state, State::Over) {
+            State::Held(held) => start_writer(held.job, held.lease, held.batches),
+            other => other,
+        };
+    }
+
     /// Commits and says what was stored.
     pub async fn finish(mut self) -> Result<PutSummary> {
-        let Some(messages) = self.messages.take() else {
-            return Err(Error::internal("the put has failed before"));
-        };
-        // A writer that has stopped does not take the message; its own error comes out of the join.
-        let _ = messages.send(Message::Finish).await;
-        let mut summary = join((&mut self.writer).await)?;
-        summary.timings.queue = self.queue;
+        let mut summary = match std::mem::replace(&mut self.state, State::Over) {
+            State::Held(held) => {
+                let (reply, answer) = oneshot::channel();
+                let Held { batches, job, coalescer, .. } = *held;
+                coalescer.put(SmallPut { job, batches, reply });
+                answer.await.unwrap_or_else(|_| Err(Error::internal("the shared transaction's thread failed")))
+            }
+            State::Writing { messages: Some(messages), mut writer } => {
+                // A writer that has stopped does not take the message; its own error comes out of the join.
+                let _ = messages.send(Message::Finish).await;
+                join((&mut writer).await)
+            }
+            State::Writing { messages: None, .. } | State::Over => Err(over()),
+        }?;
+        summary.timings.queue += self.queue;
         summary.timings.conform = self.conform;
         Ok(summary)
     }
 
     /// Gives the put up and waits until it is rolled back, so that a client that retries meets no trace of it.
     pub async fn abort(mut self) {
-        self.messages = None;
-        if !self.writer.is_finished() {
-            // The writer's own complaint about the missing end is not news.
-            let _ = (&mut self.writer).await;
+        if let State::Writing { messages, writer } = &mut self.state {
+            *messages = None;
+            if !writer.is_finished() {
+                // The writer's own complaint about the missing end is not news.
+                let _ = writer.await;
+            }
         }
     }
 
     /// Completes when the writer stops on its own, with the reason; to be watched while the client is quiet.
     pub async fn failure(&mut self) -> Error {
-        match join((&mut self.writer).await) {
+        if matches!(self.state, State::Held(_)) {
+            tokio::time::sleep(SMALL_WAIT).await;
+            self.own_writer();
+        }
+        let State::Writing { messages, writer } = &mut self.state else { return over() };
+        match join(writer.await) {
             Err(error) => {
-                self.messages = None;
+                *messages = None;
                 error
             }
             Ok(_) => Error::internal("the writer ended before the stream did"),
         }
     }
+}
+
+fn over() -> Error {
+    Error::internal("the put has failed before")
 }
 
 fn join(outcome: Result<Result<PutSummary>, tokio::task::JoinError>) -> Result<PutSummary> {

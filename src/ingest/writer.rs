@@ -1,9 +1,9 @@
-//! Queue of batches -> segments -> one transaction -> one commit.
+//! Queue of batches -> segments -> one transaction -> one commit, or a commit per slice.
 //! Runs on: a blocking thread of its own for the length of one put stream; it owns session and transaction.
 //! Never: acknowledges before COMMIT has returned, or commits a stream whose end it has not seen.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use arrow::array::RecordBatch;
@@ -12,290 +12,344 @@ use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 
 use super::admission::{Gate, Permit};
+use super::append::{self, Rows};
+use super::checksum::Checksum;
 use super::gather::Gather;
-use super::{Mode, PutSummary, Target, Timings};
-use crate::catalog::{self, Table, TableName};
-use crate::engine::{self, Insert, Segment, Session};
+use super::ledger::{self, ClaimKind, Entry};
+use super::placement::{self, Placement};
+use super::{Ack, Commit, Counts, PutSummary, Shared, Target, Terms, Timings};
+use crate::engine::Session;
 use crate::error::{Error, Kind, Result};
-use crate::session::Lease;
+use crate::session::{Lease, Open};
+
+/// How long a stream in progress mode may be quiet before what has come is committed.
+const SLICE_QUIET: Duration = Duration::from_millis(5);
+/// How long rows of a stream in progress mode wait for their commit at most.
+const SLICE_MAX: Duration = Duration::from_millis(500);
 
 /// What the async side sends.
 pub(super) enum Message {
-    /// The next batch, plain, in the stream's schema.
-    Batch(RecordBatch, Permit),
+    /// The next batch, plain, in the stream's schema, and its number in a producer's stream.
+    Batch(RecordBatch, Permit, Option<u64>),
     /// The stream is complete: append the rest and commit.
     Finish,
 }
 
 /// What a writer needs to know about its stream.
 pub(super) struct Job {
+    pub(super) shared: Arc<Shared>,
     /// Set when nobody waits for the put any more.
     pub(super) left: Arc<AtomicBool>,
     pub(super) what: String,
     pub(super) target: Target,
     pub(super) schema: SchemaRef,
+    pub(super) terms: Terms,
     pub(super) gate: Arc<Gate>,
-    pub(super) threads: usize,
-    pub(super) idle_timeout: Duration,
-    pub(super) creating: Arc<Mutex<()>>,
 }
 
 enum Event {
     Message(Message),
     Pressed,
+    /// Time to commit what has come.
+    Slice,
     Gone,
     Idle,
 }
 
 /// Runs one put stream to its commit, or rolls it back. Blocks for as long as the client sends.
 pub(super) fn run(
-    job: &Job,
+    job: Job,
     lease: Lease,
     runtime: &Handle,
+    begun: Vec<Message>,
     messages: mpsc::Receiver<Message>,
 ) -> Result<PutSummary> {
     let mut session = lease.open()?;
     let joins = session.joins_transaction();
-    let prepared = match prepare(job, &mut session, joins) {
-        Ok(prepared) => prepared,
+    let mut writer = match Writer::begin(job, &mut session, joins) {
+        Ok(writer) => writer,
         Err(error) if joins => return Err(session.explain(error)),
         Err(error) => {
-            if session.in_transaction() && session.rollback().is_err() {
-                session.spoil();
-            }
+            give_up(&mut session);
             return Err(error);
         }
     };
-    let written = write(job, &mut session, joins, &prepared.insert, runtime, messages);
-    match written {
-        Ok(mut summary) => {
-            summary.created = prepared.created;
-            Ok(summary)
-        }
+    match writer.write(&mut session, runtime, begun, messages) {
+        Ok(summary) => Ok(summary),
         Err(error) if joins => {
             // DuckDB has no savepoints: what was appended before the error cannot be taken back alone.
-            session.break_transaction(&format!("a put into {} failed half way: {error}", job.what));
+            let what = &writer.placement.what;
+            session.break_transaction(&format!("a put into {what} failed half way: {error}"));
             Err(session.explain(error))
         }
         Err(error) => {
             // The first error is the one the client needs; a failed rollback closes the connection anyway.
-            if session.rollback().is_err() {
-                session.spoil();
+            give_up(&mut session);
+            if let Some(table) = &writer.placement.created_outside
+                && writer.summary.ack.counts.rows == 0
+            {
+                placement::remove_if_empty(&writer.job.shared, &session, table);
             }
-            if let Some(table) = &prepared.created_outside {
-                remove_if_empty(job, &session, table);
-            }
-            Err(error)
+            Err(writer.with_progress(error))
         }
     }
 }
 
-struct Prepared {
-    insert: Insert,
-    created: bool,
-    // The table, if it was created in a transaction of its own.
-    created_outside: Option<TableName>,
-}
-
-/// Finds or makes the table, opens the transaction, and decides how columns go in.
-fn prepare(job: &Job, session: &mut Session, joins: bool) -> Result<Prepared> {
-    let (table, shown, mode) = match &job.target {
-        Target::Table { table, shown, mode } => (table, shown, *mode),
-        Target::Statement(insert) => {
-            if !joins {
-                session.begin()?;
-            }
-            return Ok(Prepared { insert: insert.clone(), created: false, created_outside: None });
-        }
-    };
-    let what = &job.what;
-    let existing = engine::find_table(session, table)?;
-    let (existing, created, created_outside) = match (mode, existing) {
-        (Mode::Append | Mode::ReplaceExisting, None) => {
-            return Err(Error::not_found(format!(
-                "table {what} does not exist; create it first, or put with mode create or create_append"
-            )));
-        }
-        (Mode::Create, Some(_)) => {
-            return Err(Error::new(
-                Kind::Exists,
-                format!("table {what} already exists; put with mode append, create_append or replace"),
-            ));
-        }
-        (Mode::Create | Mode::Replace | Mode::ReplaceExisting, _) => (None, true, None),
-        (Mode::Append | Mode::CreateAppend, Some(existing)) => (Some(existing), false, None),
-        (Mode::CreateAppend, None) if joins => (None, true, None),
-        (Mode::CreateAppend, None) => {
-            // Created in a transaction of its own: several streams may start on a new table at the same
-            // time, and a table made inside a long transaction would turn the others away.
-            let _one_at_a_time = job.creating.lock().unwrap_or_else(PoisonError::into_inner);
-            let mut created = false;
-            if engine::find_table(session, table)?.is_none() {
-                create(job, session, table, shown, false)?;
-                created = true;
-            }
-            let existing = engine::find_table(session, table)?.ok_or_else(|| {
-                Error::new(
-                    Kind::Aborted,
-                    format!("table {what} was dropped while the stream began; send it again"),
-                )
-            })?;
-            (Some(existing), created, created.then(|| table.clone()))
-        }
-    };
-    let columns = match existing {
-        Some(existing) => {
-            let offered =
-                engine::describe_rows(session, &job.schema).map_err(|error| refuse_types(what, error))?;
-            let existing = Table { name: shown.clone(), ..existing };
-            let conformed = catalog::conform(&existing, &offered)?;
-            if !joins {
-                session.begin()?;
-            }
-            conformed.columns
-        }
-        None => {
-            if !joins {
-                session.begin()?;
-            }
-            let replace = matches!(mode, Mode::Replace | Mode::ReplaceExisting);
-            create(job, session, table, shown, replace)?;
-            let names = job.schema.fields().iter().map(|field| field.name());
-            names.map(|name| (name.clone(), catalog::quote_name(name))).collect()
-        }
-    };
-    let insert = Insert { head: catalog::insert_head(table, &columns), tail: String::new() };
-    Ok(Prepared { insert, created, created_outside })
-}
-
-fn create(job: &Job, session: &Session, table: &TableName, shown: &TableName, replace: bool) -> Result<()> {
-    catalog::check_new_table(shown, &job.schema)?;
-    let columns =
-        engine::describe_rows(session, &job.schema).map_err(|error| refuse_types(&job.what, error))?;
-    let types: Vec<String> = columns.into_iter().map(|(_, duckdb_type)| duckdb_type).collect();
-    session
-        .execute(&catalog::create_table(table, &job.schema, &types, replace))
-        .map(|_| ())
-        .map_err(|error| error.context(format!("table {}", job.what)))
-}
-
-fn refuse_types(table: &str, error: Error) -> Error {
-    Error::new(error.kind(), format!("table {table}: a column's type cannot be stored: {error}"))
-}
-
-/// A stream that made its table and failed leaves no trace of it, unless others have put rows meanwhile.
-fn remove_if_empty(job: &Job, session: &Session, table: &TableName) {
-    let _one_at_a_time = job.creating.lock().unwrap_or_else(PoisonError::into_inner);
-    let name = table.to_sql();
-    // DROP inside the same transaction as the look: a row that another stream commits in between makes the
-    // DROP conflict, and the table stays.
-    let dropped = session.execute("BEGIN TRANSACTION").and_then(|_| {
-        let empty = session.execute(&format!("CREATE TEMP TABLE pintail_probe AS FROM {name} LIMIT 1"))? == 0;
-        if empty { session.execute(&format!("DROP TABLE {name}")) } else { Ok(0) }
-    });
-    let ended = match dropped {
-        Ok(_) => session.execute("DROP TABLE temp.pintail_probe").and_then(|_| session.execute("COMMIT")),
-        Err(error) => session.execute("ROLLBACK").and(Err(error)),
-    };
-    if let Err(error) = ended {
-        tracing::warn!(table = %job.what, %error, "an empty table of a failed stream could not be removed");
+/// Rolls back; a connection that cannot is closed.
+pub(super) fn give_up(session: &mut Session) {
+    if session.in_transaction() && session.rollback().is_err() {
+        session.spoil();
     }
 }
 
-fn write(
-    job: &Job,
-    session: &mut Session,
+/// One stream under way.
+struct Writer {
+    job: Job,
     joins: bool,
-    insert: &Insert,
-    runtime: &Handle,
-    mut messages: mpsc::Receiver<Message>,
-) -> Result<PutSummary> {
-    // Enough units that every thread of the engine has one; a single unit would be appended by one thread.
-    let units_per_statement = job.threads.max(2);
-    let threshold = job.gate.append_threshold_bytes();
-    let mut gather = Gather::new(Arc::clone(&job.schema));
-    let mut summary = PutSummary { durable: !joins, ..PutSummary::default() };
-    let mut timings = Timings::default();
-    loop {
-        let event = runtime.block_on(next_event(&mut messages, &job.gate, job.idle_timeout));
-        let mut press = false;
-        match event {
-            Event::Message(Message::Batch(batch, permit)) => {
-                summary.bytes += permit.bytes();
-                gather.push(batch, permit)?;
+    placement: Placement,
+    gather: Gather,
+    /// Rows handed to the engine so far, and what became of those not yet committed.
+    appended: u64,
+    open: Counts,
+    /// What is written down at the next commit.
+    entries: Vec<Entry>,
+    checksum: Checksum,
+    has_new: bool,
+    has_duplicates: bool,
+    duplicate_rows: u64,
+    summary: PutSummary,
+    timings: Timings,
+    since_commit: Instant,
+}
+
+impl Writer {
+    fn begin(job: Job, session: &mut Open, joins: bool) -> Result<Self> {
+        if job.terms.claim.is_some() {
+            job.shared.ledger.prepare(session)?;
+        }
+        let placement = placement::place(
+            &job.shared,
+            &job.target,
+            &job.schema,
+            job.terms.on_conflict,
+            session,
+            joins,
+        )?;
+        if !joins {
+            session.begin()?;
+        }
+        placement.begin(session)?;
+        let summary = PutSummary {
+            durable: !joins,
+            created: placement.created,
+            rejects: placement.rejected.is_some(),
+            ..PutSummary::default()
+        };
+        Ok(Self {
+            gather: Gather::new(Arc::clone(&job.schema)),
+            job,
+            joins,
+            placement,
+            appended: 0,
+            open: Counts::default(),
+            entries: Vec::new(),
+            checksum: Checksum::default(),
+            has_new: false,
+            has_duplicates: false,
+            duplicate_rows: 0,
+            summary,
+            timings: Timings::default(),
+            since_commit: Instant::now(),
+        })
+    }
+
+    fn write(
+        &mut self,
+        session: &mut Open,
+        runtime: &Handle,
+        begun: Vec<Message>,
+        mut messages: mpsc::Receiver<Message>,
+    ) -> Result<PutSummary> {
+        // Enough units that every thread of the engine has one; a single unit would be appended by one thread.
+        let units_per_statement = self.job.shared.database.options().threads.max(2);
+        let threshold = self.job.gate.append_threshold_bytes();
+        let in_progress = self.job.terms.commit.is_progress();
+        let mut begun = begun.into_iter();
+        loop {
+            let event = match begun.next() {
+                Some(message) => Event::Message(message),
+                None => runtime.block_on(self.next_event(&mut messages)),
+            };
+            let mut press = false;
+            let mut slice = false;
+            match event {
+                Event::Message(Message::Batch(batch, permit, seq)) => self.take(batch, permit, seq)?,
+                Event::Message(Message::Finish) => break,
+                Event::Pressed => press = true,
+                Event::Slice => slice = true,
+                Event::Gone => return Err(self.gone()),
+                Event::Idle => return Err(self.idle()),
             }
-            Event::Message(Message::Finish) => break,
-            Event::Pressed => press = true,
-            Event::Gone => return Err(gone(job)),
-            Event::Idle => {
-                return Err(Error::new(
-                    Kind::Deadline,
-                    format!(
-                        "table {}: no batch arrived for {} (limit: ingest.idle_timeout); nothing was stored",
-                        job.what,
-                        humantime::format_duration(job.idle_timeout)
-                    ),
-                ));
+            let full = self.gather.whole_units() >= units_per_statement;
+            let heavy = self.gather.bytes() >= threshold;
+            slice |= in_progress && (full || heavy || self.since_commit.elapsed() >= SLICE_MAX);
+            if slice {
+                // A producer's batch is committed whole; other streams are cut where row groups end.
+                let all = !full || self.job.terms.claim.is_some();
+                self.append_all(session, units_per_statement, all)?;
+                self.commit(session)?;
+                session.begin()?;
+            } else if full || heavy || press {
+                // Under pressure a short unit is better than a standstill; otherwise only whole ones go.
+                let all = (heavy || press) && self.gather.whole_units() == 0;
+                self.append(session, units_per_statement, all)?;
             }
         }
-        let full = gather.whole_units() >= units_per_statement;
-        let heavy = gather.bytes() >= threshold;
-        if full || heavy || press {
-            // Under pressure a short unit is better than a standstill; otherwise only whole ones go.
-            let all = (heavy || press) && gather.whole_units() == 0;
-            summary.rows += append(session, insert, &mut gather, units_per_statement, all, &mut timings)
-                .map_err(|error| error.context(format!("table {}", job.what)))?;
+        self.append_all(session, units_per_statement, true)?;
+        if self.job.left.load(Ordering::Acquire) {
+            return Err(self.gone());
+        }
+        if self.joins {
+            self.summary.ack.counts = self.open;
+        } else {
+            self.commit(session)?;
+        }
+        self.summary.timings = self.timings;
+        Ok(self.summary.clone())
+    }
+
+    /// Looks at a batch and puts it behind those that wait, unless it has been applied before.
+    fn take(&mut self, batch: RecordBatch, permit: Permit, seq: Option<u64>) -> Result<()> {
+        self.summary.bytes += permit.bytes();
+        match &mut self.job.terms.claim {
+            None => {}
+            Some(claim) => match &mut claim.0 {
+                ClaimKind::Key(_) => self.checksum.add(&batch)?,
+                ClaimKind::Producer(producer) => {
+                    let seq = seq.ok_or_else(|| Error::internal("a producer's batch has no number"))?;
+                    let rows = batch.num_rows() as u64;
+                    match producer.judge(seq, Checksum::of(&batch)?, rows)? {
+                        Some(entry) => self.entries.push(entry),
+                        None => {
+                            self.has_duplicates = true;
+                            self.duplicate_rows += rows;
+                            return Ok(());
+                        }
+                    }
+                }
+            },
+        }
+        self.has_new = true;
+        self.gather.push(batch, permit)
+    }
+
+    fn append_all(&mut self, session: &Session, units_max: usize, all: bool) -> Result<()> {
+        while if all { !self.gather.is_empty() } else { self.gather.whole_units() > 0 } {
+            self.append(session, units_max, all)?;
+        }
+        Ok(())
+    }
+
+    fn append(&mut self, session: &Session, units_max: usize, all: bool) -> Result<()> {
+        let started = Instant::now();
+        let taken = self.gather.take(units_max, all)?;
+        if taken.units.is_empty() {
+            return Ok(());
+        }
+        let rows =
+            Rows { units: taken.units, before: self.appended, producer: self.job.terms.producer.as_deref() };
+        let counts = append::append(session, &self.placement, rows)
+            .map_err(|error| in_table(&self.placement.what, error))?;
+        // Only now may the room be used again: until the statement was over, the engine read these buffers.
+        drop(taken.permits);
+        self.appended += counts.rows;
+        self.open += counts;
+        self.timings.append += started.elapsed();
+        Ok(())
+    }
+
+    /// Commits what has been appended, with what is to be remembered of it, and tells the client's side.
+    fn commit(&mut self, session: &mut Session) -> Result<()> {
+        let started = Instant::now();
+        if let Some(claim) = &self.job.terms.claim {
+            match &claim.0 {
+                ClaimKind::Producer(producer) => producer.check_fence()?,
+                ClaimKind::Key(key) => {
+                    let mut counts = self.summary.ack.counts;
+                    counts += self.open;
+                    self.entries = vec![key.entry(self.checksum.value(), counts, self.placement.on_conflict)];
+                }
+            }
+        }
+        let entries = ledger::tail(&self.entries);
+        self.job.shared.ledger.record(session, entries)?;
+        session.commit().map_err(|error| in_table(&self.placement.what, error))?;
+        self.job.shared.ledger.remember(entries);
+        self.entries.clear();
+        let ack = &mut self.summary.ack;
+        ack.counts += std::mem::take(&mut self.open);
+        ack.counts.rows += std::mem::take(&mut self.duplicate_rows);
+        ack.duplicate = self.has_duplicates && !self.has_new;
+        if let Some(ClaimKind::Producer(producer)) = self.job.terms.claim.as_ref().map(|claim| &claim.0) {
+            ack.seq = producer.last();
+        }
+        if let Commit::Progress(progress) = &self.job.terms.commit {
+            // Nobody need be listening.
+            progress.send_replace(*ack);
+        }
+        self.since_commit = Instant::now();
+        self.timings.commit += started.elapsed();
+        Ok(())
+    }
+
+    async fn next_event(&self, messages: &mut mpsc::Receiver<Message>) -> Event {
+        let waits = self.job.terms.commit.is_progress()
+            && (!self.gather.is_empty() || self.open.rows > 0 || self.duplicate_rows > 0);
+        let quiet = async {
+            if waits {
+                tokio::time::sleep(SLICE_QUIET).await;
+            } else {
+                std::future::pending::<()>().await;
+            }
+        };
+        tokio::select! {
+            biased;
+            message = messages.recv() => message.map_or(Event::Gone, Event::Message),
+            () = self.job.gate.pressed() => Event::Pressed,
+            () = quiet => Event::Slice,
+            () = tokio::time::sleep(self.job.shared.idle_timeout) => Event::Idle,
         }
     }
-    while !gather.is_empty() {
-        summary.rows += append(session, insert, &mut gather, units_per_statement, true, &mut timings)
-            .map_err(|error| error.context(format!("table {}", job.what)))?;
+
+    fn gone(&self) -> Error {
+        let text = format!("table {}: the client left before the end of the stream", self.job.what);
+        Error::new(Kind::Cancelled, self.nothing_stored(text))
     }
-    if job.left.load(Ordering::Acquire) {
-        return Err(gone(job));
+
+    fn idle(&self) -> Error {
+        let limit = humantime::format_duration(self.job.shared.idle_timeout);
+        let text = format!("table {}: no batch arrived for {limit} (limit: ingest.idle_timeout)", self.job.what);
+        Error::new(Kind::Deadline, self.nothing_stored(text))
     }
-    if joins {
-        summary.timings = timings;
-        return Ok(summary);
+
+    fn nothing_stored(&self, text: String) -> String {
+        if self.job.terms.commit.is_progress() { text } else { format!("{text}; nothing was stored") }
     }
-    let started = Instant::now();
-    session.commit().map_err(|error| error.context(format!("table {}", job.what)))?;
-    timings.commit = started.elapsed();
-    summary.timings = timings;
-    Ok(summary)
+
+    /// An error of a stream that commits as it goes says what is durable.
+    fn with_progress(&self, error: Error) -> Error {
+        if !self.job.terms.commit.is_progress() {
+            return error;
+        }
+        let Ack { counts, seq, .. } = self.summary.ack;
+        let seq = seq.map_or(String::new(), |seq| format!(", up to seq {seq}"));
+        let message = error.message().replace("; nothing was stored", "; this batch was not stored");
+        Error::new(error.kind(), format!("{message}; {} rows of this stream are durable{seq}", counts.rows))
+    }
 }
 
-fn gone(job: &Job) -> Error {
-    let text =
-        format!("table {}: the client left before the end of the stream; nothing was stored", job.what);
-    Error::new(Kind::Cancelled, text)
-}
-
-fn append(
-    session: &Session,
-    insert: &Insert,
-    gather: &mut Gather,
-    units_max: usize,
-    all: bool,
-    timings: &mut Timings,
-) -> Result<u64> {
-    let started = Instant::now();
-    let taken = gather.take(units_max, all)?;
-    if taken.units.is_empty() {
-        return Ok(0);
-    }
-    let rows = engine::append(session, insert, Segment::new(gather.schema(), taken.units))?;
-    // Only now may the room be used again: until the statement was over, the engine read these buffers.
-    drop(taken.permits);
-    timings.append += started.elapsed();
-    Ok(rows)
-}
-
-async fn next_event(messages: &mut mpsc::Receiver<Message>, gate: &Gate, idle: Duration) -> Event {
-    tokio::select! {
-        biased;
-        message = messages.recv() => message.map_or(Event::Gone, Event::Message),
-        () = gate.pressed() => Event::Pressed,
-        () = tokio::time::sleep(idle) => Event::Idle,
-    }
+/// `error` with the table in front, unless it says so already.
+pub(super) fn in_table(what: &str, error: Error) -> Error {
+    let said = error.message().starts_with("table ");
+    if said { error } else { error.context(format!("table {what}")) }
 }

@@ -63,6 +63,11 @@ impl Lease {
         Self { place: Place::Pool(database, Weak::new()), path: None }
     }
 
+    /// Whether the connection is one of the pool, on which nothing of the client is open.
+    pub fn is_pooled(&self) -> bool {
+        matches!(self.place, Place::Pool(..))
+    }
+
     /// Opens the connection. Blocks.
     ///
     /// Errors: `Aborted` when the transaction it belongs to can only be rolled back; `NotFound` when the

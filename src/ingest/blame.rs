@@ -1,0 +1,221 @@
+//! A refused stream -> the row, the value and the rule that it broke.
+//! Runs on: the thread of the put, after its INSERT failed; looks at the rows of that INSERT alone.
+//! Never: hides the engine's own words when it cannot find the row.
+
+use std::sync::Arc;
+
+use arrow::array::Array;
+
+use super::append::Rows;
+use super::placement::Placement;
+use crate::catalog::{Placed, quote_name, quote_text};
+use crate::engine::{self, Segment, Session, Unit};
+use crate::error::{Error, Kind, Result, shorten};
+
+/// Longest value shown, in characters.
+const VALUE_CHARACTERS_MAX: usize = 60;
+
+/// The first NULL in a column that the declaration requires.
+pub(super) fn missing_value(placement: &Placement, rows: &Rows<'_>) -> Option<Error> {
+    placement.required().find_map(|(index, name)| {
+        let row = first_null(&rows.units, index)?;
+        Some(null_error(placement, name, rows.before + row))
+    })
+}
+
+fn null_error(placement: &Placement, column: &str, row: u64) -> Error {
+    Error::new(
+        Kind::Conflict,
+        format!(
+            "table {}: row {row} of the stream: column \"{column}\" is required and the value is NULL; \
+             nothing was stored",
+            placement.what
+        ),
+    )
+}
+
+/// Row of the first NULL of a column, from 1.
+fn first_null(units: &[Unit], column: usize) -> Option<u64> {
+    let mut before = 0;
+    for batch in units.iter().flatten() {
+        if batch.column(column).logical_null_count() > 0
+            && let Some(nulls) = batch.column(column).logical_nulls()
+            && let Some(index) = (0..nulls.len()).find(|index| nulls.is_null(*index))
+        {
+            return Some(before + index as u64 + 1);
+        }
+        before += batch.num_rows() as u64;
+    }
+    None
+}
+
+/// `error` of an INSERT of `units`, with the row that caused it where it can be found.
+pub(super) fn explain(
+    session: &Session,
+    placement: &Placement,
+    units: &[Unit],
+    before: u64,
+    error: Error,
+) -> Error {
+    if !matches!(error.kind(), Kind::Conflict | Kind::Invalid) || placement.columns.is_empty() {
+        return error;
+    }
+    // The statement's own transaction takes no more statements, so the look is taken on another connection.
+    let found = session.database().session().and_then(|session| {
+        Search { session: &session, placement, units, before }.find(&error)
+    });
+    match found {
+        Ok(Some(found)) => found,
+        Ok(None) => error,
+        Err(trouble) => {
+            tracing::debug!(%trouble, "the row that broke a rule could not be looked for");
+            error
+        }
+    }
+}
+
+struct Search<'a> {
+    session: &'a Session,
+    placement: &'a Placement,
+    units: &'a [Unit],
+    before: u64,
+}
+
+impl Search<'_> {
+    fn find(&self, error: &Error) -> Result<Option<Error>> {
+        if let Some(column) = null_column(error.message()) {
+            let place = self.placement.columns.iter().position(|placed| {
+                placed.target.eq_ignore_ascii_case(column)
+            });
+            let row = place.and_then(|place| first_null(self.units, place));
+            return Ok(row.map(|row| null_error(self.placement, column, self.before + row)));
+        }
+        if let Some(key) = duplicate_key(error.message()) {
+            return self.duplicate(key);
+        }
+        for column in &self.placement.columns {
+            if let Some(misfit) = column.misfit()
+                && let Some((row, value)) = self.first(&misfit, &quote_name(&column.source))?
+            {
+                return Ok(Some(self.misfit(column, row, &value)));
+            }
+        }
+        Ok(None)
+    }
+
+    fn misfit(&self, column: &Placed, row: u64, value: &str) -> Error {
+        Error::invalid(format!(
+            "table {}: row {row} of the stream: column \"{}\": value {} does not fit {}; nothing was stored",
+            self.placement.what,
+            column.target,
+            shown(value),
+            column.duckdb_type
+        ))
+    }
+
+    /// The row whose key the engine has complained about: the second of two in the stream, else the first.
+    fn duplicate(&self, key: &str) -> Result<Option<Error>> {
+        let names = if self.placement.key.is_empty() {
+            let Some(table) = &self.placement.table else { return Ok(None) };
+            super::placement::key_of(self.session, table)?
+        } else {
+            self.placement.key.clone()
+        };
+        let placed = |name: &String| {
+            self.placement.columns.iter().find(|column| column.target.eq_ignore_ascii_case(name))
+        };
+        let Some(columns) = names.iter().map(placed).collect::<Option<Vec<_>>>() else { return Ok(None) };
+        // The engine shows a key as `a: 1, b: x` or as `1, x`, by the place where it notices.
+        let texts: Vec<String> =
+            columns.iter().map(|column| format!("CAST({} AS VARCHAR)", column.value_or_null())).collect();
+        let plain = format!("concat_ws(', ', {})", texts.join(", "));
+        let named: Vec<String> = columns
+            .iter()
+            .zip(&texts)
+            .map(|(column, text)| format!("{} || {text}", quote_text(&format!("{}: ", column.target))))
+            .collect();
+        let named = format!("concat_ws(', ', {})", named.join(", "));
+        let wanted = quote_text(key);
+        let condition = format!("({plain} = {wanted} OR {named} = {wanted})");
+        let rows = self.rows(&condition, &plain, 2)?;
+        let shown_names = names.iter().map(|name| quote_name(name)).collect::<Vec<_>>().join(", ");
+        let told = |row: u64, value: &str, rule: &str| {
+            Error::new(
+                Kind::Conflict,
+                format!(
+                    "table {}: row {row} of the stream: key ({shown_names}) = ({}) {rule}; nothing was stored. \
+                     Send it with pintail-on-conflict ignore or replace to keep one of the two",
+                    self.placement.what,
+                    shorten(value, VALUE_CHARACTERS_MAX)
+                ),
+            )
+        };
+        Ok(match rows.as_slice() {
+            [] => None,
+            [(row, value)] => Some(told(*row, value, "is in the table or an earlier batch already")),
+            [(first, _), (row, value), ..] => {
+                Some(told(*row, value, &format!("is there twice in the stream, first in row {first}")))
+            }
+        })
+    }
+
+    fn first(&self, condition: &str, value: &str) -> Result<Option<(u64, String)>> {
+        Ok(self.rows(condition, &format!("CAST({value} AS VARCHAR)"), 1)?.into_iter().next())
+    }
+
+    /// Rows for which `condition` holds, from 1 on, with `value`.
+    fn rows(&self, condition: &str, value: &str, count: usize) -> Result<Vec<(u64, String)>> {
+        let segment = Segment::new(Arc::clone(&self.placement.schema), self.units.to_vec());
+        let found = engine::rows_of_segment(self.session, segment, |source| {
+            format!(
+                "SELECT \"pintail row\", {value} FROM \
+                 (SELECT row_number() OVER () AS \"pintail row\", * FROM {source}) \
+                 WHERE {condition} ORDER BY \"pintail row\" LIMIT {count}"
+            )
+        })?;
+        Ok(found.into_iter().map(|(row, value)| (self.before + row, value)).collect())
+    }
+}
+
+/// A value as an error shows it.
+fn shown(value: &str) -> String {
+    let short: String = value.chars().take(VALUE_CHARACTERS_MAX).collect();
+    if short.len() < value.len() { format!("\"{short}…\"") } else { format!("\"{short}\"") }
+}
+
+/// `NOT NULL constraint failed: t.column`.
+fn null_column(message: &str) -> Option<&str> {
+    let (_, place) = message.split_once("NOT NULL constraint failed: ")?;
+    place.lines().next()?.rsplit('.').next()
+}
+
+/// `duplicate key "1, x"` of DuckDB's two texts about it.
+fn duplicate_key(message: &str) -> Option<&str> {
+    let (_, rest) = message.split_once("uplicate key \"")?;
+    let line = rest.lines().next()?;
+    let end = line.rfind("\" violates").or_else(|| line.rfind('"'))?;
+    line.get(..end)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_engines_texts_name_column_and_key() {
+        assert_eq!(null_column("Constraint Error: NOT NULL constraint failed: t2.v"), Some("v"));
+        for (text, key) in [
+            ("Duplicate key \"id: 1\" violates primary key constraint.", "id: 1"),
+            ("PRIMARY KEY or UNIQUE constraint violation: duplicate key \"1, x, y: \"q\"\"", "1, x, y: \"q\""),
+        ] {
+            assert_eq!(duplicate_key(text), Some(key));
+        }
+        assert_eq!(duplicate_key("something else"), None);
+    }
+
+    #[test]
+    fn long_values_are_cut_at_a_character() {
+        assert_eq!(shown("ü"), "\"ü\"");
+        assert_eq!(shown(&"ü".repeat(100)).chars().count(), VALUE_CHARACTERS_MAX + 3);
+    }
+}
