@@ -455,8 +455,8 @@ fn explain(error: figment::Error) -> String {
         });
         let what = match &one.kind {
             figment::error::Kind::UnknownField(field, known) => {
-                let hint =
-                    crate::error::closest(field, known).map_or(String::new(), |name| format!("; did you mean \"{name}\"?"));
+                let hint = crate::error::closest(field, known)
+                    .map_or(String::new(), |name| format!("; did you mean \"{name}\"?"));
                 format!("unknown key \"{field}\"{hint} (known here: {})", known.join(", "))
             }
             other => other.to_string(),

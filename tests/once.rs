@@ -185,7 +185,10 @@ async fn a_producers_batches_are_applied_once_and_in_order() {
         assert_eq!(status(&mut client, "p").await["seq"], Value::Null);
         let batch = |n: u64| (wells(n as i64 * 10, 10), seq(n));
         let answers = produce(&mut client, "t", "p", 1, &[batch(0), batch(1)], &[]).await.unwrap();
-        assert_eq!(answers, [json!({"table": "t", "rows": 20, "durable": true, "duplicate": false, "seq": 1})]);
+        assert_eq!(
+            answers,
+            [json!({"table": "t", "rows": 20, "durable": true, "duplicate": false, "seq": 1})]
+        );
         // The acknowledgement was lost: everything again, and one more.
         let answers = produce(&mut client, "t", "p", 1, &[batch(0), batch(1), batch(2)], &[]).await.unwrap();
         assert_eq!(answers[0]["seq"], 2);
@@ -237,9 +240,8 @@ async fn a_newer_epoch_takes_over_at_once() {
     });
     tokio::time::sleep(std::time::Duration::from_millis(200)).await;
     let mut new = server.client().await;
-    let new = tokio::spawn(async move {
-        produce(&mut new, "t", "p", 2, &[(wells(100, 10), seq(0))], &[]).await
-    });
+    let new =
+        tokio::spawn(async move { produce(&mut new, "t", "p", 2, &[(wells(100, 10), seq(0))], &[]).await });
     tokio::time::sleep(std::time::Duration::from_millis(200)).await;
     send.send(first[2].clone()).await.unwrap();
     drop(send);
@@ -254,7 +256,8 @@ async fn a_newer_epoch_takes_over_at_once() {
 async fn progress_is_acknowledged_and_a_failure_says_what_is_durable() {
     let server = TestServer::start().await;
     let mut client = server.client().await;
-    let batches = messages("t", &[(wells(0, 10), seq(0)), (wells(10, 10), seq(1)), (wells(20, 10), seq(7))]).await;
+    let batches =
+        messages("t", &[(wells(0, 10), seq(0)), (wells(10, 10), seq(1)), (wells(20, 10), seq(7))]).await;
     let (send, receive) = tokio::sync::mpsc::channel(8);
     let mut request = Request::new(tokio_stream::wrappers::ReceiverStream::new(receive));
     for (name, value) in [("pintail-producer", "p"), ("pintail-commit", "progress")] {
@@ -263,7 +266,8 @@ async fn progress_is_acknowledged_and_a_failure_says_what_is_durable() {
     send.send(batches[0].clone()).await.unwrap();
     send.send(batches[1].clone()).await.unwrap();
     let mut answers = client.inner().do_put(request).await.unwrap().into_inner();
-    let ack = |answer: arrow_flight::PutResult| -> Value { serde_json::from_slice(&answer.app_metadata).unwrap() };
+    let ack =
+        |answer: arrow_flight::PutResult| -> Value { serde_json::from_slice(&answer.app_metadata).unwrap() };
     let first = ack(answers.next().await.unwrap().unwrap());
     assert_eq!(first, json!({"table": "t", "rows": 10, "durable": true, "duplicate": false, "seq": 0}));
     assert_eq!(number(&mut client, "SELECT count(*) FROM t").await, 10);
@@ -291,7 +295,8 @@ async fn progress_is_acknowledged_and_a_failure_says_what_is_durable() {
 async fn unread_acknowledgements_do_not_block() {
     let server = TestServer::start().await;
     let mut client = server.client().await;
-    let batches = messages("t", &(0..300).map(|n| (wells(n * 10, 10), seq(n as u64))).collect::<Vec<_>>()).await;
+    let batches =
+        messages("t", &(0..300).map(|n| (wells(n * 10, 10), seq(n as u64))).collect::<Vec<_>>()).await;
     let (send, receive) = tokio::sync::mpsc::channel(1);
     let mut request = Request::new(tokio_stream::wrappers::ReceiverStream::new(receive));
     for (name, value) in [("pintail-producer", "p"), ("pintail-commit", "progress")] {
@@ -326,20 +331,24 @@ async fn conflicts_are_handled_and_counted() {
     for group_commit_ms in [0, 2] {
         let server = TestServer::start_with(|config| config.ingest.group_commit_ms = group_commit_ms).await;
         let mut client = server.client().await;
-        rows(&mut client, "CREATE TABLE t (id BIGINT PRIMARY KEY, v VARCHAR, w INTEGER DEFAULT 5)").await.unwrap();
+        rows(&mut client, "CREATE TABLE t (id BIGINT PRIMARY KEY, v VARCHAR, w INTEGER DEFAULT 5)")
+            .await
+            .unwrap();
         rows(&mut client, "CREATE INDEX vi ON t (v)").await.unwrap();
         let put = async |client: &mut Client, batches: &[RecordBatch], choice: &'static str| {
             put_with(client, "t", batches, &[("pintail-on-conflict", choice)]).await
         };
         put(&mut client, &[keyed(&[1, 2, 3], "old")], "error").await.unwrap();
-        let refused = put(&mut client, &[keyed(&[4], "new"), keyed(&[5, 4], "new")], "error").await.unwrap_err();
+        let refused =
+            put(&mut client, &[keyed(&[4], "new"), keyed(&[5, 4], "new")], "error").await.unwrap_err();
         assert!(refused.message().contains("row 3 of the stream"), "{refused}");
         assert!(refused.message().contains("first in row 1"), "{refused}");
         let done = put(&mut client, &[keyed(&[3, 4, 4, 5], "new")], "ignore").await.unwrap();
         assert_eq!((done.rows, done.inserted, done.ignored, done.replaced), (4, Some(2), Some(2), Some(0)));
         assert_eq!(number(&mut client, "SELECT count(*) FROM t WHERE v = 'old'").await, 3);
         rows(&mut client, "UPDATE t SET w = 9").await.unwrap();
-        let done = put(&mut client, &[keyed(&[3, 6], "newer"), keyed(&[6, 7], "newest")], "replace").await.unwrap();
+        let done =
+            put(&mut client, &[keyed(&[3, 6], "newer"), keyed(&[6, 7], "newest")], "replace").await.unwrap();
         assert_eq!((done.rows, done.inserted, done.ignored, done.replaced), (4, Some(2), Some(0), Some(2)));
         assert_eq!(number(&mut client, "SELECT count(*) FROM t WHERE id = 6 AND v = 'newest'").await, 1);
         // A replaced row is a new one: what the stream does not bring has its default.
@@ -427,7 +436,9 @@ async fn a_ledger_changed_by_hand_is_noticed() {
     {
         let database = open(directory.path());
         let session = database.session().unwrap();
-        session.execute("INSERT INTO pintail_internal.ingest_ledger (producer, seq) VALUES ('p', 99)").unwrap();
+        session
+            .execute("INSERT INTO pintail_internal.ingest_ledger (producer, seq) VALUES ('p', 99)")
+            .unwrap();
         session
             .execute(
                 "INSERT INTO pintail_internal.ingest_ledger (table_name, key, row_count, checksum, answer) \
@@ -441,7 +452,11 @@ async fn a_ledger_changed_by_hand_is_noticed() {
     let directory = server.stop().await;
     {
         let database = open(directory.path());
-        database.session().unwrap().execute("ALTER TABLE pintail_internal.ingest_ledger DROP COLUMN seq").unwrap();
+        database
+            .session()
+            .unwrap()
+            .execute("ALTER TABLE pintail_internal.ingest_ledger DROP COLUMN seq")
+            .unwrap();
     }
     let refused = pintail::server::Server::start(&common::config(directory.path())).await.err().unwrap();
     assert_eq!(refused.kind(), Kind::Invalid);

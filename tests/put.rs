@@ -414,11 +414,14 @@ async fn a_put_that_nobody_waits_for_is_not_committed() {
     })
     .unwrap();
     let declarations = Arc::default();
-    let ingest = Ingest::new(Arc::clone(&database), &pintail::config::Ingest::default(), declarations).unwrap();
+    let ingest =
+        Ingest::new(Arc::clone(&database), &pintail::config::Ingest::default(), declarations).unwrap();
     let batches = well_batches(1_500_000, 122_880);
     let target = Target::Table { table: table("wells"), shown: table("wells"), mode: Mode::Create };
     let lease = Lease::pooled(Arc::clone(&database));
-    let mut put = ingest.begin(PutRequest { target, schema: batches[0].schema(), lease, terms: Terms::default() }).unwrap();
+    let mut put = ingest
+        .begin(PutRequest { target, schema: batches[0].schema(), lease, terms: Terms::default() })
+        .unwrap();
     for batch in batches {
         let bytes = batch.get_array_memory_size();
         put.send(batch, bytes, None).await.unwrap();

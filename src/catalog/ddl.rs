@@ -58,13 +58,16 @@ pub fn insert_head(name: &TableName, columns: &[Placed]) -> String {
     format!("INSERT INTO {} ({}) SELECT {} FROM ", name.to_sql(), targets.join(", "), values.join(", "))
 }
 
+/// Name of the column that numbers the rows of a stream inside a statement, from 1, as SQL.
+pub const ROW: &str = "\"pintail row\"";
+
 /// What follows the rows of an INSERT that leaves a row with a known key as it is.
-pub const IGNORE_TAIL: &str = " WHERE true ON CONFLICT DO NOTHING";
+pub const IGNORE_CONFLICT: &str = " WHERE true ON CONFLICT DO NOTHING";
 
 /// What follows the rows of an INSERT that takes the new row in place of the one with its key.
 ///
 /// Columns that the stream does not bring get their default or NULL: the whole row is the new one.
-pub fn replace_tail(table: &Table, key: &[String]) -> String {
+pub fn replace_conflict(table: &Table, key: &[String]) -> String {
     let is_key = |name: &str| key.iter().any(|key| key.eq_ignore_ascii_case(name));
     let set: Vec<String> = table
         .columns
@@ -73,10 +76,19 @@ pub fn replace_tail(table: &Table, key: &[String]) -> String {
         .map(|column| format!("{0} = excluded.{0}", quote_name(&column.name)))
         .collect();
     if set.is_empty() {
-        return IGNORE_TAIL.to_owned();
+        return IGNORE_CONFLICT.to_owned();
     }
     let key: Vec<String> = key.iter().map(|name| quote_name(name)).collect();
     format!(" WHERE true ON CONFLICT ({}) DO UPDATE SET {}", key.join(", "), set.join(", "))
+}
+
+/// Keeps the last of the rows with one key, of rows numbered by [`ROW`].
+pub fn last_of_key(columns: &[Placed], key: &[String]) -> String {
+    let is_key = |column: &&Placed| key.iter().any(|key| key.eq_ignore_ascii_case(&column.target));
+    let values: Vec<String> = columns.iter().filter(is_key).map(Placed::value_or_null).collect();
+    let partition =
+        if values.is_empty() { String::new() } else { format!("PARTITION BY {} ", values.join(", ")) };
+    format!("QUALIFY row_number() OVER ({partition}ORDER BY {ROW} DESC) = 1")
 }
 
 /// Makes a declared table.
@@ -86,7 +98,8 @@ pub fn declared_create(declared: &super::Declaration, name: &TableName) -> Vec<S
         .iter()
         .map(|field| {
             let rule = if declared.is_required(&field.name) { " NOT NULL" } else { "" };
-            let default = field.default.as_ref().map_or(String::new(), |default| format!(" DEFAULT {default}"));
+            let default =
+                field.default.as_ref().map_or(String::new(), |default| format!(" DEFAULT {default}"));
             format!("{} {}{rule}{default}", quote_name(&field.name), field.data_type.duckdb)
         })
         .collect();
@@ -100,11 +113,7 @@ pub fn declared_create(declared: &super::Declaration, name: &TableName) -> Vec<S
 /// Adds columns that a producer brings; they are nullable.
 pub fn add_columns(name: &TableName, added: &[(String, String)]) -> Vec<String> {
     let add = |(column, duckdb_type): &(String, String)| {
-        format!(
-            "ALTER TABLE {} ADD COLUMN IF NOT EXISTS {} {duckdb_type}",
-            name.to_sql(),
-            quote_name(column)
-        )
+        format!("ALTER TABLE {} ADD COLUMN IF NOT EXISTS {} {duckdb_type}", name.to_sql(), quote_name(column))
     };
     added.iter().map(add).collect()
 }

@@ -8,9 +8,8 @@ mod declaration;
 
 pub use conform::{Cast, ConformError, Conformed, Contract, Offered, Placed, conform};
 pub use ddl::{
-    IGNORE_TAIL, add_columns, check_new_table, create_rejected, create_table, declared_create, insert_head,
-    rejected_name,
-    replace_tail,
+    IGNORE_CONFLICT, ROW, add_columns, check_new_table, create_rejected, create_table, declared_create,
+    insert_head, last_of_key, rejected_name, replace_conflict,
 };
 pub use declaration::{Declaration, Declarations, DeclaredField, DeclaredType, NewColumns, Strictness};
 

@@ -56,7 +56,8 @@ pub fn rows_of_segment(
     let published = session.database().segments.publish(Arc::new(segment));
     let mut rows = Vec::new();
     for batch in query(session, &sql(&source(published.token())))? {
-        let (numbers, texts) = (batch.column(0).as_primitive::<Int64Type>(), batch.column(1).as_string::<i32>());
+        let (numbers, texts) =
+            (batch.column(0).as_primitive::<Int64Type>(), batch.column(1).as_string::<i32>());
         for row in 0..batch.num_rows() {
             let text = if texts.is_null(row) { "NULL" } else { texts.value(row) };
             rows.push((u64::try_from(numbers.value(row)).unwrap_or_default(), text.to_owned()));

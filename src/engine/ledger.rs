@@ -118,9 +118,7 @@ pub fn append_ledger(session: &Session, rows: &[String]) -> Result<()> {
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
     let at = format!("make_timestamp({})", now.as_micros());
     let rows: Vec<String> = rows.iter().map(|row| row.replacen('(', &format!("({at}, "), 1)).collect();
-    session
-        .execute(&format!("INSERT INTO {} VALUES {}", name(session).to_sql(), rows.join(", ")))
-        .map(|_| ())
+    session.execute(&format!("INSERT INTO {} VALUES {}", name(session).to_sql(), rows.join(", "))).map(|_| ())
 }
 
 /// Deletes all but the newest rows: `keys_max` of keys, `batches_max` of each producer and table, and only the

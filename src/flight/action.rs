@@ -138,7 +138,9 @@ impl FlightServer {
                 Ok(Some(CloseSessionResult { status: 1 }.encode_to_vec().into()))
             }
             "pintail.status" => Ok(Some(self.status().to_string().into())),
-            "pintail.ingest_status" => self.ingest_status(&action.body).map(|answer| Some(answer.to_string().into())),
+            "pintail.ingest_status" => {
+                self.ingest_status(&action.body).map(|answer| Some(answer.to_string().into()))
+            }
             "pintail.checkpoint" => {
                 let before = self.database.wal_bytes();
                 self.query.checkpoint().await?;

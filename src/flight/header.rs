@@ -130,19 +130,21 @@ impl<'a> Options<'a> {
         let producer = self.text("pintail-producer")?;
         let epoch = match self.text("pintail-epoch")? {
             None => None,
-            Some(text) => Some(text.parse::<i64>().ok().and_then(|epoch| u64::try_from(epoch).ok()).ok_or_else(
-                || {
+            Some(text) => Some(
+                text.parse::<i64>().ok().and_then(|epoch| u64::try_from(epoch).ok()).ok_or_else(|| {
                     Error::invalid(format!(
                         "header pintail-epoch: expected a whole number from 0, found \"{text}\""
                     ))
-                },
-            )?),
+                })?,
+            ),
         };
         match (&key, &producer, epoch) {
             (Some(_), Some(_), _) => Err(Error::invalid(
                 "pintail-idempotency-key names a whole stream and pintail-producer its batches; send one of them",
             )),
-            (_, None, Some(_)) => Err(Error::invalid("header pintail-epoch needs pintail-producer beside it")),
+            (_, None, Some(_)) => {
+                Err(Error::invalid("header pintail-epoch needs pintail-producer beside it"))
+            }
             (Some(_), None, None) if in_progress => Err(Error::invalid(
                 "pintail-idempotency-key applies a whole stream at most once, so it goes with pintail-commit \
                  stream; with progress, send pintail-producer and number the batches",

@@ -25,8 +25,8 @@ use super::info::full_name;
 use crate::catalog::TableName;
 use crate::error::{Error, Result};
 use crate::ingest::{
-    Ack, Commit, KeyEntry, Keyed, Mode, OnConflict, Put, PutRequest, PutSummary, StreamChecksum, Target, Terms,
-    sequence,
+    Ack, Commit, KeyEntry, Keyed, Mode, OnConflict, Put, PutRequest, PutSummary, StreamChecksum, Target,
+    Terms, sequence,
 };
 use crate::query::{RunOptions, Statement};
 use crate::session::{ClientSession, Lease, On};

@@ -7,7 +7,7 @@ use arrow::array::{Array, RecordBatch};
 use super::blame;
 use super::placement::Placement;
 use super::{Counts, OnConflict};
-use crate::catalog::{Cast, quote_name, quote_text};
+use crate::catalog::{Cast, ROW, quote_name, quote_text};
 use crate::engine::{self, Segment, Session, Unit};
 use crate::error::{Error, Result};
 
@@ -73,8 +73,7 @@ fn needs_sifting(placement: &Placement, units: &[Unit]) -> bool {
     may_collide || may_misfit || units.iter().flatten().any(has_null)
 }
 
-/// The stage's own columns; a stream is unlikely to have columns of these names, and is refused if it has.
-const ROW: &str = "\"pintail row\"";
+/// The stage's column that says what is wrong with a row.
 const REASON: &str = "\"pintail reason\"";
 
 /// Appends the rows that keep all rules, and writes down the others with the reason.
@@ -103,16 +102,15 @@ fn sift(session: &Session, placement: &Placement, rows: Rows<'_>) -> Result<Coun
     if placement.on_conflict == OnConflict::Error && !placement.key.is_empty() {
         find_collisions(session, placement, table)?;
     }
-    let head = &placement.insert.head;
-    let tail = placement.insert.tail.strip_prefix(" WHERE true").unwrap_or_default();
+    let head = crate::catalog::insert_head(table, &placement.columns);
     let known = if placement.on_conflict == OnConflict::Replace { count(session, placement)? } else { 0 };
-    let good = session
-        .execute(&format!("{head} pintail_stage WHERE {REASON} IS NULL ORDER BY {ROW}{tail}"))?;
-    let row: Vec<String> = placement
-        .columns
-        .iter()
-        .map(|column| format!("{0} := {0}", quote_name(&column.source)))
-        .collect();
+    let good = session.execute(&format!(
+        "{head}(FROM pintail_stage WHERE {REASON} IS NULL {} ORDER BY {ROW}){}",
+        placement.last_of_key.as_deref().unwrap_or_default(),
+        placement.conflict
+    ))?;
+    let row: Vec<String> =
+        placement.columns.iter().map(|column| format!("{0} := {0}", quote_name(&column.source))).collect();
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
     let bad = session.execute(&format!(
         "INSERT INTO {} SELECT make_timestamp({}), {ROW}, {REASON}, {}, to_json(struct_pack({})) \
@@ -158,9 +156,8 @@ fn find_collisions(
     placement: &Placement,
     table: &crate::catalog::TableName,
 ) -> Result<()> {
-    let column = |key: &String| {
-        placement.columns.iter().find(|column| column.target.eq_ignore_ascii_case(key))
-    };
+    let column =
+        |key: &String| placement.columns.iter().find(|column| column.target.eq_ignore_ascii_case(key));
     // A key column that the stream does not bring gets its default; the engine looks at those.
     let Some(columns) = placement.key.iter().map(column).collect::<Option<Vec<_>>>() else {
         return Ok(());

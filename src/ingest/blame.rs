@@ -8,7 +8,7 @@ use arrow::array::Array;
 
 use super::append::Rows;
 use super::placement::Placement;
-use crate::catalog::{Placed, quote_name, quote_text};
+use crate::catalog::{Placed, ROW, quote_name, quote_text};
 use crate::engine::{self, Segment, Session, Unit};
 use crate::error::{Error, Kind, Result, shorten};
 
@@ -61,9 +61,10 @@ pub(super) fn explain(
         return error;
     }
     // The statement's own transaction takes no more statements, so the look is taken on another connection.
-    let found = session.database().session().and_then(|session| {
-        Search { session: &session, placement, units, before }.find(&error)
-    });
+    let found = session
+        .database()
+        .session()
+        .and_then(|session| Search { session: &session, placement, units, before }.find(&error));
     match found {
         Ok(Some(found)) => found,
         Ok(None) => error,
@@ -84,9 +85,8 @@ struct Search<'a> {
 impl Search<'_> {
     fn find(&self, error: &Error) -> Result<Option<Error>> {
         if let Some(column) = null_column(error.message()) {
-            let place = self.placement.columns.iter().position(|placed| {
-                placed.target.eq_ignore_ascii_case(column)
-            });
+            let place =
+                self.placement.columns.iter().position(|placed| placed.target.eq_ignore_ascii_case(column));
             let row = place.and_then(|place| first_null(self.units, place));
             return Ok(row.map(|row| null_error(self.placement, column, self.before + row)));
         }
@@ -168,9 +168,8 @@ impl Search<'_> {
         let segment = Segment::new(Arc::clone(&self.placement.schema), self.units.to_vec());
         let found = engine::rows_of_segment(self.session, segment, |source| {
             format!(
-                "SELECT \"pintail row\", {value} FROM \
-                 (SELECT row_number() OVER () AS \"pintail row\", * FROM {source}) \
-                 WHERE {condition} ORDER BY \"pintail row\" LIMIT {count}"
+                "SELECT {ROW}, {value} FROM (SELECT row_number() OVER () AS {ROW}, * FROM {source}) \
+                 WHERE {condition} ORDER BY {ROW} LIMIT {count}"
             )
         })?;
         Ok(found.into_iter().map(|(row, value)| (self.before + row, value)).collect())
@@ -206,7 +205,10 @@ mod tests {
         assert_eq!(null_column("Constraint Error: NOT NULL constraint failed: t2.v"), Some("v"));
         for (text, key) in [
             ("Duplicate key \"id: 1\" violates primary key constraint.", "id: 1"),
-            ("PRIMARY KEY or UNIQUE constraint violation: duplicate key \"1, x, y: \"q\"\"", "1, x, y: \"q\""),
+            (
+                "PRIMARY KEY or UNIQUE constraint violation: duplicate key \"1, x, y: \"q\"\"",
+                "1, x, y: \"q\"",
+            ),
         ] {
             assert_eq!(duplicate_key(text), Some(key));
         }

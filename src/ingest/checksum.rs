@@ -86,11 +86,14 @@ impl Checksum {
                 let size = usize::try_from(*size).unwrap_or_default();
                 self.array(&data.child_data()[0].slice(data.offset() * size, data.len() * size))
             }
-            DataType::Struct(_) => {
-                data.child_data().iter().try_for_each(|child| self.array(&child.slice(data.offset(), data.len())))
-            }
+            DataType::Struct(_) => data
+                .child_data()
+                .iter()
+                .try_for_each(|child| self.array(&child.slice(data.offset(), data.len()))),
             DataType::Utf8View => self.array(&cast(&make_array(data.clone()), &DataType::Utf8)?.to_data()),
-            DataType::BinaryView => self.array(&cast(&make_array(data.clone()), &DataType::Binary)?.to_data()),
+            DataType::BinaryView => {
+                self.array(&cast(&make_array(data.clone()), &DataType::Binary)?.to_data())
+            }
             other => {
                 let width = match other {
                     DataType::FixedSizeBinary(width) => usize::try_from(*width).ok(),
@@ -154,7 +157,11 @@ mod tests {
     }
 
     fn columns(numbers: &[Option<i64>]) -> RecordBatch {
-        let texts = || numbers.iter().map(|number| number.map(|number| "x".repeat((number % 30).unsigned_abs() as usize)));
+        let texts = || {
+            numbers
+                .iter()
+                .map(|number| number.map(|number| "x".repeat((number % 30).unsigned_abs() as usize)))
+        };
         let list = ListArray::from_iter_primitive::<Int32Type, _, _>(
             numbers.iter().map(|number| number.map(|number| vec![Some(number as i32), None])),
         );
@@ -164,7 +171,8 @@ mod tests {
         )
         .unwrap();
         let ints: ArrayRef = Arc::new(Int64Array::from(numbers.to_vec()));
-        let bools: ArrayRef = Arc::new(BooleanArray::from_iter(numbers.iter().map(|n| n.map(|n| n % 2 == 0))));
+        let bools: ArrayRef =
+            Arc::new(BooleanArray::from_iter(numbers.iter().map(|n| n.map(|n| n % 2 == 0))));
         let nested = StructArray::from(vec![
             (Arc::new(Field::new("a", DataType::Int64, true)), Arc::clone(&ints)),
             (Arc::new(Field::new("b", DataType::Boolean, true)), Arc::clone(&bools)),

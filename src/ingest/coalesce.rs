@@ -85,7 +85,10 @@ impl Coalescer {
         tables.insert(name.clone(), Arc::clone(&table));
         drop(tables);
         let coalescer = Arc::clone(self);
-        #[expect(clippy::disallowed_methods, reason = "this is a bridge: one blocking thread per table in use")]
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "this is a bridge: one blocking thread per table in use"
+        )]
         tokio::task::spawn_blocking(move || coalescer.serve(&name, &table));
     }
 
@@ -175,12 +178,15 @@ fn commit_group(shared: &Shared, group: Vec<SmallPut>) {
                 }
                 return;
             }
-            Err(error) => tracing::debug!(%error, puts = members.len(), "shared commit failed; each goes alone"),
+            Err(error) => {
+                tracing::debug!(%error, puts = members.len(), "shared commit failed; each goes alone")
+            }
         }
     }
     for member in members {
         let mut alone = [member];
-        let outcome = commit(shared, &mut alone).map(|summaries| summaries.into_iter().next().unwrap_or_default());
+        let outcome =
+            commit(shared, &mut alone).map(|summaries| summaries.into_iter().next().unwrap_or_default());
         let [member] = alone;
         answer(member.reply, outcome);
     }
@@ -380,19 +386,13 @@ fn shapes(shared: &Shared, session: &Session, members: &[Member]) -> Result<Vec<
             shape.members.push(index);
             continue;
         }
-        let placement =
-            placement::place(shared, &member.job.target, schema, on_conflict, session, false)?;
+        let placement = placement::place(shared, &member.job.target, schema, on_conflict, session, false)?;
         shapes.push(Shape { schema: Arc::clone(schema), on_conflict, placement, members: vec![index] });
     }
     Ok(shapes)
 }
 
-fn append_shape(
-    session: &Session,
-    shape: &Shape,
-    members: &[Member],
-    counts: &mut [Counts],
-) -> Result<()> {
+fn append_shape(session: &Session, shape: &Shape, members: &[Member], counts: &mut [Counts]) -> Result<()> {
     let placement = &shape.placement;
     placement.begin(session)?;
     let together = shape.members.iter().all(|index| !members[*index].wants_own_counts(placement));
@@ -405,7 +405,8 @@ fn append_shape(
             continue;
         }
         // Rows of a few bytes each: one array is cheaper for the engine than many.
-        let joined = if batches.len() == 1 { batches[0].clone() } else { concat_batches(&shape.schema, &batches)? };
+        let joined =
+            if batches.len() == 1 { batches[0].clone() } else { concat_batches(&shape.schema, &batches)? };
         let mut units = Vec::new();
         for from in (0..joined.num_rows()).step_by(UNIT_ROWS) {
             units.push([joined.slice(from, UNIT_ROWS.min(joined.num_rows() - from))].into());

@@ -88,7 +88,9 @@ impl OnConflict {
 
     /// The other way.
     pub fn from_name(name: &str) -> Option<Self> {
-        [OnConflict::Error, OnConflict::Ignore, OnConflict::Replace].into_iter().find(|one| one.name() == name)
+        [OnConflict::Error, OnConflict::Ignore, OnConflict::Replace]
+            .into_iter()
+            .find(|one| one.name() == name)
     }
 }
 
@@ -244,9 +246,10 @@ struct Shared {
 impl Shared {
     /// The declaration of a table, if it is one of the server's own database.
     fn declared(&self, table: &TableName) -> Option<Arc<Declaration>> {
-        let own = table.catalog.as_deref().is_none_or(|catalog| {
-            catalog.eq_ignore_ascii_case(self.database.catalog())
-        });
+        let own = table
+            .catalog
+            .as_deref()
+            .is_none_or(|catalog| catalog.eq_ignore_ascii_case(self.database.catalog()));
         if own { self.declarations.find(table) } else { None }
     }
 }
@@ -405,14 +408,7 @@ impl Ingest {
             })),
             _ => start_writer(job, lease, Vec::new()),
         };
-        Ok(Put {
-            plain,
-            gate,
-            state,
-            queue: Duration::ZERO,
-            conform: Duration::ZERO,
-            _left: Left(left),
-        })
+        Ok(Put { plain, gate, state, queue: Duration::ZERO, conform: Duration::ZERO, _left: Left(left) })
     }
 
     /// Bytes of batches between the wire and the commit.
@@ -509,7 +505,9 @@ impl Put {
                 let (reply, answer) = oneshot::channel();
                 let Held { batches, job, coalescer, .. } = *held;
                 coalescer.put(SmallPut { job, batches, reply });
-                answer.await.unwrap_or_else(|_| Err(Error::internal("the shared transaction's thread failed")))
+                answer
+                    .await
+                    .unwrap_or_else(|_| Err(Error::internal("the shared transaction's thread failed")))
             }
             State::Writing { messages: Some(messages), mut writer } => {
                 // A writer that has stopped does not take the message; its own error comes out of the join.

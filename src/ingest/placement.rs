@@ -24,6 +24,11 @@ pub(super) struct Placement {
     /// The key's columns, where they are needed.
     pub(super) key: Vec<String>,
     pub(super) on_conflict: OnConflict,
+    /// `ON CONFLICT …` of the INSERT, or nothing.
+    pub(super) conflict: String,
+    /// Condition that leaves the last of several rows with one key, where that matters. DuckDB's ON CONFLICT keeps
+    /// the first row of a statement.
+    pub(super) last_of_key: Option<String>,
     /// Where rows go that break a rule.
     pub(super) rejected: Option<TableName>,
     /// What the transaction does first.
@@ -71,6 +76,8 @@ pub(super) fn place(
                 columns: Vec::new(),
                 key: Vec::new(),
                 on_conflict: OnConflict::Error,
+                conflict: String::new(),
+                last_of_key: None,
                 rejected: None,
                 first: Vec::new(),
                 created: false,
@@ -147,6 +154,8 @@ pub(super) fn place(
             columns: Vec::new(),
             key: Vec::new(),
             on_conflict,
+            conflict: String::new(),
+            last_of_key: None,
             rejected: None,
             first,
             created,
@@ -164,12 +173,16 @@ pub(super) fn place(
         None if on_conflict == OnConflict::Error => Vec::new(),
         None => key_of(session, table)?,
     };
-    let tail = match on_conflict {
-        OnConflict::Error => String::new(),
+    let (conflict, last_of_key) = match on_conflict {
+        OnConflict::Error => (String::new(), None),
         _ if key.is_empty() => return Err(no_key(&what)),
-        OnConflict::Ignore => catalog::IGNORE_TAIL.to_owned(),
-        OnConflict::Replace => catalog::replace_tail(&existing, &key),
+        OnConflict::Ignore => (catalog::IGNORE_CONFLICT.to_owned(), None),
+        OnConflict::Replace => {
+            let replace = catalog::replace_conflict(&existing, &key);
+            (replace, Some(catalog::last_of_key(&conformed.columns, &key)))
+        }
     };
+    let insert = insert(table, &conformed.columns, &conflict, last_of_key.as_deref());
     let rejected = wants_rejected.then(|| catalog::rejected_name(table));
     if wants_rejected && engine::find_table(session, &catalog::rejected_name(table))?.is_none() {
         let create = catalog::create_rejected(table);
@@ -184,15 +197,28 @@ pub(super) fn place(
         what,
         table: Some(table.clone()),
         schema: Arc::clone(schema),
-        insert: Insert { head: catalog::insert_head(table, &conformed.columns), tail },
+        insert,
         columns: conformed.columns,
         key,
         on_conflict,
+        conflict,
+        last_of_key,
         rejected,
         first,
         created,
         created_outside,
     })
+}
+
+fn insert(table: &TableName, columns: &[Placed], conflict: &str, last_of_key: Option<&str>) -> Insert {
+    let head = catalog::insert_head(table, columns);
+    match last_of_key {
+        None => Insert { head, tail: conflict.to_owned() },
+        Some(last_of_key) => Insert {
+            head: format!("{head}(FROM (SELECT row_number() OVER () AS {}, * FROM ", catalog::ROW),
+            tail: format!(") {last_of_key}){conflict}"),
+        },
+    }
 }
 
 /// Created in a transaction of its own: several streams may start on a new table at the same time, and a table
@@ -220,10 +246,7 @@ fn create_outside(
         created = true;
     }
     let existing = engine::find_table(session, table)?.ok_or_else(|| {
-        Error::new(
-            Kind::Aborted,
-            format!("table {shown} was dropped while the stream began; send it again"),
-        )
+        Error::new(Kind::Aborted, format!("table {shown} was dropped while the stream began; send it again"))
     })?;
     Ok((existing, created))
 }
@@ -241,13 +264,15 @@ fn create_sql(
 }
 
 fn offered(session: &Session, what: &str, schema: &SchemaRef) -> Result<Vec<Offered>> {
+    if schema.fields().is_empty() {
+        // The engine has no word for it; what is done with the columns has.
+        return Ok(Vec::new());
+    }
     let columns = engine::describe_rows(session, schema).map_err(|error| {
         Error::new(error.kind(), format!("table {what}: a column's type cannot be stored: {error}"))
     })?;
-    let with_arrow = |((name, duckdb_type), field): ((String, String), &arrow::datatypes::FieldRef)| Offered {
-        name,
-        duckdb_type,
-        arrow: field.data_type().clone(),
+    let with_arrow = |((name, duckdb_type), field): ((String, String), &arrow::datatypes::FieldRef)| {
+        Offered { name, duckdb_type, arrow: field.data_type().clone() }
     };
     Ok(columns.into_iter().zip(schema.fields()).map(with_arrow).collect())
 }

@@ -127,14 +127,8 @@ impl Writer {
         if job.terms.claim.is_some() {
             job.shared.ledger.prepare(session)?;
         }
-        let placement = placement::place(
-            &job.shared,
-            &job.target,
-            &job.schema,
-            job.terms.on_conflict,
-            session,
-            joins,
-        )?;
+        let placement =
+            placement::place(&job.shared, &job.target, &job.schema, job.terms.on_conflict, session, joins)?;
         if !joins {
             session.begin()?;
         }
@@ -328,7 +322,8 @@ impl Writer {
 
     fn idle(&self) -> Error {
         let limit = humantime::format_duration(self.job.shared.idle_timeout);
-        let text = format!("table {}: no batch arrived for {limit} (limit: ingest.idle_timeout)", self.job.what);
+        let text =
+            format!("table {}: no batch arrived for {limit} (limit: ingest.idle_timeout)", self.job.what);
         Error::new(Kind::Deadline, self.nothing_stored(text))
     }
 
