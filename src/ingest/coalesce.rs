@@ -94,11 +94,18 @@ impl Coalescer {
 
     /// Commits group after group until nothing comes any more.
     fn serve(&self, name: &TableName, table: &Arc<Table>) {
-        // As many puts as the last group had are worth waiting for: their clients are about to come back.
+        // As many puts as were under way together are worth waiting for: clients that have just had their answer are
+        // about to come back. Without them, half of the clients would always wait for the other half's commit.
         let mut company = 0;
         while let Some(group) = self.next_group(table, company) {
             company = group.len();
-            commit_group(&self.shared, group);
+            let answers = commit_group(&self.shared, group);
+            // Before the answers: a client that is quick with its next put must not count twice.
+            company += locked(&table.waiting).puts.len();
+            for (reply, outcome) in answers {
+                // A client that has left is nobody to tell.
+                let _ = reply.send(outcome);
+            }
         }
         let mut tables = locked(&self.tables);
         if tables.get(name).is_some_and(|current| Arc::ptr_eq(current, table)) {
@@ -161,22 +168,24 @@ fn rows(put: &SmallPut) -> usize {
     put.batches.iter().map(rows).sum()
 }
 
+type Reply = oneshot::Sender<Result<PutSummary>>;
+
 /// Commits puts together; when that fails, each by itself, so that every client hears its own error.
-fn commit_group(shared: &Shared, group: Vec<SmallPut>) {
+fn commit_group(shared: &Shared, group: Vec<SmallPut>) -> Vec<(Reply, Result<PutSummary>)> {
+    let mut answers = Vec::with_capacity(group.len());
     let mut members: Vec<Member> = Vec::with_capacity(group.len());
     for put in group {
         match Member::look(put) {
             Ok(member) => members.push(member),
-            Err((reply, error)) => answer(reply, Err(error)),
+            Err((reply, error)) => answers.push((reply, Err(error))),
         }
     }
     if members.len() > 1 {
         match commit(shared, &mut members) {
             Ok(summaries) => {
-                for (member, summary) in members.into_iter().zip(summaries) {
-                    answer(member.reply, Ok(summary));
-                }
-                return;
+                let replies = members.into_iter().map(|member| member.reply);
+                answers.extend(replies.zip(summaries.into_iter().map(Ok)));
+                return answers;
             }
             Err(error) => {
                 tracing::debug!(%error, puts = members.len(), "shared commit failed; each goes alone")
@@ -188,13 +197,9 @@ fn commit_group(shared: &Shared, group: Vec<SmallPut>) {
         let outcome =
             commit(shared, &mut alone).map(|summaries| summaries.into_iter().next().unwrap_or_default());
         let [member] = alone;
-        answer(member.reply, outcome);
+        answers.push((member.reply, outcome));
     }
-}
-
-fn answer(reply: oneshot::Sender<Result<PutSummary>>, outcome: Result<PutSummary>) {
-    // A client that has left is nobody to tell.
-    let _ = reply.send(outcome);
+    answers
 }
 
 /// One put of a group, its batches looked at.
@@ -207,12 +212,12 @@ struct Member {
     duplicate_rows: u64,
     has_duplicates: bool,
     bytes: u64,
-    reply: oneshot::Sender<Result<PutSummary>>,
+    reply: Reply,
 }
 
 impl Member {
     /// Sorts out what has been applied before.
-    fn look(put: SmallPut) -> Result<Self, (oneshot::Sender<Result<PutSummary>>, Error)> {
+    fn look(put: SmallPut) -> Result<Self, (Reply, Error)> {
         let SmallPut { job, batches, reply } = put;
         let mut member = Self {
             job,
