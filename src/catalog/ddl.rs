@@ -5,7 +5,7 @@ use std::collections::HashSet;
 
 use arrow::datatypes::Schema;
 
-use super::{TableName, quote_name};
+use super::{Declaration, DeclaredField, TableName, quote_name};
 use crate::error::{Error, Result};
 
 /// Checks that a table can be made from `schema`, naming what is wrong.
@@ -56,6 +56,70 @@ pub fn insert_head(name: &TableName, columns: &[(String, String)]) -> String {
     let targets: Vec<String> = columns.iter().map(|(target, _)| quote_name(target)).collect();
     let values: Vec<&str> = columns.iter().map(|(_, value)| value.as_str()).collect();
     format!("INSERT INTO {} ({}) SELECT {} FROM ", name.to_sql(), targets.join(", "), values.join(", "))
+}
+
+/// Every statement that makes a declared table as `table`, in order: the table with its key, rules and defaults,
+/// the comments, and an index for each `is_indexed` field.
+pub fn declared_create(declaration: &Declaration, table: &TableName) -> Vec<String> {
+    let mut statements = vec![declared_table(declaration, table, &[])];
+    statements.extend(comments(declaration, table));
+    let indexed = declaration.fields.iter().filter(|field| needs_index(declaration, field));
+    statements.extend(indexed.map(|field| create_index(table, &field.name)));
+    statements
+}
+
+/// CREATE TABLE for a declaration, with `further` column definitions after the declared ones.
+pub(super) fn declared_table(declaration: &Declaration, table: &TableName, further: &[String]) -> String {
+    let mut parts: Vec<String> = declaration.fields.iter().map(column_definition).collect();
+    parts.extend(further.iter().cloned());
+    if !declaration.primary_key.is_empty() {
+        let columns: Vec<String> = declaration.primary_key.iter().map(|column| quote_name(column)).collect();
+        parts.push(format!("PRIMARY KEY ({})", columns.join(", ")));
+    }
+    format!("CREATE TABLE {} ({})", table.to_sql(), parts.join(", "))
+}
+
+/// `"name" TYPE NOT NULL DEFAULT …`, as CREATE TABLE and ADD COLUMN take it.
+pub(super) fn column_definition(field: &DeclaredField) -> String {
+    let rule = if field.nullable { "" } else { " NOT NULL" };
+    let default = field.default.as_ref().map_or(String::new(), |literal| format!(" DEFAULT {literal}"));
+    format!("{} {}{rule}{default}", quote_name(&field.name), field.data_type.duckdb)
+}
+
+/// COMMENT ON statements for everything that has a description.
+pub(super) fn comments(declaration: &Declaration, table: &TableName) -> Vec<String> {
+    let of_table = declaration.description.as_deref().map(|words| comment_on_table(table, Some(words)));
+    let of_columns = declaration.fields.iter().filter_map(|field| {
+        field.description.as_deref().map(|words| comment_on_column(table, &field.name, Some(words)))
+    });
+    of_table.into_iter().chain(of_columns).collect()
+}
+
+pub(super) fn comment_on_table(table: &TableName, words: Option<&str>) -> String {
+    format!("COMMENT ON TABLE {} IS {}", table.to_sql(), text_or_null(words))
+}
+
+pub(super) fn comment_on_column(table: &TableName, column: &str, words: Option<&str>) -> String {
+    format!("COMMENT ON COLUMN {}.{} IS {}", table.to_sql(), quote_name(column), text_or_null(words))
+}
+
+fn text_or_null(words: Option<&str>) -> String {
+    words.map_or_else(|| "NULL".to_owned(), |words| format!("'{}'", words.replace('\'', "''")))
+}
+
+/// Whether the field asks for an index that the primary key does not give already.
+pub(super) fn needs_index(declaration: &Declaration, field: &DeclaredField) -> bool {
+    field.is_indexed && declaration.primary_key != [field.name.as_str()]
+}
+
+/// The name of the index on one column of a declared table.
+pub fn index_name(table: &str, column: &str) -> String {
+    format!("{table}_{column}_index")
+}
+
+pub(super) fn create_index(table: &TableName, column: &str) -> String {
+    let index = quote_name(&index_name(&table.table, column));
+    format!("CREATE INDEX {index} ON {} ({})", table.to_sql(), quote_name(column))
 }
 
 #[cfg(test)]

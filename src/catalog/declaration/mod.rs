@@ -1,6 +1,15 @@
 //! A table as its users declare it: the contract between producers and readers.
 //! Runs on: any thread; pure values. Never: looks at the database; `evolution` compares the two.
 
+mod folder;
+mod literal;
+mod read;
+mod write;
+
+pub use folder::read_folder;
+pub(super) use literal::from_expression;
+pub use read::{Problem, Problems, SchemaFile, read_declarations};
+
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -104,3 +113,6 @@ impl Declarations {
 fn key(name: &TableName) -> (String, String) {
     (name.schema.as_deref().unwrap_or("main").to_lowercase(), name.table.to_lowercase())
 }
+
+#[cfg(test)]
+mod tests;
