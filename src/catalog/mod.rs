@@ -6,6 +6,7 @@ mod conform;
 mod datatype;
 mod ddl;
 mod declaration;
+mod evolution;
 
 pub use conform::{ConformError, Conformed, conform};
 pub use datatype::{TypeError, from_duckdb, parse as parse_type, spellings};
@@ -13,6 +14,10 @@ pub use ddl::{check_new_table, create_table, declared_create, index_name, insert
 pub use declaration::{
     Declaration, Declarations, DeclaredField, DeclaredType, NewColumns, Problem, Problems, SchemaFile,
     Strictness, read_declarations, read_folder,
+};
+
+pub use evolution::{
+    Actual, ActualColumn, ActualIndex, Plan, Refusal, Sign, Step, TablePlan, adopt, plan, render,
 };
 
 use std::fmt;
