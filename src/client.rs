@@ -180,9 +180,14 @@ impl Client {
         flights.into_inner().map_err(from_status).try_collect().await
     }
 
-    /// Runs an action and gives its JSON answer.
+    /// Runs an action that takes nothing and gives its JSON answer.
     pub async fn action(&mut self, name: &str) -> Result<serde_json::Value> {
-        let answers = self.inner.do_action(Action::new(name, "")).await.map_err(from_status)?;
+        self.action_with(name, String::new()).await
+    }
+
+    /// Runs an action on `body`, which is JSON, and gives its JSON answer.
+    pub async fn action_with(&mut self, name: &str, body: String) -> Result<serde_json::Value> {
+        let answers = self.inner.do_action(Action::new(name, body)).await.map_err(from_status)?;
         let answer = answers.into_inner().message().await.map_err(from_status)?;
         let answer =
             answer.ok_or_else(|| Error::internal("the server ended the action without an answer"))?;

@@ -434,7 +434,7 @@ async fn a_put_that_nobody_waits_for_is_not_committed() {
         result_buffer_bytes: 8 << 20,
     })
     .unwrap();
-    let ingest = Ingest::new(Arc::clone(&database), &pintail::config::Ingest::default());
+    let ingest = Ingest::new(Arc::clone(&database), &pintail::config::Ingest::default(), Arc::default());
     let batches = well_batches(1_500_000, 122_880);
     let target = Target::Table { table: table("wells"), shown: table("wells"), mode: Mode::Create };
     let lease = Lease::pooled(Arc::clone(&database));

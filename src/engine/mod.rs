@@ -9,6 +9,7 @@
 mod appender;
 mod cursor;
 mod database;
+mod declared;
 mod describe;
 mod error;
 mod ffi;
@@ -28,6 +29,9 @@ mod tables;
 pub use appender::{Insert, append, describe_rows};
 pub use cursor::{Cursor, Step};
 pub use database::{Database, Options};
+pub use declared::{
+    RecordedVersion, actual_table, apply_declared, plan_declared, recorded_declarations, recorded_versions,
+};
 pub use interrupt::{Interrupt, Progress};
 pub use keys::{ForeignKeyColumn, PrimaryKeyColumn, foreign_keys, primary_keys};
 pub use maintenance::Maintenance;

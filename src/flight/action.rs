@@ -26,7 +26,7 @@ use crate::error::{Error, Result};
 use crate::session::On;
 
 /// Actions and what they do.
-const ACTIONS: [(&str, &str); 12] = [
+const ACTIONS: [(&str, &str); 15] = [
     ("BeginTransaction", "opens a transaction; its id goes into statements, and ingest joins it by itself"),
     ("EndTransaction", "commits a transaction or rolls it back"),
     ("CreatePreparedStatement", "prepares a statement; answers its handle, parameters and result schema"),
@@ -41,6 +41,12 @@ const ACTIONS: [(&str, &str); 12] = [
         "gives up the session's transactions, temporary tables, prepared statements and options",
     ),
     ("pintail.status", "sizes, memory, and what is running; answers JSON"),
+    ("pintail.schemas", "the declared tables, their versions, and where the database differs; answers JSON"),
+    ("pintail.schema_plan", "what applying declarations would change; takes and answers JSON"),
+    (
+        "pintail.schema_apply",
+        "applies declarations in one transaction and puts them in force; takes and answers JSON",
+    ),
     ("pintail.checkpoint", "writes the log into the database file; answers JSON when done"),
 ];
 
@@ -134,6 +140,9 @@ impl FlightServer {
                 Ok(Some(CloseSessionResult { status: 1 }.encode_to_vec().into()))
             }
             "pintail.status" => Ok(Some(self.status().to_string().into())),
+            "pintail.schemas" => Ok(Some(self.schemas(&action.body).await?.to_string().into())),
+            "pintail.schema_plan" => Ok(Some(self.schema_plan(&action.body).await?.to_string().into())),
+            "pintail.schema_apply" => Ok(Some(self.schema_apply(&action.body).await?.to_string().into())),
             "pintail.checkpoint" => {
                 let before = self.database.wal_bytes();
                 self.query.checkpoint().await?;
@@ -184,6 +193,7 @@ impl FlightServer {
                 "streams": self.ingest.streams_open(),
                 "inflight_bytes": self.ingest.inflight_bytes(),
             },
+            "schemas": { "declared": self.declarations.all().len() },
             "query": { "running": self.query.running(), "queued": self.query.queued() },
             "session": {
                 "sessions": self.sessions.sessions_open(),

@@ -23,7 +23,7 @@ use tokio::task::JoinHandle;
 use admission::{Admission, Gate};
 use writer::{Job, Message};
 
-use crate::catalog::TableName;
+use crate::catalog::{Declarations, TableName};
 use crate::config;
 use crate::engine::{self, Database, Insert};
 use crate::error::{Error, Result};
@@ -116,6 +116,7 @@ pub struct Ingest {
     admission: Arc<Admission>,
     idle_timeout: Duration,
     creating: Arc<Mutex<()>>,
+    declarations: Arc<Declarations>,
 }
 
 /// A put stream under way.
@@ -140,8 +141,8 @@ impl Drop for Left {
 }
 
 impl Ingest {
-    /// A write side over `database` within the bounds of `config`.
-    pub fn new(database: Arc<Database>, config: &config::Ingest) -> Self {
+    /// A write side over `database` within the bounds of `config`, held to `declarations`.
+    pub fn new(database: Arc<Database>, config: &config::Ingest, declarations: Arc<Declarations>) -> Self {
         Self {
             database,
             admission: Admission::new(
@@ -151,6 +152,7 @@ impl Ingest {
             ),
             idle_timeout: config.idle_timeout.0,
             creating: Arc::new(Mutex::new(())),
+            declarations,
         }
     }
 

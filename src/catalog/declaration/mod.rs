@@ -84,6 +84,16 @@ pub struct Declaration {
     pub fields: Vec<DeclaredField>,
 }
 
+impl Declaration {
+    /// The table in listings: without the schema `main`, which goes without saying.
+    pub fn listed_name(&self) -> String {
+        match self.name.schema.as_deref() {
+            Some(schema) if !schema.eq_ignore_ascii_case("main") => format!("{schema}.{}", self.name.table),
+            _ => self.name.table.clone(),
+        }
+    }
+}
+
 /// The declarations in force, by table.
 #[derive(Debug, Default)]
 pub struct Declarations(RwLock<HashMap<(String, String), Arc<Declaration>>>);
