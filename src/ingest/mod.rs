@@ -194,6 +194,11 @@ impl Ingest {
         })
     }
 
+    /// What declared tables are held to.
+    pub fn declarations(&self) -> &Arc<Declarations> {
+        &self.declarations
+    }
+
     /// Bytes of batches between the wire and the commit.
     pub fn inflight_bytes(&self) -> u64 {
         self.admission.inflight_bytes()
