@@ -374,12 +374,14 @@ fn a_view_or_a_required_column_in_the_way_is_refused_before_anything_is_done() {
 #[test]
 fn tables_are_adopted_and_the_shipped_examples_apply() {
     let mut fixture = Fixture::new();
+    fixture.run("CREATE SCHEMA s");
     fixture.run(
-        "CREATE SCHEMA s; CREATE TABLE s.\"odd.name\" (a BIGINT PRIMARY KEY, b VARCHAR DEFAULT 'x''y', \
+        "CREATE TABLE s.\"odd.name\" (a BIGINT PRIMARY KEY, b VARCHAR DEFAULT 'x''y', \
          c DOUBLE DEFAULT 1.5, d BOOLEAN DEFAULT true, e DATE DEFAULT DATE '2026-01-31', \
          f STRUCT(\"x y\" INTEGER, m MAP(VARCHAR, DECIMAL(9,3)[])), g UUID, h JSON, i TIMESTAMPTZ, j FLOAT[3])",
     );
-    fixture.run("CREATE INDEX by_b ON s.\"odd.name\" (b); COMMENT ON TABLE s.\"odd.name\" IS 'odd'");
+    fixture.run("CREATE INDEX by_b ON s.\"odd.name\" (b)");
+    fixture.run("COMMENT ON TABLE s.\"odd.name\" IS 'odd'");
     let name = TableName::from_text("S.\"ODD.NAME\"").unwrap();
     let actual = actual_table(&fixture.session, &name).unwrap().unwrap();
     let (adopted, notes) = adopt(&actual, None);

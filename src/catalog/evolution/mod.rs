@@ -306,6 +306,8 @@ impl<'a> Planner<'a> {
             (_, None) => format!(", NULL in the {} that are there", many(rows, "row")),
             (_, Some(_)) => format!(", with its default in the {} that are there", many(rows, "row")),
         };
+        // The engine adds a column that may be NULL to an indexed table, and no other.
+        self.unindex |= !field.nullable;
         let sql = self.alter(&format!("ADD COLUMN {}", column_definition(field)));
         self.change(Phase::Alter, Sign::Add, format!("{}{filled}", column_text(field)), sql);
         if let Some(words) = &field.description {
