@@ -255,7 +255,6 @@ fn a_table_with_rows_follows_its_declaration() {
         ("name = \"price\"", "name = \"price\"\nis_indexed = true"),
         ("default = 8\nis_indexed = true", "default = 8"),
         ("in \\\"euros\\\"", "in dollars"),
-        ("mode", "mode"),
     ] {
         let changed = text.replace(from, to);
         fixture.apply(&changed).unwrap_or_else(|error| panic!("{from} -> {to}: {error}"));

@@ -4,6 +4,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -122,11 +123,17 @@ fn listed(
         "version": version.map(|version| version.version),
         "fingerprint": declaration.fingerprint(),
         "recorded_fingerprint": version.map(|version| version.fingerprint.as_str()),
-        "applied_at_ms": version.map(|version| version.applied_at_ms),
+        "applied_at": version.map(|version| time_text(version.applied_at_ms)),
         "declaration": declaration.to_toml(),
         "exists": actual.is_some(),
         "difference": difference,
     })
+}
+
+/// Milliseconds since 1970 as RFC 3339, UTC.
+fn time_text(milliseconds: i64) -> String {
+    let since = Duration::from_millis(u64::try_from(milliseconds).unwrap_or(0));
+    humantime::format_rfc3339_millis(SystemTime::UNIX_EPOCH + since).to_string()
 }
 
 fn read<T: DeserializeOwned>(body: &[u8], expected: &str) -> Result<T> {
