@@ -62,7 +62,7 @@ impl Fixture {
         let plans = apply_declared(&mut self.session, &declared(text), allow_breaking)?;
         // What was applied needs no more, whatever it was.
         let again = plan_declared(&self.session, &declared(text), false)?;
-        assert!(again.iter().all(|table| table.is_empty()), "{}", render(&again));
+        assert!(again.iter().all(pintail::catalog::TablePlan::is_empty), "{}", render(&again));
         Ok(render(&plans))
     }
 

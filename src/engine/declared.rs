@@ -161,7 +161,7 @@ pub fn recorded_declarations(session: &Session) -> Result<Vec<Declaration>> {
         match read_declarations(&[file]) {
             Ok(read) => declarations.extend(read),
             Err(problems) => {
-                tracing::warn!(table = %recorded.table, %problems, "a recorded declaration is left out")
+                tracing::warn!(table = %recorded.table, %problems, "a recorded declaration is left out");
             }
         }
     }

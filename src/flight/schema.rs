@@ -63,9 +63,7 @@ impl FlightServer {
             engine::apply_declared(session, &applied, request.allow_breaking)
         });
         let plans = plans.await?;
-        // Later entries take the place of earlier ones of the same name.
-        let in_force = self.declarations.all().into_iter().map(|one| Declaration::clone(&one));
-        self.declarations.replace(in_force.chain(declarations));
+        self.declarations.add(declarations);
         Ok(json!({ "tables": plans, "text": render(&plans) }))
     }
 

@@ -110,6 +110,12 @@ impl Declarations {
         *self.0.write().unwrap_or_else(PoisonError::into_inner) = by_name;
     }
 
+    /// Puts `declarations` in force beside those before, which give way to one of the same name.
+    pub fn add(&self, declarations: impl IntoIterator<Item = Declaration>) {
+        let mut by_name = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        by_name.extend(declarations.into_iter().map(|one| (key(&one.name), Arc::new(one))));
+    }
+
     /// All of them, by name.
     pub fn all(&self) -> Vec<Arc<Declaration>> {
         let mut all: Vec<_> =

@@ -355,7 +355,7 @@ impl Reader<'_> {
             Some(value) => self.text(&keys, "type", &place).and_then(|text| {
                 parse(&text)
                     .map_err(|error| {
-                        self.problem(value.span().start, format!("{place}type"), error.to_string())
+                        self.problem(value.span().start, format!("{place}type"), error.to_string());
                     })
                     .ok()
             }),
@@ -403,7 +403,7 @@ impl Reader<'_> {
             .map(str::to_lowercase)
             .collect();
         let mut key: Vec<String> = Vec::new();
-        for one in list.iter() {
+        for one in list {
             let at = one.span().start;
             let Some(name) = one.get_ref().as_str() else {
                 self.problem(at, "primary_key", "expected a column's name in quotes");
