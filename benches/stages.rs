@@ -15,7 +15,7 @@ use arrow_flight::encode::FlightDataEncoderBuilder;
 use bytes::{Bytes, BytesMut};
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use futures::{StreamExt, TryStreamExt, stream};
-use pintail::catalog::{Column, Table, TableName, conform};
+use pintail::catalog::{Cast, Column, Contract, Offered, Placed, Table, TableName, conform};
 use pintail::engine::{self, Cursor, Database, Insert, Options, Segment, UNIT_ROWS, Unit};
 use pintail::flight::{Decoder, Encoder};
 use prost::Message;
@@ -94,8 +94,14 @@ fn decode(criterion: &mut Criterion) {
 fn conform_stream(criterion: &mut Criterion) {
     let name = TableName::from_text("lineitem").unwrap();
     let column = |n: usize| (format!("column_{n}"), "BIGINT".to_owned());
-    let offered: Vec<(String, String)> = (0..16).map(column).collect();
-    let columns = offered
+    let names: Vec<(String, String)> = (0..16).map(column).collect();
+    let offer = |(name, duckdb_type): &(String, String)| Offered {
+        name: name.clone(),
+        duckdb_type: duckdb_type.clone(),
+        arrow: DataType::Int64,
+    };
+    let offered: Vec<Offered> = names.iter().map(offer).collect();
+    let columns = names
         .iter()
         .map(|(name, duckdb_type)| Column {
             name: name.clone(),
@@ -106,7 +112,7 @@ fn conform_stream(criterion: &mut Criterion) {
         .collect();
     let table = Table { name, columns };
     criterion.bench_function("conform/16 columns, once per stream", |bencher| {
-        bencher.iter(|| conform(black_box(&table), black_box(&offered)).unwrap());
+        bencher.iter(|| conform(black_box(&table), Contract::default(), black_box(&offered)).unwrap());
     });
 }
 
@@ -138,7 +144,13 @@ fn append(criterion: &mut Criterion) {
     let columns = engine::describe_rows(&session, &schema).unwrap();
     let types: Vec<String> = columns.iter().map(|(_, duckdb_type)| duckdb_type.clone()).collect();
     session.execute(&pintail::catalog::create_table(&name, &schema, &types, false)).unwrap();
-    let same = |(name, _): &(String, String)| (name.clone(), pintail::catalog::quote_name(name));
+    let same = |(name, duckdb_type): &(String, String)| Placed {
+        target: name.clone(),
+        source: name.clone(),
+        duckdb_type: duckdb_type.clone(),
+        cast: Cast::None,
+        is_required: false,
+    };
     let head = pintail::catalog::insert_head(&name, &columns.iter().map(same).collect::<Vec<_>>());
     let insert = Insert { head, tail: String::new() };
     let session = RefCell::new(session);

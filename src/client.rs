@@ -195,9 +195,14 @@ impl Client {
         flights.into_inner().map_err(from_status).try_collect().await
     }
 
-    /// Runs an action with a JSON body, which may be empty, and gives its JSON answer.
-    pub async fn action(&mut self, name: &str, body: &str) -> Result<serde_json::Value> {
-        let answers = self.inner.do_action(Action::new(name, body.to_owned())).await.map_err(from_status)?;
+    /// Runs an action that takes nothing and gives its JSON answer.
+    pub async fn action(&mut self, name: &str) -> Result<serde_json::Value> {
+        self.action_with(name, String::new()).await
+    }
+
+    /// Runs an action on `body`, which is JSON, and gives its JSON answer.
+    pub async fn action_with(&mut self, name: &str, body: String) -> Result<serde_json::Value> {
+        let answers = self.inner.do_action(Action::new(name, body)).await.map_err(from_status)?;
         let answer = answers.into_inner().message().await.map_err(from_status)?;
         let answer =
             answer.ok_or_else(|| Error::internal("the server ended the action without an answer"))?;

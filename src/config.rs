@@ -99,6 +99,8 @@ pub struct Config {
     pub server: Server,
     /// The DuckDB database behind the server.
     pub database: Database,
+    /// Declared tables.
+    pub schemas: Schemas,
     /// Bounds of the write path.
     pub ingest: Ingest,
     /// Bounds of the read path.
@@ -194,6 +196,24 @@ fn machine_memory_bytes() -> u64 {
         .find_map(|line| line.strip_prefix("MemTotal:"))
         .and_then(|rest| rest.trim().trim_end_matches("kB").trim().parse::<u64>().ok())
         .map_or(fallback, |kib| kib * 1024)
+}
+
+/// `[schemas]`
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Schemas {
+    /// Folder of declarations, one table in each `*.toml`. Default: `pintail serve` takes `./schemas` if it is
+    /// there; without a folder, the declarations recorded in the database are in force.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dir: Option<PathBuf>,
+    /// Whether the start brings the database to its declarations. Default true; with false, differences are logged.
+    pub apply_at_start: bool,
+}
+
+impl Default for Schemas {
+    fn default() -> Self {
+        Self { dir: None, apply_at_start: true }
+    }
 }
 
 /// `[ingest]`

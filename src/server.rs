@@ -2,6 +2,8 @@
 //! Runs on: the async runtime; opening and closing the database block it, which start and stop allow.
 //! Never: serves before the database is open; loses an acknowledged row on the way down.
 
+mod schemas;
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,7 +17,6 @@ use tokio::net::TcpListener;
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 
-use crate::catalog::Declarations;
 use crate::config::Config;
 use crate::engine::{Database, Maintenance, Options};
 use crate::error::{Error, Kind, Result};
@@ -67,9 +68,12 @@ struct Parts {
 impl Server {
     /// Opens the database, binds both ports and serves. Port 0 picks a free one.
     ///
-    /// Errors: `Invalid`, one line, for a port in use, a locked or foreign file, a setting the engine refuses.
+    /// Errors: `Invalid`, one line, for a port in use, a locked or foreign file, a setting the engine refuses; and
+    /// with a line for each problem when the declarations are wrong or do not fit the database, which is then
+    /// as it was.
     pub async fn start(config: &Config) -> Result<Self> {
         config.validate()?;
+        let declared = schemas::read(&config.schemas)?;
         // Ports first: a second server on the same port should not touch the database at all.
         let flight_listener = bind(config.server.listen, "server.listen").await?;
         let http_listener = bind(config.server.http, "server.http").await?;
@@ -86,9 +90,9 @@ impl Server {
         database.on_lost(move |_| {
             report_lost.send_replace(true);
         });
+        let declarations = schemas::put_in_force(&database, &config.schemas, declared)?;
         let maintenance = Maintenance::start(Arc::clone(&database))
             .map_err(|error| Error::internal(format!("cannot start the checkpoint thread: {error}")))?;
-        let declarations = Arc::new(Declarations::default());
         let parts = Arc::new(Parts {
             ingest: Arc::new(Ingest::new(Arc::clone(&database), &config.ingest, Arc::clone(&declarations))?),
             query: Arc::new(Query::new(Arc::clone(&database), &config.query)),
@@ -110,6 +114,7 @@ impl Server {
             Arc::clone(&parts.ingest),
             Arc::clone(&parts.query),
             sessions,
+            declarations,
             config,
         );
         let sweeper = tokio::spawn(sweep(service.clone()));

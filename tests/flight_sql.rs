@@ -340,7 +340,7 @@ async fn prepared_statements_do_not_leave_an_expired_transaction() {
     let id = client.begin_transaction().await.unwrap();
     let mut insert = client.prepare("INSERT INTO t VALUES (1)".into(), Some(id)).await.unwrap();
     let started = std::time::Instant::now();
-    while watcher.action("pintail.status", "").await.unwrap()["session"]["transactions"] != 0 {
+    while watcher.action("pintail.status").await.unwrap()["session"]["transactions"] != 0 {
         assert!(started.elapsed() < std::time::Duration::from_secs(10), "the transaction does not expire");
         tokio::time::sleep(std::time::Duration::from_millis(50)).await;
     }

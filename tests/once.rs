@@ -75,7 +75,7 @@ fn seq(number: u64) -> Value {
 }
 
 async fn status(client: &mut Client, producer: &str) -> Value {
-    client.action("pintail.ingest_status", &json!({ "producer": producer }).to_string()).await.unwrap()
+    client.action_with("pintail.ingest_status", json!({ "producer": producer }).to_string()).await.unwrap()
 }
 
 /// A stream sent again under its key is not stored again, is answered with the first answer, also after a restart.

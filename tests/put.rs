@@ -217,7 +217,7 @@ async fn a_client_that_leaves_takes_its_rows_along() {
         // The server notices and rolls back; wait for that, not for a time.
         let tables = format!("SELECT count(*) FROM duckdb_tables() WHERE table_name = '{name}'");
         while number(&mut client, &tables).await > 0
-            || client.action("pintail.status", "").await.unwrap()["ingest"]["streams"] != 0
+            || client.action("pintail.status").await.unwrap()["ingest"]["streams"] != 0
         {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }

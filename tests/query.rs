@@ -244,7 +244,7 @@ async fn a_dropped_call_stops_the_query() {
 }
 
 async fn wait_for_running(client: &mut pintail::client::Client, count: u64) {
-    while client.action("pintail.status", "").await.unwrap()["query"]["running"] != count {
+    while client.action("pintail.status").await.unwrap()["query"]["running"] != count {
         tokio::time::sleep(Duration::from_millis(2)).await;
     }
 }

@@ -180,7 +180,7 @@ async fn idle_transactions_and_statements_expire() {
     loop {
         // Another session sees no trace, and in the end the id is unknown.
         assert!(started.elapsed() < Duration::from_secs(20), "the transaction does not expire");
-        let status = second.action("pintail.status", "").await.unwrap();
+        let status = second.action("pintail.status").await.unwrap();
         if status["session"]["transactions"] == 0 {
             break;
         }
@@ -219,7 +219,7 @@ async fn a_closed_connection_ends_its_transaction() {
     assert_eq!(number(&mut client, "SELECT count(*) FROM t").await, 1, "plain SQL joins the transaction");
     drop(client);
     let started = Instant::now();
-    while watcher.action("pintail.status", "").await.unwrap()["session"]["transactions"] != 0 {
+    while watcher.action("pintail.status").await.unwrap()["session"]["transactions"] != 0 {
         assert!(started.elapsed() < Duration::from_secs(10), "the transaction outlives its connection");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
@@ -337,7 +337,7 @@ async fn polling_reports_progress_and_ends_with_an_endpoint() {
 
 async fn nothing_runs(client: &mut Client) {
     let started = Instant::now();
-    while client.action("pintail.status", "").await.unwrap()["query"]["running"] != 0 {
+    while client.action("pintail.status").await.unwrap()["query"]["running"] != 0 {
         assert!(started.elapsed() < Duration::from_secs(10), "the query goes on");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }

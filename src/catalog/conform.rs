@@ -9,7 +9,9 @@ use std::sync::Arc;
 use arrow::datatypes::DataType;
 use thiserror::Error as ThisError;
 
-use super::{Column, Declaration, DeclaredField, NewColumns, Strictness, Table, TableName, quote_name};
+use super::{
+    Column, Declaration, DeclaredField, NewColumns, Strictness, Table, TableName, from_duckdb, quote_name,
+};
 use crate::error::{Error, shorten};
 
 /// A column as a stream offers it.
@@ -357,8 +359,15 @@ fn plain_cast(target: &Column, offered: &Offered) -> Option<Cast> {
 }
 
 /// The offered type as the reader of the message knows it.
-fn spelled(offered: &Offered, _as_arrow: bool) -> String {
-    offered.duckdb_type.clone()
+fn spelled(offered: &Offered, is_declared: bool) -> String {
+    if !is_declared {
+        return offered.duckdb_type.clone();
+    }
+    match (&offered.arrow, from_duckdb(&offered.duckdb_type)) {
+        (DataType::FixedSizeBinary(width), _) => format!("fixed_size_binary[{width}]"),
+        (_, Ok(known)) => known.text,
+        (_, Err(_)) => offered.duckdb_type.clone(),
+    }
 }
 
 /// Whether values of `from` that fit `to` can be told from those that do not by casting them there and back.

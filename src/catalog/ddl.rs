@@ -5,7 +5,7 @@ use std::collections::HashSet;
 
 use arrow::datatypes::Schema;
 
-use super::{Placed, Table, TableName, quote_name};
+use super::{Declaration, DeclaredField, Placed, Table, TableName, quote_name, quote_text};
 use crate::error::{Error, Result};
 
 /// Checks that a table can be made from `schema`, naming what is wrong.
@@ -91,25 +91,6 @@ pub fn last_of_key(columns: &[Placed], key: &[String]) -> String {
     format!("QUALIFY row_number() OVER ({partition}ORDER BY {ROW} DESC) = 1")
 }
 
-/// Makes a declared table.
-pub fn declared_create(declared: &super::Declaration, name: &TableName) -> Vec<String> {
-    let mut parts: Vec<String> = declared
-        .fields
-        .iter()
-        .map(|field| {
-            let rule = if declared.is_required(&field.name) { " NOT NULL" } else { "" };
-            let default =
-                field.default.as_ref().map_or(String::new(), |default| format!(" DEFAULT {default}"));
-            format!("{} {}{rule}{default}", quote_name(&field.name), field.data_type.duckdb)
-        })
-        .collect();
-    if !declared.primary_key.is_empty() {
-        let key: Vec<String> = declared.primary_key.iter().map(|name| quote_name(name)).collect();
-        parts.push(format!("PRIMARY KEY ({})", key.join(", ")));
-    }
-    vec![format!("CREATE TABLE {} ({})", name.to_sql(), parts.join(", "))]
-}
-
 /// Adds columns that a producer brings; they are nullable.
 pub fn add_columns(name: &TableName, added: &[(String, String)]) -> Vec<String> {
     let add = |(column, duckdb_type): &(String, String)| {
@@ -130,6 +111,70 @@ pub fn create_rejected(name: &TableName) -> String {
          producer VARCHAR, \"row\" JSON)",
         rejected_name(name).to_sql()
     )
+}
+
+/// Every statement that makes a declared table as `table`, in order: the table with its key, rules and defaults,
+/// the comments, and an index for each `is_indexed` field.
+pub fn declared_create(declaration: &Declaration, table: &TableName) -> Vec<String> {
+    let mut statements = vec![declared_table(declaration, table, &[])];
+    statements.extend(comments(declaration, table));
+    let indexed = declaration.fields.iter().filter(|field| needs_index(declaration, field));
+    statements.extend(indexed.map(|field| create_index(table, &field.name)));
+    statements
+}
+
+/// CREATE TABLE for a declaration, with `further` column definitions after the declared ones.
+pub(super) fn declared_table(declaration: &Declaration, table: &TableName, further: &[String]) -> String {
+    let mut parts: Vec<String> = declaration.fields.iter().map(column_definition).collect();
+    parts.extend(further.iter().cloned());
+    if !declaration.primary_key.is_empty() {
+        let columns: Vec<String> = declaration.primary_key.iter().map(|column| quote_name(column)).collect();
+        parts.push(format!("PRIMARY KEY ({})", columns.join(", ")));
+    }
+    format!("CREATE TABLE {} ({})", table.to_sql(), parts.join(", "))
+}
+
+/// `"name" TYPE NOT NULL DEFAULT …`, as CREATE TABLE and ADD COLUMN take it.
+pub(super) fn column_definition(field: &DeclaredField) -> String {
+    let rule = if field.nullable { "" } else { " NOT NULL" };
+    let default = field.default.as_ref().map_or(String::new(), |literal| format!(" DEFAULT {literal}"));
+    format!("{} {}{rule}{default}", quote_name(&field.name), field.data_type.duckdb)
+}
+
+/// COMMENT ON statements for everything that has a description.
+pub(super) fn comments(declaration: &Declaration, table: &TableName) -> Vec<String> {
+    let of_table = declaration.description.as_deref().map(|words| comment_on_table(table, Some(words)));
+    let of_columns = declaration.fields.iter().filter_map(|field| {
+        field.description.as_deref().map(|words| comment_on_column(table, &field.name, Some(words)))
+    });
+    of_table.into_iter().chain(of_columns).collect()
+}
+
+pub(super) fn comment_on_table(table: &TableName, words: Option<&str>) -> String {
+    format!("COMMENT ON TABLE {} IS {}", table.to_sql(), text_or_null(words))
+}
+
+pub(super) fn comment_on_column(table: &TableName, column: &str, words: Option<&str>) -> String {
+    format!("COMMENT ON COLUMN {}.{} IS {}", table.to_sql(), quote_name(column), text_or_null(words))
+}
+
+fn text_or_null(words: Option<&str>) -> String {
+    words.map_or_else(|| "NULL".to_owned(), quote_text)
+}
+
+/// Whether the field asks for an index that the primary key does not give already.
+pub(super) fn needs_index(declaration: &Declaration, field: &DeclaredField) -> bool {
+    field.is_indexed && declaration.primary_key != [field.name.as_str()]
+}
+
+/// The name of the index on one column of a declared table.
+pub fn index_name(table: &str, column: &str) -> String {
+    format!("{table}_{column}_index")
+}
+
+pub(super) fn create_index(table: &TableName, column: &str) -> String {
+    let index = quote_name(&index_name(&table.table, column));
+    format!("CREATE INDEX {index} ON {} ({})", table.to_sql(), quote_name(column))
 }
 
 #[cfg(test)]

@@ -3,15 +3,25 @@
 //! Never: threads, sockets, the engine.
 
 mod conform;
+mod datatype;
 mod ddl;
 mod declaration;
+mod evolution;
 
 pub use conform::{Cast, ConformError, Conformed, Contract, Offered, Placed, conform};
+pub use datatype::{TypeError, from_duckdb, parse as parse_type, spellings};
 pub use ddl::{
     IGNORE_CONFLICT, ROW, add_columns, check_new_table, create_rejected, create_table, declared_create,
-    insert_head, last_of_key, rejected_name, replace_conflict,
+    index_name, insert_head, last_of_key, rejected_name, replace_conflict,
 };
-pub use declaration::{Declaration, Declarations, DeclaredField, DeclaredType, NewColumns, Strictness};
+pub use declaration::{
+    Declaration, Declarations, DeclaredField, DeclaredType, NewColumns, Problem, Problems, SchemaFile,
+    Strictness, read_declarations, read_folder,
+};
+
+pub use evolution::{
+    Actual, ActualColumn, ActualIndex, Plan, Refusal, Sign, Step, TablePlan, adopt, plan, render,
+};
 
 use std::fmt;
 
@@ -51,12 +61,16 @@ impl TableName {
     }
 
     /// A name from `table`, `schema.table` or `catalog.schema.table`, as the command line takes it.
-    /// A part in double quotes may contain dots.
+    /// A part in double quotes may contain dots, and a quote that is doubled.
     pub fn from_text(text: &str) -> Result<Self> {
         let mut parts = vec![String::new()];
         let mut quoted = false;
-        for letter in text.chars() {
+        let mut letters = text.chars().peekable();
+        while let Some(letter) = letters.next() {
             match letter {
+                '"' if quoted && letters.next_if_eq(&'"').is_some() => {
+                    parts.last_mut().expect("starts with one part").push('"');
+                }
                 '"' => quoted = !quoted,
                 '.' if !quoted => parts.push(String::new()),
                 _ => parts.last_mut().expect("starts with one part").push(letter),
@@ -141,6 +155,7 @@ mod tests {
         assert_eq!(path(&["s", "t"]).unwrap().to_sql(), "\"s\".\"t\"");
         assert_eq!(path(&["c", "s", "a\"b"]).unwrap().to_sql(), "\"c\".\"s\".\"a\"\"b\"");
         assert_eq!(TableName::from_text("main.\"odd.name\"").unwrap().table, "odd.name");
+        assert_eq!(TableName::from_text("\"a\"\"b\"").unwrap().table, "a\"b");
         for bad in [&[][..], &[""], &["a", "", "b"], &["a", "b", "c", "d"], &["nul\0"]] {
             assert!(path(bad).is_err(), "{bad:?}");
         }

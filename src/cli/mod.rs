@@ -5,6 +5,7 @@
 mod load;
 mod output;
 mod query;
+mod schema;
 mod serve;
 mod show;
 
@@ -36,6 +37,9 @@ enum Command {
     Tables(Remote),
     /// Show sizes, memory and what is running
     Status(show::Status),
+    /// Check, plan, apply and show declared tables
+    #[command(subcommand)]
+    Schema(schema::Schema),
     /// Show or check the effective configuration
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -114,6 +118,7 @@ pub(crate) fn run() -> ExitCode {
         Command::Query(command) => block_on(command.run()),
         Command::Tables(remote) => block_on(show::tables(remote)),
         Command::Status(command) => block_on(command.run()),
+        Command::Schema(command) => command.run(),
         Command::Config(ConfigCommand::Print(source)) => {
             config(&source, |config| print!("{}", config.to_toml()))
         }

@@ -2,6 +2,7 @@
 //! Runs on: the main thread. Never: goes on after the second signal.
 
 use std::io::IsTerminal;
+use std::path::Path;
 
 use clap::Args;
 use pintail::config::{Config, LogFormat};
@@ -10,6 +11,7 @@ use pintail::server::Server;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
+use super::schema::DEFAULT_SCHEMAS;
 use super::{ConfigSource, Failure};
 
 /// Flags of `pintail serve`; each stands above the environment and the file.
@@ -26,6 +28,9 @@ pub(super) struct Serve {
     /// Address of the HTTP port: /livez, /readyz, /metrics [default: 127.0.0.1:8816]
     #[arg(long, value_name = "ADDR")]
     http: Option<String>,
+    /// Folder of declared tables, one in each .toml [default: ./schemas if it is there]
+    #[arg(long, value_name = "DIR")]
+    schemas: Option<String>,
     /// Listen beyond loopback although this server has neither TLS nor users
     #[arg(long)]
     insecure: bool,
@@ -34,15 +39,22 @@ pub(super) struct Serve {
 impl Serve {
     pub(super) fn run(self) -> Result<(), Failure> {
         let mut overrides = Vec::new();
-        for (key, value) in
-            [("database.path", &self.database), ("server.listen", &self.listen), ("server.http", &self.http)]
-        {
+        for (key, value) in [
+            ("database.path", &self.database),
+            ("server.listen", &self.listen),
+            ("server.http", &self.http),
+            ("schemas.dir", &self.schemas),
+        ] {
             if let Some(value) = value {
                 overrides.push((key, value.clone()));
             }
         }
-        let config = Config::load_with(self.source.config.as_deref(), &overrides, self.insecure)
+        let mut config = Config::load_with(self.source.config.as_deref(), &overrides, self.insecure)
             .map_err(Failure::Usage)?;
+        // Only here, so that a server inside another program takes no folder it was not given.
+        if config.schemas.dir.is_none() && Path::new(DEFAULT_SCHEMAS).is_dir() {
+            config.schemas.dir = Some(DEFAULT_SCHEMAS.into());
+        }
         start_logging(&config)?;
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .enable_all()

@@ -9,6 +9,7 @@ use pintail::client::Client;
 use pintail::config::Bytes;
 use serde_json::Value;
 
+use super::schema::status_line;
 use super::{Failure, Remote};
 
 /// Flags of `pintail status`.
@@ -54,8 +55,9 @@ impl Status {
     pub(super) async fn run(self) -> Result<(), Failure> {
         let mut client = Client::connect(&self.remote.server).await?;
         loop {
-            let status = client.action("pintail.status", "").await?;
+            let status = client.action("pintail.status").await?;
             print_status(&self.remote.server, &status);
+            println!("schemas   {}", status_line(&client.action("pintail.schemas").await?));
             if !self.watch {
                 return Ok(());
             }

@@ -66,14 +66,14 @@ pub struct ColumnEntry {
     pub auto_increment: bool,
 }
 
-/// The schemas a client can name a table in. Left out are the engine's own databases, and schemas inside
-/// another schema: `"catalog"."schema"."table"` does not reach those.
+/// The schemas a client can name a table in. Left out are the engine's own databases, the server's own schema,
+/// and schemas inside another schema: `"catalog"."schema"."table"` does not reach those.
 pub(super) const VISIBLE: &str = "\
     WITH visible AS ( \
         SELECT s.database_oid, s.oid AS schema_oid, s.database_name, s.schema_name \
         FROM duckdb_schemas() s JOIN duckdb_databases() d ON d.database_oid = s.database_oid \
         WHERE (NOT d.internal OR d.database_name = 'temp') AND s.parent_schema_oid IS NULL \
-              AND s.schema_name NOT IN ('information_schema', 'pg_catalog'))";
+              AND s.schema_name NOT IN ('information_schema', 'pg_catalog', 'pintail_internal'))";
 
 /// Every schema by catalog and name. `temp` is among them only while the connection has temporary objects.
 pub fn schemas(session: &Session) -> Result<Vec<SchemaInfo>> {

@@ -9,6 +9,7 @@
 mod appender;
 mod cursor;
 mod database;
+mod declared;
 mod describe;
 mod error;
 mod ffi;
@@ -29,6 +30,10 @@ mod tables;
 pub use appender::{Insert, append, count_rows, describe_rows, over_segment, rows_of_segment};
 pub use cursor::{Cursor, Step};
 pub use database::{Database, Options};
+pub use declared::{
+    RecordedVersion, actual_table, apply_declared, earlier_declarations, plan_declared,
+    recorded_declarations, recorded_versions,
+};
 pub use interrupt::{Interrupt, Progress};
 pub use keys::{ForeignKeyColumn, PrimaryKeyColumn, foreign_keys, primary_keys};
 pub use ledger::{INTERNAL_SCHEMA, LedgerRow, append_ledger, create_ledger, cut_ledger, read_ledger};

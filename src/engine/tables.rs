@@ -30,7 +30,7 @@ pub struct TableInfo {
 pub fn list_tables(session: &Session) -> Result<Vec<TableInfo>> {
     let sql = "SELECT database_name, schema_name, table_name, 'BASE TABLE' AS kind, estimated_size::BIGINT, \
                       column_count::BIGINT \
-               FROM duckdb_tables() WHERE NOT internal AND NOT temporary \
+               FROM duckdb_tables() WHERE NOT internal AND NOT temporary AND schema_name <> 'pintail_internal' \
                UNION ALL \
                SELECT database_name, schema_name, view_name, 'VIEW', NULL::BIGINT, column_count::BIGINT \
                FROM duckdb_views() WHERE NOT internal AND NOT temporary \

@@ -26,7 +26,7 @@ use crate::error::{Error, Result};
 use crate::session::On;
 
 /// Actions and what they do.
-const ACTIONS: [(&str, &str); 13] = [
+const ACTIONS: [(&str, &str); 16] = [
     ("BeginTransaction", "opens a transaction; its id goes into statements, and ingest joins it by itself"),
     ("EndTransaction", "commits a transaction or rolls it back"),
     ("CreatePreparedStatement", "prepares a statement; answers its handle, parameters and result schema"),
@@ -44,6 +44,12 @@ const ACTIONS: [(&str, &str); 13] = [
     (
         "pintail.ingest_status",
         "where a producer stands, of {\"producer\": name}: newest epoch, and per table the highest durable seq",
+    ),
+    ("pintail.schemas", "the declared tables, their versions, and where the database differs; answers JSON"),
+    ("pintail.schema_plan", "what applying declarations would change; takes and answers JSON"),
+    (
+        "pintail.schema_apply",
+        "applies declarations in one transaction and puts them in force; takes and answers JSON",
     ),
     ("pintail.checkpoint", "writes the log into the database file; answers JSON when done"),
 ];
@@ -141,6 +147,9 @@ impl FlightServer {
             "pintail.ingest_status" => {
                 self.ingest_status(&action.body).map(|answer| Some(answer.to_string().into()))
             }
+            "pintail.schemas" => Ok(Some(self.schemas(&action.body).await?.to_string().into())),
+            "pintail.schema_plan" => Ok(Some(self.schema_plan(&action.body).await?.to_string().into())),
+            "pintail.schema_apply" => Ok(Some(self.schema_apply(&action.body).await?.to_string().into())),
             "pintail.checkpoint" => {
                 let before = self.database.wal_bytes();
                 self.query.checkpoint().await?;
@@ -213,6 +222,7 @@ impl FlightServer {
                 "streams": self.ingest.streams_open(),
                 "inflight_bytes": self.ingest.inflight_bytes(),
             },
+            "schemas": { "declared": self.declarations.all().len() },
             "query": { "running": self.query.running(), "queued": self.query.queued() },
             "session": {
                 "sessions": self.sessions.sessions_open(),

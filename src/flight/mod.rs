@@ -22,6 +22,7 @@ mod prepared;
 mod progress;
 mod proto;
 mod put;
+mod schema;
 mod status;
 mod ticket;
 mod wire;
@@ -46,6 +47,7 @@ pub use wire::{FrameCodec, FrameEncoder, Wire};
 use call::Call;
 use header::Options;
 
+use crate::catalog::Declarations;
 use crate::config::Config;
 use crate::engine::Database;
 use crate::ingest::Ingest;
@@ -61,18 +63,20 @@ pub struct FlightServer {
     sessions: Arc<Sessions>,
     tickets: Arc<ticket::Tickets>,
     polls: Arc<poll::Polls>,
+    declarations: Arc<Declarations>,
     auto_create: bool,
     slow_query: Duration,
     started: Instant,
 }
 
 impl FlightServer {
-    /// A Flight service over the two bridges and the sessions.
+    /// A Flight service over the two bridges, the sessions and the declarations in force.
     pub fn new(
         database: Arc<Database>,
         ingest: Arc<Ingest>,
         query: Arc<Query>,
         sessions: Arc<Sessions>,
+        declarations: Arc<Declarations>,
         config: &Config,
     ) -> Self {
         Self {
@@ -82,6 +86,7 @@ impl FlightServer {
             sessions,
             tickets: Arc::new(ticket::Tickets::new(config.session.max_tickets)),
             polls: Arc::default(),
+            declarations,
             auto_create: config.ingest.auto_create,
             slow_query: Duration::from_millis(config.log.slow_query_ms),
             started: Instant::now(),

@@ -411,6 +411,11 @@ impl Ingest {
         Ok(Put { plain, gate, state, queue: Duration::ZERO, conform: Duration::ZERO, _left: Left(left) })
     }
 
+    /// What declared tables are held to.
+    pub fn declarations(&self) -> &Arc<Declarations> {
+        &self.shared.declarations
+    }
+
     /// Bytes of batches between the wire and the commit.
     pub fn inflight_bytes(&self) -> u64 {
         self.admission.inflight_bytes()

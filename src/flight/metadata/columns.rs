@@ -32,7 +32,12 @@ pub(super) fn annotated(schema: &Schema, table: &TableEntry, columns: &[ColumnEn
             annotated_field(field.as_ref().clone(), table, column)
         })
         .collect();
-    Schema::new_with_metadata(fields, schema.metadata().clone())
+    let mut metadata = schema.metadata().clone();
+    // GetTables has no column for what a table is about; its schema has room for it.
+    if let Some(comment) = &table.comment {
+        metadata.insert(REMARKS.to_owned(), comment.clone());
+    }
+    Schema::new_with_metadata(fields, metadata)
 }
 
 fn annotated_field(field: Field, table: &TableEntry, column: Option<&ColumnEntry>) -> Field {
@@ -139,8 +144,10 @@ mod tests {
     #[test]
     fn views_are_read_only_and_lists_of_text_are_not_text() {
         let schema = Schema::new(vec![Field::new("a", DataType::Int32, true)]);
-        let schema = annotated(&schema, &table(VIEW), &[column("a", "INTEGER")]);
+        let view = TableEntry { comment: Some("about".into()), ..table(VIEW) };
+        let schema = annotated(&schema, &view, &[column("a", "INTEGER")]);
         assert_eq!(schema.field(0).metadata()[IS_READ_ONLY], "1");
+        assert_eq!(schema.metadata()[REMARKS], "about");
         assert!(is_text("ENUM('a', 'b')") && is_text("JSON"));
         assert!(!is_text("VARCHAR[]") && !is_text("ENUM('a')[3]") && !is_text("BLOB"));
     }

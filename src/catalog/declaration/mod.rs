@@ -1,8 +1,17 @@
 //! A table as its users declare it: the contract between producers and readers.
 //! Runs on: any thread; pure values. Never: looks at the database; `evolution` compares the two.
 
+mod folder;
+mod literal;
+mod read;
+mod write;
+
+pub use folder::read_folder;
+pub(super) use literal::from_expression;
+pub use read::{Problem, Problems, SchemaFile, read_declarations};
+
 use std::collections::HashMap;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
 use arrow::datatypes::DataType;
 
@@ -86,35 +95,67 @@ impl Declaration {
         self.primary_key.iter().any(|key| key.eq_ignore_ascii_case(name))
             || self.field(name).is_some_and(|field| !field.nullable)
     }
+
+    /// The table in listings: without the schema `main`, which goes without saying.
+    pub fn listed_name(&self) -> String {
+        match self.name.schema.as_deref() {
+            Some(schema) if !schema.eq_ignore_ascii_case("main") => format!("{schema}.{}", self.name.table),
+            _ => self.name.table.clone(),
+        }
+    }
 }
 
 /// The declarations in force, by table.
 #[derive(Debug, Default)]
-pub struct Declarations(RwLock<HashMap<(String, String), Arc<Declaration>>>);
+pub struct Declarations(RwLock<HashMap<(String, String), InForce>>);
+
+/// A table's declaration, and those that were in force before it, oldest first.
+#[derive(Debug, Default)]
+struct InForce {
+    current: Option<Arc<Declaration>>,
+    earlier: Vec<Arc<Declaration>>,
+}
 
 impl Declarations {
     /// The declaration of a table of the server's own database.
     pub fn find(&self, name: &TableName) -> Option<Arc<Declaration>> {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).get(&key(name)).cloned()
+        self.read().get(&key(name))?.current.clone()
     }
 
     /// The versions of a table's declaration that were in force before, oldest first.
-    pub fn earlier(&self, _name: &TableName) -> Vec<Arc<Declaration>> {
-        Vec::new()
+    pub fn earlier(&self, name: &TableName) -> Vec<Arc<Declaration>> {
+        self.read().get(&key(name)).map(|table| table.earlier.clone()).unwrap_or_default()
     }
 
-    /// Puts `declarations` in force, instead of those before.
-    pub fn replace(&self, declarations: impl IntoIterator<Item = Declaration>) {
-        let by_name = declarations.into_iter().map(|one| (key(&one.name), Arc::new(one))).collect();
-        *self.0.write().unwrap_or_else(PoisonError::into_inner) = by_name;
+    /// Puts `declarations` in force, beside those of other tables. `earlier` are all that were in force before.
+    pub fn add(
+        &self,
+        declarations: impl IntoIterator<Item = Declaration>,
+        earlier: impl IntoIterator<Item = Declaration>,
+    ) {
+        let mut by_name = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        for table in by_name.values_mut() {
+            table.earlier.clear();
+        }
+        for version in earlier {
+            let name = key(&version.name);
+            by_name.entry(name).or_default().earlier.push(Arc::new(version));
+        }
+        for declaration in declarations {
+            let name = key(&declaration.name);
+            by_name.entry(name).or_default().current = Some(Arc::new(declaration));
+        }
     }
 
     /// All of them, by name.
     pub fn all(&self) -> Vec<Arc<Declaration>> {
-        let mut all: Vec<_> =
-            self.0.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect();
+        let mut all: Vec<_> = self.read().values().filter_map(|table| table.current.clone()).collect();
         all.sort_by_key(|one| one.name.to_string());
         all
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, HashMap<(String, String), InForce>> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -122,3 +163,6 @@ impl Declarations {
 fn key(name: &TableName) -> (String, String) {
     (name.schema.as_deref().unwrap_or("main").to_lowercase(), name.table.to_lowercase())
 }
+
+#[cfg(test)]
+mod tests;

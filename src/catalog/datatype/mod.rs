@@ -1,0 +1,337 @@
+//! The one table of types: Arrow's, as pyarrow prints them, beside DuckDB's, as the engine prints them.
+//! Runs on: any thread; pure.
+//! Never: guesses. A type that one side cannot say is refused with its name.
+//!
+//! Both readers, [`parse`] for pyarrow's text and [`from_duckdb`] for the engine's, put types together with the
+//! functions of this file, so there is one place that knows what belongs to what.
+
+mod engine;
+mod keywords;
+mod text;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, Field, FieldRef, Fields, IntervalUnit, TimeUnit};
+
+pub use engine::from_duckdb;
+pub(super) use engine::unquote;
+pub(super) use text::closest;
+pub use text::{TypeError, parse};
+
+use super::declaration::DeclaredType;
+
+/// What an Arrow field says of a type that Arrow knows as an extension.
+const EXTENSION_NAME: &str = "ARROW:extension:name";
+const EXTENSION_METADATA: &str = "ARROW:extension:metadata";
+
+/// Most digits of a DuckDB decimal.
+const DECIMAL_DIGITS_MAX: u8 = 38;
+/// Longest DuckDB ARRAY.
+const ARRAY_LENGTH_MAX: i32 = 100_000;
+
+/// A type without parameters.
+struct Scalar {
+    /// Spellings; the first one is pyarrow's.
+    spellings: &'static [&'static str],
+    arrow: DataType,
+    duckdb: &'static str,
+}
+
+const fn scalar(spellings: &'static [&'static str], arrow: DataType, duckdb: &'static str) -> Scalar {
+    Scalar { spellings, arrow, duckdb }
+}
+
+/// Types without parameters. Where several become one DuckDB type, the first is what that type is shown as.
+static SCALARS: &[Scalar] = &[
+    scalar(&["bool", "boolean"], DataType::Boolean, "BOOLEAN"),
+    scalar(&["int8"], DataType::Int8, "TINYINT"),
+    scalar(&["int16"], DataType::Int16, "SMALLINT"),
+    scalar(&["int32"], DataType::Int32, "INTEGER"),
+    scalar(&["int64"], DataType::Int64, "BIGINT"),
+    scalar(&["uint8"], DataType::UInt8, "UTINYINT"),
+    scalar(&["uint16"], DataType::UInt16, "USMALLINT"),
+    scalar(&["uint32"], DataType::UInt32, "UINTEGER"),
+    scalar(&["uint64"], DataType::UInt64, "UBIGINT"),
+    scalar(&["float", "float32"], DataType::Float32, "FLOAT"),
+    // DuckDB has no half floats; every one of them is a float.
+    scalar(&["halffloat", "float16"], DataType::Float16, "FLOAT"),
+    scalar(&["double", "float64"], DataType::Float64, "DOUBLE"),
+    scalar(&["string", "utf8"], DataType::Utf8, "VARCHAR"),
+    scalar(&["large_string", "large_utf8"], DataType::LargeUtf8, "VARCHAR"),
+    scalar(&["string_view", "utf8_view"], DataType::Utf8View, "VARCHAR"),
+    scalar(&["binary"], DataType::Binary, "BLOB"),
+    scalar(&["large_binary"], DataType::LargeBinary, "BLOB"),
+    scalar(&["binary_view"], DataType::BinaryView, "BLOB"),
+    scalar(&["date32[day]", "date32"], DataType::Date32, "DATE"),
+    scalar(&["date64[ms]", "date64"], DataType::Date64, "DATE"),
+    scalar(&["time64[us]"], DataType::Time64(TimeUnit::Microsecond), "TIME"),
+    scalar(&["time64[ns]"], DataType::Time64(TimeUnit::Nanosecond), "TIME_NS"),
+    scalar(&["time32[s]"], DataType::Time32(TimeUnit::Second), "TIME"),
+    scalar(&["time32[ms]"], DataType::Time32(TimeUnit::Millisecond), "TIME"),
+    scalar(&["timestamp[s]"], DataType::Timestamp(TimeUnit::Second, None), "TIMESTAMP_S"),
+    scalar(&["timestamp[ms]"], DataType::Timestamp(TimeUnit::Millisecond, None), "TIMESTAMP_MS"),
+    scalar(&["timestamp[us]"], DataType::Timestamp(TimeUnit::Microsecond, None), "TIMESTAMP"),
+    scalar(&["timestamp[ns]"], DataType::Timestamp(TimeUnit::Nanosecond, None), "TIMESTAMP_NS"),
+    scalar(
+        &["month_day_nano_interval", "interval"],
+        DataType::Interval(IntervalUnit::MonthDayNano),
+        "INTERVAL",
+    ),
+    scalar(&["month_interval"], DataType::Interval(IntervalUnit::YearMonth), "INTERVAL"),
+    scalar(&["day_time_interval"], DataType::Interval(IntervalUnit::DayTime), "INTERVAL"),
+    scalar(&["duration[s]"], DataType::Duration(TimeUnit::Second), "INTERVAL"),
+    scalar(&["duration[ms]"], DataType::Duration(TimeUnit::Millisecond), "INTERVAL"),
+    scalar(&["duration[us]"], DataType::Duration(TimeUnit::Microsecond), "INTERVAL"),
+    scalar(&["duration[ns]"], DataType::Duration(TimeUnit::Nanosecond), "INTERVAL"),
+    scalar(&["extension<arrow.uuid>", "uuid"], DataType::FixedSizeBinary(16), "UUID"),
+    scalar(&["extension<arrow.json>", "json"], DataType::Utf8, "JSON"),
+];
+
+/// Types with parameters, as a person would write them; for texts.
+const PARAMETRIC: &[&str] = &[
+    "decimal128(p, s)",
+    "timestamp[unit, tz=Zone]",
+    "fixed_size_binary[n]",
+    "list<item: T>",
+    "large_list<item: T>",
+    "list_view<item: T>",
+    "large_list_view<item: T>",
+    "fixed_size_list<item: T>[n]",
+    "struct<a: T, b: T not null>",
+    "map<K, V>",
+    "dictionary<values=T, indices=int32, ordered=0>",
+    "run_end_encoded<run_ends: int32, values: T>",
+    "decimal32(p, s)",
+    "decimal64(p, s)",
+    "decimal256(p, s)",
+];
+
+/// Every accepted spelling, pyarrow's own first; other spellings follow in the second list.
+pub fn spellings() -> (Vec<&'static str>, Vec<&'static str>) {
+    let own = SCALARS.iter().map(|one| one.spellings[0]).chain(PARAMETRIC.iter().copied()).collect();
+    let others = SCALARS.iter().flat_map(|one| one.spellings[1..].iter().copied());
+    (own, others.chain(["decimal(p, s)"]).collect())
+}
+
+impl DeclaredType {
+    fn new(text: impl Into<String>, arrow: DataType, duckdb: impl Into<String>) -> Self {
+        Self { text: text.into(), arrow, duckdb: duckdb.into() }
+    }
+
+    fn of(scalar: &Scalar) -> Self {
+        Self::new(scalar.spellings[0], scalar.arrow.clone(), scalar.duckdb)
+    }
+
+    /// The Arrow field of a column of this type, which says what Arrow knows as an extension.
+    pub fn field(&self, name: &str, nullable: bool) -> Field {
+        let field = Field::new(name, self.arrow.clone(), nullable);
+        let extension = match self.duckdb.as_str() {
+            "UUID" => "arrow.uuid",
+            "JSON" => "arrow.json",
+            _ => return field,
+        };
+        field.with_metadata(HashMap::from([
+            (EXTENSION_NAME.to_owned(), extension.to_owned()),
+            (EXTENSION_METADATA.to_owned(), String::new()),
+        ]))
+    }
+
+    /// Whether values have parts of their own: lists, structs, maps.
+    pub fn is_nested(&self) -> bool {
+        self.duckdb.ends_with(']') || self.duckdb.starts_with("STRUCT(") || self.duckdb.starts_with("MAP(")
+    }
+
+    /// Whether DuckDB's index takes the type as a key.
+    pub fn is_indexable(&self) -> bool {
+        !self.is_nested() && self.duckdb != "INTERVAL"
+    }
+}
+
+fn by_spelling(text: &str) -> Option<DeclaredType> {
+    SCALARS.iter().find(|one| one.spellings.contains(&text)).map(DeclaredType::of)
+}
+
+fn by_engine_name(text: &str) -> Option<DeclaredType> {
+    SCALARS.iter().find(|one| one.duckdb == text).map(DeclaredType::of)
+}
+
+/// A child of a nested type.
+#[derive(Debug)]
+struct Child {
+    name: String,
+    data_type: DeclaredType,
+    nullable: bool,
+}
+
+impl Child {
+    fn item(data_type: DeclaredType) -> Self {
+        Self { name: "item".into(), data_type, nullable: true }
+    }
+
+    fn field(&self) -> FieldRef {
+        Arc::new(self.data_type.field(&self.name, self.nullable))
+    }
+
+    fn rule(&self) -> &'static str {
+        if self.nullable { "" } else { " not null" }
+    }
+
+    fn text(&self) -> String {
+        format!("{}: {}{}", text::quoted(&self.name), self.data_type.text, self.rule())
+    }
+}
+
+/// The decimals of Arrow, which are one for DuckDB.
+fn decimal(bits: u16, precision: u8, scale: u8) -> Result<DeclaredType, String> {
+    let digits_max = match bits {
+        32 => 9,
+        64 => 18,
+        _ => DECIMAL_DIGITS_MAX,
+    };
+    if precision == 0 || precision > digits_max || scale > precision {
+        return Err(format!(
+            "decimal{bits} takes a precision from 1 to {digits_max} and a scale from 0 to the precision, \
+             found ({precision}, {scale})"
+        ));
+    }
+    // Below 39, so it fits.
+    let arrow_scale = i8::try_from(scale).unwrap_or(i8::MAX);
+    let arrow = match bits {
+        32 => DataType::Decimal32(precision, arrow_scale),
+        64 => DataType::Decimal64(precision, arrow_scale),
+        256 => DataType::Decimal256(precision, arrow_scale),
+        _ => DataType::Decimal128(precision, arrow_scale),
+    };
+    let duckdb = format!("DECIMAL({precision},{scale})");
+    Ok(DeclaredType::new(format!("decimal{bits}({precision}, {scale})"), arrow, duckdb))
+}
+
+/// A point in time; the zone is how it is shown, DuckDB keeps UTC.
+fn zoned(unit: TimeUnit, zone: &str) -> DeclaredType {
+    // Seconds and milliseconds are brought to microseconds by the engine's importer.
+    let (short, duckdb) = match unit {
+        TimeUnit::Second => ("s", "TIMESTAMP WITH TIME ZONE"),
+        TimeUnit::Millisecond => ("ms", "TIMESTAMP WITH TIME ZONE"),
+        TimeUnit::Microsecond => ("us", "TIMESTAMP WITH TIME ZONE"),
+        TimeUnit::Nanosecond => ("ns", "TIMESTAMPTZ_NS"),
+    };
+    let arrow = DataType::Timestamp(unit, Some(zone.into()));
+    DeclaredType::new(format!("timestamp[{short}, tz={zone}]"), arrow, duckdb)
+}
+
+fn fixed_size_binary(length: i32) -> Result<DeclaredType, String> {
+    if length < 1 {
+        return Err(format!("fixed_size_binary takes a length of at least 1, found {length}"));
+    }
+    let arrow = DataType::FixedSizeBinary(length);
+    Ok(DeclaredType::new(format!("fixed_size_binary[{length}]"), arrow, "BLOB"))
+}
+
+/// `kind` is `list`, `large_list`, `list_view` or `large_list_view`.
+fn list(kind: &str, item: &Child) -> DeclaredType {
+    let arrow = match kind {
+        "large_list" => DataType::LargeList(item.field()),
+        "list_view" => DataType::ListView(item.field()),
+        "large_list_view" => DataType::LargeListView(item.field()),
+        _ => DataType::List(item.field()),
+    };
+    DeclaredType::new(format!("{kind}<{}>", item.text()), arrow, format!("{}[]", item.data_type.duckdb))
+}
+
+fn fixed_size_list(item: &Child, length: i32) -> Result<DeclaredType, String> {
+    if !(1..=ARRAY_LENGTH_MAX).contains(&length) {
+        return Err(format!(
+            "fixed_size_list takes a length from 1 to {ARRAY_LENGTH_MAX}, which is DuckDB's limit, found {length}"
+        ));
+    }
+    Ok(DeclaredType::new(
+        format!("fixed_size_list<{}>[{length}]", item.text()),
+        DataType::FixedSizeList(item.field(), length),
+        format!("{}[{length}]", item.data_type.duckdb),
+    ))
+}
+
+fn structure(children: &[Child]) -> Result<DeclaredType, String> {
+    if children.is_empty() {
+        return Err("a struct needs at least one field".to_owned());
+    }
+    let mut seen = std::collections::HashSet::new();
+    for child in children {
+        if child.name.is_empty() {
+            return Err("a field of the struct has no name".to_owned());
+        }
+        // SQL compares names without case.
+        if !seen.insert(child.name.to_lowercase()) {
+            return Err(format!("the struct has two fields \"{}\"", child.name));
+        }
+    }
+    let texts: Vec<String> = children.iter().map(Child::text).collect();
+    let duckdb: Vec<String> = children
+        .iter()
+        .map(|child| format!("{} {}", keywords::printed(&child.name), child.data_type.duckdb))
+        .collect();
+    let fields: Fields = children.iter().map(Child::field).collect();
+    Ok(DeclaredType::new(
+        format!("struct<{}>", texts.join(", ")),
+        DataType::Struct(fields),
+        format!("STRUCT({})", duckdb.join(", ")),
+    ))
+}
+
+fn map(key: DeclaredType, value: DeclaredType, value_nullable: bool, sorted: bool) -> DeclaredType {
+    let duckdb = format!("MAP({}, {})", key.duckdb, value.duckdb);
+    let key = Child { name: "key".into(), data_type: key, nullable: false };
+    let value = Child { name: "value".into(), data_type: value, nullable: value_nullable };
+    let entries = DataType::Struct(Fields::from(vec![key.field(), value.field()]));
+    let mark = if sorted { ", keys_sorted" } else { "" };
+    DeclaredType::new(
+        format!("map<{}, {}{}{mark}>", key.data_type.text, value.data_type.text, value.rule()),
+        DataType::Map(Arc::new(Field::new("entries", entries, false)), sorted),
+        duckdb,
+    )
+}
+
+fn dictionary(values: &DeclaredType, indices: &DeclaredType, ordered: bool) -> Result<DeclaredType, String> {
+    if !indices.arrow.is_integer() {
+        return Err(format!("the indices of a dictionary are of an integer type, found {}", indices.text));
+    }
+    plain_values("a dictionary", values)?;
+    Ok(DeclaredType::new(
+        format!(
+            "dictionary<values={}, indices={}, ordered={}>",
+            values.text,
+            indices.text,
+            u8::from(ordered)
+        ),
+        DataType::Dictionary(Box::new(indices.arrow.clone()), Box::new(values.arrow.clone())),
+        values.duckdb.clone(),
+    ))
+}
+
+fn run_end_encoded(run_ends: &DeclaredType, values: &DeclaredType) -> Result<DeclaredType, String> {
+    if !matches!(run_ends.arrow, DataType::Int16 | DataType::Int32 | DataType::Int64) {
+        return Err(format!("run ends are int16, int32 or int64, found {}", run_ends.text));
+    }
+    plain_values("a run-end encoded column", values)?;
+    Ok(DeclaredType::new(
+        format!("run_end_encoded<run_ends: {}, values: {}>", run_ends.text, values.text),
+        DataType::RunEndEncoded(
+            Arc::new(Field::new("run_ends", run_ends.arrow.clone(), false)),
+            Arc::new(Field::new("values", values.arrow.clone(), true)),
+        ),
+        values.duckdb.clone(),
+    ))
+}
+
+/// Encodings say nothing of what they hold, so what they hold has to speak for itself.
+fn plain_values(what: &str, values: &DeclaredType) -> Result<(), String> {
+    let encoded = matches!(values.arrow, DataType::Dictionary(..) | DataType::RunEndEncoded(..));
+    if values.is_nested() || encoded || matches!(values.duckdb.as_str(), "UUID" | "JSON") {
+        return Err(format!("the values of {what} are of a plain type, found {}", values.text));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;
