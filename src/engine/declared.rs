@@ -105,6 +105,7 @@ pub fn actual_table(session: &Session, name: &TableName) -> Result<Option<Actual
         indexes: indexes(session, &here)?,
         constraints: rows(session, &constraints, |row| row.text(0))?,
         referenced_by: rows(session, &referenced_by, |row| row.text(0))?,
+        declared_before: Vec::new(),
         rows: u64::try_from(count).unwrap_or(0),
         name,
     }))
@@ -181,6 +182,13 @@ fn readable(versions: Vec<RecordedVersion>) -> Vec<Declaration> {
     declarations
 }
 
+fn declared_columns(version: &RecordedVersion) -> Vec<String> {
+    let file = SchemaFile { name: format!("{}.toml", version.table), text: version.declaration.clone() };
+    // One that cannot be read any more declares nothing; `recorded_declarations` warns of it.
+    let read = read_declarations(&[file]).unwrap_or_default();
+    read.into_iter().flat_map(|one| one.fields).map(|field| field.name).collect()
+}
+
 /// Plans every declaration against the database as it is.
 pub fn plan_declared(
     session: &Session,
@@ -194,7 +202,10 @@ pub fn plan_declared(
         let last = recorded.iter().find(|version| version.table.to_lowercase() == table.to_lowercase());
         let is_recorded = last.is_some_and(|version| version.fingerprint == declaration.fingerprint());
         let version = last.map(|version| version.version);
-        let actual = actual_table(session, &declaration.name)?;
+        let mut actual = actual_table(session, &declaration.name)?;
+        if let (Some(actual), Some(last)) = (&mut actual, last) {
+            actual.declared_before = declared_columns(last);
+        }
         plans.push(TablePlan {
             table,
             version,

@@ -56,7 +56,7 @@ def test_check_needs_no_server_and_says_everything_at_once(tmp_path, folder):
 def test_a_table_is_planned_applied_changed_and_shown(server, folder):
     at = ["--server", server.uri]
     plan = run("schema", "plan", folder, *at).stdout
-    assert "orders: create, version 1" in plan and "+ column state string default 'new'" in plan
+    assert "orders: create, version 1" in plan and "+ column state string default \"new\"" in plan
     assert "1 to create" in plan and "+ index on state" in plan
     assert run("tables", *at).stdout.startswith("no tables yet")
     assert "applied in one transaction" in run("schema", "apply", folder, *at).stdout

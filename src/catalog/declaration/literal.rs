@@ -41,7 +41,7 @@ fn printed_type(duckdb: &str) -> Option<String> {
 }
 
 /// The default in `literal` as a TOML value, or none when it is not written as [`literal()`] writes it.
-pub(super) fn toml_value(literal: &str, data_type: &DeclaredType) -> Option<String> {
+pub(in crate::catalog) fn toml_value(literal: &str, data_type: &DeclaredType) -> Option<String> {
     let quoted = match printed_type(&data_type.duckdb) {
         None => literal,
         Some(printed) => literal.strip_prefix("CAST(")?.strip_suffix(&format!(" AS {printed})"))?,

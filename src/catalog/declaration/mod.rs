@@ -7,7 +7,7 @@ mod read;
 mod write;
 
 pub use folder::read_folder;
-pub(super) use literal::from_expression;
+pub(super) use literal::{from_expression, toml_value};
 pub use read::{Problem, Problems, SchemaFile, read_declarations};
 
 use std::collections::HashMap;

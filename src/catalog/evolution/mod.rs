@@ -17,6 +17,7 @@ pub use report::{TablePlan, render};
 use serde::{Deserialize, Serialize};
 
 use super::ddl::{comments, create_index, declared_table, needs_index};
+use super::declaration::toml_value;
 use super::{Declaration, DeclaredField, TableName, quote_name};
 use planner::Planner;
 
@@ -67,6 +68,8 @@ pub struct Actual {
     pub constraints: Vec<String>,
     /// Tables whose foreign keys refer to this one.
     pub referenced_by: Vec<String>,
+    /// Columns that the last recorded version declared: they are no producer's, also where new columns are allowed.
+    pub declared_before: Vec<String>,
     /// Rows.
     pub rows: u64,
 }
@@ -190,9 +193,17 @@ fn creation(declared: &Declaration) -> Plan {
     Plan { steps, refusals: Vec::new() }
 }
 
+/// A default as the declaration says it.
+fn shown(literal: &str, field: &DeclaredField) -> String {
+    toml_value(literal, &field.data_type).unwrap_or_else(|| literal.to_owned())
+}
+
 fn column_text(field: &DeclaredField) -> String {
     let rule = if field.nullable { "" } else { " not null" };
-    let default = field.default.as_ref().map_or(String::new(), |literal| format!(" default {literal}"));
+    let default = field
+        .default
+        .as_deref()
+        .map_or(String::new(), |literal| format!(" default {}", shown(literal, field)));
     format!("column {} {}{rule}{default}", field.name, field.data_type.text)
 }
 

@@ -3,7 +3,9 @@
 //! Never: drops what no declaration can say: foreign indexes are made again, constraints stop a rebuild.
 
 use super::change::{TypeChange, type_change};
-use super::{Actual, ActualColumn, ActualIndex, Plan, Refusal, Sign, Step, column_text, many, same_name};
+use super::{
+    Actual, ActualColumn, ActualIndex, Plan, Refusal, Sign, Step, column_text, many, same_name, shown,
+};
 use crate::catalog::datatype::unquote;
 use crate::catalog::ddl::{
     column_definition, comment_on_column, comment_on_table, comments, create_index, declared_table,
@@ -174,8 +176,8 @@ impl<'a> Planner<'a> {
             _ => false,
         };
         if !same {
-            let shown = |default: Option<&str>| default.unwrap_or("none").to_owned();
-            let text = format!("default of {name} {} → {}", shown(found), shown(declared));
+            let show = |default: Option<&str>| default.map_or("none".to_owned(), |one| shown(one, field));
+            let text = format!("default of {name} {} → {}", show(found), show(declared));
             let what = declared.map_or("DROP DEFAULT".to_owned(), |literal| format!("SET DEFAULT {literal}"));
             let sql = self.alter(&format!("ALTER COLUMN {quoted} {what}"));
             self.change(Phase::Alter, Sign::Change, text, sql);
@@ -252,10 +254,12 @@ impl<'a> Planner<'a> {
                     )
                 },
             );
-            let why = if self.declared.on_new_column == NewColumns::Add {
-                "the table has it as a required column, and the declaration does not know it"
-            } else {
+            let why = if self.declared.on_new_column == NewColumns::Reject {
                 "the table has it and the declaration does not; say on_new_column = \"add\" to leave such columns alone"
+            } else if column.nullable {
+                "the version before declared it, so it is not one that a producer added"
+            } else {
+                "the table has it as a required column, and the declaration does not know it"
             };
             let sql = self.alter(&format!("DROP COLUMN {}", quote_name(name)));
             let planned = self.breaking(text, format!("{why}{renamed}"), lost, Sign::Remove, sql);
@@ -272,7 +276,8 @@ impl<'a> Planner<'a> {
 
     /// Whether a column that is not declared stays: a producer added it.
     fn keeps(&self, column: &ActualColumn) -> bool {
-        self.declared.on_new_column == NewColumns::Add && column.nullable
+        let was_declared = self.actual.declared_before.iter().any(|name| same_name(name, &column.name));
+        self.declared.on_new_column == NewColumns::Add && column.nullable && !was_declared
     }
 
     fn finish(mut self) -> Plan {

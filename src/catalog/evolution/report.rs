@@ -31,6 +31,10 @@ impl TablePlan {
 
     fn headline(&self) -> String {
         let what = match (self.plan.refusals.len(), self.plan.steps.len()) {
+            // What no table knows: the mode, rules for new columns, which of several Arrow types is meant.
+            (0, 0) if self.version.is_some() && self.new_version.is_some() => {
+                "only its rules change".to_owned()
+            }
             (0, 0) => "as declared".to_owned(),
             (0, _) if self.is_new => "create".to_owned(),
             (0, _) => "change".to_owned(),

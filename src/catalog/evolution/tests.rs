@@ -30,6 +30,7 @@ fn actual() -> Actual {
         indexes: Vec::new(),
         constraints: Vec::new(),
         referenced_by: Vec::new(),
+        declared_before: Vec::new(),
         rows: 3,
     }
 }
@@ -156,6 +157,18 @@ fn breaking_changes_are_refused_unless_allowed() {
     }
 }
 
+/// Where producers may add columns, one that used to be declared still does not go unnoticed.
+#[test]
+fn a_column_that_was_declared_is_dropped_not_adopted() {
+    let text = format!("on_new_column = 'add'\n{}", BASE.replace("'x'", "'y'"));
+    let mut table = actual();
+    assert_eq!(plan(&declared(&text), Some(&table), false).refusals, []);
+    table.declared_before = vec!["id".into(), "X".into()];
+    let refused = plan(&declared(&text), Some(&table), false).refusals;
+    assert!(refused[0].reason.contains("the version before declared it"), "{refused:?}");
+    assert!(refused[0].reason.contains("a rename is a drop and an add"), "{refused:?}");
+}
+
 #[test]
 fn what_cannot_be_done_at_all_stays_refused() {
     let required = format!("{BASE}[[field]]\nname = 'new'\ntype = 'int8'\nnullable = false\n");
@@ -190,7 +203,7 @@ fn the_report_shows_signs_losses_and_refusals() {
     for part in [
         "t: refused, version 1 → 2\n  ! column id int32 → int16\n      refused: it narrows",
         "      instead: undo it",
-        "t: as declared",
+        "t: only its rules change, version 1 → 2",
         "2 tables: 0 to create, 0 to change, 1 as declared, 1 refused",
     ] {
         assert!(text.contains(part), "{text} lacks {part}");
