@@ -24,6 +24,7 @@ mod segment;
 mod session;
 mod statement;
 mod tables;
+mod timezone;
 
 pub use appender::{Insert, append, describe_rows};
 pub use cursor::{Cursor, Step};
