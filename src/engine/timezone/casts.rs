@@ -1,4 +1,4 @@
-//! TIMESTAMP WITH TIME ZONE -> DATE, and texts that name a zone -> TIMESTAMP WITH TIME ZONE.
+//! TIMESTAMP WITH TIME ZONE -> DATE and TIME WITH TIME ZONE, and texts that name a zone -> TIMESTAMP WITH TIME ZONE.
 //! Runs on: registration when the database is opened; evaluation on DuckDB's worker threads.
 //! Never: reads dates and times itself: the engine's own cast to TIMESTAMP does, for a whole vector; what is
 //! read here is the zone or offset behind the time.
@@ -7,8 +7,8 @@ use duckdb::cast::{CastFunctionBuilder, CastFunctionCallbacks, CastMode};
 use duckdb::connection::Context;
 use duckdb::data_chunk::DataChunk;
 use duckdb::logical_type::LogicalTypeID as Id;
-use duckdb::types::{DateValue, TimestampTzValue, TimestampValue};
-use duckdb::vector::{StorageKind, Vector};
+use duckdb::types::{DateValue, TimeTzValue, TimestampTzValue, TimestampValue};
+use duckdb::vector::{OwnedVectorElement, StorageKind, Vector};
 
 use super::calendar::{SECOND, is_finite, split};
 use super::trunc::out_of_range;
@@ -18,6 +18,8 @@ use super::zone::Finder;
 pub(super) fn register(registry: &Registry<'_>) -> duckdb::Result<()> {
     let stamp = || registry.logical_type(Id::TimestampTz);
     CastFunctionBuilder::new(stamp()?, registry.logical_type(Id::Date)?, ToDate)
+        .register(registry.connection)?;
+    CastFunctionBuilder::new(stamp()?, registry.logical_type(Id::TimeTz)?, ToTime)
         .register(registry.connection)?;
     CastFunctionBuilder::new(registry.logical_type(Id::Varchar)?, stamp()?, FromText)
         .register(registry.connection)
@@ -34,21 +36,47 @@ impl CastFunctionCallbacks for ToDate {
         &self,
         _context: &Context,
         _mode: CastMode,
-        mut input: Vector<'_, TimestampTzValue>,
-        mut output: Vector<'_, DateValue>,
+        input: Vector<'_, TimestampTzValue>,
+        output: Vector<'_, DateValue>,
     ) -> duckdb::Result<()> {
-        if input.storage_kind() == StorageKind::Other {
-            input.flatten()?;
-        }
-        output.set_size(input.len())?;
-        let stamps = input.reader()?;
-        let mut writer = output.writer()?;
-        for row in 0..stamps.len() {
-            let date = stamps.get(row)?.map(|at| date_of(at.0)).transpose()?;
-            writer.set(row, date.map(DateValue))?;
-        }
-        Ok(())
+        convert(input, output, |at| date_of(at).map(|days| Some(DateValue(days))))
     }
+}
+
+/// The time of day in UTC; there is none at infinity.
+struct ToTime;
+
+impl CastFunctionCallbacks for ToTime {
+    type InputType = TimestampTzValue;
+    type OutputType = TimeTzValue;
+
+    fn exec(
+        &self,
+        _context: &Context,
+        _mode: CastMode,
+        input: Vector<'_, TimestampTzValue>,
+        output: Vector<'_, TimeTzValue>,
+    ) -> duckdb::Result<()> {
+        convert(input, output, |at| Ok(is_finite(at).then(|| TimeTzValue::new(split(at).1, 0))))
+    }
+}
+
+fn convert<R: OwnedVectorElement>(
+    mut input: Vector<'_, TimestampTzValue>,
+    mut output: Vector<'_, R>,
+    of: impl Fn(i64) -> duckdb::Result<Option<R>>,
+) -> duckdb::Result<()> {
+    if input.storage_kind() == StorageKind::Other {
+        input.flatten()?;
+    }
+    output.set_size(input.len())?;
+    let stamps = input.reader()?;
+    let mut writer = output.writer()?;
+    for row in 0..stamps.len() {
+        let value = stamps.get(row)?.map(|at| of(at.0)).transpose()?.flatten();
+        writer.set_ref(row, value.as_ref())?;
+    }
+    Ok(())
 }
 
 fn date_of(at: i64) -> duckdb::Result<i32> {
@@ -113,21 +141,30 @@ fn instant(text: &str, local: i64, zones: &mut Finder) -> duckdb::Result<i64> {
         return Ok(local);
     }
     let instant = match suffix(text) {
-        "" | "Z" => Some(local),
-        offset if offset.starts_with(['+', '-']) => {
-            local.checked_sub(seconds(offset).ok_or_else(out_of_range)? * SECOND)
-        }
-        name => zones.find(name)?.to_instant(local),
+        Suffix::None => Some(local),
+        Suffix::Offset(offset) => local.checked_sub(seconds(offset).ok_or_else(out_of_range)? * SECOND),
+        Suffix::Name(name) => zones.find(name)?.to_instant(local),
     };
     instant.filter(|instant| is_finite(*instant)).ok_or_else(out_of_range)
 }
 
-/// What follows the time of day; the engine has read everything before it and knows it to be well formed.
-fn suffix(text: &str) -> &str {
-    let Some(colon) = text.find(':') else { return "" };
-    let rest =
-        text[colon..].trim_start_matches(|byte: char| byte.is_ascii_digit() || byte == ':' || byte == '.');
-    rest.trim()
+/// What follows the time of day.
+#[derive(Debug, PartialEq)]
+enum Suffix<'a> {
+    None,
+    Offset(&'a str),
+    Name(&'a str),
+}
+
+/// The engine has read everything before the suffix and knows it to be well formed.
+fn suffix(text: &str) -> Suffix<'_> {
+    let Some(colon) = text.find(':') else { return Suffix::None };
+    let rest = text[colon..].trim_start_matches(|c: char| c.is_ascii_digit() || c == ':' || c == '.');
+    match (rest.trim_end(), rest.strip_prefix(' ').map(str::trim_end)) {
+        ("" | "Z", _) => Suffix::None,
+        (_, Some(name)) => Suffix::Name(name),
+        (offset, None) => Suffix::Offset(offset),
+    }
 }
 
 /// Seconds of `+02`, `-03:30` or `+05:53:28`.
@@ -150,13 +187,14 @@ mod tests {
     #[test]
     fn zones_and_offsets_follow_the_time() {
         for (text, expected) in [
-            ("2020-01-01", ""),
-            ("2020-01-01 12:00:00", ""),
-            ("2020-01-01T12:00:00.123456Z", "Z"),
-            ("2020-01-01 12:00+02", "+02"),
-            ("2020-01-01 12:00:00.5 -03:30 ", "-03:30"),
-            ("0044-03-15 (BC) 12:00:00 Europe/Berlin", "Europe/Berlin"),
-            ("infinity", ""),
+            ("2020-01-01", Suffix::None),
+            ("2020-01-01 12:00:00 ", Suffix::None),
+            ("2020-01-01T12:00:00.123456Z", Suffix::None),
+            ("2020-01-01 12:00+02", Suffix::Offset("+02")),
+            ("2020-01-01 12:00:00.5-03:30 ", Suffix::Offset("-03:30")),
+            ("2020-01-01 12:00:00.5 -03:30", Suffix::Name("-03:30")),
+            ("0044-03-15 (BC) 12:00:00 Europe/Berlin ", Suffix::Name("Europe/Berlin")),
+            ("infinity", Suffix::None),
         ] {
             assert_eq!(suffix(text), expected, "{text}");
         }

@@ -4,29 +4,21 @@
 
 use duckdb::types::IntervalValue;
 
-use super::calendar::{DAY, add_months, is_finite, join, split};
-use super::trunc::{months, out_of_range};
+use super::calendar::{DAY, Date, add_months, is_finite, join, month_days, split};
+use super::trunc::out_of_range;
 use super::zone::Zone;
 
 /// `timestamp + interval`.
 ///
-/// Months, then days, then time, as ICU does it; the other way round when any of them is negative, so that
-/// taking an interval away undoes adding it more often.
+/// Months, then days, then time, whatever their signs.
 pub(super) fn add(zone: Zone, timestamp: i64, interval: IntervalValue) -> duckdb::Result<i64> {
     if !is_finite(timestamp) {
         return Ok(timestamp);
     }
     let IntervalValue { months, days, micros } = interval;
-    let moved = if months < 0 || days < 0 || micros < 0 {
-        timestamp
-            .checked_add(micros)
-            .and_then(|at| move_days(zone, at, days.into()))
-            .and_then(|at| move_months(zone, at, months.into()))
-    } else {
-        move_months(zone, timestamp, months.into())
-            .and_then(|at| move_days(zone, at, days.into()))
-            .and_then(|at| at.checked_add(micros))
-    };
+    let moved = move_months(zone, timestamp, months.into())
+        .and_then(|at| move_days(zone, at, days.into()))
+        .and_then(|at| at.checked_add(micros));
     moved.filter(|at| is_finite(*at) && in_range(*at)).ok_or_else(out_of_range)
 }
 
@@ -107,30 +99,51 @@ pub(super) fn difference(end: i64, start: i64) -> duckdb::Result<IntervalValue> 
     if !is_finite(end) || !is_finite(start) {
         return Err(duckdb::Error::invalid_input("infinite timestamps cannot be subtracted"));
     }
-    let micros = end.checked_sub(start).ok_or_else(out_of_range)?;
-    whole_days(0, micros)
+    if start > end {
+        return negate(difference(start, end)?);
+    }
+    // ICU counts days in milliseconds and takes what is left of a microsecond from each end by itself. Before
+    // 1970 the end is thereby rounded up: one microsecond before midnight is "1 day -00:00:00.000001" after
+    // the midnight before.
+    let (start_rest, mut end, mut end_rest) = (start.rem_euclid(1000), end, end % 1000);
+    if end_rest >= 0 && start_rest > end_rest {
+        end -= 1000;
+        end_rest += 1000;
+    }
+    let passed = (end / 1000 * 1000).checked_sub(start - start_rest).ok_or_else(out_of_range)?;
+    let days = i32::try_from(passed / DAY).map_err(|_| out_of_range())?;
+    Ok(IntervalValue { months: 0, days, micros: passed % DAY + end_rest - start_rest })
 }
 
-/// `end - start` in months, days and time.
+/// `end - start` in months, days and time, field by field, as PostgreSQL counts an age.
+///
+/// Takes infinite timestamps for the numbers they are, as ICU does.
 pub(super) fn age(end: i64, start: i64) -> duckdb::Result<IntervalValue> {
     if start > end {
         return negate(age(start, end)?);
     }
-    let months = months(start, end);
-    let reached = move_months(super::zone::UTC, start, months).unwrap_or(start);
-    let months = i32::try_from(months).map_err(|_| out_of_range())?;
-    whole_days(months, end.checked_sub(reached).ok_or_else(out_of_range)?)
-}
-
-fn whole_days(months: i32, micros: i64) -> duckdb::Result<IntervalValue> {
-    let days = i32::try_from(micros / DAY).map_err(|_| out_of_range())?;
-    Ok(IntervalValue { months, days, micros: micros % DAY })
+    let ((end_days, end_time), (start_days, start_time)) = (split(end), split(start));
+    let (last, first) = (Date::of(end_days), Date::of(start_days));
+    let mut months = last.months() - first.months();
+    let mut days = last.day - first.day;
+    let mut micros = end_time - start_time;
+    if micros < 0 {
+        micros += DAY;
+        days -= 1;
+    }
+    if days < 0 {
+        // A month that is not full is as long as the one it began in.
+        days += month_days(first.year, first.month);
+        months -= 1;
+    }
+    let narrow = |value: i64| i32::try_from(value).map_err(|_| out_of_range());
+    Ok(IntervalValue { months: narrow(months)?, days: narrow(days)?, micros })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::timezone::calendar::{Date, INFINITY, SECOND};
+    use crate::engine::timezone::calendar::{INFINITY, SECOND};
     use crate::engine::timezone::zone::UTC;
 
     const HOUR: i64 = 3600 * SECOND;
@@ -144,12 +157,9 @@ mod tests {
     }
 
     #[test]
-    fn months_come_first_unless_something_is_negative() {
+    fn months_come_first() {
         assert_eq!(add(UTC, at(2020, 1, 30), interval(1, 1, 0)).expect("in range"), at(2020, 3, 1));
-        assert_eq!(
-            subtract(UTC, at(2020, 3, 31), interval(1, 1, 0)).expect("in range"),
-            at(2020, 2, 28) + DAY - DAY
-        );
+        assert_eq!(subtract(UTC, at(2020, 3, 31), interval(1, 1, 0)).expect("in range"), at(2020, 2, 28));
         assert_eq!(
             add(UTC, at(2020, 3, 31), interval(-1, 1, HOUR)).expect("in range"),
             at(2020, 3, 1) + HOUR
@@ -184,6 +194,8 @@ mod tests {
     fn ages_have_months() {
         assert_eq!(age(at(2020, 3, 1), at(2020, 1, 31)).expect("in range"), interval(1, 1, 0));
         assert_eq!(age(at(2020, 1, 31), at(2020, 3, 1)).expect("in range"), interval(-1, -1, 0));
+        assert_eq!(age(at(2021, 1, 1), at(2020, 2, 29)).expect("in range"), interval(10, 1, 0));
+        assert_eq!(difference(-1, -DAY).expect("in range"), interval(0, 1, -1));
         assert_eq!(difference(0, DAY + 1).expect("in range"), interval(0, -1, -1));
     }
 }

@@ -15,6 +15,7 @@ mod now;
 mod part;
 mod parts;
 mod series;
+mod setting;
 mod trunc;
 mod vector;
 mod zone;
@@ -27,6 +28,7 @@ use vector::Registry;
 /// Registers everything for all connections of the instance behind `connection`.
 pub(super) fn register(connection: &Connection) -> duckdb::Result<()> {
     let registry = Registry { connection };
+    setting::register(&registry)?;
     parts::register(&registry)?;
     arithmetic::register(&registry)?;
     zones::register(&registry)?;

@@ -149,6 +149,9 @@ impl TableFunctionCallbacks for SeriesTable {
         let step = value(2).map(|value| value.get::<IntervalValue>()).transpose()?.flatten();
         match (stamp(0)?, stamp(1)?, step) {
             (Some(start), Some(stop), Some(step)) => {
+                if step == (IntervalValue { months: 0, days: 0, micros: 0 }) {
+                    return Err(duckdb::Error::invalid_input("the step of a series must not be 0"));
+                }
                 Series::new(start.0, stop.0, step, self.inclusive).map(Some)
             }
             // As the engine does it for other types: NULL gives no rows.

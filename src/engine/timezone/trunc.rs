@@ -4,7 +4,6 @@
 
 use super::calendar::{
     DAY, Date, SECOND, add_months, is_finite, iso_week, iso_year_start, join, monday, month_days, split,
-    weekday,
 };
 use super::part::Part;
 
@@ -69,7 +68,7 @@ pub(super) fn elapsed(part: Part, start: i64, end: i64) -> duckdb::Result<i64> {
         Part::Century => months(from, to) / 1200,
         Part::Millennium => months(from, to) / 12_000,
         Part::IsoYear => iso_years(from, to),
-        Part::Era => Date::of(split(to).0).era() - Date::of(split(from).0).era(),
+        Part::Era => eras(from, to),
         Part::Timezone | Part::TimezoneHour | Part::TimezoneMinute => {
             return Err(duckdb::Error::invalid_input("time zone parts cannot be counted between timestamps"));
         }
@@ -78,36 +77,55 @@ pub(super) fn elapsed(part: Part, start: i64, end: i64) -> duckdb::Result<i64> {
 
 /// Starts of `part`s passed from `start` to `end`.
 pub(super) fn boundaries(part: Part, start: i64, end: i64) -> duckdb::Result<i64> {
-    elapsed(part, truncate(part, start)?, truncate(part, end)?)
+    let era_of = |at| Date::of(split(at).0).era();
+    let unit = match part {
+        // Eras start in each other's years (see `truncate`), so their starts cannot be counted.
+        Part::Era => return Ok(era_of(end) - era_of(start)),
+        // Weeks are counted from day to day, not from Monday to Monday.
+        Part::Week => Part::Day,
+        part => part,
+    };
+    elapsed(part, truncate(unit, start)?, truncate(unit, end)?)
 }
 
 /// Whole months, clipped at month ends: 31 January to 29 February is one.
 pub(super) fn months(start: i64, end: i64) -> i64 {
     let ((start_days, time), (end_days, _)) = (split(start), split(end));
     let count = Date::of(end_days).months() - Date::of(start_days).months();
-    step_back(count, end, |count| join(add_months(start_days, count), time))
+    step_back(count, end, start <= end, |count| join(add_months(start_days, count), time))
 }
 
-/// `count`, or one nearer to zero when it overshoots `end`.
-fn step_back(count: i64, end: i64, reached: impl Fn(i64) -> Option<i64>) -> i64 {
-    match reached(count) {
-        Some(at) if count > 0 && at > end => count - 1,
-        Some(at) if count < 0 && at < end => count + 1,
-        None => count - count.signum(),
-        Some(_) => count,
+/// The number nearest to `count` that does not overshoot `end`, where `reached` grows with the number.
+fn step_back(count: i64, end: i64, forward: bool, reached: impl Fn(i64) -> Option<i64>) -> i64 {
+    let fits = |count| reached(count).is_some_and(|at| if forward { at <= end } else { at >= end });
+    let step = if forward { 1 } else { -1 };
+    let mut count = count;
+    while count != 0 && !fits(count) {
+        count -= step;
     }
+    while fits(count + step) {
+        count += step;
+    }
+    count
 }
 
-/// Whole ISO years: the same week and weekday of another year.
+/// Whole ISO years: the same week and weekday of another year; a week 53 that it does not have runs over.
 fn iso_years(start: i64, end: i64) -> i64 {
     let ((start_days, time), (end_days, _)) = (split(start), split(end));
-    let (year, week) = iso_week(start_days);
+    let (year, _) = iso_week(start_days);
+    let day_of_year = start_days - iso_year_start(year);
     let count = iso_week(end_days).0 - year;
-    step_back(count, end, |count| {
-        let first = iso_year_start(year + count);
-        let weeks = (iso_year_start(year + count + 1) - first) / 7;
-        join(first + (week.min(weeks) - 1) * 7 + (weekday(start_days) + 6) % 7, time)
-    })
+    step_back(count, end, start <= end, |count| join(iso_year_start(year + count) + day_of_year, time))
+}
+
+/// Whole eras: the same date with the same year of the other era.
+fn eras(start: i64, end: i64) -> i64 {
+    let ((start_days, time), (end_days, _)) = (split(start), split(end));
+    let date = Date::of(start_days);
+    let count = Date::of(end_days).era() - date.era();
+    let Some(flipped) = join(Date { year: 1 - date.year, ..date }.days(), time) else { return 0 };
+    let fits = if count > 0 { flipped <= end } else { flipped >= end };
+    if fits { count } else { 0 }
 }
 
 /// The last day of the month, as a day number.
@@ -157,5 +175,11 @@ mod tests {
             assert_eq!(boundaries(part, evening, morning).expect("in range"), 1, "{part:?}");
             assert_eq!(boundaries(part, morning, evening).expect("in range"), -1, "{part:?}");
         }
+        let (sunday, monday) = (at(2021, 1, 3), at(2021, 1, 4));
+        assert_eq!(boundaries(Part::Week, sunday, monday).expect("in range"), 0);
+        assert_eq!(boundaries(Part::YearWeek, sunday, monday).expect("in range"), 1);
+        assert_eq!(boundaries(Part::Era, at(-43, 3, 15), at(1, 1, 1)).expect("in range"), 1);
+        assert_eq!(elapsed(Part::Era, at(-43, 3, 15), at(1, 1, 1)).expect("in range"), 0);
+        assert_eq!(elapsed(Part::IsoYear, at(2021, 1, 1), at(1970, 1, 1)).expect("in range"), -51);
     }
 }
