@@ -2,8 +2,10 @@
 //! Runs on: registration when the database is opened; evaluation on DuckDB's worker threads.
 //! Never: computes; `interval` and `bucket` do.
 
+use duckdb::data_chunk::VectorCollection;
 use duckdb::logical_type::LogicalTypeID as Id;
 use duckdb::types::{IntervalValue, TimestampTzValue};
+use duckdb::vector::{Unknown, Vector};
 
 use super::bucket::Width;
 use super::calendar::{DAY, Date, SECOND, is_finite, join};
@@ -117,8 +119,8 @@ fn makers(registry: &Registry<'_>) -> duckdb::Result<()> {
 
 /// Timestamps of year, month, day, hour, minute and second; fields beyond their ranges run over.
 fn make(
-    arguments: &duckdb::data_chunk::VectorCollection,
-    output: duckdb::vector::Vector<'_, duckdb::vector::Unknown>,
+    arguments: &VectorCollection,
+    output: Vector<'_, Unknown>,
     mut zone: impl FnMut(usize) -> duckdb::Result<Option<Zone>>,
 ) -> duckdb::Result<()> {
     let field = |index| arguments.get_vector_at::<i64>(index)?.reader();
@@ -140,8 +142,7 @@ fn make(
         // There is no year 0: -1 is 1 BC, which is the year 0 of the calendar, as is 0 itself.
         let year = narrow(*year + i64::from(*year < 0))?;
         let date = Date { year, month: narrow(*month)?, day: narrow(*day)? };
-        let whole = seconds.round_ties_even();
-        if !seconds.is_finite() || whole.abs() > f64::from(i32::MAX) {
+        if !seconds.is_finite() || seconds.abs() > f64::from(i32::MAX) {
             return Err(out_of_range());
         }
         let time = (narrow(*hour)? * 3600 + narrow(*minute)? * 60) * SECOND

@@ -10,15 +10,18 @@ use super::zone::Zone;
 
 /// `timestamp + interval`.
 ///
-/// Months, then days, then time, whatever their signs.
+/// Months, then days, then time; the time first when any of the three is negative, as ICU does it.
 pub(super) fn add(zone: Zone, timestamp: i64, interval: IntervalValue) -> duckdb::Result<i64> {
     if !is_finite(timestamp) {
         return Ok(timestamp);
     }
     let IntervalValue { months, days, micros } = interval;
-    let moved = move_months(zone, timestamp, months.into())
-        .and_then(|at| move_days(zone, at, days.into()))
-        .and_then(|at| at.checked_add(micros));
+    let move_date = |at| move_days(zone, move_months(zone, at, months.into())?, days.into());
+    let moved = if months < 0 || days < 0 || micros < 0 {
+        timestamp.checked_add(micros).and_then(move_date)
+    } else {
+        move_date(timestamp).and_then(|at| at.checked_add(micros))
+    };
     moved.filter(|at| is_finite(*at) && in_range(*at)).ok_or_else(out_of_range)
 }
 
@@ -164,6 +167,9 @@ mod tests {
             add(UTC, at(2020, 3, 31), interval(-1, 1, HOUR)).expect("in range"),
             at(2020, 3, 1) + HOUR
         );
+        let evening = at(2019, 3, 1) - HOUR / 2;
+        assert_eq!(add(UTC, evening, interval(-1, 1, HOUR)).expect("in range"), at(2019, 2, 2) + HOUR / 2);
+        assert_eq!(add(UTC, evening, interval(1, 1, HOUR)).expect("in range"), at(2019, 3, 30) + HOUR / 2);
     }
 
     #[test]

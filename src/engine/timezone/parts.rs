@@ -62,18 +62,15 @@ pub(super) fn register(registry: &Registry<'_>) -> duckdb::Result<()> {
             unary::<Stamp, f64>(arguments, output, |at| Ok(double(part, at.0)))
         })?;
     }
-    let dates = |registry: &Registry<'_>| {
-        registry.scalar(&["last_day"], &[Id::TimestampTz], Id::Date, |arguments, output| {
-            unary::<Stamp, DateValue>(arguments, output, |at| {
-                if !is_finite(at.0) {
-                    return Ok(None);
-                }
-                let days = i32::try_from(last_day(split(at.0).0)).map_err(|_| out_of_range())?;
-                Ok(Some(DateValue(days)))
-            })
+    registry.scalar(&["last_day"], &[Id::TimestampTz], Id::Date, |arguments, output| {
+        unary::<Stamp, DateValue>(arguments, output, |at| {
+            if !is_finite(at.0) {
+                return Ok(None);
+            }
+            let days = i32::try_from(last_day(split(at.0).0)).map_err(|_| out_of_range())?;
+            Ok(Some(DateValue(days)))
         })
-    };
-    dates(registry)?;
+    })?;
     registry.scalar(&["dayname"], &[Id::TimestampTz], Id::Varchar, |arguments, output| {
         unary::<Stamp, String>(arguments, output, |at| {
             Ok(is_finite(at.0).then(|| day_name(weekday(split(at.0).0)).to_owned()))

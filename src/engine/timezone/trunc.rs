@@ -110,12 +110,21 @@ fn step_back(count: i64, end: i64, forward: bool, reached: impl Fn(i64) -> Optio
 }
 
 /// Whole ISO years: the same week and weekday of another year; a week 53 that it does not have runs over.
+///
+/// From 29 February ICU goes to 28 February of years that have no such day.
 fn iso_years(start: i64, end: i64) -> i64 {
     let ((start_days, time), (end_days, _)) = (split(start), split(end));
     let (year, _) = iso_week(start_days);
     let day_of_year = start_days - iso_year_start(year);
     let count = iso_week(end_days).0 - year;
-    step_back(count, end, start <= end, |count| join(iso_year_start(year + count) + day_of_year, time))
+    let date = Date::of(start_days);
+    let is_leap_day = (date.month, date.day) == (2, 29);
+    step_back(count, end, start <= end, |count| {
+        if is_leap_day && month_days(date.year + count, 2) == 28 {
+            return join(Date { year: date.year + count, month: 2, day: 28 }.days(), time);
+        }
+        join(iso_year_start(year + count) + day_of_year, time)
+    })
 }
 
 /// Whole eras: the same date with the same year of the other era.
