@@ -52,7 +52,7 @@ pub(super) fn register(registry: &Registry<'_>) -> duckdb::Result<()> {
     registry.scalar(&["age"], &two, Id::Interval, |arguments, output| {
         binary::<Stamp, Stamp, IntervalValue>(arguments, output, |end, start| age(end.0, start.0).map(Some))
     })?;
-    registry.scalar_of_now(&["age"], &[Id::TimestampTz], Id::Interval, |arguments, output| {
+    registry.scalar(&["age"], &[Id::TimestampTz], Id::Interval, |arguments, output| {
         // As for timestamps without a zone: up to the last midnight.
         let midnight = now::midnight();
         unary::<Stamp, IntervalValue>(arguments, output, |start| age(midnight, start.0).map(Some))

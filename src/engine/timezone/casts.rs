@@ -1,14 +1,15 @@
-//! TIMESTAMP WITH TIME ZONE -> DATE and TIME WITH TIME ZONE, and texts that name a zone -> TIMESTAMP WITH TIME ZONE.
+//! TIMESTAMP WITH TIME ZONE -> DATE, and texts that name a zone -> TIMESTAMP WITH TIME ZONE.
 //! Runs on: registration when the database is opened; evaluation on DuckDB's worker threads.
 //! Never: reads dates and times itself: the engine's own cast to TIMESTAMP does, for a whole vector; what is
-//! read here is the zone or offset behind the time.
+//! read here is the zone or offset behind the time. What the engine casts by itself is left to it: a cast of ours
+//! cannot be the key of an index, because the engine evaluates keys without the context that it needs.
 
 use duckdb::cast::{CastFunctionBuilder, CastFunctionCallbacks, CastMode};
 use duckdb::connection::Context;
 use duckdb::data_chunk::DataChunk;
 use duckdb::logical_type::LogicalTypeID as Id;
-use duckdb::types::{DateValue, TimeTzValue, TimestampTzValue, TimestampValue};
-use duckdb::vector::{OwnedVectorElement, StorageKind, Vector};
+use duckdb::types::{DateValue, TimestampTzValue, TimestampValue};
+use duckdb::vector::{StorageKind, Vector};
 
 use super::calendar::{SECOND, is_finite, split};
 use super::trunc::out_of_range;
@@ -18,8 +19,6 @@ use super::zone::Finder;
 pub(super) fn register(registry: &Registry<'_>) -> duckdb::Result<()> {
     let stamp = || registry.logical_type(Id::TimestampTz);
     CastFunctionBuilder::new(stamp()?, registry.logical_type(Id::Date)?, ToDate)
-        .register(registry.connection)?;
-    CastFunctionBuilder::new(stamp()?, registry.logical_type(Id::TimeTz)?, ToTime)
         .register(registry.connection)?;
     CastFunctionBuilder::new(registry.logical_type(Id::Varchar)?, stamp()?, FromText)
         .register(registry.connection)
@@ -36,47 +35,21 @@ impl CastFunctionCallbacks for ToDate {
         &self,
         _context: &Context,
         _mode: CastMode,
-        input: Vector<'_, TimestampTzValue>,
-        output: Vector<'_, DateValue>,
+        mut input: Vector<'_, TimestampTzValue>,
+        mut output: Vector<'_, DateValue>,
     ) -> duckdb::Result<()> {
-        convert(input, output, |at| date_of(at).map(|days| Some(DateValue(days))))
+        if input.storage_kind() == StorageKind::Other {
+            input.flatten()?;
+        }
+        output.set_size(input.len())?;
+        let stamps = input.reader()?;
+        let mut writer = output.writer()?;
+        for row in 0..stamps.len() {
+            let days = stamps.get(row)?.map(|at| date_of(at.0)).transpose()?;
+            writer.set(row, days.map(DateValue))?;
+        }
+        Ok(())
     }
-}
-
-/// The time of day in UTC; there is none at infinity.
-struct ToTime;
-
-impl CastFunctionCallbacks for ToTime {
-    type InputType = TimestampTzValue;
-    type OutputType = TimeTzValue;
-
-    fn exec(
-        &self,
-        _context: &Context,
-        _mode: CastMode,
-        input: Vector<'_, TimestampTzValue>,
-        output: Vector<'_, TimeTzValue>,
-    ) -> duckdb::Result<()> {
-        convert(input, output, |at| Ok(is_finite(at).then(|| TimeTzValue::new(split(at).1, 0))))
-    }
-}
-
-fn convert<R: OwnedVectorElement>(
-    mut input: Vector<'_, TimestampTzValue>,
-    mut output: Vector<'_, R>,
-    of: impl Fn(i64) -> duckdb::Result<Option<R>>,
-) -> duckdb::Result<()> {
-    if input.storage_kind() == StorageKind::Other {
-        input.flatten()?;
-    }
-    output.set_size(input.len())?;
-    let stamps = input.reader()?;
-    let mut writer = output.writer()?;
-    for row in 0..stamps.len() {
-        let value = stamps.get(row)?.map(|at| of(at.0)).transpose()?.flatten();
-        writer.set_ref(row, value.as_ref())?;
-    }
-    Ok(())
 }
 
 fn date_of(at: i64) -> duckdb::Result<i32> {

@@ -8,14 +8,13 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use duckdb::bind_arguments::BindArguments;
 use duckdb::connection::Context;
 use duckdb::data_chunk::VectorCollection;
-use duckdb::enums::{FunctionProperty, FunctionPropertyStability};
 use duckdb::logical_type::LogicalTypeID as Id;
 use duckdb::scalar::{ScalarBindCallbacks, ScalarCallbacks, ScalarFunctionBuilder};
 use duckdb::types::{DateValue, TimeValue, TimestampValue};
 use duckdb::vector::{OwnedVectorElement, Unknown, Vector};
 
 use super::calendar::split;
-use super::vector::{Registry, write_rows};
+use super::vector::{Registry, STABILITY, write_rows};
 
 /// The present, in microseconds since 1970.
 pub(super) fn instant() -> i64 {
@@ -42,10 +41,9 @@ fn add<R: OwnedVectorElement + 'static>(
     result: Id,
     of: impl Fn(i64) -> R + Copy + Send + Sync + 'static,
 ) -> duckdb::Result<()> {
-    let stability = FunctionProperty::Stability(FunctionPropertyStability::ConsistentWithinQuery);
     for name in names {
         ScalarFunctionBuilder::new(*name, registry.signature(&[], result)?, Now { of })
-            .set_property(stability)
+            .set_property(STABILITY)
             .with_bind()
             .register(registry.connection)?;
     }

@@ -17,7 +17,7 @@ use duckdb::vector::{Unknown, Vector};
 use super::calendar::{Date, is_finite, split, weekday};
 use super::part::{Extract, Part, day_name, month_name};
 use super::trunc::{boundaries, elapsed, last_day, out_of_range, truncate};
-use super::vector::{Registry, binary, make_readable, ternary, unary, write_rows};
+use super::vector::{Registry, STABILITY, binary, make_readable, ternary, unary, write_rows};
 use crate::catalog::quote_name;
 
 /// Functions that are named after the part they give.
@@ -101,6 +101,7 @@ pub(super) fn register(registry: &Registry<'_>) -> duckdb::Result<()> {
         let signature = registry.signature(&[Id::Varchar, Id::TimestampTz], Id::Double)?;
         ScalarFunctionBuilder::new(name, signature, DatePart)
             .with_resolve_types()
+            .set_property(STABILITY)
             .register(registry.connection)?;
         let signature = SignatureBuilder::new()
             .param(FunctionParameter::new::<List<String>>("argument1"))
@@ -108,6 +109,7 @@ pub(super) fn register(registry: &Registry<'_>) -> duckdb::Result<()> {
             .return_type(registry.logical_type(Id::Any)?);
         ScalarFunctionBuilder::new(name, signature, DateParts)
             .with_resolve_types()
+            .set_property(STABILITY)
             .with_bind()
             .register(registry.connection)?;
     }

@@ -19,7 +19,7 @@ use duckdb::vector::{Unknown, Vector};
 
 use super::calendar::is_finite;
 use super::interval::add;
-use super::vector::{Registry, make_readable};
+use super::vector::{Registry, STABILITY, make_readable};
 use super::zone::UTC;
 use crate::engine::ffi;
 
@@ -38,7 +38,9 @@ pub(super) fn register(registry: &Registry<'_>) -> duckdb::Result<()> {
                 .param(FunctionParameter::new::<IntervalValue>("step"))
         };
         let list = signature().return_type(List::<Stamp>::logical_type(connection)?);
-        ScalarFunctionBuilder::new(name, list, SeriesList { inclusive }).register(connection)?;
+        ScalarFunctionBuilder::new(name, list, SeriesList { inclusive })
+            .set_property(STABILITY)
+            .register(connection)?;
         TableFunctionBuilder::new(name, signature(), SeriesTable { name, inclusive }).register(connection)?;
     }
     Ok(())

@@ -39,7 +39,7 @@ pub(super) fn register(registry: &Registry<'_>) -> duckdb::Result<()> {
             Ok(Some(TimestampTzNsValue(nanos(zones.find(zone)?, local.0, Zone::to_instant)?)))
         })
     })?;
-    registry.scalar_of_now(&name, &[Id::Varchar, Id::TimeTz], Id::TimeTz, |arguments, output| {
+    registry.scalar(&name, &[Id::Varchar, Id::TimeTz], Id::TimeTz, |arguments, output| {
         // A time of day has no date; the zone's present offset holds, as in ICU.
         let now = now::instant();
         let mut zones = Finder::default();
