@@ -125,6 +125,7 @@ fn open(directory: &tempfile::TempDir) -> Arc<Database> {
         max_temp_bytes: 1 << 30,
         checkpoint_bytes: 1 << 30,
         result_buffer_bytes: 8 << 20,
+        icu_extension: None,
     })
     .unwrap()
 }

@@ -161,6 +161,10 @@ pub struct Database {
     pub max_temp_size: Bytes,
     /// WAL size at which the background checkpoint runs. Default 1 GiB; smaller recovers faster, checkpoints more.
     pub checkpoint_bytes: Bytes,
+    /// DuckDB's ICU extension, a file built for this engine's version. Default: none; the time zone functions
+    /// that are built in are used. The file is loaded whether it is signed or not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub icu_extension: Option<PathBuf>,
 }
 
 impl Default for Database {
@@ -172,6 +176,7 @@ impl Default for Database {
             temp_directory: None,
             max_temp_size: Bytes(64 * 1024 * MIB),
             checkpoint_bytes: Bytes::mib(1024),
+            icu_extension: None,
         }
     }
 }

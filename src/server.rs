@@ -85,6 +85,7 @@ impl Server {
             max_temp_bytes: config.database.max_temp_size.0,
             checkpoint_bytes: config.database.checkpoint_bytes.0,
             result_buffer_bytes: config.query.buffer_bytes.0,
+            icu_extension: config.database.icu_extension.clone(),
         })?;
         let (report_lost, lost) = watch::channel(false);
         database.on_lost(move |_| {

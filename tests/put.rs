@@ -411,6 +411,7 @@ async fn a_put_that_nobody_waits_for_is_not_committed() {
         max_temp_bytes: 1 << 30,
         checkpoint_bytes: 1 << 30,
         result_buffer_bytes: 8 << 20,
+        icu_extension: None,
     })
     .unwrap();
     let declarations = Arc::default();

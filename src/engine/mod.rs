@@ -26,6 +26,7 @@ mod segment;
 mod session;
 mod statement;
 mod tables;
+mod timezone;
 
 pub use appender::{Insert, append, count_rows, describe_rows, over_segment, rows_of_segment};
 pub use cursor::{Cursor, Step};

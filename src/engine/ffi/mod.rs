@@ -14,7 +14,8 @@ use duckdb::arrow::{ArrowArray, ArrowImporter, ArrowSchema};
 use duckdb::connection::{Connection, Context};
 use duckdb::data_chunk::{DataChunk, DataChunkRef};
 use duckdb::statement::{PreparedStatement, Statement};
-use duckdb::vector::Unknown;
+use duckdb::types::List;
+use duckdb::vector::{Unknown, Vector, WritableVectorElement};
 use duckdb::{Result, ffi};
 
 /// Rows per data chunk: DuckDB's vector size.
@@ -119,6 +120,23 @@ impl Importer {
         self.lent = Some(chunk);
         Ok(true)
     }
+}
+
+/// Writes one list per row; `None` is NULL.
+pub(super) fn write_lists<T>(mut output: Vector<'_, List<T>>, rows: Vec<Option<Vec<T>>>) -> Result<()>
+where
+    T: for<'a> WritableVectorElement<Write<'a> = T>,
+{
+    output.set_size(rows.len())?;
+    let elements = rows.iter().flatten().map(Vec::len).sum();
+    // SAFETY: the loop below writes every one of the `elements` before DuckDB reads the vector: lists take
+    // consecutive elements, and their lengths add up to the size. When a write fails, so does the statement.
+    unsafe { output.set_child_size(elements) }?;
+    let mut writer = output.writer()?;
+    for (row, list) in rows.into_iter().enumerate() {
+        writer.set(row, list.map(|list| List(list.into_iter().map(Some).collect())))?;
+    }
+    Ok(())
 }
 
 /// A connection and the statements prepared on it, so that preparing happens once per connection.

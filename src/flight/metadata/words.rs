@@ -79,14 +79,15 @@ pub(super) const SYSTEM_FUNCTIONS: &str = "\
 
 /// Functions of dates, times, timestamps and intervals.
 pub(super) const DATETIME_FUNCTIONS: &str = "\
-    age ago century date_add date_diff date_part date_sub date_trunc datediff datepart datesub datetrunc \
-    day dayname dayofmonth dayofweek dayofyear days_in_month decade epoch epoch_ms epoch_ns epoch_us era \
-    get_current_timestamp hour isodow isoyear julian last_day make_date make_time make_timestamp \
-    make_timestamp_ms make_timestamp_ns microsecond millennium millisecond minute month monthname \
-    nanosecond now quarter second strftime strptime time_bucket timezone timezone_hour timezone_minute \
-    to_centuries to_days to_decades to_hours to_microseconds to_millennia to_milliseconds to_minutes \
-    to_months to_quarters to_seconds to_timestamp to_weeks to_years transaction_timestamp try_strptime \
-    week weekday weekofyear year yearweek";
+    age ago century current_date current_localtime current_localtimestamp date_add date_diff date_part \
+    date_sub date_trunc datediff datepart datesub datetrunc day dayname dayofmonth dayofweek dayofyear \
+    days_in_month decade epoch epoch_ms epoch_ns epoch_us era get_current_timestamp hour isodow isoyear \
+    julian last_day make_date make_time make_timestamp make_timestamp_ms make_timestamp_ns \
+    make_timestamptz microsecond millennium millisecond minute month monthname nanosecond now quarter \
+    second strftime strptime time_bucket timezone timezone_hour timezone_minute to_centuries to_days \
+    to_decades to_hours to_microseconds to_millennia to_milliseconds to_minutes to_months to_quarters \
+    to_seconds to_timestamp to_weeks to_years today transaction_timestamp try_strptime week weekday \
+    weekofyear year yearweek";
 
 #[cfg(test)]
 mod tests {
