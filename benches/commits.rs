@@ -87,6 +87,7 @@ fn in_process(folder: &Path, length: Duration) -> f64 {
         max_temp_bytes: 1 << 30,
         checkpoint_bytes: 1 << 30,
         result_buffer_bytes: 8 << 20,
+        icu_extension: None,
     })
     .unwrap();
     let session = database.session().unwrap();

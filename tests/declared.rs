@@ -30,6 +30,7 @@ fn open(path: &Path) -> Arc<Database> {
         max_temp_bytes: 1 << 30,
         checkpoint_bytes: 1 << 30,
         result_buffer_bytes: 8 << 20,
+        icu_extension: None,
     })
     .unwrap()
 }

@@ -430,6 +430,7 @@ async fn a_ledger_changed_by_hand_is_noticed() {
             max_temp_bytes: 1 << 30,
             checkpoint_bytes: 1 << 30,
             result_buffer_bytes: 8 << 20,
+            icu_extension: None,
         })
         .unwrap()
     };

@@ -3,7 +3,7 @@
 //! Never: changes a value. A difference in type is allowed only where every value keeps its meaning, or
 //! where the engine refuses a value that does not fit; nothing turns into NULL.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use arrow::datatypes::DataType;
@@ -11,6 +11,7 @@ use thiserror::Error as ThisError;
 
 use super::{
     Column, Declaration, DeclaredField, NewColumns, Strictness, Table, TableName, from_duckdb, quote_name,
+    quote_text,
 };
 use crate::error::{Error, shorten};
 
@@ -75,17 +76,20 @@ pub enum Cast {
 impl Placed {
     /// The SELECT expression that gives the value.
     pub fn value(&self) -> String {
-        let (source, to) = (quote_name(&self.source), &self.duckdb_type);
+        self.value_of(&quote_name(&self.source))
+    }
+
+    /// The same, for a source that has another name in the statement.
+    pub fn value_of(&self, source: &str) -> String {
+        let to = &self.duckdb_type;
         match &self.cast {
-            Cast::None => source,
+            Cast::None => source.to_owned(),
             Cast::Plain => format!("CAST({source} AS {to})"),
             Cast::Exact { .. } => {
-                let misfit = self.misfit().unwrap_or_default();
+                let misfit = self.misfit_of(source).unwrap_or_default();
                 let rule = format!("column {}: a value does not fit {to}", quote_name(&self.target));
-                format!(
-                    "CASE WHEN {misfit} THEN error('{}') ELSE TRY_CAST({source} AS {to}) END",
-                    rule.replace('\'', "''")
-                )
+                let rule = quote_text(&rule);
+                format!("CASE WHEN {misfit} THEN error({rule}) ELSE TRY_CAST({source} AS {to}) END")
             }
         }
     }
@@ -102,12 +106,17 @@ impl Placed {
 
     /// A condition that holds for the values that do not fit; `None` when every value does.
     pub fn misfit(&self) -> Option<String> {
-        let (source, to) = (quote_name(&self.source), &self.duckdb_type);
+        self.misfit_of(&quote_name(&self.source))
+    }
+
+    fn misfit_of(&self, source: &str) -> Option<String> {
+        let to = &self.duckdb_type;
         match &self.cast {
             Cast::None => None,
             Cast::Plain => Some(format!("({source} IS NOT NULL AND TRY_CAST({source} AS {to}) IS NULL)")),
             Cast::Exact { from } => Some(format!(
-                "({source} IS NOT NULL AND TRY_CAST(TRY_CAST({source} AS {to}) AS {from}) IS DISTINCT FROM {source})"
+                "({source} IS NOT NULL \
+                 AND TRY_CAST(TRY_CAST({source} AS {to}) AS {from}) IS DISTINCT FROM {source})"
             )),
         }
     }
@@ -196,13 +205,26 @@ pub fn conform(
     contract: Contract<'_>,
     offered: &[Offered],
 ) -> Result<Conformed, Box<ConformError>> {
+    let conformed = conform_some(table, contract, offered)?;
+    if let Some(declared) = contract.declared {
+        check_missing(table, declared, contract.earlier, offered)?;
+    }
+    Ok(conformed)
+}
+
+/// As [`conform`], for columns that need not be all: those that a statement names.
+pub fn conform_some(
+    table: &Table,
+    contract: Contract<'_>,
+    offered: &[Offered],
+) -> Result<Conformed, Box<ConformError>> {
     let name = || table.name.clone();
     if offered.is_empty() {
         return Err(Box::new(ConformError::NoColumns { table: name() }));
     }
     let known: HashMap<String, &Column> =
         table.columns.iter().map(|column| (column.name.to_lowercase(), column)).collect();
-    let mut taken = std::collections::HashSet::new();
+    let mut taken = HashSet::new();
     let mut conformed = Conformed { columns: Vec::with_capacity(offered.len()), added: Vec::new() };
     for one in offered {
         let lower = one.name.to_lowercase();
@@ -254,9 +276,6 @@ pub fn conform(
             is_required: contract.declared.is_some_and(|declared| declared.is_required(&target.name)),
         });
     }
-    if let Some(declared) = contract.declared {
-        check_missing(table, declared, contract.earlier, &taken)?;
-    }
     Ok(conformed)
 }
 
@@ -278,9 +297,11 @@ fn check_missing(
     table: &Table,
     declared: &Declaration,
     earlier: &[Arc<Declaration>],
-    offered: &std::collections::HashSet<String>,
+    offered: &[Offered],
 ) -> Result<(), Box<ConformError>> {
-    let absent = declared.fields.iter().filter(|field| !offered.contains(&field.name.to_lowercase()));
+    let absent = declared.fields.iter().filter(|field| {
+        !offered.iter().any(|column| column.name.to_lowercase() == field.name.to_lowercase())
+    });
     let needed = |field: &&DeclaredField| match declared.mode {
         // A column that an earlier version did not have: its producers do not know it.
         Strictness::Strict => earlier.iter().all(|version| version.field(&field.name).is_some()),

@@ -180,6 +180,7 @@ fn open(path: String) -> Result<Arc<Database>, Failure> {
         max_temp_bytes: config.database.max_temp_size.0,
         checkpoint_bytes: config.database.checkpoint_bytes.0,
         result_buffer_bytes: config.query.buffer_bytes.0,
+        icu_extension: config.database.icu_extension.clone(),
     });
     database.map_err(Failure::Usage)
 }

@@ -23,6 +23,31 @@ pub struct Insert {
     pub tail: String,
 }
 
+/// An INSERT of a client's own over whole batches of its parameters, and where their values go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BulkInsert {
+    /// The statement as it is.
+    pub insert: Insert,
+    /// `INSERT INTO t (a, b) `, up to its values.
+    pub into: String,
+    /// The table, as the statement names it; `None` where that is not a plain name.
+    pub table: Option<TableName>,
+    /// The columns it names; `None` for all of the table's.
+    pub columns: Option<Vec<String>>,
+    /// Its values as expressions over the batch, with the parameter that each is, if it is nothing else.
+    pub values: Vec<(String, Option<usize>)>,
+}
+
+impl BulkInsert {
+    /// The same INSERT with other values.
+    pub fn with_values(&self, values: &[String]) -> Insert {
+        Insert {
+            head: format!("{}SELECT {} FROM ", self.into, values.join(", ")),
+            tail: self.insert.tail.clone(),
+        }
+    }
+}
+
 /// Appends all rows of `segment` and returns their number.
 ///
 /// Shape: the segment's columns are those the insert's SELECT list names (`catalog::conform`).

@@ -28,7 +28,7 @@ mod statement;
 mod tables;
 mod timezone;
 
-pub use appender::{Insert, append, count_rows, describe_rows, over_segment, rows_of_segment};
+pub use appender::{BulkInsert, Insert, append, count_rows, describe_rows, over_segment, rows_of_segment};
 pub use cursor::{Cursor, Step};
 pub use database::{Database, Options};
 pub use declared::{

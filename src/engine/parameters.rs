@@ -15,7 +15,7 @@ use duckdb::{DuckDBType, Parameters, ToValue};
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use super::appender::{Insert, describe_rows};
+use super::appender::{BulkInsert, describe_rows};
 use super::plain::check_importable;
 use super::rewrite::{self, Inside};
 use super::segment::Segment;
@@ -111,7 +111,7 @@ pub(super) fn renamed(schema: &Schema, parameters: &[Parameter]) -> SchemaRef {
 }
 
 /// The INSERT that takes whole batches of parameters, if `sql` is one that can.
-pub fn bulk_insert(session: &Session, sql: &str, parameters: &[Parameter]) -> Result<Option<Insert>> {
+pub fn bulk_insert(session: &Session, sql: &str, parameters: &[Parameter]) -> Result<Option<BulkInsert>> {
     let names: Vec<String> = parameters.iter().map(|parameter| parameter.name.clone()).collect();
     rewrite::bulk_insert(session.connection(), sql, &names).map_err(|error| session.database().note(error))
 }

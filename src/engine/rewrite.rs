@@ -8,8 +8,8 @@ use duckdb::connection::Connection;
 use duckdb::enums::TokenType;
 use duckdb::tokens::SqlTokenIterator;
 
-use super::appender::Insert;
-use crate::catalog::quote_name;
+use super::appender::{BulkInsert, Insert};
+use crate::catalog::{TableName, quote_name};
 
 /// A token of a statement and its bytes in the text.
 struct Token<'sql> {
@@ -184,12 +184,12 @@ pub(super) fn bulk_insert(
     connection: &Connection,
     sql: &str,
     names: &[String],
-) -> duckdb::Result<Option<Insert>> {
+) -> duckdb::Result<Option<BulkInsert>> {
     let tokens = tokens(connection, sql)?;
     Ok(bulk_insert_of(sql, &tokens, names))
 }
 
-fn bulk_insert_of(sql: &str, tokens: &[Token<'_>], names: &[String]) -> Option<Insert> {
+fn bulk_insert_of(sql: &str, tokens: &[Token<'_>], names: &[String]) -> Option<BulkInsert> {
     if !tokens.first()?.is_word("insert") || names.is_empty() {
         return None;
     }
@@ -229,18 +229,80 @@ fn bulk_insert_of(sql: &str, tokens: &[Token<'_>], names: &[String]) -> Option<I
         let known = names.iter().any(|known| known.eq_ignore_ascii_case(name));
         known.then(|| format!("pintail_rows.{}", quote_name(&column_name(name))))
     };
-    let inside = tokens[values + 1].range.end..tokens[close].range.start;
-    let expressions = replaced(sql, inside, &places, column)?;
+    let mut expressions = Vec::new();
+    for range in elements(&tokens[values + 1..=close]) {
+        let only = places.iter().find(|place| place.range == range);
+        let parameter =
+            only.and_then(|place| names.iter().position(|name| name.eq_ignore_ascii_case(&place.name)));
+        expressions.push((replaced(sql, range, &places, column)?, parameter));
+    }
     let columns: Vec<String> = names.iter().map(|name| quote_name(&column_name(name))).collect();
     let conflict = match (rest.first(), rest.last()) {
         // WHERE keeps ON from being read as the condition of a join.
         (Some(first), Some(last)) => format!(" WHERE true {}", &sql[first.range.start..last.range.end]),
         _ => String::new(),
     };
-    Some(Insert {
-        head: format!("{}SELECT {expressions} FROM ", &sql[..tokens[values].range.start]),
+    let into = sql[..tokens[values].range.start].to_owned();
+    let (table, columns_named) = insert_target(&tokens[..values]);
+    let texts: Vec<&str> = expressions.iter().map(|(text, _)| text.as_str()).collect();
+    let insert = Insert {
+        head: format!("{into}SELECT {} FROM ", texts.join(", ")),
         tail: format!(" AS pintail_rows({}){conflict}", columns.join(", ")),
-    })
+    };
+    Some(BulkInsert { insert, into, table, columns: columns_named, values: expressions })
+}
+
+/// Where the parts of a list in parentheses lie, without the space around them.
+fn elements(tokens: &[Token<'_>]) -> Vec<Range<usize>> {
+    let mut elements = Vec::new();
+    let mut level = 0_usize;
+    let mut first: Option<usize> = None;
+    let mut last = 0;
+    for token in tokens {
+        let ends = (level == 1 && (token.is_sign(",") || token.is_sign(")"))).then(|| first.take()).flatten();
+        elements.extend(ends.map(|first| first..last));
+        if token.is_sign("(") {
+            level += 1;
+            if level == 1 {
+                continue;
+            }
+        } else if token.is_sign(")") {
+            level = level.saturating_sub(1);
+        }
+        if level > 0 && !(level == 1 && token.is_sign(",")) {
+            first.get_or_insert(token.range.start);
+            last = token.range.end;
+        }
+    }
+    elements
+}
+
+/// `INSERT … INTO name [AS alias] [(columns)]` -> table and columns, as far as they are plain names.
+fn insert_target(tokens: &[Token<'_>]) -> (Option<TableName>, Option<Vec<String>>) {
+    let name = |token: &Token<'_>| match token.text.strip_prefix('"').and_then(|text| text.strip_suffix('"'))
+    {
+        Some(quoted) => quoted.replace("\"\"", "\""),
+        None => token.text.to_owned(),
+    };
+    let Some(into) = tokens.iter().position(|token| token.is_word("into")) else { return (None, None) };
+    let mut rest = tokens[into + 1..].iter().peekable();
+    let mut parts = Vec::new();
+    while let Some(token) = rest.next() {
+        parts.push(name(token));
+        if rest.next_if(|next| next.is_sign(".")).is_none() {
+            break;
+        }
+    }
+    if rest.next_if(|next| next.is_word("as")).is_some() {
+        rest.next();
+    }
+    let columns = rest.next_if(|next| next.is_sign("(")).map(|_| {
+        let listed = rest.by_ref().take_while(|token| !token.is_sign(")"));
+        listed.filter(|token| !token.is_sign(",")).map(name).collect()
+    });
+    // Anything else before VALUES (BY NAME, DEFAULT VALUES): not a plain list of columns.
+    let table = if rest.next().is_none() { TableName::from_path(&parts).ok() } else { None };
+    (table, columns)
 }
 
 fn column_name(parameter: &str) -> String {

@@ -14,10 +14,10 @@ use super::decode::Decoded;
 use super::descriptor::handle_bytes;
 use super::get::count_changed;
 use super::incoming::Incoming;
-use super::info::ipc;
+use super::info::{full_name, ipc};
 use super::proto::CreatePreparedStatementResult;
 use super::ticket::Fetch;
-use crate::engine::{self, Bound, Class, Insert, Parameter};
+use crate::engine::{self, Bound, BulkInsert, Class, Parameter};
 use crate::error::{Error, Result};
 use crate::ingest::{Target, Terms};
 use crate::query::RunOptions;
@@ -86,26 +86,35 @@ impl FlightServer {
         let Fetch::Bound { prepared, bound, owner, .. } = fetch else { return Ok(None) };
         let (Some(insert), Some(first)) = (&prepared.bulk, bound.rows().first()) else { return Ok(None) };
         let rows: usize = bound.rows().iter().map(RecordBatch::num_rows).sum();
-        if rows <= BULK_ROWS {
+        let session = self.sessions.of(owner);
+        if rows <= self.bulk_rows(&session, insert) {
             return Ok(None);
         }
         let columns = engine::match_columns(&prepared.described.parameters, first.schema_ref())?;
         let begun = (bound.rows().to_vec(), columns);
-        let session = self.sessions.of(owner);
         self.bulk(&session, prepared, insert, None, begun, call).await.map(Some)
+    }
+
+    /// Rows up to which an INSERT runs row by row. Into a declared table it never does: its declaration is looked
+    /// at for whole batches.
+    fn bulk_rows(&self, session: &ClientSession, bulk: &BulkInsert) -> usize {
+        let is_declared =
+            bulk.table.as_ref().is_some_and(|table| self.ingest.is_declared(&full_name(table, session)));
+        if is_declared { 0 } else { BULK_ROWS }
     }
 
     async fn bulk(
         &self,
         session: &Arc<ClientSession>,
         prepared: &Prepared,
-        insert: &Insert,
+        insert: &BulkInsert,
         incoming: Option<Incoming>,
         begun: (Vec<RecordBatch>, Vec<usize>),
         call: &mut Call,
     ) -> Result<u64> {
         let lease = session.lease(session.now(prepared.on)).await?;
-        let target = Target::Statement(insert.clone());
+        let table = insert.table.as_ref().map(|table| full_name(table, session));
+        let target = Target::Statement { bulk: Box::new(insert.clone()), table };
         let summary = self.rows(incoming, target, lease, Some(begun), Terms::default(), call).await?;
         Ok(summary.ack.counts.inserted)
     }

@@ -36,7 +36,7 @@ pub use ledger::{Claim, KeyEntry, Keyed, LineStatus, ProducerStatus, sequence};
 
 use crate::catalog::{Declaration, Declarations, TableName};
 use crate::config;
-use crate::engine::{self, Database, Insert};
+use crate::engine::{self, BulkInsert, Database};
 use crate::error::{Error, Kind, Result};
 use crate::session::Lease;
 
@@ -124,14 +124,20 @@ pub enum Target {
         mode: Mode,
     },
     /// Into an INSERT of the client's own, whose parameters they are.
-    Statement(Insert),
+    Statement {
+        /// The statement.
+        bulk: Box<BulkInsert>,
+        /// The full name of its table, where it is known.
+        table: Option<TableName>,
+    },
 }
 
 impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Target::Table { shown, .. } => shown.fmt(f),
-            Target::Statement(_) => f.write_str("of the statement"),
+            Target::Statement { table: Some(table), .. } => f.write_str(&table.table),
+            Target::Statement { table: None, .. } => f.write_str("of the statement"),
         }
     }
 }
@@ -409,6 +415,11 @@ impl Ingest {
             _ => start_writer(job, lease, Vec::new()),
         };
         Ok(Put { plain, gate, state, queue: Duration::ZERO, conform: Duration::ZERO, _left: Left(left) })
+    }
+
+    /// Whether the table with this full name is declared.
+    pub fn is_declared(&self, table: &TableName) -> bool {
+        self.shared.declared(table).is_some()
     }
 
     /// What declared tables are held to.

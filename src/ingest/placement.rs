@@ -8,7 +8,7 @@ use arrow::datatypes::SchemaRef;
 
 use super::{Mode, OnConflict, Shared, Target};
 use crate::catalog::{self, Column, Contract, Declaration, Offered, Placed, Table, TableName};
-use crate::engine::{self, Insert, Session};
+use crate::engine::{self, BulkInsert, Insert, Session};
 use crate::error::{Error, Kind, Result};
 
 /// Where the rows of a stream go, decided once per stream.
@@ -67,22 +67,8 @@ pub(super) fn place(
 ) -> Result<Placement> {
     let (table, shown, mode) = match target {
         Target::Table { table, shown, mode } => (table, shown, *mode),
-        Target::Statement(insert) => {
-            return Ok(Placement {
-                what: target.to_string(),
-                table: None,
-                schema: Arc::clone(schema),
-                insert: insert.clone(),
-                columns: Vec::new(),
-                key: Vec::new(),
-                on_conflict: OnConflict::Error,
-                conflict: String::new(),
-                last_of_key: None,
-                rejected: None,
-                first: Vec::new(),
-                created: false,
-                created_outside: None,
-            });
+        Target::Statement { bulk, table } => {
+            return statement(shared, bulk, table.as_ref(), target.to_string(), schema, session);
         }
     };
     let what = target.to_string();
@@ -208,6 +194,75 @@ pub(super) fn place(
         created,
         created_outside,
     })
+}
+
+/// An INSERT of the client's own. Into a declared table its parameters are held to the declaration.
+fn statement(
+    shared: &Shared,
+    bulk: &BulkInsert,
+    table: Option<&TableName>,
+    what: String,
+    schema: &SchemaRef,
+    session: &Session,
+) -> Result<Placement> {
+    let mut placement = Placement {
+        what,
+        table: None,
+        schema: Arc::clone(schema),
+        insert: bulk.insert.clone(),
+        columns: Vec::new(),
+        key: Vec::new(),
+        on_conflict: OnConflict::Error,
+        conflict: String::new(),
+        last_of_key: None,
+        rejected: None,
+        first: Vec::new(),
+        created: false,
+        created_outside: None,
+    };
+    let Some((name, declared)) = table.and_then(|name| Some((name, shared.declared(name)?))) else {
+        return Ok(placement);
+    };
+    let Some(existing) = engine::find_table(session, name)? else { return Ok(placement) };
+    let existing = Table { name: declared.name.clone(), ..existing };
+    let all = existing.columns.iter().filter(|column| !column.is_generated);
+    let columns: Vec<String> = match &bulk.columns {
+        Some(columns) => columns.clone(),
+        None => all.map(|column| column.name.clone()).collect(),
+    };
+    let offered = offered(session, &placement.what, schema)?;
+    // Values that are a parameter and nothing else: place in the statement, parameter, column.
+    let plain: Vec<(usize, usize, Offered)> = bulk
+        .values
+        .iter()
+        .enumerate()
+        .zip(&columns)
+        .filter_map(|((place, (_, parameter)), column)| {
+            let parameter = (*parameter)?;
+            Some((place, parameter, Offered { name: column.clone(), ..offered.get(parameter)?.clone() }))
+        })
+        .collect();
+    if plain.is_empty() {
+        return Ok(placement);
+    }
+    let earlier = shared.declarations.earlier(name);
+    let contract = Contract { declared: Some(&declared), earlier: &earlier };
+    let named: Vec<Offered> = plain.iter().map(|(_, _, offered)| offered.clone()).collect();
+    let conformed = catalog::conform_some(&existing, contract, &named)?;
+    let mut values: Vec<String> = bulk.values.iter().map(|(text, _)| text.clone()).collect();
+    for ((place, _, _), column) in plain.iter().zip(&conformed.columns) {
+        values[*place] = column.value_of(&bulk.values[*place].0);
+    }
+    placement.insert = bulk.with_values(&values);
+    placement.table = Some(name.clone());
+    // With each parameter in one place, the row that breaks a rule can be told.
+    let mut by_parameter: Vec<Option<Placed>> = vec![None; schema.fields().len()];
+    for ((_, parameter, _), column) in plain.iter().zip(conformed.columns) {
+        let source = schema.field(*parameter).name().clone();
+        by_parameter[*parameter] = Some(Placed { source, ..column });
+    }
+    placement.columns = by_parameter.into_iter().collect::<Option<Vec<_>>>().unwrap_or_default();
+    Ok(placement)
 }
 
 fn insert(table: &TableName, columns: &[Placed], conflict: &str, last_of_key: Option<&str>) -> Insert {

@@ -10,7 +10,7 @@ use arrow::datatypes::SchemaRef;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::{ClientSession, Handle, On, locked};
-use crate::engine::{Described, Insert};
+use crate::engine::{BulkInsert, Described};
 use crate::error::{Error, Result};
 
 /// One permit of the budget stands for this many bytes.
@@ -46,13 +46,13 @@ pub struct Prepared {
     /// Where it runs.
     pub on: On,
     /// The same statement over whole batches, if it is an INSERT that can.
-    pub bulk: Option<Insert>,
+    pub bulk: Option<BulkInsert>,
     bound: Mutex<Option<Arc<BoundRows>>>,
 }
 
 impl Prepared {
     /// A statement without rows bound to it.
-    pub fn new(sql: String, described: Described, on: On, bulk: Option<Insert>) -> Self {
+    pub fn new(sql: String, described: Described, on: On, bulk: Option<BulkInsert>) -> Self {
         Self { sql, described, on, bulk, bound: Mutex::new(None) }
     }
 
