@@ -316,6 +316,22 @@ fn foreign_indexes_and_added_columns_survive_a_rebuild() {
     assert!(refused.message().contains("the foreign key of table u"), "{refused}");
 }
 
+/// A put that is under way while its table is rebuilt is not acknowledged: its rows would be lost with the old table.
+#[test]
+fn a_rebuild_loses_no_acknowledged_row() {
+    let mut fixture = Fixture::new();
+    fixture.apply(BASE).unwrap();
+    fixture.run("INSERT INTO t (id) SELECT * FROM range(1000)");
+    let mut other = fixture.session.database().session().unwrap();
+    other.begin().unwrap();
+    other.execute("INSERT INTO t (id) VALUES (5000)").unwrap();
+    let report = fixture.apply(&BASE.replace("int32", "int64")).unwrap();
+    assert!(report.contains("rebuild the table"), "{report}");
+    assert!(other.commit().is_err());
+    fixture.holds("(SELECT count(*) = 1000 AND max(id) = 999 FROM t)");
+    fixture.holds("(SELECT count(*) = 4 FROM duckdb_columns() WHERE table_name = 't')");
+}
+
 /// Breaking changes change nothing; allowed, they are made, and fail as a whole where a value does not fit.
 #[test]
 fn breaking_changes_are_refused_whole_and_made_when_allowed() {

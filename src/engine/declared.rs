@@ -10,13 +10,15 @@ use super::metadata::{columns, literal, rows};
 use super::session::Session;
 use super::tables::query;
 use crate::catalog::{
-    Actual, ActualColumn, ActualIndex, Declaration, SchemaFile, TableName, TablePlan, plan,
+    Actual, ActualColumn, ActualIndex, Declaration, SchemaFile, TableName, TablePlan, plan, quote_name,
     read_declarations, render,
 };
 use crate::error::{Error, Kind, Result};
 
 /// The server's own schema, which no listing shows.
 pub(super) const INTERNAL_SCHEMA: &str = "pintail_internal";
+/// A column that a table has only inside the transaction that rebuilds it.
+const LOCK_COLUMN: &str = "__pintail_lock";
 
 /// A version of a declaration that was applied.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -67,6 +69,7 @@ pub fn actual_table(session: &Session, name: &TableName) -> Result<Option<Actual
     );
     let columns = columns(session, &name)?
         .into_iter()
+        .filter(|column| column.name != LOCK_COLUMN)
         .map(|column| ActualColumn {
             name: column.name,
             duckdb_type: column.duckdb_type,
@@ -225,8 +228,17 @@ pub fn apply_declared(
     declarations: &[Declaration],
     allow_breaking: bool,
 ) -> Result<Vec<TablePlan>> {
+    // Looked at before the transaction, whose first statements lock what is rebuilt.
+    let before = plan_declared(session, declarations, allow_breaking)?;
+    let rebuilt: Vec<&Declaration> = declarations
+        .iter()
+        .zip(&before)
+        .filter(|(_, table)| table.plan.rebuilds() && table.plan.refusals.is_empty())
+        .map(|(declaration, _)| declaration)
+        .collect();
     session.begin()?;
-    let done = apply_begun(session, declarations, allow_breaking);
+    let done =
+        lock(session, &rebuilt).and_then(|()| apply_begun(session, declarations, &rebuilt, allow_breaking));
     match done {
         Ok(plans) => session.commit().map(|()| plans),
         Err(error) => {
@@ -237,9 +249,49 @@ pub fn apply_declared(
     }
 }
 
+/// Keeps every other writer out of the tables that are rebuilt.
+///
+/// Symptom: rows that another transaction commits while a table is copied are gone after the rename, and nobody is
+/// told. Cause: the engine lets a DROP TABLE pass over rows its snapshot does not see. Our way: a table that is
+/// altered takes no rows from others, not even from transactions under way, so the first statement alters it; and
+/// what was committed between the snapshot and that statement is found by comparing with a later snapshot.
+fn lock(session: &Session, tables: &[&Declaration]) -> Result<()> {
+    for declaration in tables {
+        let table = declaration.name.to_sql();
+        session.execute(&format!("ALTER TABLE {table} ADD COLUMN \"{LOCK_COLUMN}\" BOOLEAN"))?;
+    }
+    if tables.is_empty() {
+        return Ok(());
+    }
+    let later = session.database().session()?;
+    for declaration in tables {
+        let Some(actual) = actual_table(session, &declaration.name)? else { continue };
+        let columns: Vec<String> = actual.columns.iter().map(|column| quote_name(&column.name)).collect();
+        let sql = format!(
+            "SELECT concat(count(*), ' ', sum(hash({})::HUGEINT)) FROM {}",
+            columns.join(", "),
+            declaration.name.to_sql()
+        );
+        let content = |session: &Session| rows(session, &sql, |row| row.text(0));
+        if content(session)? != content(&later)? {
+            return Err(moved(declaration));
+        }
+    }
+    Ok(())
+}
+
+fn moved(declaration: &Declaration) -> Error {
+    let table = declaration.listed_name();
+    Error::new(
+        Kind::Aborted,
+        format!("table {table} changed while it was looked at; nothing was changed, try again"),
+    )
+}
+
 fn apply_begun(
     session: &Session,
     declarations: &[Declaration],
+    locked: &[&Declaration],
     allow_breaking: bool,
 ) -> Result<Vec<TablePlan>> {
     let plans = plan_declared(session, declarations, allow_breaking)?;
@@ -248,6 +300,11 @@ fn apply_begun(
             Kind::Conflict,
             format!("the declarations do not fit the database, and nothing was changed\n{}", render(&plans)),
         ));
+    }
+    for (declaration, table) in declarations.iter().zip(&plans) {
+        if table.plan.rebuilds() != locked.iter().any(|one| one.name == declaration.name) {
+            return Err(moved(declaration));
+        }
     }
     for (declaration, table) in declarations.iter().zip(&plans) {
         for step in &table.plan.steps {

@@ -148,6 +148,11 @@ impl Plan {
         self.steps.is_empty() && self.refusals.is_empty()
     }
 
+    /// Whether the table is made anew and its rows are copied.
+    pub fn rebuilds(&self) -> bool {
+        self.statements().any(|sql| sql.starts_with("DROP TABLE "))
+    }
+
     /// All statements, in order.
     pub fn statements(&self) -> impl Iterator<Item = &str> {
         self.steps.iter().flat_map(|step| step.sql.iter().map(String::as_str))
