@@ -94,13 +94,12 @@ impl Placed {
         }
     }
 
-    /// The same, with NULL for a value that does not fit.
-    pub fn value_or_null(&self) -> String {
+    /// The same, with NULL for a value that does not fit. `qualifier` is an alias with its dot, or nothing.
+    pub fn value_or_null(&self, qualifier: &str) -> String {
+        let source = format!("{qualifier}{}", quote_name(&self.source));
         match &self.cast {
-            Cast::None => quote_name(&self.source),
-            Cast::Plain | Cast::Exact { .. } => {
-                format!("TRY_CAST({} AS {})", quote_name(&self.source), self.duckdb_type)
-            }
+            Cast::None => source,
+            Cast::Plain | Cast::Exact { .. } => format!("TRY_CAST({source} AS {})", self.duckdb_type),
         }
     }
 

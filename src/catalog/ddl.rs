@@ -85,7 +85,7 @@ pub fn replace_conflict(table: &Table, key: &[String]) -> String {
 /// Keeps the last of the rows with one key, of rows numbered by [`ROW`].
 pub fn last_of_key(columns: &[Placed], key: &[String]) -> String {
     let is_key = |column: &&Placed| key.iter().any(|key| key.eq_ignore_ascii_case(&column.target));
-    let values: Vec<String> = columns.iter().filter(is_key).map(Placed::value_or_null).collect();
+    let values: Vec<String> = columns.iter().filter(is_key).map(|column| column.value_or_null("")).collect();
     let partition =
         if values.is_empty() { String::new() } else { format!("PARTITION BY {} ", values.join(", ")) };
     format!("QUALIFY row_number() OVER ({partition}ORDER BY {ROW} DESC) = 1")

@@ -162,7 +162,7 @@ fn find_collisions(
     let Some(columns) = placement.key.iter().map(column).collect::<Option<Vec<_>>>() else {
         return Ok(());
     };
-    let values: Vec<String> = columns.iter().map(|column| column.value_or_null()).collect();
+    let values: Vec<String> = columns.iter().map(|column| column.value_or_null("staged.")).collect();
     let equal: Vec<String> = columns
         .iter()
         .zip(&values)
@@ -178,15 +178,15 @@ fn find_collisions(
         )
     };
     session.execute(&format!(
-        "UPDATE pintail_stage SET {REASON} = {} WHERE {REASON} IS NULL \
+        "UPDATE pintail_stage AS staged SET {REASON} = {} WHERE {REASON} IS NULL \
          AND EXISTS (SELECT 1 FROM {} AS known WHERE {})",
         text("is in the table already"),
         table.to_sql(),
         equal.join(" AND ")
     ))?;
     session.execute(&format!(
-        "UPDATE pintail_stage SET {REASON} = {} WHERE {REASON} IS NULL AND {ROW} NOT IN \
-         (SELECT min({ROW}) FROM pintail_stage WHERE {REASON} IS NULL GROUP BY {})",
+        "UPDATE pintail_stage AS staged SET {REASON} = {} WHERE {REASON} IS NULL AND {ROW} NOT IN \
+         (SELECT min({ROW}) FROM pintail_stage AS staged WHERE {REASON} IS NULL GROUP BY {})",
         text("is in an earlier row of the stream"),
         values.join(", ")
     ))?;

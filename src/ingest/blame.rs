@@ -127,7 +127,7 @@ impl Search<'_> {
         let Some(columns) = names.iter().map(placed).collect::<Option<Vec<_>>>() else { return Ok(None) };
         // The engine shows a key as `a: 1, b: x` or as `1, x`, by the place where it notices.
         let texts: Vec<String> =
-            columns.iter().map(|column| format!("CAST({} AS VARCHAR)", column.value_or_null())).collect();
+            columns.iter().map(|column| format!("CAST({} AS VARCHAR)", column.value_or_null(""))).collect();
         let plain = format!("concat_ws(', ', {})", texts.join(", "));
         let named: Vec<String> = columns
             .iter()
