@@ -143,8 +143,8 @@ impl Search<'_> {
             Error::new(
                 Kind::Conflict,
                 format!(
-                    "table {}: row {row} of the stream: key ({shown_names}) = ({}) {rule}; nothing was stored. \
-                     Send it with pintail-on-conflict ignore or replace to keep one of the two",
+                    "table {}: row {row} of the stream: duplicate key ({shown_names}) = ({}), which {rule}; nothing was \
+                     stored. Send it with pintail-on-conflict ignore or replace to keep one of the two",
                     self.placement.what,
                     shorten(value, VALUE_CHARACTERS_MAX)
                 ),
