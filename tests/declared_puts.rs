@@ -273,7 +273,7 @@ async fn producers_of_an_older_version_go_on() {
         "[[field]]\nname = \"id\"\ntype = \"int64\"\n[[field]]\nname = \"note\"\ntype = \"string\"\n";
     let server = serve(&[("t", OLD)]).await;
     let old = batch(vec![("id", Arc::new(Int32Array::from(vec![1])))]);
-    put(&mut server.client().await, "t", &[old.clone()]).await.unwrap();
+    put(&mut server.client().await, "t", std::slice::from_ref(&old)).await.unwrap();
     let server = again(server, &[("t", NEW)]).await;
     let mut client = server.client().await;
     put(&mut client, "t", &[old]).await.unwrap();

@@ -393,6 +393,37 @@ async fn small_puts_share_commits_and_fail_alone() {
     assert!(metrics.contains("pintail_group_commit_puts"), "no group was committed");
 }
 
+/// INSERT statements of many clients share commits; one that fails does so alone, and the counts are each one's own.
+#[tokio::test]
+async fn small_statements_share_commits_and_fail_alone() {
+    use arrow_flight::sql::client::FlightSqlServiceClient;
+    let server = TestServer::start().await;
+    let mut client = server.client().await;
+    rows(&mut client, "CREATE TABLE t (id BIGINT PRIMARY KEY, v VARCHAR)").await.unwrap();
+    let mut writers = Vec::new();
+    for writer in 0..8_i64 {
+        let mut client = server.client().await;
+        writers.push(tokio::spawn(async move {
+            let mut sql = FlightSqlServiceClient::new_from_inner(client.inner().clone());
+            for round in 0..30 {
+                let id = writer * 1000 + round * 2;
+                let insert = format!("INSERT INTO t VALUES ({id}, 'a'), ({}, 'b')", id + 1);
+                assert_eq!(sql.execute_update(insert, None).await.unwrap(), 2);
+                if writer == 0 {
+                    let again = format!("INSERT INTO t VALUES ({}, 'c'), ({id}, 'd')", id + 500_000);
+                    let refused = sql.execute_update(again, None).await.unwrap_err();
+                    assert!(refused.to_string().contains("uplicate key"), "{refused}");
+                }
+            }
+        }));
+    }
+    for writer in writers {
+        writer.await.unwrap();
+    }
+    assert_eq!(number(&mut client, "SELECT count(*) FROM t").await, 8 * 60);
+    assert_eq!(number(&mut client, "SELECT count(*) FROM t WHERE v IN ('c', 'd')").await, 0);
+}
+
 /// What the server remembers cannot be changed through it, and is not shown among the tables.
 #[tokio::test]
 async fn the_ledger_is_the_servers_own() {

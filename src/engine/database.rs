@@ -15,6 +15,7 @@ use duckdb::instance::{AttachBuilder, Instance, InstanceBuilder};
 use super::describe::Descriptions;
 use super::error::is_fatal;
 use super::ffi::Link;
+use super::group::Group;
 use super::segment::Segments;
 use super::session::Session;
 use super::timezone;
@@ -55,6 +56,7 @@ pub struct Database {
     idle: Mutex<Vec<Link>>,
     catalog: String,
     pub(super) segments: Segments,
+    pub(super) group: Group,
     pub(super) descriptions: Descriptions,
     lost: AtomicBool,
     on_lost: OnceLock<Report>,
@@ -121,6 +123,7 @@ impl Database {
             idle: Mutex::new(Vec::new()),
             catalog: String::new(),
             segments: Segments::default(),
+            group: Group::default(),
             descriptions: Descriptions::default(),
             lost: AtomicBool::new(false),
             on_lost: OnceLock::new(),
@@ -185,6 +188,11 @@ impl Database {
             }
         }
         error.into()
+    }
+
+    /// Lets small INSERT statements of several sessions share a commit from now on.
+    pub fn share_commits(&self) {
+        self.group.switch_on();
     }
 
     /// Calls `report` once, from the thread that meets it, when the engine has a fatal error.

@@ -13,6 +13,7 @@ mod declared;
 mod describe;
 mod error;
 mod ffi;
+mod group;
 mod interrupt;
 mod keys;
 mod ledger;

@@ -11,7 +11,7 @@ use duckdb::statement::{PreparedStatement, Statement};
 use super::database::Database;
 use super::ffi::Link;
 use super::interrupt::{Interrupt, Progress};
-use super::statement::Parsed;
+use super::statement::{Class, Parsed};
 use crate::catalog::quote_name;
 use crate::error::{Error, Kind, Result};
 
@@ -81,6 +81,20 @@ impl Session {
     pub fn execute_parsed(&self, parsed: &Parsed) -> Result<u64> {
         let run = || parsed.statement.query(self.connection(), Parameters::None)?.drain();
         run().map(|rows| rows as u64).map_err(|error| self.database.note(error))
+    }
+
+    /// Runs the parsed statement `sql` in a transaction of its own, or in one that it shares with small INSERTs of
+    /// other sessions, and returns the changed-row count after COMMIT.
+    pub fn execute_and_commit(&mut self, parsed: &Parsed, sql: &str) -> Result<u64> {
+        // Whoever does the work does it on its own connection: names must mean the same to all.
+        let is_plain = !self.in_transaction && self.path.is_none() && !self.may_hold_temporaries;
+        if is_plain && parsed.class() == Class::Change && self.database.group.takes(sql) {
+            let database = Arc::clone(&self.database);
+            return database.group.run(self, sql);
+        }
+        let rows = self.execute_parsed(parsed)?;
+        self.count_commit();
+        Ok(rows)
     }
 
     /// Prepares the statement with the text `sql`, unless this connection has it already.

@@ -188,7 +188,7 @@ fn commit_group(shared: &Shared, group: Vec<SmallPut>) -> Vec<(Reply, Result<Put
                 return answers;
             }
             Err(error) => {
-                tracing::debug!(%error, puts = members.len(), "shared commit failed; each goes alone")
+                tracing::debug!(%error, puts = members.len(), "shared commit failed; each goes alone");
             }
         }
     }

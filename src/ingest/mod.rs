@@ -323,6 +323,9 @@ impl Ingest {
             creating: Mutex::new(()),
             idle_timeout: config.idle_timeout.0,
         });
+        if config.group_commit_ms > 0 {
+            shared.database.share_commits();
+        }
         let coalescer = (config.group_commit_ms > 0).then(|| {
             let wait = Duration::from_millis(config.group_commit_ms);
             Arc::new(Coalescer::new(Arc::clone(&shared), wait))

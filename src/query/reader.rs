@@ -84,8 +84,11 @@ fn text(session: &mut Open, sql: &str, target: &mut Target<'_>) -> Result<Class>
         if target.open(&described.schema, class).is_err() {
             return Ok(class);
         }
-        let rows = session.execute_parsed(&statement)?;
-        committed(session);
+        let rows = if session.joins_transaction() {
+            session.execute_parsed(&statement)?
+        } else {
+            session.execute_and_commit(&statement, sql)?
+        };
         target.count(rows)?;
         return Ok(class);
     }
@@ -123,10 +126,17 @@ fn script(session: &mut Open, sql: &str, target: &mut Target<'_>) -> Result<Clas
     }
     let mut rows = 0;
     let count = statements.len();
+    let commits_itself = single && !session.joins_transaction();
     for (index, statement) in statements.iter().enumerate() {
         let changed = statement
             .without_parameters(session)
-            .and_then(|()| session.execute_parsed(statement))
+            .and_then(|()| {
+                if commits_itself {
+                    session.execute_and_commit(statement, sql)
+                } else {
+                    session.execute_parsed(statement)
+                }
+            })
             .map_err(|error| {
                 if single { error } else { error.context(format!("statement {} of {count}", index + 1)) }
             });
@@ -145,8 +155,6 @@ fn script(session: &mut Open, sql: &str, target: &mut Target<'_>) -> Result<Clas
     }
     if own {
         session.commit()?;
-    } else {
-        committed(session);
     }
     target.count(rows)?;
     Ok(class)
