@@ -1,4 +1,4 @@
-//! The real program as a process of its own, which can be killed.
+//! The real program as a process of its own, which can be killed, and rows to send it.
 #![allow(unreachable_pub, reason = "included by test programs as a module")]
 #![allow(dead_code, reason = "each test program uses its own part")]
 
@@ -32,9 +32,8 @@ impl Process {
         let log = directory.join("server.log");
         let mut command = Command::new(env!("CARGO_BIN_EXE_pintail"));
         command
-            .args(["serve", "--database"])
-            .arg(directory.join("test.duckdb"))
-            .args(["--listen", &format!("127.0.0.1:{port}"), "--http", "127.0.0.1:0"])
+            .args(["serve", "--listen", &format!("127.0.0.1:{port}"), "--http", "127.0.0.1:0"])
+            .env("PINTAIL_DATABASE__PATH", directory.join("test.duckdb"))
             .env("PINTAIL_DATABASE__THREADS", "2")
             .env("PINTAIL_DATABASE__MEMORY_LIMIT", "1 GiB")
             .current_dir(directory)
