@@ -1,7 +1,6 @@
 """Loads rows so that running it again after any crash finishes the rest. Prints: every row is there once: 200,000 rows in table example_once"""
 
 import json
-import queue
 import sys
 import threading
 
@@ -31,28 +30,31 @@ print(f"sending batches {first} to {batches - 1}", flush=True)
 headers = [(b"pintail-producer", producer.encode()), (b"pintail-commit", b"progress")]
 descriptor = flight.FlightDescriptor.for_path(table)
 writer, reader = client.do_put(descriptor, batch(0).schema, flight.FlightCallOptions(headers=headers))
-acknowledged = queue.Queue()
+last = first - 1
 
 
 def read_acknowledgements() -> None:
     # Each one covers every batch up to its number; the stream ends with None.
+    global last
     try:
         while (answer := reader.read()) is not None:
-            acknowledged.put(json.loads(answer.to_pybytes())["seq"])
+            last = json.loads(answer.to_pybytes()).get("seq", last)
+            print(f"durable up to batch {last}", flush=True)
     except flight.FlightError:
         pass  # the writer says the same
-    acknowledged.put(None)
 
 
-threading.Thread(target=read_acknowledgements, daemon=True).start()
-with writer:
-    for n in range(first, batches):
-        writer.write_with_metadata(batch(n), json.dumps({"seq": n}).encode())
-    writer.done_writing()
-    last = first - 1
-    while (seq := acknowledged.get()) is not None:
-        last = seq
-        print(f"durable up to batch {last}", flush=True)
+acknowledgements = threading.Thread(target=read_acknowledgements)
+acknowledgements.start()
+try:
+    with writer:
+        for n in range(first, batches):
+            writer.write_with_metadata(batch(n), json.dumps({"seq": n}).encode())
+        writer.done_writing()
+        acknowledgements.join()
+except (flight.FlightError, pa.ArrowException) as error:
+    print(error, file=sys.stderr)
+acknowledgements.join()
 
 if last < batches - 1:
     sys.exit(f"batches after {last} are not acknowledged; run this again")
