@@ -19,6 +19,13 @@ fn has_no_space(text: &str) -> bool {
     text.contains("No space left on device")
 }
 
+/// So does a full buffer pool: a COMMIT reports it as a failed transaction.
+fn has_no_memory(text: &str) -> bool {
+    ["could not allocate block", "failed to allocate data", "failed to pin block"]
+        .iter()
+        .any(|part| text.contains(part))
+}
+
 impl From<duckdb::Error> for Error {
     fn from(error: duckdb::Error) -> Self {
         let kind = kind_of(&error);
@@ -43,7 +50,7 @@ fn kind_of(error: &duckdb::Error) -> Kind {
     if is_fatal(error) {
         return Kind::Unavailable;
     }
-    if has_no_space(&error.message) {
+    if has_no_space(&error.message) || has_no_memory(&error.message) {
         return Kind::Exhausted;
     }
     let says = |part: &str| error.message.contains(part);
