@@ -6,7 +6,10 @@ TARGET := $(or $(CARGO_TARGET_DIR),target)
 BIN := $(abspath $(TARGET))/release/pintail
 STAMP := $(VENV)/.requirements
 
-.PHONY: build test test-rust test-python lint bench bench-point bench-criterion
+# Rounds of kill -9 of `make crash`; `cargo test` has a few.
+ROUNDS ?= 200
+
+.PHONY: build test test-rust test-python lint crash recovery bench bench-point bench-criterion
 
 build:
 	$(CARGO) build --release --bins --examples
@@ -22,6 +25,14 @@ test-python: build $(STAMP)
 lint:
 	$(CARGO) fmt --check
 	$(CARGO) clippy --release --all-targets -- -D warnings
+
+# kill -9 at random moments, with four producers and transactions: nothing acknowledged is lost, nothing doubles.
+crash:
+	PINTAIL_CRASH_ROUNDS=$(ROUNDS) $(CARGO) test --release --test crash -- --nocapture
+
+# How long a start after kill -9 takes, by the size of the log.
+recovery:
+	$(CARGO) test --release --test crash -- --nocapture --ignored recovery_time
 
 # End to end, with real clients: writes bench-out/results.md and plots. BENCH="--quick" for a short look.
 bench: build $(STAMP)

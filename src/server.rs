@@ -38,6 +38,8 @@ const HEADER_BYTES_MAX: u32 = 64 << 10;
 const CALLS_PER_CONNECTION_MAX: u32 = 512;
 /// How long interrupted calls get to send their last status.
 const FORCED_DRAIN: Duration = Duration::from_secs(3);
+/// How long a server whose engine is lost still answers, with UNAVAILABLE and NOT_SERVING, before it ends.
+const FAREWELL: Duration = Duration::from_millis(250);
 /// How often idle sessions, transactions, prepared statements and tickets are looked for.
 const SWEEP_EVERY: Duration = Duration::from_secs(1);
 /// How long `/readyz` waits for its query.
@@ -179,6 +181,7 @@ impl Server {
             Ok(()) = async { lost.wait_for(|lost| *lost).await.map(|_| ()) } => {
                 self.parts.draining.store(true, Ordering::SeqCst);
                 self.health.set_service_status("", tonic_health::ServingStatus::NotServing).await;
+                tokio::time::sleep(FAREWELL).await;
                 self.flight.abort();
                 self.http.abort();
                 Err(Error::new(

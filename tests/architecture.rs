@@ -88,7 +88,7 @@ const RULES: &[(&str, &[&str])] = &[
     ("config.rs", LEAF),
     ("error.rs", LEAF),
     ("metrics.rs", LEAF),
-    ("client.rs", &["duckdb::", "crate::engine", "crate::ingest", "crate::query", "crate::server"]),
+    ("client", &["duckdb::", "crate::engine", "crate::ingest", "crate::query", "crate::server"]),
 ];
 
 #[test]

@@ -108,9 +108,15 @@ impl Database {
             ("arrow_large_buffer_size", "false".into()),
             ("preserve_insertion_order", "true".into()),
         ];
-        let instance = Environment::new()
-            .and_then(|environment| InstanceBuilder::new().options(settings).build(&environment))
-            .map_err(|error| Error::invalid(format!("the engine refuses a setting: {}", error.message)))?;
+        let build = || {
+            Environment::new()
+                .and_then(|environment| InstanceBuilder::new().options(settings.clone()).build(&environment))
+                .map_err(|error| Error::invalid(format!("the engine refuses a setting: {}", error.message)))
+        };
+        if !in_memory {
+            merge_logs(&options.path, build)?;
+        }
+        let instance = build()?;
         let location =
             if in_memory { StorageLocation::InMemory } else { StorageLocation::OnDisk(options.path.clone()) };
         instance
@@ -260,6 +266,28 @@ fn load_icu(connection: &Connection, path: &Path) -> Result<()> {
             refuse(&crate::error::shorten(error.message.lines().next().unwrap_or(""), 400))
         })?;
     }
+    Ok(())
+}
+
+/// Brings the two logs that a kill in the middle of a checkpoint leaves into one, before the database is opened.
+///
+/// Symptom: after such a kill the first statement that reads a table fails with "attempted to dereference shared_ptr
+/// that is NULL", and the engine is invalid from then on. Nothing is lost; the start after that works.
+/// Cause: DuckDB 2.0.0 replays and merges both logs in one go; where rows of a table with a secondary index were
+/// deleted, what it has in memory afterwards is unusable, while the merged log on disk is right.
+/// Official way: none in this version. Ours: attach once for the merge, detach without a checkpoint, then open.
+fn merge_logs(path: &str, build: impl Fn() -> Result<Instance>) -> Result<()> {
+    if !Path::new(&format!("{path}.wal.checkpoint")).exists() {
+        return Ok(());
+    }
+    tracing::info!("a checkpoint was interrupted; its two logs are merged before the database is opened");
+    let instance = build()?;
+    let connection = instance.connect()?;
+    // What is in memory must not reach the file.
+    connection.execute("PRAGMA disable_checkpoint_on_shutdown", Parameters::None)?;
+    instance
+        .attach(AttachBuilder::new(StorageLocation::OnDisk(path.to_owned())))
+        .map_err(|error| explain_open(path, &error))?;
     Ok(())
 }
 

@@ -10,13 +10,31 @@ const TEXT_BYTES_MAX: usize = 1536;
 
 /// Whether the instance can no longer be used and the process has to end.
 pub(super) fn is_fatal(error: &duckdb::Error) -> bool {
-    matches!(error.code, DuckDBError::RuntimeFatal) || error.message.contains("database has been invalidated")
+    // Besides "the database has been invalidated" there is "database "name" has been invalidated".
+    matches!(error.code, DuckDBError::RuntimeFatal) || error.message.contains("has been invalidated")
+}
+
+/// A full disk comes as whatever the statement was, a COMMIT among them.
+fn has_no_space(text: &str) -> bool {
+    text.contains("No space left on device")
+}
+
+/// So does a full buffer pool: a COMMIT reports it as a failed transaction.
+fn has_no_memory(text: &str) -> bool {
+    ["could not allocate block", "failed to allocate data", "failed to pin block"]
+        .iter()
+        .any(|part| text.contains(part))
 }
 
 impl From<duckdb::Error> for Error {
     fn from(error: duckdb::Error) -> Self {
         let kind = kind_of(&error);
         let mut text = error.message;
+        if has_no_space(&text) {
+            // The engine's own words, whatever failed, carry a path of the server.
+            let what = if text.contains("commit") { "the commit failed" } else { "the statement failed" };
+            text = format!("{what}: no space left on the disk of database.path or database.temp_directory");
+        }
         if let Some(position) = text.find("\nStack Trace") {
             text.truncate(position);
         }
@@ -32,6 +50,9 @@ fn kind_of(error: &duckdb::Error) -> Kind {
     if is_fatal(error) {
         return Kind::Unavailable;
     }
+    if has_no_space(&error.message) || has_no_memory(&error.message) {
+        return Kind::Exhausted;
+    }
     let says = |part: &str| error.message.contains(part);
     match error.code {
         E::DatabaseCatalog if says("does not exist") => Kind::NotFound,
@@ -41,7 +62,6 @@ fn kind_of(error: &duckdb::Error) -> Kind {
         E::ResourceDependency => Kind::Conflict,
         E::ResourceOutOfMemory => Kind::Exhausted,
         E::ResourceInUse | E::ResourceConnection => Kind::Unavailable,
-        E::IoGeneral | E::IoReadFailure | E::IoEof if says("No space left") => Kind::Exhausted,
         E::IoFileNotFound
         | E::IoReadFailure
         | E::IoEof

@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
-use tokio::sync::{Mutex as Turn, OwnedMutexGuard};
+use tokio::sync::{Mutex as Turn, OwnedMutexGuard, watch};
 
 use super::{Counts, OnConflict};
 use crate::catalog::{TableName, quote_text};
@@ -43,10 +43,13 @@ struct State {
     keys: HashMap<String, KeyEntry>,
     key_order: VecDeque<String>,
     lines: HashMap<Line, LineEntry>,
-    epochs: HashMap<String, Arc<AtomicU64>>,
+    epochs: HashMap<String, Arc<Newest>>,
     turns: HashMap<TurnOf, Weak<Turn<()>>>,
     clock: u64,
 }
+
+/// Newest epoch of a producer.
+type Newest = watch::Sender<u64>;
 
 /// One producer's batches for one table.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -98,7 +101,7 @@ pub(super) struct KeyClaim {
 pub(super) struct ProducerClaim {
     line: Line,
     epoch: u64,
-    newest_epoch: Arc<AtomicU64>,
+    newest_epoch: Arc<Newest>,
     last: Option<u64>,
     rows: u64,
     recent: VecDeque<(u64, u64)>,
@@ -208,7 +211,7 @@ impl Ledger {
         check_name("pintail-producer", producer)?;
         let line = Line { producer: producer.to_owned(), table: ledger_name(table) };
         let newest_epoch = Arc::clone(self.state().epochs.entry(producer.to_owned()).or_default());
-        let newest = newest_epoch.fetch_max(epoch, Ordering::SeqCst);
+        let newest = raise(&newest_epoch, epoch);
         if newest > epoch {
             return Err(fenced(producer, epoch, newest));
         }
@@ -256,7 +259,7 @@ impl Ledger {
             })
             .collect();
         tables.sort();
-        let epoch = state.epochs.get(producer).map_or(0, |epoch| epoch.load(Ordering::SeqCst));
+        let epoch = state.epochs.get(producer).map_or(0, |epoch| *epoch.borrow());
         (!tables.is_empty()).then_some(ProducerStatus { epoch, tables })
     }
 
@@ -299,7 +302,7 @@ impl Ledger {
                     }
                 }
                 Entry::Batch { producer, table, epoch, seq, rows, checksum } => {
-                    state.epochs.entry(producer.clone()).or_default().fetch_max(*epoch, Ordering::SeqCst);
+                    raise(state.epochs.entry(producer.clone()).or_default(), *epoch);
                     state.clock += 1;
                     let used = state.clock;
                     let line = Line { producer: producer.clone(), table: table.clone() };
@@ -327,6 +330,17 @@ impl Ledger {
         let session = database.session()?;
         engine::cut_ledger(&session, self.keys_max, CHECKSUMS_KEPT, self.producers_max)
     }
+}
+
+/// Takes note of an epoch, tells those that wait, and gives the newest one before it.
+fn raise(newest: &Newest, epoch: u64) -> u64 {
+    let mut before = 0;
+    newest.send_if_modified(|newest| {
+        before = *newest;
+        *newest = epoch.max(before);
+        epoch > before
+    });
+    before
 }
 
 fn forget_oldest(state: &mut State) {
@@ -375,8 +389,18 @@ impl ProducerClaim {
 
     /// Errors: `Aborted` once a newer epoch has been seen.
     pub(super) fn check_fence(&self) -> Result<()> {
-        let newest = self.newest_epoch.load(Ordering::SeqCst);
+        let newest = *self.newest_epoch.borrow();
         if newest > self.epoch { Err(fenced(&self.line.producer, self.epoch, newest)) } else { Ok(()) }
+    }
+
+    /// Completes once a newer epoch has been seen, so that a quiet stream does not keep its successor waiting.
+    pub(super) async fn shut_out(&self) -> Error {
+        let mut changes = self.newest_epoch.subscribe();
+        match changes.wait_for(|newest| *newest > self.epoch).await {
+            Ok(newest) => fenced(&self.line.producer, self.epoch, *newest),
+            // The claim itself holds the sender.
+            Err(_) => Error::internal("a producer's epoch is gone"),
+        }
     }
 
     /// What to write down for a new batch; `None` for one that has been taken before.

@@ -54,6 +54,8 @@ enum Event {
     Slice,
     Gone,
     Idle,
+    /// A newer instance of the producer has come.
+    ShutOut(Error),
 }
 
 /// Runs one put stream to its commit, or rolls it back. Blocks for as long as the client sends.
@@ -183,6 +185,7 @@ impl Writer {
                 Event::Slice => slice = true,
                 Event::Gone => return Err(self.gone()),
                 Event::Idle => return Err(self.idle()),
+                Event::ShutOut(error) => return Err(error),
             }
             let full = self.gather.whole_units() >= units_per_statement;
             let heavy = self.gather.bytes() >= threshold;
@@ -306,10 +309,17 @@ impl Writer {
                 std::future::pending::<()>().await;
             }
         };
+        let shut_out = async {
+            match self.job.terms.claim.as_ref().map(|claim| &claim.0) {
+                Some(ClaimKind::Producer(producer)) => producer.shut_out().await,
+                _ => std::future::pending().await,
+            }
+        };
         tokio::select! {
             biased;
             message = messages.recv() => message.map_or(Event::Gone, Event::Message),
             () = self.job.gate.pressed() => Event::Pressed,
+            error = shut_out => Event::ShutOut(error),
             () = quiet => Event::Slice,
             () = tokio::time::sleep(self.job.shared.idle_timeout) => Event::Idle,
         }

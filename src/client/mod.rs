@@ -1,6 +1,9 @@
-//! A small Flight client: what the command line, tests, benches and examples use.
+//! A small Flight client: what the command line, tests, benches and examples use; and a producer that never doubles.
 //! Runs on: async tasks of the caller.
-//! Never: holds more than one batch of a stream.
+//! Never: holds more than one batch of a stream; the producer alone keeps rows, within its bound.
+
+mod delivery;
+mod producer;
 
 use std::time::Duration;
 
@@ -18,6 +21,8 @@ use tonic::{Code, Request, Status};
 
 use crate::catalog::TableName;
 use crate::error::{Error, Kind, Result};
+
+pub use producer::{Durable, Lag, Producer, ProducerOptions};
 
 /// Bytes of one put message; a batch above it is cut by rows.
 const MESSAGE_BYTES: usize = 32 << 20;
@@ -85,6 +90,9 @@ impl Client {
             .map_err(|_| Error::invalid(format!("expected a server as grpc://host:port, found \"{uri}\"")))?
             .connect_timeout(Duration::from_secs(5))
             .tcp_nodelay(true)
+            // A peer that has vanished without closing its connection is noticed, also in the middle of a call.
+            .http2_keep_alive_interval(Duration::from_secs(20))
+            .keep_alive_timeout(Duration::from_secs(20))
             .initial_stream_window_size(16 << 20)
             .initial_connection_window_size(64 << 20);
         let channel = endpoint.connect().await.map_err(|_| {
