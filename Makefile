@@ -10,6 +10,7 @@ STAMP := $(VENV)/.requirements
 ROUNDS ?= 200
 
 .PHONY: build test test-rust test-python lint crash recovery bench bench-point bench-criterion
+.PHONY: build test test-rust test-python lint bench bench-point bench-index bench-criterion
 
 build:
 	$(CARGO) build --release --bins --examples
@@ -41,6 +42,10 @@ bench: build $(STAMP)
 # Point queries, prepared against SQL text, through ADBC and in process.
 bench-point: build $(STAMP)
 	PINTAIL_BIN=$(BIN) $(VENV)/bin/python bench/point.py $(BENCH)
+
+# A declared index: point lookups with and without it, and what it costs on ingest.
+bench-index: build $(STAMP)
+	PINTAIL_BIN=$(BIN) $(VENV)/bin/python bench/index.py $(BENCH)
 
 # Stage by stage: decode, conform, append, query, encode.
 bench-criterion:

@@ -134,14 +134,17 @@ pub(crate) fn shorten(text: &str, bytes_max: usize) -> String {
     format!("{}…", &text[..end])
 }
 
-/// The known name that shares the longest run of letters with `name`, when it is more than half of it.
+/// The known name that shares the most letters at both ends with `name`, when they are more than half of it.
 pub(crate) fn closest<'a>(name: &str, known: &[&'a str]) -> Option<&'a str> {
     known
         .iter()
         .map(|candidate| {
             let common = candidate.chars().zip(name.chars()).take_while(|(a, b)| a == b).count();
-            let tail = candidate.chars().rev().zip(name.chars().rev()).take_while(|(a, b)| a == b).count();
-            (common.max(tail), *candidate)
+            // Letters at the end count once more only where they are not those of the beginning.
+            let rest = candidate.chars().count().min(name.chars().count()) - common;
+            let tails = candidate.chars().rev().zip(name.chars().rev()).take(rest);
+            let tail = tails.take_while(|(a, b)| a == b).count();
+            (common + tail, *candidate)
         })
         .max()
         .filter(|(common, _)| common * 2 > name.chars().count())

@@ -539,6 +539,8 @@ mod tests {
             declaration(Strictness::Strict, &[("a", "INTEGER", false, None), ("b", "VARCHAR", true, None)]);
         let conformed = try_conform(&declared, &[], &[("B", "VARCHAR"), ("a", "INTEGER")]).unwrap();
         assert_eq!(conformed.columns[0].target, "b");
+        // What matches goes in as it is: no cast, so no copy.
+        assert!(conformed.columns.iter().all(|column| column.value() == quote_name(&column.source)));
         assert!(conformed.columns[1].is_required && !conformed.columns[0].is_required);
         for (columns, parts) in [
             (&[("a", "SMALLINT"), ("b", "VARCHAR")][..], &["wells", "\"a\"", "integer", "strict"][..]),

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use arrow::compute::{CastOptions, cast_with_options};
-use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef, UnionMode};
+use arrow::datatypes::{DataType, Field, FieldRef, IntervalUnit, Schema, SchemaRef, UnionMode};
 
 use crate::error::{Error, Result};
 
@@ -112,8 +112,12 @@ fn plain_type(data_type: &DataType) -> Option<DataType> {
         }
         // DuckDB has no half floats; every one of them is a float.
         DataType::Float16 => Some(DataType::Float32),
+        // The importer takes the pair of days and milliseconds for one number of milliseconds.
+        DataType::Interval(IntervalUnit::DayTime) => Some(DataType::Interval(IntervalUnit::MonthDayNano)),
         DataType::List(field) => child(field).map(DataType::List),
         DataType::LargeList(field) => child(field).map(DataType::LargeList),
+        DataType::ListView(field) => child(field).map(DataType::ListView),
+        DataType::LargeListView(field) => child(field).map(DataType::LargeListView),
         DataType::FixedSizeList(field, size) => {
             child(field).map(|field| DataType::FixedSizeList(field, *size))
         }
