@@ -9,6 +9,7 @@ mod query;
 mod schema;
 mod serve;
 mod show;
+mod source;
 
 use std::io::IsTerminal;
 use std::path::PathBuf;
