@@ -79,10 +79,15 @@ pub fn restore(
     let partial = with_ending(to, "restore");
     let done = copy(from, &partial, progress)
         .and_then(|bytes| {
-            let opened = Options { path: partial.display().to_string(), ..options.clone() };
+            // The engine writes paths out in full.
+            let path = std::path::absolute(&partial).unwrap_or_else(|_| partial.clone());
+            let opened = Options { path: path.display().to_string(), ..options.clone() };
             let (tables, rows) = read_all(&opened).map_err(|error| {
                 let text = error.message().replace(&opened.path, "its copy");
-                Error::new(error.kind(), format!("{} is not a whole backup: {text}", from.display()))
+                match error.kind() {
+                    Kind::Exhausted => Error::new(Kind::Exhausted, text).context(from.display()),
+                    _ => Error::invalid(format!("{} is not a whole backup: {text}", from.display())),
+                }
             })?;
             Ok(Restored { tables, rows, bytes })
         })
