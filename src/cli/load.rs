@@ -221,14 +221,16 @@ impl Load {
             ),
         };
         let next = match self.mode {
-            _ if tally.parts == 0 && error.kind() != Kind::Unavailable => "",
-            _ if self.again => "; run it again without --again to load the rest",
-            LoadMode::Append | LoadMode::CreateAppend => {
+            _ if self.again && tally.parts > 0 => "; run it again without --again to load the rest",
+            LoadMode::Append | LoadMode::CreateAppend
+                if !self.again && (tally.parts > 0 || error.kind() == Kind::Unavailable) =>
+            {
                 "; run the same command again: it loads the rest and doubles nothing"
             }
-            LoadMode::Create | LoadMode::Replace => {
+            LoadMode::Create | LoadMode::Replace if tally.parts > 0 => {
                 "; run it again with --mode append: it loads the rest and doubles nothing"
             }
+            _ => "",
         };
         let error = error.context(place).context(kept);
         Error::new(error.kind(), format!("{}{next}", error.message()))

@@ -10,8 +10,8 @@
 
 use std::fs::File;
 use std::path::{Component, Path, PathBuf};
-use std::sync::PoisonError;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, PoisonError};
 
 use duckdb::Parameters;
 use duckdb::environment::StorageLocation;
@@ -138,8 +138,11 @@ pub(super) fn with_ending(path: &Path, ending: &str) -> PathBuf {
 /// Errors: `Aborted` while another copy is being written, `Exhausted` when the disk is full, `Cancelled`; nothing
 /// is left behind then. A process that is killed leaves a `.partial` file, which the next copy of that name
 /// replaces.
-pub fn backup(session: &Session, target: &BackupTarget, cancelled: &AtomicBool) -> Result<u64> {
-    let _alone = Alone::enter(session.database(), target)?;
+pub fn backup(session: &mut Session, target: &BackupTarget, cancelled: &AtomicBool) -> Result<u64> {
+    // An interrupt can hit the ROLLBACK as well; a connection that is closed afterwards has nothing open.
+    session.spoil();
+    let database = Arc::clone(session.database());
+    let _alone = Alone::enter(&database, target)?;
     target.check_free()?;
     remove_partial(target)?;
     let written = write(session, target).and_then(|()| {

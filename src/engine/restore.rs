@@ -66,7 +66,7 @@ pub fn restore(
     {
         return Err(Error::invalid("the backup and the database are the same file"));
     }
-    if to.exists() && !force {
+    if !force && (to.exists() || with_ending(to, "wal").exists()) {
         return Err(Error::new(
             Kind::Exists,
             format!(
