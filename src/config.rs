@@ -165,6 +165,10 @@ pub struct Database {
     /// that are built in are used. The file is loaded whether it is signed or not.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub icu_extension: Option<PathBuf>,
+    /// Folder that `pintail backup` may write into; names are resolved there, and none leads out of it.
+    /// Default: the folder of the database file.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub backup_directory: Option<PathBuf>,
 }
 
 impl Default for Database {
@@ -177,11 +181,21 @@ impl Default for Database {
             max_temp_size: Bytes(64 * 1024 * MIB),
             checkpoint_bytes: Bytes::mib(1024),
             icu_extension: None,
+            backup_directory: None,
         }
     }
 }
 
 impl Database {
+    /// The folder for backups: the setting, or that of the database file; `None` for a database in memory.
+    pub fn backup_folder(&self) -> Option<PathBuf> {
+        if let Some(folder) = &self.backup_directory {
+            return Some(folder.clone());
+        }
+        let folder = Path::new(&self.path).parent().filter(|_| self.path != ":memory:")?;
+        Some(if folder.as_os_str().is_empty() { PathBuf::from(".") } else { folder.to_owned() })
+    }
+
     /// The memory limit in force: the setting, or half of the machine's memory.
     pub fn memory_limit_bytes(&self) -> u64 {
         self.memory_limit.map_or_else(|| machine_memory_bytes() / 2, |limit| limit.0)
@@ -415,6 +429,10 @@ impl Config {
         }
         if self.database.path.is_empty() {
             return refuse("database.path", "must be a file or \":memory:\"");
+        }
+        if let Some(folder) = self.database.backup_directory.as_ref().filter(|folder| !folder.is_dir()) {
+            let why = format!("expected a folder, found none at {}; make it first", folder.display());
+            return refuse("database.backup_directory", &why);
         }
         if self.database.threads == Some(0) {
             return refuse("database.threads", "must be at least 1");

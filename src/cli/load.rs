@@ -1,34 +1,33 @@
-//! `pintail load`: Parquet and Arrow files as put streams, one transaction a file.
-//! Runs on: a thread reads and decodes, the task sends. Never: holds a file whole.
+//! `pintail load`: Parquet and Arrow files as put streams, one transaction a part, each part once.
+//! Runs on: a thread reads and decodes, the task sends. Never: holds a file whole; loads a part twice unasked.
 
-use std::fs::File;
-use std::io::BufReader;
-use std::path::{Path, PathBuf};
+use std::collections::HashMap;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use arrow::array::RecordBatch;
-use arrow::datatypes::SchemaRef;
-use arrow::ipc::reader::{FileReaderBuilder, StreamReader};
+use arrow::array::AsArray;
+use arrow::datatypes::Int64Type;
 use clap::Args;
 use clap::ValueEnum;
 use futures::StreamExt;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use pintail::catalog::TableName;
 use pintail::client::Client;
-use pintail::error::{Error, Result};
+use pintail::error::{Error, Kind, Result};
 use tokio_stream::wrappers::ReceiverStream;
+use xxhash_rust::xxh3::xxh3_64;
 
 use super::show::grouped;
+use super::source::{Part, Source, find_files};
 use super::{Failure, Remote, is_terminal};
 
-/// Rows per batch read from Parquet.
-const BATCH_ROWS: usize = 65_536;
-/// Batches read ahead of the network.
-const READ_AHEAD: usize = 4;
 /// How often a line is printed where there is no terminal for a bar.
 const LINE_EVERY: Duration = Duration::from_secs(5);
+/// What the keys of loads begin with. Another way to cut files into batches needs another word.
+const KEY_WORD: &str = "load";
+/// Bytes of a file's name in a key, for people; the server takes keys of up to 256.
+const KEY_NAME_BYTES: usize = 100;
 
 /// Flags of `pintail load`.
 #[derive(Args)]
@@ -41,12 +40,17 @@ pub(super) struct Load {
     table: String,
     #[command(flatten)]
     remote: Remote,
-    /// What to do about the table; create and replace hold for the first file, the others append
+    /// What to do about the table; create and replace hold for the first file and load all
+    /// of it, the others append
     #[arg(long, value_enum, default_value = "create-append")]
     mode: LoadMode,
     /// What to do about rows whose primary key is there already
     #[arg(long, value_enum)]
     on_conflict: Option<OnConflict>,
+    /// Load everything, also what an earlier load has stored; without this, files and parts of files that are in the
+    /// table already are left out
+    #[arg(long)]
+    again: bool,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -64,7 +68,7 @@ enum LoadMode {
 
 #[derive(Clone, Copy, ValueEnum)]
 enum OnConflict {
-    /// Refuse the file
+    /// Refuse that part of the file
     Error,
     /// Keep the row that is there
     Ignore,
@@ -83,6 +87,17 @@ impl LoadMode {
     }
 }
 
+/// What has been done so far.
+#[derive(Default)]
+struct Tally {
+    files: usize,
+    rows: u64,
+    parts: usize,
+    skipped: usize,
+    // Parts of the file under way: done, and in all.
+    of_file: (usize, usize),
+}
+
 impl Load {
     pub(super) async fn run(self) -> Result<(), Failure> {
         let table = TableName::from_text(&self.table).map_err(Failure::Usage)?;
@@ -93,172 +108,207 @@ impl Load {
             files.push(Source::open(&path)?);
         }
         let mut client = Client::connect(&self.remote.server).await?;
+        let mut keys = Keys::new(&mut client, &table, self.starts_anew()).await?;
         let progress = Progress::start(&files);
-        let mut done = (0_usize, 0_u64);
+        let mut tally = Tally::default();
         let total = files.len();
         let started = Instant::now();
         for source in files {
             let path = source.path.clone();
-            let mode = if done.0 > 0 && matches!(self.mode, LoadMode::Create | LoadMode::Replace) {
-                LoadMode::Append
-            } else {
-                self.mode
-            };
-            let mut headers = vec![("pintail-mode", mode.header().to_owned())];
-            if let Some(choice) = self.on_conflict {
-                let value = choice.to_possible_value().map(|value| value.get_name().to_owned());
-                headers.push(("pintail-on-conflict", value.unwrap_or_default()));
+            let file = keys.file(&path);
+            let loaded = self.load_file(&mut client, &table, source, &file, &progress, &mut tally).await;
+            if let Err(error) = loaded {
+                progress.finish();
+                return Err(self.explain(error, &table, &path, &tally, total).into());
             }
-            match load_file(&mut client, &table, source, &headers, &progress).await {
-                Ok(rows) => done = (done.0 + 1, done.1 + rows),
-                Err(error) => {
-                    progress.finish();
-                    let kept = if done.0 == 0 {
-                        format!("nothing was committed to {table}")
-                    } else {
-                        format!(
-                            "{} of {total} files with {} rows were committed to {table}, and nothing of this file",
-                            done.0,
-                            grouped(i64::try_from(done.1).unwrap_or(i64::MAX))
-                        )
-                    };
-                    return Err(error.context(path.display()).context(kept).into());
-                }
-            }
+            tally.files += 1;
         }
         progress.finish();
         let seconds = started.elapsed().as_secs_f64();
-        let rate = done.1 as f64 / seconds.max(1e-9);
+        let rate = tally.rows as f64 / seconds.max(1e-9);
+        let there = match tally.skipped {
+            0 => String::new(),
+            skipped => format!("; {skipped} of {} parts were there already", tally.parts),
+        };
+        let again = if tally.skipped == tally.parts { " (--again loads them again)" } else { "" };
         println!(
-            "loaded {} rows from {} file{} into {table} in {seconds:.2} s ({} rows/s)",
-            grouped(i64::try_from(done.1).unwrap_or(i64::MAX)),
-            done.0,
-            if done.0 == 1 { "" } else { "s" },
+            "loaded {} rows from {} file{} into {table} in {seconds:.2} s ({} rows/s){there}{again}",
+            count(tally.rows),
+            tally.files,
+            if tally.files == 1 { "" } else { "s" },
             grouped(rate as i64)
         );
         Ok(())
     }
-}
 
-async fn load_file(
-    client: &mut Client,
-    table: &TableName,
-    source: Source,
-    headers: &[(&'static str, String)],
-    progress: &Progress,
-) -> Result<u64> {
-    let schema = Arc::clone(&source.schema);
-    let (sender, batches) = tokio::sync::mpsc::channel(READ_AHEAD);
-    #[expect(clippy::disallowed_methods, reason = "a client reads its own files on a thread of its own")]
-    let reading = tokio::task::spawn_blocking(move || {
-        for batch in source.batches {
-            let failed = batch.is_err();
-            if sender.blocking_send(batch).is_err() || failed {
-                return;
-            }
-        }
-    });
-    let bar = progress.clone();
-    let batches = ReceiverStream::new(batches).inspect(move |batch| {
-        if let Ok(batch) = batch {
-            bar.advance(batch.num_rows());
-        }
-    });
-    let answer = client.put(table, schema, batches, headers).await;
-    // The reader ends with its channel, whatever became of the put.
-    let _ = reading.await;
-    answer.map(|answer| answer.rows)
-}
-
-/// A file ready to be read.
-struct Source {
-    path: PathBuf,
-    schema: SchemaRef,
-    rows: Option<u64>,
-    batches: Box<dyn Iterator<Item = Result<RecordBatch>> + Send>,
-}
-
-impl Source {
-    fn open(path: &Path) -> Result<Self> {
-        let unreadable = |error: &dyn std::fmt::Display| {
-            Error::invalid(format!("cannot read {}: {error}", path.display()))
-        };
-        let file = File::open(path).map_err(|error| unreadable(&error))?;
-        let source = |schema, rows, batches| Self { path: path.to_owned(), schema, rows, batches };
-        match path.extension().and_then(|extension| extension.to_str()) {
-            Some("parquet") => {
-                let builder =
-                    ParquetRecordBatchReaderBuilder::try_new(file).map_err(|error| unreadable(&error))?;
-                let rows = u64::try_from(builder.metadata().file_metadata().num_rows()).ok();
-                let reader =
-                    builder.with_batch_size(BATCH_ROWS).build().map_err(|error| unreadable(&error))?;
-                let schema = arrow::array::RecordBatchReader::schema(&reader);
-                Ok(source(schema, rows, whole(reader)))
-            }
-            Some("arrow" | "feather") => {
-                let reader = FileReaderBuilder::new()
-                    .build(BufReader::new(file))
-                    .map_err(|error| unreadable(&error))?;
-                Ok(source(reader.schema(), None, whole(reader)))
-            }
-            Some("arrows") => {
-                let reader =
-                    StreamReader::try_new(BufReader::new(file), None).map_err(|error| unreadable(&error))?;
-                Ok(source(reader.schema(), None, whole(reader)))
-            }
-            _ => Err(unreadable(&"expected a name ending in .parquet, .arrow or .arrows")),
-        }
+    /// Whether nothing that was loaded before counts.
+    fn starts_anew(&self) -> bool {
+        self.again || matches!(self.mode, LoadMode::Create | LoadMode::Replace)
     }
-}
 
-fn whole(
-    batches: impl Iterator<Item = std::result::Result<RecordBatch, arrow::error::ArrowError>> + Send + 'static,
-) -> Box<dyn Iterator<Item = Result<RecordBatch>> + Send> {
-    Box::new(batches.map(|batch| batch.map_err(Error::from)))
-}
+    async fn load_file(
+        &self,
+        client: &mut Client,
+        table: &TableName,
+        source: Source,
+        keys: &FileKeys,
+        progress: &Progress,
+        tally: &mut Tally,
+    ) -> Result<()> {
+        tally.of_file = (0, 0);
+        let schema = Arc::clone(&source.schema);
+        // While one part is being committed, the next one is read already.
+        let (sender, mut parts) = tokio::sync::mpsc::channel(1);
+        #[expect(clippy::disallowed_methods, reason = "a client reads its own files on a thread of its own")]
+        let reading = tokio::task::spawn_blocking(move || source.read(&sender));
+        while let Some(part) = parts.recv().await {
+            let part = part?;
+            tally.of_file.1 = part.of;
+            let mut headers = vec![
+                ("pintail-mode", self.mode_of(tally.parts).header().to_owned()),
+                ("pintail-idempotency-key", keys.key(&part)),
+            ];
+            if let Some(choice) = self.on_conflict {
+                let value = choice.to_possible_value().map(|value| value.get_name().to_owned());
+                headers.push(("pintail-on-conflict", value.unwrap_or_default()));
+            }
+            let bar = progress.clone();
+            let batches = ReceiverStream::new(part.batches).inspect(move |batch| {
+                if let Ok(batch) = batch {
+                    bar.advance(batch.num_rows());
+                }
+            });
+            let answer = client.put(table, Arc::clone(&schema), batches, &headers).await?;
+            tally.parts += 1;
+            tally.of_file.0 += 1;
+            if answer.duplicate {
+                tally.skipped += 1;
+            } else {
+                tally.rows += answer.rows;
+            }
+        }
+        reading.await.map_err(|error| Error::internal(format!("the reading thread failed: {error}")))
+    }
 
-/// Files, globs and folders -> the files, sorted within each argument, none twice.
-fn find_files(arguments: &[String]) -> Result<Vec<PathBuf>> {
-    let mut files: Vec<PathBuf> = Vec::new();
-    for argument in arguments {
-        let path = Path::new(argument);
-        let mut found = Vec::new();
-        if path.is_dir() {
-            walk(path, &mut found)?;
-        } else if path.exists() {
-            found.push(path.to_owned());
+    /// What a part asks for when `done` were put before it.
+    fn mode_of(&self, done: usize) -> LoadMode {
+        if done > 0 && matches!(self.mode, LoadMode::Create | LoadMode::Replace) {
+            LoadMode::Append
         } else {
-            let matches = glob::glob(argument).map_err(|error| {
-                Error::invalid(format!("\"{argument}\" is not a file, folder or glob: {error}"))
-            })?;
-            found.extend(matches.flatten().filter(|path| path.is_file()));
+            self.mode
         }
-        if found.is_empty() {
-            return Err(Error::invalid(format!("no .parquet, .arrow or .arrows file at \"{argument}\"")));
-        }
-        found.sort();
-        found.retain(|path| !files.contains(path));
-        files.extend(found);
     }
-    Ok(files)
+
+    /// What failed where, what is in the table, and how to go on.
+    fn explain(&self, error: Error, table: &TableName, path: &Path, tally: &Tally, total: usize) -> Error {
+        let (done, of) = tally.of_file;
+        let place = if of > 1 {
+            format!("{}, part {} of {of}", path.display(), done + 1)
+        } else {
+            path.display().to_string()
+        };
+        let rows = count(tally.rows);
+        let kept = match (tally.files, done) {
+            // Nobody knows of a commit whose answer was lost.
+            (0, 0) if error.kind() == Kind::Unavailable => format!("nothing was confirmed for {table}"),
+            (0, 0) => format!("nothing was committed to {table}"),
+            (files, 0) => format!(
+                "{files} of {total} files with {rows} rows were committed to {table}, and nothing of this file"
+            ),
+            (files, done) => format!(
+                "{files} of {total} files and {done} of {of} parts of this one, with {rows} rows, were committed to \
+                 {table}"
+            ),
+        };
+        let next = match self.mode {
+            _ if self.again && tally.parts > 0 => "; run it again without --again to load the rest",
+            LoadMode::Append | LoadMode::CreateAppend
+                if !self.again && (tally.parts > 0 || error.kind() == Kind::Unavailable) =>
+            {
+                "; run the same command again: it loads the rest and doubles nothing"
+            }
+            LoadMode::Create | LoadMode::Replace if tally.parts > 0 => {
+                "; run it again with --mode append: it loads the rest and doubles nothing"
+            }
+            _ => "",
+        };
+        let error = error.context(place).context(kept);
+        Error::new(error.kind(), format!("{}{next}", error.message()))
+    }
 }
 
-fn walk(folder: &Path, found: &mut Vec<PathBuf>) -> Result<()> {
-    let entries = std::fs::read_dir(folder)
-        .map_err(|error| Error::invalid(format!("cannot read folder {}: {error}", folder.display())))?;
-    for entry in entries.flatten() {
-        let path = entry.path();
-        if path.is_dir() {
-            walk(&path, found)?;
-        } else if path
-            .extension()
-            .and_then(|e| e.to_str())
-            .is_some_and(|e| ["parquet", "arrow", "arrows"].contains(&e))
-        {
-            found.push(path);
+fn count(rows: u64) -> String {
+    grouped(i64::try_from(rows).unwrap_or(i64::MAX))
+}
+
+/// Names for the parts of files, the same in every run, so that the server recognises what it has.
+///
+/// A name has a generation in it. It is the newest one that the server's ledger knows for the table; a load that
+/// starts anew begins the next one. So does a load into a table that is empty or not there: what the ledger knows
+/// of it was deleted since.
+struct Keys {
+    generation: u64,
+    table: String,
+    // Files of one name in different folders are counted.
+    seen: HashMap<String, usize>,
+}
+
+/// The names for the parts of one file.
+struct FileKeys {
+    generation: u64,
+    file: u64,
+    shown: String,
+}
+
+impl Keys {
+    async fn new(client: &mut Client, table: &TableName, anew: bool) -> Result<Self> {
+        // As the ledger spells it.
+        let name = format!("{}.{}", table.schema.as_deref().unwrap_or("main"), table.table).to_lowercase();
+        let newest = format!(
+            "SELECT coalesce(max(try_cast(split_part(key, ':', 2) AS BIGINT)), 0)::BIGINT \
+             FROM pintail_internal.ingest_ledger WHERE key LIKE '{KEY_WORD}:%' AND table_name = '{}'",
+            name.replace('\'', "''")
+        );
+        let newest =
+            number(client, &newest).await?.and_then(|newest| u64::try_from(newest).ok()).unwrap_or(0);
+        let anew = anew
+            || newest == 0
+            || number(client, &format!("SELECT 1::BIGINT FROM {} LIMIT 1", table.to_sql())).await?.is_none();
+        Ok(Self { generation: newest + u64::from(anew), table: name, seen: HashMap::new() })
+    }
+
+    fn file(&mut self, path: &Path) -> FileKeys {
+        let name = path.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
+        let before = self.seen.entry(name.clone()).or_default();
+        *before += 1;
+        let file = xxh3_64(format!("{}\0{name}\0{before}", self.table).as_bytes());
+        let is_plain = |letter: &char| letter.is_ascii_alphanumeric() || "._-".contains(*letter);
+        let shown = name.chars().filter(is_plain).take(KEY_NAME_BYTES).collect();
+        FileKeys { generation: self.generation, file, shown }
+    }
+}
+
+impl FileKeys {
+    fn key(&self, part: &Part) -> String {
+        let Self { generation, file, shown } = self;
+        format!("{KEY_WORD}:{generation}:{file:016x}:{}:{:016x}:{shown}", part.number, part.checksum)
+    }
+}
+
+/// The first number of a result; `None` when there is no row, or no such table.
+async fn number(client: &mut Client, sql: &str) -> Result<Option<i64>> {
+    let mut rows = match client.query(sql, &[]).await {
+        Ok(rows) => rows,
+        Err(error) if error.kind() == Kind::NotFound => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    while let Some(batch) = rows.batches.next().await {
+        let batch = batch?;
+        if batch.num_rows() > 0 {
+            return Ok(Some(batch.column(0).as_primitive::<Int64Type>().value(0)));
         }
     }
-    Ok(())
+    Ok(None)
 }
 
 /// A bar on a terminal, a line now and then elsewhere.

@@ -2,12 +2,14 @@
 //! Runs on: the main thread, which hands over to the async runtime.
 //! Never: prints a secret, a half-written file, or a second line where one says it.
 
+mod backup;
 mod load;
 mod output;
 mod query;
 mod schema;
 mod serve;
 mod show;
+mod source;
 
 use std::io::IsTerminal;
 use std::path::PathBuf;
@@ -37,6 +39,10 @@ enum Command {
     Tables(Remote),
     /// Show sizes, memory and what is running
     Status(show::Status),
+    /// Copy the database of a running server into a file on its machine, while it serves
+    Backup(backup::Backup),
+    /// Make a database file of a backup; needs no server
+    Restore(backup::Restore),
     /// Check, plan, apply and show declared tables
     #[command(subcommand)]
     Schema(schema::Schema),
@@ -118,6 +124,8 @@ pub(crate) fn run() -> ExitCode {
         Command::Query(command) => block_on(command.run()),
         Command::Tables(remote) => block_on(show::tables(remote)),
         Command::Status(command) => block_on(command.run()),
+        Command::Backup(command) => block_on(command.run()),
+        Command::Restore(command) => command.run(),
         Command::Schema(command) => command.run(),
         Command::Config(ConfigCommand::Print(source)) => {
             config(&source, |config| print!("{}", config.to_toml()))

@@ -171,8 +171,13 @@ fn show_plan(plans: &[TablePlan], text: &str) -> Result<(), Failure> {
 }
 
 fn open(path: String) -> Result<Arc<Database>, Failure> {
+    Database::open(options(path)).map_err(Failure::Usage)
+}
+
+/// How this program opens a database file without a server.
+pub(super) fn options(path: String) -> Options {
     let config = Config::default();
-    let database = Database::open(Options {
+    Options {
         path,
         memory_limit_bytes: config.database.memory_limit_bytes(),
         threads: config.database.worker_threads(),
@@ -181,8 +186,7 @@ fn open(path: String) -> Result<Arc<Database>, Failure> {
         checkpoint_bytes: config.database.checkpoint_bytes.0,
         result_buffer_bytes: config.query.buffer_bytes.0,
         icu_extension: config.database.icu_extension.clone(),
-    });
-    database.map_err(Failure::Usage)
+    }
 }
 
 fn show(table: &str, place: &Place) -> Result<(), Failure> {

@@ -90,7 +90,7 @@ fn print_status(server: &str, status: &Value) {
 }
 
 /// A size to three digits, for reading, not for computing.
-fn rounded(bytes: u64) -> String {
+pub(super) fn rounded(bytes: u64) -> String {
     for (unit, shift) in [("GiB", 30), ("MiB", 20), ("KiB", 10)] {
         if bytes >= 1 << shift {
             return format!("{:.1} {unit}", bytes as f64 / f64::from(1_u32 << shift));

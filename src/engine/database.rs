@@ -12,6 +12,7 @@ use duckdb::connection::{Connection, SettingScope};
 use duckdb::environment::{Environment, StorageLocation};
 use duckdb::instance::{AttachBuilder, Instance, InstanceBuilder};
 
+use super::backup::BackupTarget;
 use super::describe::Descriptions;
 use super::error::is_fatal;
 use super::ffi::Link;
@@ -61,6 +62,8 @@ pub struct Database {
     lost: AtomicBool,
     on_lost: OnceLock<Report>,
     commits: AtomicU64,
+    // The backup being written.
+    pub(super) copying: Mutex<Option<BackupTarget>>,
 }
 
 impl Database {
@@ -134,6 +137,7 @@ impl Database {
             lost: AtomicBool::new(false),
             on_lost: OnceLock::new(),
             commits: AtomicU64::new(0),
+            copying: Mutex::new(None),
         };
         let connection = database.connect()?;
         database.segments.register(&connection)?;
@@ -229,6 +233,16 @@ impl Database {
     /// Bytes of the database file; 0 for an in-memory database.
     pub fn file_bytes(&self) -> u64 {
         std::fs::metadata(&self.options.path).map_or(0, |data| data.len())
+    }
+
+    /// Bytes of the backup being written; `None` when there is none.
+    pub fn backup_bytes(&self) -> Option<u64> {
+        let copying = self.copying.lock().unwrap_or_else(PoisonError::into_inner);
+        copying.as_ref().map(BackupTarget::bytes_written)
+    }
+
+    pub(super) fn instance(&self) -> &Instance {
+        &self.instance
     }
 
     /// The database's name as a catalog: the stem of its file.

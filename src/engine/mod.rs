@@ -7,6 +7,7 @@
 //! be called from anywhere, at any time, and is a no-op when its statement is over.
 
 mod appender;
+mod backup;
 mod cursor;
 mod database;
 mod declared;
@@ -22,6 +23,7 @@ mod metadata;
 mod parameters;
 mod plain;
 mod prepared;
+mod restore;
 mod rewrite;
 mod segment;
 mod session;
@@ -30,6 +32,7 @@ mod tables;
 mod timezone;
 
 pub use appender::{BulkInsert, Insert, append, count_rows, describe_rows, over_segment, rows_of_segment};
+pub use backup::{BackupTarget, backup};
 pub use cursor::{Cursor, Step};
 pub use database::{Database, Options};
 pub use declared::{
@@ -44,6 +47,7 @@ pub use metadata::{ColumnEntry, SchemaInfo, TableEntry, columns, columns_by_tabl
 pub use parameters::{bulk_insert, describe_bound, match_columns};
 pub use plain::{plain_batch, plain_schema};
 pub use prepared::Bound;
+pub use restore::{Restored, restore};
 pub use segment::{Segment, UNIT_ROWS, Unit};
 pub use session::{SchemaPath, Session};
 pub use statement::{Class, Described, Parameter, Parsed, count_batch, describe, parse, parse_script};

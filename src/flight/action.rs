@@ -3,6 +3,8 @@
 //! Runs on: the task of the call. The server's own answers are JSON.
 //! Never: shows a path or a secret.
 
+use std::time::Instant;
+
 use arrow_flight::sql::{
     ActionBeginTransactionResult, ActionCancelQueryRequest, ActionCancelQueryResult,
     ActionClosePreparedStatementRequest, ActionCreatePreparedStatementRequest, ActionEndTransactionRequest,
@@ -22,11 +24,12 @@ use super::caller::Caller;
 use super::descriptor::{checked_sql, handle_bytes, on, statement_handle, transaction_handle};
 use super::info::expiration;
 use super::proto::CloseSessionResult;
+use crate::engine::BackupTarget;
 use crate::error::{Error, Result};
 use crate::session::On;
 
 /// Actions and what they do.
-const ACTIONS: [(&str, &str); 16] = [
+const ACTIONS: [(&str, &str); 17] = [
     ("BeginTransaction", "opens a transaction; its id goes into statements, and ingest joins it by itself"),
     ("EndTransaction", "commits a transaction or rolls it back"),
     ("CreatePreparedStatement", "prepares a statement; answers its handle, parameters and result schema"),
@@ -52,6 +55,10 @@ const ACTIONS: [(&str, &str); 16] = [
         "applies declarations in one transaction and puts them in force; takes and answers JSON",
     ),
     ("pintail.checkpoint", "writes the log into the database file; answers JSON when done"),
+    (
+        "pintail.backup",
+        "writes a copy of the database on the server's machine, of {\"to\": file name}; answers JSON when done",
+    ),
 ];
 
 pub(super) fn list() -> Vec<ActionType> {
@@ -156,6 +163,7 @@ impl FlightServer {
                 let answer = json!({ "wal_bytes_before": before, "wal_bytes": self.database.wal_bytes() });
                 Ok(Some(answer.to_string().into()))
             }
+            "pintail.backup" => Ok(Some(self.backup(&action.body).await?.to_string().into())),
             other => {
                 let known: Vec<String> = list().into_iter().map(|action| action.r#type).collect();
                 Err(Error::unsupported(format!(
@@ -165,6 +173,23 @@ impl FlightServer {
                 )))
             }
         }
+    }
+
+    /// Writes a copy of the database. The server writes it itself, on its own disk: a copy streamed to the client
+    /// would need the same disk first, because its pages are not written in order.
+    async fn backup(&self, body: &[u8]) -> Result<serde_json::Value> {
+        let request: serde_json::Value = serde_json::from_slice(body).unwrap_or_default();
+        let to = request.get("to").and_then(serde_json::Value::as_str).ok_or_else(|| {
+            Error::invalid("pintail.backup: expected a body of {\"to\": \"name of the file to write\"}")
+        })?;
+        let folder = self.backup_folder.as_deref().ok_or_else(|| {
+            Error::invalid(
+                "a database in memory has no folder of its own for backups; set database.backup_directory",
+            )
+        })?;
+        let started = Instant::now();
+        let bytes = self.query.backup(BackupTarget::find(folder, to)?).await?;
+        Ok(json!({ "to": to, "bytes": bytes, "seconds": started.elapsed().as_secs_f64() }))
     }
 
     /// Takes the tickets of `info` back and stops what fetches them.
@@ -214,6 +239,7 @@ impl FlightServer {
                 "threads": options.threads,
                 "healthy": !self.database.is_lost(),
             },
+            "backup": { "bytes": self.database.backup_bytes() },
             "memory": {
                 "resident_bytes": crate::metrics::resident_bytes(),
                 "peak_resident_bytes": crate::metrics::peak_resident_bytes(),

@@ -27,6 +27,7 @@ mod status;
 mod ticket;
 mod wire;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -65,6 +66,7 @@ pub struct FlightServer {
     polls: Arc<poll::Polls>,
     declarations: Arc<Declarations>,
     auto_create: bool,
+    backup_folder: Option<PathBuf>,
     slow_query: Duration,
     started: Instant,
 }
@@ -88,6 +90,7 @@ impl FlightServer {
             polls: Arc::default(),
             declarations,
             auto_create: config.ingest.auto_create,
+            backup_folder: config.database.backup_folder(),
             slow_query: Duration::from_millis(config.log.slow_query_ms),
             started: Instant::now(),
         }

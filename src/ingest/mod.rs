@@ -452,6 +452,11 @@ impl StreamChecksum {
         self.0.add(&engine::plain_batch(batch, &plain)?)
     }
 
+    /// The checksum of what was added.
+    pub fn value(&self) -> u64 {
+        self.0.value()
+    }
+
     /// Checks that what was added is what `known` was made from, for the same table, and gives the first answer.
     pub fn answer(&self, known: &KeyEntry, table: &TableName) -> Result<(Ack, OnConflict)> {
         known.check(table, self.0.value())?;

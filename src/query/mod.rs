@@ -3,6 +3,7 @@
 //! Never: collects a result; runs more queries than allowed; leaves one running that nobody reads.
 
 mod admission;
+mod backup;
 mod reader;
 mod shape;
 mod stream;
