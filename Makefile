@@ -9,8 +9,7 @@ STAMP := $(VENV)/.requirements
 # Rounds of kill -9 of `make crash`; `cargo test` has a few.
 ROUNDS ?= 200
 
-.PHONY: build test test-rust test-python lint crash recovery bench bench-point bench-criterion
-.PHONY: build test test-rust test-python lint bench bench-point bench-index bench-criterion
+.PHONY: build test test-rust test-python lint crash recovery bench bench-point bench-index bench-criterion
 
 build:
 	$(CARGO) build --release --bins --examples
