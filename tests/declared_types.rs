@@ -379,14 +379,10 @@ fn width(width: i32) -> Type {
     becomes(&format!("fixed_size_binary[{width}]"), arrow, DataType::Binary, range)
 }
 
-/// Times of the day and points in time keep within what the engine counts: its infinities are the last values of
-/// 64 bits at either end, and the first one of all stands for none.
-fn times_of_the_engine() -> (i128, i128) {
-    (-i128::from(i64::MAX), i128::from(i64::MAX))
-}
-
+/// Seconds and milliseconds with a zone are kept as microseconds, so they reach as far as 64 bits of those; the
+/// engine refuses what lies beyond.
 fn zoned(unit: TimeUnit, zone: &str) -> Type {
-    let (least, most) = times_of_the_engine();
+    let (least, most) = (i128::from(i64::MIN), i128::from(i64::MAX));
     let (short, back, factor) = match unit {
         TimeUnit::Second => ("s", TimeUnit::Microsecond, 1_000_000),
         TimeUnit::Millisecond => ("ms", TimeUnit::Microsecond, 1_000),
@@ -405,7 +401,7 @@ fn zoned(unit: TimeUnit, zone: &str) -> Type {
 fn scalars() -> Vec<Type> {
     use DataType as D;
     let day = 86_400;
-    let (least, most) = times_of_the_engine();
+    let (least, most) = (i128::from(i64::MIN), i128::from(i64::MAX));
     let micros = D::Time64(TimeUnit::Microsecond);
     let interval = D::Interval(IntervalUnit::MonthDayNano);
     let duration = |text: &str, unit: TimeUnit, nanos: i128| {
@@ -419,14 +415,15 @@ fn scalars() -> Vec<Type> {
         extension: Some(name),
         range,
     };
+    // Whole days, as Arrow asks, and as many as 32 bits count, which is what DuckDB's DATE does.
     let days = 86_400_000;
     let date64 = Range::Int {
-        least: -i128::from(i32::MAX) * days,
+        least: i128::from(i32::MIN) * days,
         most: i128::from(i32::MAX) * days,
         times: 1,
         over: days,
     };
-    let date32 = int(-i32::MAX, i32::MAX);
+    let date32 = int(i32::MIN, i32::MAX);
     let mut all = Vec::new();
     for (texts, one) in [
         (&["bool", "boolean"][..], plain("", D::Boolean, Range::Bool)),
