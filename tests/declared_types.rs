@@ -253,8 +253,8 @@ impl Range {
     fn extremes(&self) -> Vec<Value> {
         match self {
             Range::Bool => vec![Value::Bool(false), Value::Bool(true)],
-            Range::Int { least, most, .. } => {
-                [0_i128.clamp(*least, *most), *least, *most, 1.min(*most), (-1).max(*least)]
+            Range::Int { least, most, over, .. } => {
+                [0_i128.clamp(*least, *most), *least, *most, over.min(most).to_owned(), *least.max(&-over)]
                     .map(Value::Int)
                     .into()
             }

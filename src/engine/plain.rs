@@ -4,9 +4,12 @@
 
 use std::sync::Arc;
 
-use arrow::array::RecordBatch;
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
 use arrow::compute::{CastOptions, cast_with_options};
-use arrow::datatypes::{DataType, Field, FieldRef, IntervalUnit, Schema, SchemaRef, UnionMode};
+use arrow::datatypes::{
+    DataType, Date64Type, DurationNanosecondType, Field, FieldRef, IntervalMonthDayNanoType, IntervalUnit,
+    Schema, SchemaRef, TimeUnit, UnionMode,
+};
 
 use crate::error::{Error, Result};
 
@@ -50,10 +53,84 @@ fn unsupported(data_type: &DataType) -> Option<&DataType> {
     }
 }
 
+/// Refuses values that the engine's importer would store as others: INTERVAL counts microseconds, DATE whole days.
+///
+/// Looks at columns of such types alone. Errors: `Invalid` naming column, row of the batch and value.
+fn check_exact(batch: &RecordBatch) -> Result<()> {
+    for (field, column) in batch.schema_ref().fields().iter().zip(batch.columns()) {
+        if !may_be_inexact(field.data_type()) {
+            continue;
+        }
+        if let Some(found) = inexact(column) {
+            return Err(Error::invalid(format!(
+                "column \"{}\" is {} and holds {found}; round it before sending",
+                field.name(),
+                field.data_type()
+            )));
+        }
+    }
+    Ok(())
+}
+
+fn may_be_inexact(data_type: &DataType) -> bool {
+    match data_type {
+        DataType::Duration(TimeUnit::Nanosecond) | DataType::Date64 => true,
+        DataType::Interval(IntervalUnit::MonthDayNano) => true,
+        DataType::List(field) | DataType::LargeList(field) | DataType::FixedSizeList(field, _) => {
+            may_be_inexact(field.data_type())
+        }
+        DataType::Map(field, _) => may_be_inexact(field.data_type()),
+        DataType::Struct(fields) => fields.iter().any(|field| may_be_inexact(field.data_type())),
+        _ => false,
+    }
+}
+
+/// The first value that would be changed, and the finest unit that is kept.
+fn inexact(array: &ArrayRef) -> Option<String> {
+    const DAY: i64 = 86_400_000;
+    match array.data_type() {
+        DataType::Duration(TimeUnit::Nanosecond) => {
+            let value =
+                array.as_primitive::<DurationNanosecondType>().iter().flatten().find(|n| n % 1000 != 0)?;
+            Some(format!("{value} ns, which DuckDB would cut to microseconds"))
+        }
+        DataType::Interval(IntervalUnit::MonthDayNano) => {
+            let values = array.as_primitive::<IntervalMonthDayNanoType>();
+            let value = values.iter().flatten().find(|value| value.nanoseconds % 1000 != 0)?;
+            Some(format!("{} ns, which DuckDB would cut to microseconds", value.nanoseconds))
+        }
+        DataType::Date64 => {
+            let fits = |value: &i64| value % DAY == 0 && i32::try_from(value / DAY).is_ok();
+            let value = array.as_primitive::<Date64Type>().iter().flatten().find(|value| !fits(value))?;
+            Some(format!("{value} ms, which is not a whole day within DuckDB's range"))
+        }
+        DataType::List(_) => {
+            let list = array.as_list::<i32>();
+            let (first, last) = (list.value_offsets()[0], list.value_offsets()[list.len()]);
+            inexact(&list.values().slice(first as usize, (last - first) as usize))
+        }
+        DataType::LargeList(_) => {
+            let list = array.as_list::<i64>();
+            let (first, last) = (list.value_offsets()[0], list.value_offsets()[list.len()]);
+            inexact(&list.values().slice(first as usize, (last - first) as usize))
+        }
+        DataType::FixedSizeList(..) => inexact(array.as_fixed_size_list().values()),
+        DataType::Map(..) => {
+            let map = array.as_map();
+            let (first, last) = (map.value_offsets()[0], map.value_offsets()[map.len()]);
+            let entries: ArrayRef = Arc::new(map.entries().slice(first as usize, (last - first) as usize));
+            inexact(&entries)
+        }
+        DataType::Struct(_) => array.as_struct().columns().iter().find_map(inexact),
+        _ => None,
+    }
+}
+
 /// `batch` with every column in its plain form; columns that are plain are passed on as they are.
 ///
-/// Errors: `Invalid` when an encoded column is inconsistent.
+/// Errors: `Invalid` when an encoded column is inconsistent, or holds a value that would be stored as another.
 pub fn plain_batch(batch: RecordBatch, plain: &SchemaRef) -> Result<RecordBatch> {
+    check_exact(&batch)?;
     if Arc::ptr_eq(plain, batch.schema_ref()) || plain.fields() == batch.schema_ref().fields() {
         return Ok(batch);
     }
@@ -134,7 +211,7 @@ fn plain_type(data_type: &DataType) -> Option<DataType> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use arrow::array::{Array, AsArray, Decimal128Array, DictionaryArray, Int64Array};
+    use arrow::array::{Decimal128Array, DictionaryArray, Int64Array};
     use arrow::datatypes::{Decimal128Type, Int32Type};
 
     #[test]
@@ -176,6 +253,36 @@ mod tests {
         let batch =
             plain_batch(batch, &plain_schema(&Arc::new(Schema::new(vec![schema.field(0).clone()])))).unwrap();
         assert_eq!(batch.column(0).as_primitive::<Decimal128Type>().value(0), 1200);
+    }
+
+    /// Values that the engine would cut are refused, also inside of lists; others pass.
+    #[test]
+    fn values_that_would_be_cut_are_refused() {
+        use arrow::array::{Date64Array, DurationNanosecondArray, ListArray};
+        let one = |column: ArrayRef| {
+            let schema = Arc::new(Schema::new(vec![Field::new("c", column.data_type().clone(), true)]));
+            plain_batch(
+                RecordBatch::try_new(Arc::clone(&schema), vec![column]).unwrap(),
+                &plain_schema(&schema),
+            )
+        };
+        let day = 86_400_000;
+        one(Arc::new(DurationNanosecondArray::from(vec![Some(2000), None]))).unwrap();
+        one(Arc::new(Date64Array::from(vec![Some(-day), Some(day), None]))).unwrap();
+        for (column, part) in [
+            (Arc::new(DurationNanosecondArray::from(vec![Some(0), Some(1500)])) as ArrayRef, "1500 ns"),
+            (Arc::new(Date64Array::from(vec![Some(-1)])), "-1 ms"),
+            (Arc::new(Date64Array::from(vec![Some(i64::MAX / day * day)])), "not a whole day"),
+            (
+                Arc::new(ListArray::from_iter_primitive::<DurationNanosecondType, _, _>([Some(vec![Some(
+                    7,
+                )])])),
+                "7 ns",
+            ),
+        ] {
+            let refused = one(column).unwrap_err().to_string();
+            assert!(refused.contains("column \"c\"") && refused.contains(part), "{refused}");
+        }
     }
 
     #[test]
