@@ -11,7 +11,7 @@ use arrow::array::{
 };
 use arrow::datatypes::{DataType, Field, Schema};
 use arrow_flight::sql::client::FlightSqlServiceClient;
-use common::{TestServer, number, rows, table};
+use common::{TestServer, number, put_with, rows};
 use futures::stream;
 use pintail::client::{Client, PutAnswer};
 use pintail::error::{Error, Kind, Result};
@@ -53,18 +53,6 @@ fn ints(values: &[Option<i64>]) -> ArrayRef {
 
 fn texts(values: &[Option<&str>]) -> ArrayRef {
     Arc::new(StringArray::from(values.to_vec()))
-}
-
-async fn put_with(
-    client: &mut Client,
-    name: &str,
-    batches: &[RecordBatch],
-    headers: &[(&'static str, &str)],
-) -> Result<PutAnswer> {
-    let items: Vec<Result<RecordBatch>> = batches.iter().cloned().map(Ok).collect();
-    let headers: Vec<(&'static str, String)> =
-        headers.iter().map(|(name, value)| (*name, (*value).to_owned())).collect();
-    client.put(&table(name), batches[0].schema(), stream::iter(items), &headers).await
 }
 
 async fn put(client: &mut Client, name: &str, batches: &[RecordBatch]) -> Result<PutAnswer> {

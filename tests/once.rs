@@ -9,24 +9,12 @@ use arrow::array::{Int64Array, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field, Schema};
 use arrow_flight::encode::FlightDataEncoderBuilder;
 use arrow_flight::{FlightData, FlightDescriptor};
-use common::{TestServer, number, query_error, rows, table, wells};
+use common::{TestServer, number, put_with, query_error, rows, wells};
 use futures::{StreamExt, TryStreamExt, stream};
-use pintail::client::{Client, PutAnswer, from_status};
+use pintail::client::{Client, from_status};
 use pintail::error::{Kind, Result};
 use serde_json::{Value, json};
 use tonic::Request;
-
-async fn put_with(
-    client: &mut Client,
-    name: &str,
-    batches: &[RecordBatch],
-    headers: &[(&'static str, &str)],
-) -> Result<PutAnswer> {
-    let items: Vec<Result<RecordBatch>> = batches.iter().cloned().map(Ok).collect();
-    let headers: Vec<(&'static str, String)> =
-        headers.iter().map(|(name, value)| (*name, (*value).to_owned())).collect();
-    client.put(&table(name), batches[0].schema(), stream::iter(items), &headers).await
-}
 
 /// The messages of a put, each batch with its `app_metadata`.
 async fn messages(name: &str, batches: &[(RecordBatch, Value)]) -> Vec<FlightData> {

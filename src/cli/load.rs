@@ -12,7 +12,7 @@ use clap::Args;
 use clap::ValueEnum;
 use futures::StreamExt;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use pintail::catalog::TableName;
+use pintail::catalog::{TableName, quote_text};
 use pintail::client::Client;
 use pintail::error::{Error, Kind, Result};
 use tokio_stream::wrappers::ReceiverStream;
@@ -266,8 +266,8 @@ impl Keys {
         let name = format!("{}.{}", table.schema.as_deref().unwrap_or("main"), table.table).to_lowercase();
         let newest = format!(
             "SELECT coalesce(max(try_cast(split_part(key, ':', 2) AS BIGINT)), 0)::BIGINT \
-             FROM pintail_internal.ingest_ledger WHERE key LIKE '{KEY_WORD}:%' AND table_name = '{}'",
-            name.replace('\'', "''")
+             FROM pintail_internal.ingest_ledger WHERE key LIKE '{KEY_WORD}:%' AND table_name = {}",
+            quote_text(&name)
         );
         let newest =
             number(client, &newest).await?.and_then(|newest| u64::try_from(newest).ok()).unwrap_or(0);

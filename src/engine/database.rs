@@ -20,6 +20,7 @@ use super::group::Group;
 use super::segment::Segments;
 use super::session::Session;
 use super::timezone;
+use crate::catalog::quote_text;
 use crate::error::{Error, Kind, Result};
 
 /// How to open a database. Sizes in bytes.
@@ -273,9 +274,9 @@ fn load_icu(connection: &Connection, path: &Path) -> Result<()> {
     if !path.is_file() {
         return Err(refuse("there is no such file"));
     }
-    let text = path.display().to_string().replace('\'', "''");
+    let text = quote_text(&path.display().to_string());
     // Sessions begin in UTC, as they do without the extension; its own default is the machine's zone.
-    for sql in [format!("LOAD '{text}'"), "SET GLOBAL TimeZone = 'UTC'".to_owned()] {
+    for sql in [format!("LOAD {text}"), "SET GLOBAL TimeZone = 'UTC'".to_owned()] {
         connection.execute(sql, Parameters::None).map_err(|error| {
             refuse(&crate::error::shorten(error.message.lines().next().unwrap_or(""), 400))
         })?;

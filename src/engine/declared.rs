@@ -6,12 +6,12 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::keys::primary_keys;
-use super::metadata::{columns, literal, rows};
+use super::metadata::{columns, rows};
 use super::session::Session;
 use super::tables::query;
 use crate::catalog::{
     Actual, ActualColumn, ActualIndex, Declaration, SchemaFile, TableName, TablePlan, plan, quote_name,
-    read_declarations, render,
+    quote_text, read_declarations, render,
 };
 use crate::error::{Error, Kind, Result};
 
@@ -41,9 +41,9 @@ pub fn actual_table(session: &Session, name: &TableName) -> Result<Option<Actual
     let place = |schema: &str, table: &str| {
         format!(
             "database_name = {} AND lower(schema_name) = lower({}) AND lower({table}) = lower({})",
-            literal(&catalog),
-            literal(schema),
-            literal(&name.table)
+            quote_text(&catalog),
+            quote_text(schema),
+            quote_text(&name.table)
         )
     };
     let schema = name.schema.as_deref().unwrap_or("main");
@@ -63,9 +63,9 @@ pub fn actual_table(session: &Session, name: &TableName) -> Result<Option<Actual
     let stored_schema = name.schema.clone().unwrap_or_default();
     let here = format!(
         "database_name = {} AND schema_name = {} AND table_name = {}",
-        literal(&catalog),
-        literal(&stored_schema),
-        literal(&name.table)
+        quote_text(&catalog),
+        quote_text(&stored_schema),
+        quote_text(&name.table)
     );
     let columns = columns(session, &name)?
         .into_iter()
@@ -91,9 +91,9 @@ pub fn actual_table(session: &Session, name: &TableName) -> Result<Option<Actual
         "SELECT DISTINCT table_name FROM duckdb_constraints() \
          WHERE constraint_type = 'FOREIGN KEY' AND database_name = {} AND schema_name = {} \
                AND lower(referenced_table) = lower({}) ORDER BY 1",
-        literal(&catalog),
-        literal(&stored_schema),
-        literal(&name.table)
+        quote_text(&catalog),
+        quote_text(&stored_schema),
+        quote_text(&name.table)
     );
     let count = if is_view {
         0
@@ -339,9 +339,9 @@ fn record(session: &Session, declaration: &Declaration, version: u64) -> Result<
     // UTC without a time zone type, whose functions are not in the build.
     let sql = format!(
         "INSERT INTO {INTERNAL_SCHEMA}.schema_versions VALUES ({}, {version}, {}, {}, make_timestamp({}))",
-        literal(&declaration.listed_name()),
-        literal(&declaration.fingerprint()),
-        literal(&declaration.to_toml()),
+        quote_text(&declaration.listed_name()),
+        quote_text(&declaration.fingerprint()),
+        quote_text(&declaration.to_toml()),
         now.as_micros()
     );
     session.execute(&sql).map(|_| ())

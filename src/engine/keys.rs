@@ -4,8 +4,9 @@
 
 use std::collections::HashMap;
 
-use super::metadata::{VISIBLE, literal, rows};
+use super::metadata::{VISIBLE, rows};
 use super::session::Session;
+use crate::catalog::quote_text;
 use crate::error::Result;
 
 /// One column of a primary key.
@@ -56,10 +57,11 @@ pub fn primary_keys(
     schema: Option<&str>,
     table: &str,
 ) -> Result<Vec<PrimaryKeyColumn>> {
-    let mut condition = format!("p.constraint_type = '{PRIMARY_KEY}' AND p.table_name = {}", literal(table));
+    let mut condition =
+        format!("p.constraint_type = '{PRIMARY_KEY}' AND p.table_name = {}", quote_text(table));
     for (column, value) in [("database_name", catalog), ("schema_name", schema)] {
         if let Some(value) = value {
-            condition.push_str(&format!(" AND p.{column} = {}", literal(value)));
+            condition.push_str(&format!(" AND p.{column} = {}", quote_text(value)));
         }
     }
     let parts = key_parts(session, &condition)?;

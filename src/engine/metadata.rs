@@ -9,7 +9,7 @@ use arrow::datatypes::{Int32Type, Int64Type};
 
 use super::session::Session;
 use super::tables::query;
-use crate::catalog::TableName;
+use crate::catalog::{TableName, quote_text};
 use crate::error::Result;
 
 /// A schema and the database it is in.
@@ -111,9 +111,9 @@ pub fn tables(session: &Session) -> Result<Vec<TableEntry>> {
 /// The columns of the table or view `name`, in order; empty when there is none. The name is taken exactly
 /// as stored; the server's own database and `main` stand in for absent parts.
 pub fn columns(session: &Session, name: &TableName) -> Result<Vec<ColumnEntry>> {
-    let catalog = name.catalog.as_deref().map_or_else(|| "current_database()".to_owned(), literal);
-    let schema = literal(name.schema.as_deref().unwrap_or("main"));
-    let table = literal(&name.table);
+    let catalog = name.catalog.as_deref().map_or_else(|| "current_database()".to_owned(), quote_text);
+    let schema = quote_text(name.schema.as_deref().unwrap_or("main"));
+    let table = quote_text(&name.table);
     let condition = format!("database_name = {catalog} AND schema_name = {schema} AND table_name = {table}");
     Ok(column_rows(session, &condition)?.into_iter().map(|(_, column)| column).collect())
 }
@@ -164,11 +164,6 @@ fn full_name(catalog: String, schema: String, table: String) -> TableName {
     TableName { catalog: Some(catalog), schema: Some(schema), table }
 }
 
-/// `text` as a SQL string.
-pub(super) fn literal(text: &str) -> String {
-    format!("'{}'", text.replace('\'', "''"))
-}
-
 /// One row of a catalog query's answer.
 pub(super) struct Row<'batch> {
     batch: &'batch RecordBatch,
@@ -216,7 +211,7 @@ mod tests {
 
     #[test]
     fn literals_and_sequences_are_read_as_sql_means_them() {
-        assert_eq!(literal("it's"), "'it''s'");
+        assert_eq!(quote_text("it's"), "'it''s'");
         assert!(draws_from_sequence("NextVal('ids')"));
         assert!(!draws_from_sequence("'nextval'"));
     }

@@ -242,13 +242,11 @@ impl Member {
         self.bytes += permit.bytes();
         self.permits.push(permit);
         if let Some(ClaimKind::Producer(producer)) = self.job.terms.claim.as_mut().map(|claim| &mut claim.0) {
-            let seq = seq.ok_or_else(|| Error::internal("a producer's batch has no number"))?;
-            let rows = batch.num_rows() as u64;
-            match producer.judge(seq, Checksum::of(&batch)?, rows)? {
+            match producer.judge_batch(seq, &batch)? {
                 Some(entry) => self.entries.push(entry),
                 None => {
                     self.has_duplicates = true;
-                    self.duplicate_rows += rows;
+                    self.duplicate_rows += batch.num_rows() as u64;
                     return Ok(());
                 }
             }

@@ -12,8 +12,10 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
+use arrow::array::RecordBatch;
 use tokio::sync::{Mutex as Turn, OwnedMutexGuard, watch};
 
+use super::checksum::Checksum;
 use super::{Counts, OnConflict};
 use crate::catalog::{TableName, quote_text};
 use crate::engine::{self, Database, LedgerRow, Session};
@@ -403,10 +405,16 @@ impl ProducerClaim {
         }
     }
 
+    /// As `judge`, for a batch as it came.
+    pub(super) fn judge_batch(&mut self, seq: Option<u64>, batch: &RecordBatch) -> Result<Option<Entry>> {
+        let seq = seq.ok_or_else(|| Error::internal("a producer's batch has no number"))?;
+        self.judge(seq, Checksum::of(batch)?, batch.num_rows() as u64)
+    }
+
     /// What to write down for a new batch; `None` for one that has been taken before.
     ///
     /// Errors: `Exists` for a known number with other content, `Conflict` for a gap.
-    pub(super) fn judge(&mut self, seq: u64, checksum: u64, rows: u64) -> Result<Option<Entry>> {
+    fn judge(&mut self, seq: u64, checksum: u64, rows: u64) -> Result<Option<Entry>> {
         self.check_fence()?;
         let producer = &self.line.producer;
         match self.last {

@@ -222,18 +222,14 @@ impl Writer {
             None => {}
             Some(claim) => match &mut claim.0 {
                 ClaimKind::Key(_) => self.checksum.add(&batch)?,
-                ClaimKind::Producer(producer) => {
-                    let seq = seq.ok_or_else(|| Error::internal("a producer's batch has no number"))?;
-                    let rows = batch.num_rows() as u64;
-                    match producer.judge(seq, Checksum::of(&batch)?, rows)? {
-                        Some(entry) => self.entries.push(entry),
-                        None => {
-                            self.has_duplicates = true;
-                            self.duplicate_rows += rows;
-                            return Ok(());
-                        }
+                ClaimKind::Producer(producer) => match producer.judge_batch(seq, &batch)? {
+                    Some(entry) => self.entries.push(entry),
+                    None => {
+                        self.has_duplicates = true;
+                        self.duplicate_rows += batch.num_rows() as u64;
+                        return Ok(());
                     }
-                }
+                },
             },
         }
         self.has_new = true;

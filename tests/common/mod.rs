@@ -77,10 +77,22 @@ pub fn table(name: &str) -> TableName {
     TableName::from_text(name).unwrap()
 }
 
+/// Puts batches with request headers.
+pub async fn put_with(
+    client: &mut Client,
+    name: &str,
+    batches: &[RecordBatch],
+    headers: &[(&'static str, &str)],
+) -> Result<PutAnswer> {
+    let items: Vec<Result<RecordBatch>> = batches.iter().cloned().map(Ok).collect();
+    let headers: Vec<(&'static str, String)> =
+        headers.iter().map(|(name, value)| (*name, (*value).to_owned())).collect();
+    client.put(&table(name), batches[0].schema(), stream::iter(items), &headers).await
+}
+
 /// Puts batches with a mode.
 pub async fn put(client: &mut Client, name: &str, batches: &[RecordBatch], mode: &str) -> Result<PutAnswer> {
-    let items: Vec<Result<RecordBatch>> = batches.iter().cloned().map(Ok).collect();
-    client.put(&table(name), batches[0].schema(), stream::iter(items), &[("pintail-mode", mode.into())]).await
+    put_with(client, name, batches, &[("pintail-mode", mode)]).await
 }
 
 /// All rows of a query.
