@@ -648,8 +648,8 @@ async fn recovery_time_by_log_size() {
             let directory = tempfile::tempdir().unwrap();
             let port = free_port();
             let settings =
-                [("DATABASE__CHECKPOINT_BYTES", "1 TiB"), ("DATABASE__MEMORY_LIMIT", memory.as_str())];
-            let mut server = Process::start(directory.path(), port, &settings);
+                |memory| [("DATABASE__CHECKPOINT_BYTES", "1 TiB"), ("DATABASE__MEMORY_LIMIT", memory)];
+            let mut server = Process::start(directory.path(), port, &settings("3 GiB"));
             let mut client = Client::connect(&server.uri()).await.unwrap();
             for sql in TABLES.iter().flat_map(|(_, sql)| sql.split("; ")) {
                 rows(&mut client, sql).await.unwrap();
@@ -667,7 +667,7 @@ async fn recovery_time_by_log_size() {
             server.kill();
             let size = std::fs::metadata(&log).unwrap().len() as f64 / f64::from(1 << 20);
             let started = Instant::now();
-            let mut server = Process::start(directory.path(), port, &settings);
+            let mut server = Process::start(directory.path(), port, &settings(&memory));
             let ready = started.elapsed().as_secs_f64();
             let peak = server.peak_memory_mib();
             let mut client = Client::connect(&server.uri()).await.unwrap();
