@@ -55,7 +55,7 @@ impl Checksum {
 
     fn bits(&mut self, bits: &BooleanBuffer) {
         let chunks = bits.bit_chunks();
-        for chunk in chunks.iter() {
+        for chunk in &chunks {
             self.0.update(&chunk.to_le_bytes());
         }
         self.0.update(&chunks.remainder_bits().to_le_bytes());

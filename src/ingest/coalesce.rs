@@ -179,7 +179,7 @@ fn commit_group(shared: &Shared, group: Vec<SmallPut>) {
                 return;
             }
             Err(error) => {
-                tracing::debug!(%error, puts = members.len(), "shared commit failed; each goes alone")
+                tracing::debug!(%error, puts = members.len(), "shared commit failed; each goes alone");
             }
         }
     }
