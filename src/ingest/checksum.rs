@@ -166,7 +166,7 @@ mod tests {
             numbers.iter().map(|number| number.map(|number| vec![Some(number as i32), None])),
         );
         let fixed = FixedSizeBinaryArray::try_from_sparse_iter_with_size(
-            numbers.iter().map(|number| number.map(|number| number.to_le_bytes())),
+            numbers.iter().map(|number| number.map(i64::to_le_bytes)),
             8,
         )
         .unwrap();
