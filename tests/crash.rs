@@ -506,7 +506,13 @@ async fn check_indexes(client: &mut Client, stored: &Stored, world: &World, rng:
             ),
         )
         .await;
-        assert!(found > 0 && found / 1000 == found % 1000, "v = {v}: {found}");
+        if found == 0 || found / 1000 != found % 1000 {
+            let near =
+                format!("SELECT * FROM keyed WHERE id + 0 BETWEEN {} AND {} ORDER BY id", id - 3, id + 3);
+            let near = rows(client, &near).await.unwrap();
+            let near = arrow::util::pretty::pretty_format_batches(&near).unwrap();
+            panic!("v = {v}, of row {id}: {} by index, {} by scan\n{near}", found / 1000, found % 1000);
+        }
         if sample == 0 {
             let again = world.rows(who, batch).slice(row as usize, 1);
             let refused =
@@ -564,12 +570,15 @@ impl Clients {
 /// Some rounds on one database file, and everything settled at the end.
 async fn rounds_on_one_database(rounds: u64, seed: u64, totals: &mut Totals) {
     let mut rng = StdRng::seed_from_u64(seed);
-    let directory = tempfile::tempdir().unwrap();
+    // Kept when something is found.
+    let mut directory = tempfile::tempdir().unwrap();
+    directory.disable_cleanup(true);
     let port = free_port();
     let group_commit = if rng.random_bool(0.5) { "0" } else { "2" };
     // With a small log, checkpoints come in the middle of everything; with a large one, recovery has more to do.
     let checkpoint = ["256 KiB", "2 MiB", "64 MiB"][rng.random_range(0..3)];
     let settings = [("INGEST__GROUP_COMMIT_MS", group_commit), ("DATABASE__CHECKPOINT_BYTES", checkpoint)];
+    println!("  in {}", directory.path().display());
     let mut server = Process::start(directory.path(), port, &settings);
     let world = Arc::new(World {
         uri: server.uri(),
@@ -620,6 +629,7 @@ async fn rounds_on_one_database(rounds: u64, seed: u64, totals: &mut Totals) {
     assert!(settled.acknowledged >= found.stored && settled.acknowledged > 0);
     server.kill();
     assert!(!server.log().contains("panicked"), "{}", server.log());
+    directory.disable_cleanup(false);
     totals.acknowledged += settled.acknowledged;
     totals.stored += settled.stored;
     totals.transactions += settled.transactions;
