@@ -12,6 +12,7 @@ mod database;
 mod describe;
 mod error;
 mod ffi;
+mod gate;
 mod interrupt;
 mod keys;
 mod ledger;

@@ -113,9 +113,18 @@ impl Session {
     pub fn commit(&mut self) -> Result<()> {
         // Whatever COMMIT answers, DuckDB has left the transaction afterwards.
         self.in_transaction = false;
-        self.execute("COMMIT")?;
+        {
+            let _turn = self.database.gate.commit();
+            self.execute("COMMIT")?;
+        }
         self.database.count_commit();
         Ok(())
+    }
+
+    /// Keeps checkpoints off while a statement changes rows, and waits for one under way. Not to be held over a
+    /// commit, nor between calls of a client.
+    pub fn keep_checkpoints_off(database: &Database) -> impl Drop + '_ {
+        database.gate.statement()
     }
 
     /// Tells the maintenance thread that an autocommitted change went through.
