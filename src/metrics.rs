@@ -46,7 +46,10 @@ fn install_first() -> Result<PrometheusHandle, String> {
     describe_gauge!("pintail_queries_running", "Queries running");
     describe_gauge!("pintail_queries_queued", "Queries waiting for a place");
     describe_counter!("pintail_checkpoints_total", "Background checkpoints done");
-    describe_histogram!("pintail_checkpoint_seconds", "Length of a background checkpoint");
+    describe_histogram!(
+        "pintail_checkpoint_seconds",
+        "Length of a background checkpoint; commits wait for it"
+    );
     describe_gauge!("pintail_wal_bytes", "Bytes in the write-ahead log");
     describe_gauge!("pintail_database_bytes", "Bytes of the database file");
     describe_gauge!("process_resident_memory_bytes", "Resident memory of the process");

@@ -230,7 +230,7 @@ impl Server {
         self.sweeper.abort();
         drop(self.maintenance.take());
         match self.parts.database.checkpoint() {
-            Ok(()) => tracing::info!("checkpoint done, goodbye"),
+            Ok(_) => tracing::info!("checkpoint done, goodbye"),
             // Everything acknowledged is in the log; the next start replays it.
             Err(error) => {
                 tracing::warn!(%error, "stopping without a checkpoint; the next start replays the log");

@@ -56,6 +56,8 @@ impl BulkInsert {
 pub fn append(session: &Session, insert: &Insert, segment: Segment) -> Result<u64> {
     let rows = segment.rows() as u64;
     let Insert { head, tail } = insert;
+    // An upsert deletes.
+    let _turn = (!tail.is_empty()).then(|| session.database().gate.statement());
     let appended = over_segment(session, segment, |source| format!("{head}{source}{tail}"))?;
     // An ON CONFLICT of the client's own may leave rows out; nothing else may.
     if appended != rows && tail.is_empty() {

@@ -110,17 +110,17 @@ fn work(session: &mut Session, group: &[Arc<Waiting>]) {
         return;
     }
     for waiting in group {
-        let outcome = session.execute(&waiting.sql);
-        if outcome.is_ok() {
-            session.count_commit();
-        }
-        waiting.answer(outcome);
+        let alone = together(session, std::slice::from_ref(waiting));
+        waiting.answer(alone.map(|counts| counts.into_iter().sum()));
     }
 }
 
 fn together(session: &mut Session, group: &[Arc<Waiting>]) -> Result<Vec<u64>> {
     session.begin()?;
-    let counts: Result<Vec<u64>> = group.iter().map(|waiting| session.execute(&waiting.sql)).collect();
+    let counts: Result<Vec<u64>> = {
+        let _turn = Session::keep_checkpoints_off(session.database());
+        group.iter().map(|waiting| session.execute(&waiting.sql)).collect()
+    };
     match counts {
         Ok(counts) => session.commit().map(|()| counts),
         Err(error) => {

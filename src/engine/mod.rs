@@ -14,6 +14,7 @@ mod declared;
 mod describe;
 mod error;
 mod ffi;
+mod gate;
 mod group;
 mod interrupt;
 mod keys;

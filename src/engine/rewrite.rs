@@ -175,6 +175,19 @@ pub(super) fn has_name(connection: &Connection, sql: &str, name: &str) -> duckdb
     Ok(tokens(connection, sql)?.iter().any(|token| token.is_word(name) || is_name(token)))
 }
 
+/// Whether `sql` is CHECKPOINT, with or without FORCE or EXPLAIN, or calls a function of that name.
+pub(super) fn begins_checkpoint(connection: &Connection, sql: &str) -> duckdb::Result<bool> {
+    let tokens = tokens(connection, sql)?;
+    Ok((0..tokens.len()).any(|at| {
+        let name = tokens[at].text.trim_matches('"');
+        let called = tokens.get(at + 1).is_some_and(|next| next.text == "(");
+        let first =
+            at == 0 || ["force", "analyze", "explain"].iter().any(|word| tokens[at - 1].is_word(word));
+        (name.eq_ignore_ascii_case("checkpoint") || name.eq_ignore_ascii_case("force_checkpoint"))
+            && (called || first)
+    }))
+}
+
 /// `INSERT INTO t (…) VALUES (…)` with parameters -> the same INSERT over a whole batch, whose columns are
 /// named after `names`, the parameters in binding order.
 ///

@@ -83,18 +83,16 @@ impl Session {
         run().map(|rows| rows as u64).map_err(|error| self.database.note(error))
     }
 
-    /// Runs the parsed statement `sql` in a transaction of its own, or in one that it shares with small INSERTs of
-    /// other sessions, and returns the changed-row count after COMMIT.
-    pub fn execute_and_commit(&mut self, parsed: &Parsed, sql: &str) -> Result<u64> {
+    /// Runs the statement `sql` in a transaction that it shares with small INSERTs of other sessions, and returns the
+    /// changed-row count after COMMIT; `None` when it is not one that shares.
+    pub fn share_commit(&mut self, class: Class, sql: &str) -> Option<Result<u64>> {
         // Whoever does the work does it on its own connection: names must mean the same to all.
         let is_plain = !self.in_transaction && self.path.is_none() && !self.may_hold_temporaries;
-        if is_plain && parsed.class() == Class::Change && self.database.group.takes(sql) {
+        let takes = is_plain && class == Class::Change && self.database.group.takes(sql);
+        takes.then(|| {
             let database = Arc::clone(&self.database);
-            return database.group.run(self, sql);
-        }
-        let rows = self.execute_parsed(parsed)?;
-        self.count_commit();
-        Ok(rows)
+            database.group.run(self, sql)
+        })
     }
 
     /// Prepares the statement with the text `sql`, unless this connection has it already.
@@ -127,9 +125,18 @@ impl Session {
     pub fn commit(&mut self) -> Result<()> {
         // Whatever COMMIT answers, DuckDB has left the transaction afterwards.
         self.in_transaction = false;
-        self.execute("COMMIT")?;
+        {
+            let _turn = self.database.gate.commit();
+            self.execute("COMMIT")?;
+        }
         self.database.count_commit();
         Ok(())
+    }
+
+    /// Keeps checkpoints off while a statement changes rows, and waits for one under way. Not to be held over a
+    /// commit, nor between calls of a client.
+    pub fn keep_checkpoints_off(database: &Database) -> impl Drop + '_ {
+        database.gate.statement()
     }
 
     /// Tells the maintenance thread that an autocommitted change went through.

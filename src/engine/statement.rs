@@ -137,10 +137,29 @@ fn next(
 fn classified(session: &Session, statement: Statement<'static>) -> Result<Parsed> {
     let statement_type = statement.get_type().map_err(|error| session.database().note(error))?;
     let class = class_of(statement_type)?;
-    if class != Class::Query {
+    if class == Class::Query {
+        check_no_checkpoint(session, &statement)?;
+    } else {
         check_not_internal(session, &statement)?;
     }
     Ok(Parsed { class, statement })
+}
+
+/// A checkpoint takes turns with commits, and SQL that begins one would not.
+fn check_no_checkpoint(session: &Session, statement: &Statement<'static>) -> Result<()> {
+    let named = || {
+        let text = statement.get_text()?;
+        if !text.to_ascii_lowercase().contains("checkpoint") {
+            return Ok(false);
+        }
+        rewrite::begins_checkpoint(session.connection(), text)
+    };
+    if named().map_err(|error| session.database().note(error))? {
+        return Err(Error::unsupported(
+            "CHECKPOINT is not a statement here; use the action pintail.checkpoint",
+        ));
+    }
+    Ok(())
 }
 
 /// The server's own tables say which puts were applied: changed by hand, they would say something else.

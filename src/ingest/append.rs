@@ -104,11 +104,13 @@ fn sift(session: &Session, placement: &Placement, rows: Rows<'_>) -> Result<Coun
     }
     let head = crate::catalog::insert_head(table, &placement.columns);
     let known = if placement.on_conflict == OnConflict::Replace { count(session, placement)? } else { 0 };
+    let turn = Session::keep_checkpoints_off(session.database());
     let good = session.execute(&format!(
         "{head}(FROM pintail_stage WHERE {REASON} IS NULL {} ORDER BY {ROW}){}",
         placement.last_of_key.as_deref().unwrap_or_default(),
         placement.conflict
     ))?;
+    drop(turn);
     let row: Vec<String> =
         placement.columns.iter().map(|column| format!("{0} := {0}", quote_name(&column.source))).collect();
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();

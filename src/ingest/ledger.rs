@@ -329,8 +329,13 @@ impl Ledger {
     /// Cuts the table back to what is remembered. Blocks.
     pub(super) fn compact(&self, database: &Arc<Database>) -> Result<()> {
         self.appended.store(0, Ordering::Relaxed);
-        let session = database.session()?;
-        engine::cut_ledger(&session, self.keys_max, CHECKSUMS_KEPT, self.producers_max)
+        let mut session = database.session()?;
+        session.begin()?;
+        {
+            let _turn = Session::keep_checkpoints_off(database);
+            engine::cut_ledger(&session, self.keys_max, CHECKSUMS_KEPT, self.producers_max)?;
+        }
+        session.commit()
     }
 }
 

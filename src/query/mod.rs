@@ -106,10 +106,9 @@ impl Query {
 
     /// Writes the log into the database file.
     pub async fn checkpoint(&self) -> Result<()> {
-        self.look(Lease::pooled(Arc::clone(&self.database)), |session| {
-            session.execute("CHECKPOINT").map(|_| ())
-        })
-        .await
+        self.look(Lease::pooled(Arc::clone(&self.database)), |session| session.database().checkpoint())
+            .await
+            .map(|_| ())
     }
 
     /// Runs a query of one row, past the places and the queue: says whether the engine answers at all.

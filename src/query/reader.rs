@@ -13,8 +13,8 @@ use tokio::sync::oneshot;
 use super::shape::Shaper;
 use super::stream::{Queue, Start};
 use super::{Running, Statement};
-use crate::engine::{self, Bound, Class, Cursor, Described, Interrupt, Progress, Step};
-use crate::error::{Error, Result};
+use crate::engine::{self, Bound, Class, Cursor, Described, Interrupt, Progress, Session, Step};
+use crate::error::{Error, Kind, Result};
 use crate::session::{Lease, Open};
 
 /// Arrays are built at twice the size of a message and sliced: handing an array from DuckDB's threads to this
@@ -84,26 +84,24 @@ fn text(session: &mut Open, sql: &str, target: &mut Target<'_>) -> Result<Class>
         if target.open(&described.schema, class).is_err() {
             return Ok(class);
         }
-        let rows = if session.joins_transaction() {
-            session.execute_parsed(&statement)?
-        } else {
-            session.execute_and_commit(&statement, sql)?
+        let shared = if session.joins_transaction() { None } else { session.share_commit(class, sql) };
+        let rows = match shared {
+            Some(rows) => rows?,
+            None => changing(session, class, |session| session.execute_parsed(&statement))?,
         };
         target.count(rows)?;
         return Ok(class);
     }
     let array_bytes = target.batch_bytes * MESSAGES_PER_ARRAY;
-    let mut cursor =
-        Cursor::open(session, &statement, &described.schema, array_bytes, target.batch_rows_max)?;
-    if target.open(cursor.schema(), class).is_err() {
-        return Ok(class);
-    }
-    target.stream(&mut cursor)?;
-    drop(cursor);
-    if class == Class::Change {
-        committed(session);
-    }
-    Ok(class)
+    changing(session, class, |session| {
+        let mut cursor =
+            Cursor::open(session, &statement, &described.schema, array_bytes, target.batch_rows_max)?;
+        if target.open(cursor.schema(), class).is_err() {
+            return Err(Error::new(Kind::Cancelled, "nobody waits for the result any more"));
+        }
+        target.stream(&mut cursor)?;
+        Ok(class)
+    })
 }
 
 /// Runs statements one after the other in one transaction, and counts the changed rows.
@@ -119,23 +117,29 @@ fn script(session: &mut Open, sql: &str, target: &mut Target<'_>) -> Result<Clas
     if target.open(&schema, class).is_err() {
         return Ok(class);
     }
-    // One statement is its own transaction; CHECKPOINT and VACUUM do not run inside another.
-    let own = !single && !session.joins_transaction();
+    if single
+        && !session.joins_transaction()
+        && statements[0].without_parameters(session).is_ok()
+        && let Some(rows) = session.share_commit(class, sql)
+    {
+        target.count(rows?)?;
+        return Ok(class);
+    }
+    // A definition is its own transaction; VACUUM does not run inside another.
+    let own = (!single || class == Class::Change) && !session.joins_transaction();
     if own {
         session.begin()?;
     }
     let mut rows = 0;
     let count = statements.len();
-    let commits_itself = single && !session.joins_transaction();
     for (index, statement) in statements.iter().enumerate() {
         let changed = statement
             .without_parameters(session)
             .and_then(|()| {
-                if commits_itself {
-                    session.execute_and_commit(statement, sql)
-                } else {
-                    session.execute_parsed(statement)
-                }
+                let database = Arc::clone(session.database());
+                let _turn =
+                    (statement.class() == Class::Change).then(|| Session::keep_checkpoints_off(&database));
+                session.execute_parsed(statement)
             })
             .map_err(|error| {
                 if single { error } else { error.context(format!("statement {} of {count}", index + 1)) }
@@ -146,7 +150,7 @@ fn script(session: &mut Open, sql: &str, target: &mut Target<'_>) -> Result<Clas
                 if own && session.rollback().is_err() {
                     session.spoil();
                 }
-                return Err(match own {
+                return Err(match own && !single {
                     true => Error::new(error.kind(), format!("{} (nothing was kept)", error.message())),
                     false => error,
                 });
@@ -173,17 +177,20 @@ fn prepared(
         if target.open(&described.schema, class).is_err() {
             return Ok(class);
         }
-        let own = bound.runs_more_than_once() && !session.joins_transaction();
+        let several = bound.runs_more_than_once();
+        let own = (several || class == Class::Change) && !session.joins_transaction();
         if own {
             session.begin()?;
         }
         let mut rows = 0;
         let mut done = 0_u64;
+        let database = Arc::clone(session.database());
         let ran = bound.each(session, |run| {
+            let _turn = Session::keep_checkpoints_off(&database);
             let changed = bound.execute(session, run);
             done += 1;
-            rows +=
-                changed.map_err(|error| if own { error.context(format!("row {done}")) } else { error })?;
+            rows += changed
+                .map_err(|error| if own && several { error.context(format!("row {done}")) } else { error })?;
             Ok(())
         });
         if let Err(error) = ran {
@@ -203,33 +210,65 @@ fn prepared(
     let array_bytes = target.batch_bytes * MESSAGES_PER_ARRAY;
     let mut schema: Option<SchemaRef> = None;
     let mut gone = false;
-    bound.each(session, |run| {
-        if gone {
-            return Ok(());
-        }
-        let mut cursor = bound.open(session, run, &described.schema, array_bytes, target.batch_rows_max)?;
-        match &schema {
-            None => {
-                schema = Some(Arc::clone(cursor.schema()));
-                gone = target.open(cursor.schema(), class).is_err();
+    changing(session, class, |session| {
+        bound.each(session, |run| {
+            if gone {
+                return Ok(());
             }
-            Some(first) if first.fields() != cursor.schema().fields() => {
-                return Err(Error::invalid(
-                    "the result's columns changed from one bound row to the next; bind rows of one type",
-                ));
+            let mut cursor =
+                bound.open(session, run, &described.schema, array_bytes, target.batch_rows_max)?;
+            match &schema {
+                None => {
+                    schema = Some(Arc::clone(cursor.schema()));
+                    gone = target.open(cursor.schema(), class).is_err();
+                }
+                Some(first) if first.fields() != cursor.schema().fields() => {
+                    return Err(Error::invalid(
+                        "the result's columns changed from one bound row to the next; bind rows of one type",
+                    ));
+                }
+                Some(_) => {}
             }
-            Some(_) => {}
-        }
-        if gone { Ok(()) } else { target.stream(&mut cursor) }
+            if gone { Ok(()) } else { target.stream(&mut cursor) }
+        })
     })?;
     if schema.is_none() {
         // No row was bound: the result is empty, but it has a schema.
         let _: std::result::Result<(), Gone> = target.open(&described.schema, class);
     }
-    if class == Class::Change {
-        committed(session);
-    }
     Ok(class)
+}
+
+/// Runs a change in a transaction of its own, unless it belongs to one of the client.
+///
+/// A statement that commits itself does so at a moment nobody can choose, and commits wait for checkpoints.
+fn changing<T>(session: &mut Open, class: Class, work: impl FnOnce(&mut Open) -> Result<T>) -> Result<T> {
+    if class != Class::Change {
+        let done = work(session)?;
+        if class == Class::Definition {
+            committed(session);
+        }
+        return Ok(done);
+    }
+    let own = !session.joins_transaction();
+    if own {
+        session.begin()?;
+    }
+    let done = {
+        let database = Arc::clone(session.database());
+        let _turn = Session::keep_checkpoints_off(&database);
+        work(session)
+    };
+    match done {
+        Ok(done) if own => session.commit().map(|()| done),
+        Err(error) if own => {
+            if session.rollback().is_err() {
+                session.spoil();
+            }
+            Err(error)
+        }
+        done => done,
+    }
 }
 
 /// Tells the maintenance thread of a statement that committed itself.
