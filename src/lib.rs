@@ -36,5 +36,6 @@ pub mod catalog;
 pub mod config;
 pub mod error;
 pub mod metrics;
+pub mod size;
 
 pub mod client;

@@ -19,7 +19,7 @@ use tonic::Request;
 /// The messages of a put, each batch with its `app_metadata`.
 async fn messages(name: &str, batches: &[(RecordBatch, Value)]) -> Vec<FlightData> {
     let descriptor = FlightDescriptor::new_path(vec![name.to_owned()]);
-    let schema = batches[0].0.schema();
+    let schema = batches.first().map_or_else(|| wells(0, 0).schema(), |(batch, _)| batch.schema());
     let items: Vec<_> = batches.iter().map(|(batch, _)| Ok(batch.clone())).collect();
     let mut messages: Vec<FlightData> = FlightDataEncoderBuilder::new()
         .with_schema(schema)
@@ -234,6 +234,27 @@ async fn a_newer_epoch_takes_over_at_once() {
     assert_eq!(refused.kind(), Kind::Aborted, "{refused}");
     drop(send);
     assert_eq!(number(&mut client, "SELECT min(id) FROM t").await, 100);
+}
+
+/// An epoch counts from the moment its producer comes, also when the server ends before its first batch.
+#[tokio::test]
+async fn an_epoch_is_durable_before_its_first_batch() {
+    let server = TestServer::start().await;
+    let mut client = server.client().await;
+    let batch = |n: u64| (wells(n as i64 * 10, 10), seq(n));
+    produce(&mut client, "t", "p", 1, &[batch(0)], &[]).await.unwrap();
+    produce(&mut client, "t", "p", 5, &[], &[]).await.unwrap();
+    produce(&mut client, "t", "q", 3, &[], &[]).await.unwrap();
+    let directory = server.stop().await;
+    let server = TestServer::start_in(directory, |_| {}).await;
+    let mut client = server.client().await;
+    for (producer, epoch, next) in [("p", 5, 1), ("q", 3, 0)] {
+        let fenced = produce(&mut client, "t", producer, epoch - 1, &[batch(next)], &[]).await.unwrap_err();
+        assert!(fenced.kind() == Kind::Aborted && fenced.message().contains("fenced"), "{fenced}");
+        let answers = produce(&mut client, "t", producer, epoch, &[batch(next)], &[]).await.unwrap();
+        assert_eq!((&answers[0]["seq"], &answers[0]["duplicate"]), (&json!(next), &json!(false)));
+    }
+    assert_eq!(status(&mut client, "p").await["epoch"], 5);
 }
 
 /// Every commit of a progress stream is acknowledged; its error says what is durable.

@@ -1,7 +1,7 @@
 //! `pintail load`: Parquet and Arrow files as put streams, one transaction a part, each part once.
 //! Runs on: a thread reads and decodes, the task sends. Never: holds a file whole; loads a part twice unasked.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -13,8 +13,9 @@ use clap::ValueEnum;
 use futures::StreamExt;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use pintail::catalog::{TableName, quote_text};
-use pintail::client::Client;
+use pintail::client::{Client, PutAnswer};
 use pintail::error::{Error, Kind, Result};
+use tokio::task::JoinHandle;
 use tokio_stream::wrappers::ReceiverStream;
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -96,6 +97,41 @@ struct Tally {
     skipped: usize,
     // Parts of the file under way: done, and in all.
     of_file: (usize, usize),
+    // Whether a part may be sent while the one before it is being committed; known once the table is there.
+    overlaps: Option<bool>,
+}
+
+/// A part on its way; dropping it takes it back, unless it is committed.
+struct Sending(JoinHandle<Result<PutAnswer>>);
+
+impl Drop for Sending {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+impl Tally {
+    /// Waits for a part to be committed, and counts it.
+    async fn count(&mut self, mut part: Sending) -> Result<()> {
+        let answer = (&mut part.0)
+            .await
+            .map_err(|error| Error::internal(format!("a part could not be sent: {error}")))??;
+        if answer.duplicate {
+            self.skip();
+        } else {
+            self.parts += 1;
+            self.of_file.0 += 1;
+            self.rows += answer.rows;
+        }
+        Ok(())
+    }
+
+    /// Counts a part that is there already.
+    fn skip(&mut self) {
+        self.parts += 1;
+        self.of_file.0 += 1;
+        self.skipped += 1;
+    }
 }
 
 impl Load {
@@ -116,7 +152,9 @@ impl Load {
         for source in files {
             let path = source.path.clone();
             let file = keys.file(&path);
-            let loaded = self.load_file(&mut client, &table, source, &file, &progress, &mut tally).await;
+            let loaded = self
+                .load_file(&mut client, &table, source, (&file, &keys.known), &progress, &mut tally)
+                .await;
             if let Err(error) = loaded {
                 progress.finish();
                 return Err(self.explain(error, &table, &path, &tally, total).into());
@@ -151,23 +189,37 @@ impl Load {
         client: &mut Client,
         table: &TableName,
         source: Source,
-        keys: &FileKeys,
+        (keys, known): (&FileKeys, &HashSet<String>),
         progress: &Progress,
         tally: &mut Tally,
     ) -> Result<()> {
         tally.of_file = (0, 0);
         let schema = Arc::clone(&source.schema);
-        // While one part is being committed, the next one is read already.
+        // While one part is being committed, the next one is read already, and sent if the two cannot collide.
         let (sender, mut parts) = tokio::sync::mpsc::channel(1);
         #[expect(clippy::disallowed_methods, reason = "a client reads its own files on a thread of its own")]
         let reading = tokio::task::spawn_blocking(move || source.read(&sender));
+        let mut before: Option<Sending> = None;
         while let Some(part) = parts.recv().await {
             let part = part?;
             tally.of_file.1 = part.of;
-            let mut headers = vec![
-                ("pintail-mode", self.mode_of(tally.parts).header().to_owned()),
-                ("pintail-idempotency-key", keys.key(&part)),
-            ];
+            let key = keys.key(&part);
+            if known.contains(&key) {
+                progress.advance(part.rows);
+                tally.skip();
+                continue;
+            }
+            let overlaps = match tally.overlaps {
+                Some(overlaps) => overlaps,
+                None if tally.parts > 0 => *tally.overlaps.insert(!has_unique_rows(client, table).await?),
+                None => false,
+            };
+            if !overlaps && let Some(before) = before.take() {
+                tally.count(before).await?;
+            }
+            let mode = self.mode_of(tally.parts + usize::from(before.is_some()));
+            let mut headers =
+                vec![("pintail-mode", mode.header().to_owned()), ("pintail-idempotency-key", key)];
             if let Some(choice) = self.on_conflict {
                 let value = choice.to_possible_value().map(|value| value.get_name().to_owned());
                 headers.push(("pintail-on-conflict", value.unwrap_or_default()));
@@ -178,14 +230,14 @@ impl Load {
                     bar.advance(batch.num_rows());
                 }
             });
-            let answer = client.put(table, Arc::clone(&schema), batches, &headers).await?;
-            tally.parts += 1;
-            tally.of_file.0 += 1;
-            if answer.duplicate {
-                tally.skipped += 1;
-            } else {
-                tally.rows += answer.rows;
+            let (mut client, table, schema) = (client.clone(), table.clone(), Arc::clone(&schema));
+            let put = async move { client.put(&table, schema, batches, &headers).await };
+            if let Some(before) = before.replace(Sending(tokio::spawn(put))) {
+                tally.count(before).await?;
             }
+        }
+        if let Some(last) = before {
+            tally.count(last).await?;
         }
         reading.await.map_err(|error| Error::internal(format!("the reading thread failed: {error}")))
     }
@@ -248,6 +300,8 @@ fn count(rows: u64) -> String {
 /// of it was deleted since.
 struct Keys {
     generation: u64,
+    // Those that the ledger has.
+    known: HashSet<String>,
     table: String,
     // Files of one name in different folders are counted.
     seen: HashMap<String, usize>,
@@ -274,7 +328,20 @@ impl Keys {
         let anew = anew
             || newest == 0
             || number(client, &format!("SELECT 1::BIGINT FROM {} LIMIT 1", table.to_sql())).await?.is_none();
-        Ok(Self { generation: newest + u64::from(anew), table: name, seen: HashMap::new() })
+        let generation = newest + u64::from(anew);
+        let mut known = HashSet::new();
+        if !anew {
+            let sql = format!(
+                "SELECT key FROM pintail_internal.ingest_ledger WHERE key LIKE '{KEY_WORD}:{generation}:%' \
+                 AND table_name = {}",
+                quote_text(&name)
+            );
+            let mut rows = client.query(&sql, &[]).await?;
+            while let Some(batch) = rows.batches.next().await {
+                known.extend(batch?.column(0).as_string::<i32>().iter().flatten().map(str::to_owned));
+            }
+        }
+        Ok(Self { generation, known, table: name, seen: HashMap::new() })
     }
 
     fn file(&mut self, path: &Path) -> FileKeys {
@@ -293,6 +360,26 @@ impl FileKeys {
         let Self { generation, file, shown } = self;
         format!("{KEY_WORD}:{generation}:{file:016x}:{}:{:016x}:{shown}", part.number, part.checksum)
     }
+}
+
+/// Whether rows of one part can collide with those of another: two transactions that are open at the same time may
+/// not bring the same key, not even where one after the other would be ignored or replaced.
+async fn has_unique_rows(client: &mut Client, table: &TableName) -> Result<bool> {
+    let of = |names: &str| {
+        let schema = table.schema.as_deref().unwrap_or("main");
+        format!(
+            "FROM {names}() WHERE lower(table_name) = lower({}) AND lower(schema_name) = lower({})",
+            quote_text(&table.table),
+            quote_text(schema)
+        )
+    };
+    let sql = format!(
+        "SELECT ((SELECT count(*) {} AND constraint_type IN ('PRIMARY KEY', 'UNIQUE')) \
+         + (SELECT count(*) {} AND is_unique))::BIGINT",
+        of("duckdb_constraints"),
+        of("duckdb_indexes")
+    );
+    Ok(number(client, &sql).await?.is_none_or(|count| count > 0))
 }
 
 /// The first number of a result; `None` when there is no row, or no such table.

@@ -57,6 +57,9 @@ pub(super) struct Part {
     /// Parts of the file.
     pub(super) of: usize,
     pub(super) checksum: u64,
+    /// Rows, where the file says so.
+    pub(super) rows: usize,
+    /// Dropped before its end, it makes the reader go on with the next part.
     pub(super) batches: mpsc::Receiver<Result<RecordBatch>>,
 }
 
@@ -87,13 +90,16 @@ impl Source {
                     let failed = |error: &dyn std::fmt::Display| unreadable(&self.path, error);
                     let checksum = parquet_checksum(&mut file, &metadata, &groups, &self.schema)
                         .map_err(|error| failed(&error))?;
+                    let counts = groups.iter().map(|group| metadata.metadata().row_group(*group).num_rows());
+                    let rows = usize::try_from(counts.sum::<i64>()).unwrap_or_default();
                     let file = file.try_clone().map_err(|error| failed(&error))?;
                     let reader = ParquetRecordBatchReaderBuilder::new_with_metadata(file, metadata.clone())
                         .with_row_groups(groups)
                         .with_batch_size(BATCH_ROWS)
                         .build()
                         .map_err(|error| failed(&error))?;
-                    if !fill(parts, index + 1, of, checksum, &mut checked(reader)) {
+                    let place = Place { number: index + 1, of, checksum, rows };
+                    if !fill(parts, place, &mut checked(reader)) {
                         return Ok(());
                     }
                 }
@@ -103,9 +109,13 @@ impl Source {
                 let of = plan.len();
                 let mut batches = open_arrow(&self.path)?.1;
                 for (index, (count, checksum)) in plan.into_iter().enumerate() {
-                    if !fill(parts, index + 1, of, checksum, &mut batches.by_ref().take(count)) {
+                    let place = Place { number: index + 1, of, checksum, rows: 0 };
+                    let mut own = batches.by_ref().take(count);
+                    if !fill(parts, place, &mut own) {
                         return Ok(());
                     }
+                    // Of a part that nobody wanted the rest is yet to be passed over.
+                    own.try_for_each(|batch| batch.map(drop))?;
                 }
             }
         }
@@ -113,21 +123,30 @@ impl Source {
     }
 }
 
-/// Hands over one part; false when nobody takes it to its end, or it cannot be read to its end.
-fn fill(
-    parts: &mpsc::Sender<Result<Part>>,
+struct Place {
     number: usize,
     of: usize,
     checksum: u64,
+    rows: usize,
+}
+
+/// Hands over one part; false when nobody takes parts any more, or it cannot be read to its end.
+fn fill(
+    parts: &mpsc::Sender<Result<Part>>,
+    place: Place,
     from: &mut dyn Iterator<Item = Result<RecordBatch>>,
 ) -> bool {
     let (sender, batches) = mpsc::channel(READ_AHEAD);
-    if parts.blocking_send(Ok(Part { number, of, checksum, batches })).is_err() {
+    let Place { number, of, checksum, rows } = place;
+    if parts.blocking_send(Ok(Part { number, of, checksum, rows, batches })).is_err() {
         return false;
     }
     for batch in from {
         let failed = batch.is_err();
-        if sender.blocking_send(batch).is_err() || failed {
+        if sender.blocking_send(batch).is_err() {
+            return !parts.is_closed();
+        }
+        if failed {
             return false;
         }
     }

@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use arrow::array::{Array, RecordBatch};
+use arrow::array::RecordBatch;
 use arrow::compute::concat_batches;
 use arrow::datatypes::SchemaRef;
 use tokio::sync::watch;
@@ -16,6 +16,7 @@ use tokio::task::JoinHandle;
 use super::delivery::Delivery;
 use crate::catalog::TableName;
 use crate::error::{Error, Kind, Result};
+use crate::size::batch_bytes;
 
 /// How a [`Producer`] gathers, buffers and retries.
 #[derive(Debug, Clone)]
@@ -178,7 +179,7 @@ impl Producer {
                 names(&batch.schema())
             )));
         }
-        let bytes = bytes_of(&batch);
+        let bytes = batch_bytes(&batch);
         let options = &self.shared.options;
         let parts = batch.num_rows().div_ceil(options.batch_rows).max(bytes.div_ceil(options.batch_bytes));
         let rows_per_part = batch.num_rows().div_ceil(parts.max(1)).max(1);
@@ -253,7 +254,7 @@ impl Drop for Producer {
 
 impl Shared {
     async fn take(&self, batch: RecordBatch) -> Result<()> {
-        let bytes = bytes_of(&batch);
+        let bytes = batch_bytes(&batch);
         let mut changes = self.state.subscribe();
         let mut batch = Some(batch);
         loop {
@@ -415,17 +416,6 @@ fn names(schema: &SchemaRef) -> String {
         .map(|field| format!("{} {}", field.name(), field.data_type()))
         .collect::<Vec<_>>()
         .join(", ")
-}
-
-/// Bytes of the rows themselves, not of the larger buffers they may be a part of.
-fn bytes_of(batch: &RecordBatch) -> usize {
-    batch
-        .columns()
-        .iter()
-        .map(|column| {
-            column.to_data().get_slice_memory_size().unwrap_or_else(|_| column.get_array_memory_size())
-        })
-        .sum()
 }
 
 #[cfg(test)]

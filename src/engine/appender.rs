@@ -10,6 +10,7 @@ use arrow::datatypes::{Int64Type, SchemaRef};
 use super::plain::check_importable;
 use super::segment::Segment;
 use super::session::Session;
+use super::statement::Class;
 use super::tables::query;
 use crate::catalog::TableName;
 use crate::error::{Error, Result};
@@ -56,8 +57,8 @@ impl BulkInsert {
 pub fn append(session: &Session, insert: &Insert, segment: Segment) -> Result<u64> {
     let rows = segment.rows() as u64;
     let Insert { head, tail } = insert;
-    // An upsert deletes.
-    let _turn = (!tail.is_empty()).then(|| session.database().gate.statement());
+    // An upsert deletes, and the tail of a client's own INSERT may be anything.
+    let _turn = (!tail.is_empty()).then(|| session.turn(Class::Change, &format!("{head}{tail}")));
     let appended = over_segment(session, segment, |source| format!("{head}{source}{tail}"))?;
     // An ON CONFLICT of the client's own may leave rows out; nothing else may.
     if appended != rows && tail.is_empty() {

@@ -75,7 +75,7 @@ pub struct Database {
     commits: AtomicU64,
     // The backup being written.
     pub(super) copying: Mutex<Option<BackupTarget>>,
-    pub(super) gate: Gate,
+    pub(super) gate: Arc<Gate>,
 }
 
 impl Database {
@@ -130,6 +130,8 @@ impl Database {
                 .and_then(|environment| InstanceBuilder::new().options(settings.clone()).build(&environment))
                 .map_err(|error| Error::invalid(format!("the engine refuses a setting: {}", error.message)))
         };
+        let wal_path = (!in_memory).then(|| PathBuf::from(format!("{}.wal", options.path)));
+        let has_log = wal_path.as_ref().is_some_and(|path| path.exists());
         if !in_memory {
             merge_logs(&options.path, build)?;
         }
@@ -141,7 +143,7 @@ impl Database {
             .map_err(|error| explain_open(&options.path, &error))?;
         let mut database = Self {
             instance,
-            wal_path: (!in_memory).then(|| PathBuf::from(format!("{}.wal", options.path))),
+            wal_path,
             options,
             idle: Mutex::new(Vec::new()),
             catalog: String::new(),
@@ -152,7 +154,7 @@ impl Database {
             on_lost: OnceLock::new(),
             commits: AtomicU64::new(0),
             copying: Mutex::new(None),
-            gate: Gate::default(),
+            gate: Arc::new(Gate::new(has_log)),
         };
         let connection = database.connect()?;
         database.segments.register(&connection)?;
@@ -270,19 +272,23 @@ impl Database {
         &self.options
     }
 
-    /// Writes the log into the database file, and says for how long it kept commits waiting. Blocks; waits for
-    /// commits under way, and for nobody else.
+    /// Writes the log into the database file, and says for how long it kept commits waiting: zero unless rows were
+    /// deleted lately. Blocks; waits for commits under way, and for nobody else.
     ///
     /// Errors: `Conflict` or `Aborted` while writers are active; try again later.
     pub fn checkpoint(self: &Arc<Self>) -> Result<Duration> {
         let session = self.session()?;
         let is_overdue = self.wal_bytes() >= self.options.checkpoint_bytes.saturating_mul(2);
         let patience = if is_overdue { PATIENCE_OVERDUE } else { PATIENCE };
-        let _turn = self.gate.checkpoint(patience).ok_or_else(|| {
+        let turn = self.gate.checkpoint(patience).ok_or_else(|| {
             Error::new(Kind::Conflict, "statements that change rows are running; try again later")
         })?;
         let started = Instant::now();
-        session.execute("CHECKPOINT").map(|_| started.elapsed())
+        session.execute("CHECKPOINT")?;
+        let held_up = if turn.is_alone { started.elapsed() } else { Duration::ZERO };
+        drop(session);
+        turn.done();
+        Ok(held_up)
     }
 }
 

@@ -237,8 +237,10 @@ pub fn apply_declared(
         .map(|(declaration, _)| declaration)
         .collect();
     session.begin()?;
-    let done =
-        lock(session, &rebuilt).and_then(|()| apply_begun(session, declarations, &rebuilt, allow_breaking));
+    let done = {
+        let _turn = session.deletes();
+        lock(session, &rebuilt).and_then(|()| apply_begun(session, declarations, &rebuilt, allow_breaking))
+    };
     match done {
         Ok(plans) => session.commit().map(|()| plans),
         Err(error) => {

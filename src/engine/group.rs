@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use super::session::Session;
+use super::statement::Class;
 use crate::error::{Error, Result};
 
 /// Longest text of a statement that shares a commit, in bytes: longer ones have rows enough to pay for their own.
@@ -118,8 +119,11 @@ fn work(session: &mut Session, group: &[Arc<Waiting>]) {
 fn together(session: &mut Session, group: &[Arc<Waiting>]) -> Result<Vec<u64>> {
     session.begin()?;
     let counts: Result<Vec<u64>> = {
-        let _turn = Session::keep_checkpoints_off(session.database());
-        group.iter().map(|waiting| session.execute(&waiting.sql)).collect()
+        let run = |waiting: &Arc<Waiting>| {
+            let _turn = session.turn(Class::Change, &waiting.sql);
+            session.execute(&waiting.sql)
+        };
+        group.iter().map(run).collect()
     };
     match counts {
         Ok(counts) => session.commit().map(|()| counts),

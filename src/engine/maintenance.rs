@@ -11,7 +11,7 @@ use super::database::Database;
 use crate::error::Kind;
 
 /// How often the log is looked at.
-const LOOK_EVERY: Duration = Duration::from_millis(500);
+const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// Quiet time after which even a small log is written into the file, so that the next start is fast.
 const QUIET_BEFORE_CHECKPOINT: Duration = Duration::from_secs(5);
 

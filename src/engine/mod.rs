@@ -40,6 +40,7 @@ pub use declared::{
     RecordedVersion, actual_table, apply_declared, earlier_declarations, plan_declared,
     recorded_declarations, recorded_versions,
 };
+pub use gate::StatementTurn;
 pub use interrupt::{Interrupt, Progress};
 pub use keys::{ForeignKeyColumn, PrimaryKeyColumn, foreign_keys, primary_keys};
 pub use ledger::{INTERNAL_SCHEMA, LedgerRow, append_ledger, create_ledger, cut_ledger, read_ledger};

@@ -2,6 +2,7 @@
 //! Runs on: one thread at a time; blocks.
 //! Never: goes back to the pool with an open transaction, temporary objects or another schema in use.
 
+use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 
 use duckdb::Parameters;
@@ -10,8 +11,9 @@ use duckdb::statement::{PreparedStatement, Statement};
 
 use super::database::Database;
 use super::ffi::Link;
+use super::gate::{StatementTurn, Visit};
 use super::interrupt::{Interrupt, Progress};
-use super::statement::{Class, Parsed};
+use super::statement::{Class, Impact, Parsed, impact};
 use crate::catalog::quote_name;
 use crate::error::{Error, Kind, Result};
 
@@ -36,19 +38,24 @@ pub struct Session {
     reusable: bool,
     may_hold_temporaries: bool,
     path: Option<SchemaPath>,
-    interrupts: std::cell::RefCell<Vec<Interrupt>>,
+    interrupts: RefCell<Vec<Interrupt>>,
+    // Whether the open transaction changes the shape of tables.
+    reshapes: Cell<bool>,
+    visit: Visit,
 }
 
 impl Session {
     pub(super) fn new(database: Arc<Database>, link: Link) -> Self {
         Self {
             link: Some(link),
+            visit: database.gate.visit(),
             database,
             in_transaction: false,
             reusable: true,
             may_hold_temporaries: false,
             path: None,
-            interrupts: std::cell::RefCell::new(Vec::new()),
+            interrupts: RefCell::default(),
+            reshapes: Cell::new(false),
         }
     }
 
@@ -118,6 +125,7 @@ impl Session {
     pub fn begin(&mut self) -> Result<()> {
         self.execute("BEGIN TRANSACTION")?;
         self.in_transaction = true;
+        self.reshapes.set(false);
         Ok(())
     }
 
@@ -126,17 +134,36 @@ impl Session {
         // Whatever COMMIT answers, DuckDB has left the transaction afterwards.
         self.in_transaction = false;
         {
-            let _turn = self.database.gate.commit();
+            let _turn = self.database.gate.commit(self.reshapes.take());
             self.execute("COMMIT")?;
         }
         self.database.count_commit();
         Ok(())
     }
 
-    /// Keeps checkpoints off while a statement changes rows, and waits for one under way. Not to be held over a
-    /// commit, nor between calls of a client.
-    pub fn keep_checkpoints_off(database: &Database) -> impl Drop + '_ {
-        database.gate.statement()
+    /// What a statement has to hold while it runs, so that no checkpoint runs beside it; waits for one under way. Not
+    /// to be held over a commit, nor between calls of a client.
+    pub fn turn(&self, class: Class, sql: &str) -> Option<StatementTurn> {
+        match impact(class, sql) {
+            Impact::None => None,
+            Impact::Deletes => Some(self.visit.statement(true)),
+            Impact::Reshapes => {
+                self.reshapes.set(true);
+                Some(self.visit.statement(false))
+            }
+        }
+    }
+
+    /// As [`Session::turn`], for a statement of the server's own that deletes rows or may.
+    pub fn deletes(&self) -> StatementTurn {
+        self.visit.statement(true)
+    }
+
+    /// As [`Session::turn`], for statements of the server's own that make, change or drop tables, or take rows out of
+    /// one without an index.
+    pub fn reshapes(&self) -> StatementTurn {
+        self.reshapes.set(true);
+        self.visit.statement(false)
     }
 
     /// Tells the maintenance thread that an autocommitted change went through.

@@ -214,6 +214,38 @@ fn class_of(statement: StatementType) -> Result<Class> {
     }
 }
 
+/// What a statement does that checkpoints have to know of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Impact {
+    /// Nothing: it reads, or adds rows or tables.
+    None,
+    /// Rows are deleted, or may be.
+    Deletes,
+    /// Tables are changed or dropped.
+    Reshapes,
+}
+
+/// What running the statement `sql` of a class means for checkpoints. In doubt more than it is.
+pub(super) fn impact(class: Class, sql: &str) -> Impact {
+    const DELETING: [&str; 6] = ["conflict", "replace", "delete", "update", "merge", "truncate"];
+    let text = sql.trim_start().to_ascii_lowercase();
+    match class {
+        Class::Query => Impact::None,
+        // What an INSERT adds is new; an upsert puts a row in the place of another, and a CTE may do anything.
+        Class::Change => {
+            let rest = text.trim_end_matches([' ', ';']).trim_end_matches("on conflict do nothing");
+            let adds = text.starts_with("insert") && !DELETING.iter().any(|word| rest.contains(word));
+            if adds { Impact::None } else { Impact::Deletes }
+        }
+        Class::Definition => {
+            // CREATE TABLE ... AS may run for as long as it likes.
+            let adds =
+                text.starts_with("create") && !["index", "replace"].iter().any(|word| text.contains(word));
+            if adds { Impact::None } else { Impact::Reshapes }
+        }
+    }
+}
+
 /// The result of a change or definition: the one row `count`.
 pub fn count_batch(rows: u64) -> Result<RecordBatch> {
     let count: ArrayRef = Arc::new(Int64Array::from(vec![i64::try_from(rows).unwrap_or(i64::MAX)]));
@@ -232,6 +264,11 @@ impl Parsed {
     /// What running it does.
     pub fn class(&self) -> Class {
         self.class
+    }
+
+    /// Its text.
+    pub fn sql(&self, session: &Session) -> Result<&str> {
+        self.statement.get_text().map_err(|error| session.database().note(error))
     }
 
     /// Refuses a statement whose parameters nobody has given values for.
@@ -363,4 +400,31 @@ fn arrow_schema(session: &Session, columns: Vec<(String, LogicalType)>) -> Resul
         fields.insert(index, field);
     }
     Ok(Schema::new_with_metadata(fields, schema.metadata))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Class, Impact, impact};
+
+    #[test]
+    fn statements_that_checkpoints_have_to_know_of() {
+        for (class, sql, expected) in [
+            (Class::Query, "SELECT 'delete'", Impact::None),
+            (Class::Change, "INSERT INTO t VALUES (1)", Impact::None),
+            (Class::Change, "  insert into t select * from u", Impact::None),
+            (Class::Change, "INSERT INTO t VALUES (1) ON CONFLICT DO NOTHING;", Impact::None),
+            (Class::Change, "INSERT INTO t VALUES (1) ON CONFLICT DO UPDATE SET a = 1", Impact::Deletes),
+            (Class::Change, "INSERT OR REPLACE INTO t VALUES (1)", Impact::Deletes),
+            (Class::Change, "WITH d AS (DELETE FROM t RETURNING *) INSERT INTO u FROM d", Impact::Deletes),
+            (Class::Change, "INSERT INTO u WITH d AS (DELETE FROM t RETURNING *) FROM d", Impact::Deletes),
+            (Class::Change, "UPDATE t SET a = 1", Impact::Deletes),
+            (Class::Change, "TRUNCATE t", Impact::Deletes),
+            (Class::Definition, "CREATE TABLE t AS FROM u", Impact::None),
+            (Class::Definition, "CREATE OR REPLACE TABLE t AS FROM u", Impact::Reshapes),
+            (Class::Definition, "CREATE INDEX i ON t (a)", Impact::Reshapes),
+            (Class::Definition, "DROP TABLE t", Impact::Reshapes),
+        ] {
+            assert_eq!(impact(class, sql), expected, "{sql}");
+        }
+    }
 }

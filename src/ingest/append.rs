@@ -104,7 +104,7 @@ fn sift(session: &Session, placement: &Placement, rows: Rows<'_>) -> Result<Coun
     }
     let head = crate::catalog::insert_head(table, &placement.columns);
     let known = if placement.on_conflict == OnConflict::Replace { count(session, placement)? } else { 0 };
-    let turn = Session::keep_checkpoints_off(session.database());
+    let turn = (placement.on_conflict == OnConflict::Replace).then(|| session.deletes());
     let good = session.execute(&format!(
         "{head}(FROM pintail_stage WHERE {REASON} IS NULL {} ORDER BY {ROW}){}",
         placement.last_of_key.as_deref().unwrap_or_default(),

@@ -7,7 +7,7 @@
 //! is in memory counts. A key keeps its first answer. A producer keeps its highest sequence number per table, and
 //! the checksums of the last few batches, to tell a retry from a mistake.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
@@ -50,8 +50,12 @@ struct State {
     clock: u64,
 }
 
-/// Newest epoch of a producer.
-type Newest = watch::Sender<u64>;
+/// Newest epoch of a producer: seen, and written down.
+#[derive(Debug, Default)]
+struct Newest {
+    seen: watch::Sender<u64>,
+    durable: AtomicU64,
+}
 
 /// One producer's batches for one table.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -123,6 +127,7 @@ pub enum Keyed {
 pub(super) enum Entry {
     Key { key: String, entry: KeyEntry },
     Batch { producer: String, table: String, epoch: u64, seq: u64, rows: u64, checksum: u64 },
+    Epoch { producer: String, table: String, epoch: u64 },
 }
 
 /// Where a producer stands.
@@ -212,8 +217,14 @@ impl Ledger {
     ) -> Result<Claim> {
         check_name("pintail-producer", producer)?;
         let line = Line { producer: producer.to_owned(), table: ledger_name(table) };
-        let newest_epoch = Arc::clone(self.state().epochs.entry(producer.to_owned()).or_default());
-        let newest = raise(&newest_epoch, epoch);
+        let newest_epoch = {
+            let mut state = self.state();
+            if state.epochs.len() > self.producers_max.saturating_mul(2) {
+                forget_unused_epochs(&mut state);
+            }
+            Arc::clone(state.epochs.entry(producer.to_owned()).or_default())
+        };
+        let newest = newest_epoch.raise(epoch);
         if newest > epoch {
             return Err(fenced(producer, epoch, newest));
         }
@@ -230,6 +241,20 @@ impl Ledger {
         let claim = ProducerClaim { line, epoch, newest_epoch, last, rows, recent, _turn: turn };
         claim.check_fence()?;
         Ok(Claim(ClaimKind::Producer(claim)))
+    }
+
+    /// Writes a claim's epoch down, unless it is: after a crash it still shuts out the older ones. Blocks.
+    pub(super) fn record_epoch(&self, database: &Arc<Database>, claim: &Claim) -> Result<()> {
+        let ClaimKind::Producer(claim) = &claim.0 else { return Ok(()) };
+        let mut session = database.session()?;
+        self.prepare(&session)?;
+        let Line { producer, table } = claim.line.clone();
+        let entries = [Entry::Epoch { producer, table, epoch: claim.epoch }];
+        session.begin()?;
+        self.record(&session, &entries)?;
+        session.commit()?;
+        self.remember(&entries);
+        Ok(())
     }
 
     async fn turn(&self, of: TurnOf) -> Option<OwnedMutexGuard<()>> {
@@ -261,7 +286,7 @@ impl Ledger {
             })
             .collect();
         tables.sort();
-        let epoch = state.epochs.get(producer).map_or(0, |epoch| *epoch.borrow());
+        let epoch = state.epochs.get(producer).map_or(0, |newest| *newest.seen.borrow());
         (!tables.is_empty()).then_some(ProducerStatus { epoch, tables })
     }
 
@@ -304,19 +329,17 @@ impl Ledger {
                     }
                 }
                 Entry::Batch { producer, table, epoch, seq, rows, checksum } => {
-                    raise(state.epochs.entry(producer.clone()).or_default(), *epoch);
-                    state.clock += 1;
-                    let used = state.clock;
-                    let line = Line { producer: producer.clone(), table: table.clone() };
-                    let entry = state.lines.entry(line).or_default();
-                    entry.used = used;
+                    let entry = state.line(producer, table, *epoch);
                     entry.last = Some(entry.last.map_or(*seq, |last| last.max(*seq)));
                     entry.rows = entry.rows.max(*rows);
                     push_recent(&mut entry.recent, *seq, *checksum);
-                    if state.lines.len() > self.producers_max {
-                        forget_oldest(&mut state);
-                    }
                 }
+                Entry::Epoch { producer, table, epoch } => {
+                    state.line(producer, table, *epoch);
+                }
+            }
+            if state.lines.len() > self.producers_max {
+                forget_oldest(&mut state);
             }
         }
     }
@@ -332,22 +355,45 @@ impl Ledger {
         let mut session = database.session()?;
         session.begin()?;
         {
-            let _turn = Session::keep_checkpoints_off(database);
+            let _turn = session.reshapes();
             engine::cut_ledger(&session, self.keys_max, CHECKSUMS_KEPT, self.producers_max)?;
         }
         session.commit()
     }
 }
 
-/// Takes note of an epoch, tells those that wait, and gives the newest one before it.
-fn raise(newest: &Newest, epoch: u64) -> u64 {
-    let mut before = 0;
-    newest.send_if_modified(|newest| {
-        before = *newest;
-        *newest = epoch.max(before);
-        epoch > before
-    });
-    before
+impl State {
+    /// What is known of a producer's batches for a table, of which something has just been written down.
+    fn line(&mut self, producer: &str, table: &str, epoch: u64) -> &mut LineEntry {
+        let newest = self.epochs.entry(producer.to_owned()).or_default();
+        newest.raise(epoch);
+        newest.durable.fetch_max(epoch, Ordering::AcqRel);
+        self.clock += 1;
+        let line = Line { producer: producer.to_owned(), table: table.to_owned() };
+        let entry = self.lines.entry(line).or_default();
+        entry.used = self.clock;
+        entry
+    }
+}
+
+impl Newest {
+    /// Takes note of an epoch, tells those that wait, and gives the newest one before it.
+    fn raise(&self, epoch: u64) -> u64 {
+        let mut before = 0;
+        self.seen.send_if_modified(|newest| {
+            before = *newest;
+            *newest = epoch.max(before);
+            epoch > before
+        });
+        before
+    }
+}
+
+/// Producers that came and never had anything written down; those at work keep their epoch.
+fn forget_unused_epochs(state: &mut State) {
+    let State { lines, epochs, .. } = state;
+    let known: HashSet<&str> = lines.keys().map(|line| line.producer.as_str()).collect();
+    epochs.retain(|producer, newest| Arc::strong_count(newest) > 1 || known.contains(producer.as_str()));
 }
 
 fn forget_oldest(state: &mut State) {
@@ -388,6 +434,16 @@ impl KeyEntry {
     }
 }
 
+impl Claim {
+    /// Whether its epoch is yet to be written down.
+    pub(super) fn has_new_epoch(&self) -> bool {
+        match &self.0 {
+            ClaimKind::Key(_) => false,
+            ClaimKind::Producer(claim) => claim.newest_epoch.durable.load(Ordering::Acquire) < claim.epoch,
+        }
+    }
+}
+
 impl ProducerClaim {
     /// Highest sequence number taken so far, those of this stream included.
     pub(super) fn last(&self) -> Option<u64> {
@@ -396,13 +452,13 @@ impl ProducerClaim {
 
     /// Errors: `Aborted` once a newer epoch has been seen.
     pub(super) fn check_fence(&self) -> Result<()> {
-        let newest = *self.newest_epoch.borrow();
+        let newest = *self.newest_epoch.seen.borrow();
         if newest > self.epoch { Err(fenced(&self.line.producer, self.epoch, newest)) } else { Ok(()) }
     }
 
     /// Completes once a newer epoch has been seen, so that a quiet stream does not keep its successor waiting.
     pub(super) async fn shut_out(&self) -> Error {
-        let mut changes = self.newest_epoch.subscribe();
+        let mut changes = self.newest_epoch.seen.subscribe();
         match changes.wait_for(|newest| *newest > self.epoch).await {
             Ok(newest) => fenced(&self.line.producer, self.epoch, *newest),
             // The claim itself holds the sender.
@@ -516,6 +572,9 @@ fn values(entry: &Entry) -> String {
             quote_text(table),
             quote_text(producer)
         ),
+        Entry::Epoch { producer, table, epoch } => {
+            format!("({}, NULL, {}, {epoch}, NULL, 0, 0, NULL)", quote_text(table), quote_text(producer))
+        }
     }
 }
 
@@ -549,7 +608,11 @@ fn entry(row: LedgerRow) -> Option<Entry> {
         return Some(Entry::Key { key, entry: KeyEntry { table, checksum, counts, on_conflict } });
     }
     let producer = row.producer.filter(|producer| !producer.is_empty())?;
-    Some(Entry::Batch { producer, table, epoch: row.epoch?, seq: row.seq?, rows, checksum })
+    let epoch = row.epoch?;
+    Some(match row.seq {
+        Some(seq) => Entry::Batch { producer, table, epoch, seq, rows, checksum },
+        None => Entry::Epoch { producer, table, epoch },
+    })
 }
 
 /// Reads `{"seq": n}` of a batch's `app_metadata`.

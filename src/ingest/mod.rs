@@ -346,9 +346,18 @@ impl Ingest {
         self.shared.ledger.claim_key(key, table).await
     }
 
-    /// The right to send batches for a producer into `table`.
+    /// The right to send batches for a producer into `table`. A new epoch is durable when this returns.
     pub async fn claim_producer(&self, producer: &str, epoch: u64, table: &TableName) -> Result<Claim> {
-        self.shared.ledger.claim_producer(producer, epoch, table).await
+        let claim = self.shared.ledger.claim_producer(producer, epoch, table).await?;
+        if !claim.has_new_epoch() {
+            return Ok(claim);
+        }
+        let shared = Arc::clone(&self.shared);
+        #[expect(clippy::disallowed_methods, reason = "this is the bridge: the engine blocks")]
+        let written = tokio::task::spawn_blocking(move || {
+            shared.ledger.record_epoch(&shared.database, &claim).map(|()| claim)
+        });
+        written.await.map_err(|error| Error::internal(format!("an epoch was not written down: {error}")))?
     }
 
     /// Where a producer stands; `None` when nothing of it is known.

@@ -47,6 +47,11 @@ impl Placement {
 
     /// Runs what belongs into the transaction before the first row.
     pub(super) fn begin(&self, session: &Session) -> Result<()> {
+        if self.first.is_empty() {
+            return Ok(());
+        }
+        let deletes = self.first.iter().any(|sql| sql.starts_with("DELETE"));
+        let _turn = if deletes { session.deletes() } else { session.reshapes() };
         for sql in &self.first {
             session.execute(sql).map_err(|error| error.context(format!("table {}", self.what)))?;
         }

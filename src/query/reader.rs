@@ -87,13 +87,13 @@ fn text(session: &mut Open, sql: &str, target: &mut Target<'_>) -> Result<Class>
         let shared = if session.joins_transaction() { None } else { session.share_commit(class, sql) };
         let rows = match shared {
             Some(rows) => rows?,
-            None => changing(session, class, |session| session.execute_parsed(&statement))?,
+            None => changing(session, class, sql, |session| session.execute_parsed(&statement))?,
         };
         target.count(rows)?;
         return Ok(class);
     }
     let array_bytes = target.batch_bytes * MESSAGES_PER_ARRAY;
-    changing(session, class, |session| {
+    changing(session, class, sql, |session| {
         let mut cursor =
             Cursor::open(session, &statement, &described.schema, array_bytes, target.batch_rows_max)?;
         if target.open(cursor.schema(), class).is_err() {
@@ -136,9 +136,7 @@ fn script(session: &mut Open, sql: &str, target: &mut Target<'_>) -> Result<Clas
         let changed = statement
             .without_parameters(session)
             .and_then(|()| {
-                let database = Arc::clone(session.database());
-                let _turn =
-                    (statement.class() == Class::Change).then(|| Session::keep_checkpoints_off(&database));
+                let _turn = session.turn(statement.class(), statement.sql(session)?);
                 session.execute_parsed(statement)
             })
             .map_err(|error| {
@@ -184,9 +182,8 @@ fn prepared(
         }
         let mut rows = 0;
         let mut done = 0_u64;
-        let database = Arc::clone(session.database());
         let ran = bound.each(session, |run| {
-            let _turn = Session::keep_checkpoints_off(&database);
+            let _turn = session.turn(class, bound.sql());
             let changed = bound.execute(session, run);
             done += 1;
             rows += changed
@@ -210,7 +207,7 @@ fn prepared(
     let array_bytes = target.batch_bytes * MESSAGES_PER_ARRAY;
     let mut schema: Option<SchemaRef> = None;
     let mut gone = false;
-    changing(session, class, |session| {
+    changing(session, class, bound.sql(), |session| {
         bound.each(session, |run| {
             if gone {
                 return Ok(());
@@ -242,8 +239,14 @@ fn prepared(
 /// Runs a change in a transaction of its own, unless it belongs to one of the client.
 ///
 /// A statement that commits itself does so at a moment nobody can choose, and commits wait for checkpoints.
-fn changing<T>(session: &mut Open, class: Class, work: impl FnOnce(&mut Open) -> Result<T>) -> Result<T> {
+fn changing<T>(
+    session: &mut Open,
+    class: Class,
+    sql: &str,
+    work: impl FnOnce(&mut Open) -> Result<T>,
+) -> Result<T> {
     if class != Class::Change {
+        let _turn = session.turn(class, sql);
         let done = work(session)?;
         if class == Class::Definition {
             committed(session);
@@ -255,8 +258,7 @@ fn changing<T>(session: &mut Open, class: Class, work: impl FnOnce(&mut Open) ->
         session.begin()?;
     }
     let done = {
-        let database = Arc::clone(session.database());
-        let _turn = Session::keep_checkpoints_off(&database);
+        let _turn = session.turn(class, sql);
         work(session)
     };
     match done {

@@ -2,11 +2,12 @@
 //! Runs on: the reader thread. Slices without copying; copies only arrays too small to send alone.
 //! Never: holds more than one batch's worth of rows.
 
-use arrow::array::{Array, RecordBatch};
+use arrow::array::RecordBatch;
 use arrow::compute::concat_batches;
 use arrow::datatypes::SchemaRef;
 
 use crate::error::Result;
+use crate::size::batch_bytes;
 
 /// Arrays below this share of the target are merged; a message costs the client about as much as 200 KiB of
 /// data, and copying more than that costs more than it saves.
@@ -84,17 +85,6 @@ impl Shaper {
             self.slice(part, part_bytes, ready);
         }
     }
-}
-
-/// Bytes of the rows of a batch, without what its buffers hold beside them.
-pub(super) fn batch_bytes(batch: &RecordBatch) -> usize {
-    batch
-        .columns()
-        .iter()
-        .map(|column| {
-            column.to_data().get_slice_memory_size().unwrap_or_else(|_| column.get_array_memory_size())
-        })
-        .sum()
 }
 
 #[cfg(test)]

@@ -18,9 +18,9 @@ use tokio::task::JoinHandle;
 use tokio::time::Sleep;
 
 use super::readable;
-use super::shape::batch_bytes;
 use crate::engine::{Class, Interrupt};
 use crate::error::{Error, Kind, Result};
+use crate::size::batch_bytes;
 
 /// Batches queued at most; bytes are the bound that matters, this one keeps tiny batches in check.
 const QUEUE_BATCHES: usize = 256;

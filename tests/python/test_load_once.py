@@ -60,8 +60,8 @@ def test_a_load_cut_by_kill_is_finished_by_the_same_command(tmp_path):
 
     server = Server(tmp_path)
     stored = committed(server.client(), "t")
-    # All that was confirmed, perhaps one part more whose answer was lost, and never a part of one.
-    assert stored in (confirmed * PART, (confirmed + 1) * PART) and stored < PARTS * PART
+    # All that was confirmed, perhaps up to two parts more whose answers were lost, and never a part of one.
+    assert stored in [(confirmed + more) * PART for more in range(3)] and stored < PARTS * PART
     done = run(*arguments, "--server", server.uri)
     skipped = stored // PART
     assert f"loaded {PARTS * PART - stored:,} rows from 1 file into t" in done.stdout
