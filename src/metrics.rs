@@ -5,8 +5,8 @@
 //! Base units: seconds and bytes. Divide `_sum` by `_count` of a stage for its mean; divide rows by the
 //! stage's seconds for its rate.
 
-use std::sync::OnceLock;
-use std::time::Duration;
+use std::sync::{Mutex, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
 
 use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
@@ -46,9 +46,10 @@ fn install_first() -> Result<PrometheusHandle, String> {
     describe_gauge!("pintail_queries_running", "Queries running");
     describe_gauge!("pintail_queries_queued", "Queries waiting for a place");
     describe_counter!("pintail_checkpoints_total", "Background checkpoints done");
+    describe_histogram!("pintail_checkpoint_seconds", "Length of a background checkpoint");
     describe_histogram!(
-        "pintail_checkpoint_seconds",
-        "Length of a background checkpoint; commits wait for it"
+        "pintail_checkpoint_wait_seconds",
+        "How long commits had to wait for a background checkpoint: 0 unless rows were deleted lately"
     );
     describe_gauge!("pintail_wal_bytes", "Bytes in the write-ahead log");
     describe_gauge!("pintail_database_bytes", "Bytes of the database file");
@@ -84,11 +85,12 @@ pub fn rows_out(rows: u64, bytes: u64) {
     counter!("pintail_bytes_total", "direction" => "out").increment(bytes);
 }
 
-/// A background checkpoint emptied a log of `wal_bytes`.
-pub fn checkpoint(wal_bytes: u64, took: Duration) {
+/// A background checkpoint emptied a log of `wal_bytes`; commits waited for `held_up` of it.
+pub fn checkpoint(wal_bytes: u64, took: Duration, held_up: Duration) {
     counter!("pintail_checkpoints_total").increment(1);
     counter!("pintail_checkpointed_bytes_total").increment(wal_bytes);
     histogram!("pintail_checkpoint_seconds").record(took.as_secs_f64());
+    histogram!("pintail_checkpoint_wait_seconds").record(held_up.as_secs_f64());
 }
 
 /// Values that are read when somebody asks, not moved by events.
@@ -121,6 +123,16 @@ pub fn levels(levels: &Levels) {
 /// Resident memory of this process in bytes; 0 where the system does not say.
 pub fn resident_bytes() -> u64 {
     status_bytes("VmRSS:")
+}
+
+/// As [`resident_bytes`], and up to 100 ms old: asking the system takes as long as a small call.
+pub fn recent_resident_bytes() -> u64 {
+    static RECENT: Mutex<Option<(Instant, u64)>> = Mutex::new(None);
+    let mut recent = RECENT.lock().unwrap_or_else(PoisonError::into_inner);
+    match *recent {
+        Some((at, bytes)) if at.elapsed() < Duration::from_millis(100) => bytes,
+        _ => recent.insert((Instant::now(), resident_bytes())).1,
+    }
 }
 
 /// Highest resident memory of this process so far, in bytes; 0 where the system does not say.

@@ -172,12 +172,19 @@ async fn wrong_statements_are_told_apart() {
         ("SELECT * FROM read_csv('/etc/passwd')", Kind::Denied, "disabled"),
         ("SELECT * FROM pintail_segment('guess')", Kind::Invalid, "internal"),
         ("BEGIN", Kind::Unsupported, "transaction"),
+        ("CHECKPOINT", Kind::Unsupported, "pintail.checkpoint"),
+        ("force checkpoint", Kind::Unsupported, "pintail.checkpoint"),
+        ("EXPLAIN (ANALYZE) CHECKPOINT", Kind::Unsupported, "pintail.checkpoint"),
+        ("CALL force_checkpoint()", Kind::Unsupported, "pintail.checkpoint"),
+        ("FROM query('FROM checkpoint()')", Kind::Unsupported, "pintail.checkpoint"),
     ] {
         let error = query_error(&mut client, sql).await;
         assert_eq!(error.kind(), kind, "{sql}: {error}");
         assert!(error.message().to_lowercase().contains(&part.to_lowercase()), "{sql}: {error}");
     }
     assert_eq!(number(&mut client, "SELECT 1").await, 1);
+    // The word alone is nothing to refuse.
+    assert_eq!(number(&mut client, "SELECT length('checkpoint') AS checkpoint").await, 10);
 }
 
 #[tokio::test]

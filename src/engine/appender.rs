@@ -15,6 +15,9 @@ use super::tables::query;
 use crate::catalog::TableName;
 use crate::error::{Error, Result};
 
+/// Rows up to which an INSERT is prepared once per connection.
+const FEW_ROWS: u64 = 4096;
+
 /// Where the rows of a stream go, decided once per stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Insert {
@@ -59,7 +62,15 @@ pub fn append(session: &Session, insert: &Insert, segment: Segment) -> Result<u6
     let Insert { head, tail } = insert;
     // An upsert deletes, and the tail of a client's own INSERT may be anything.
     let _turn = (!tail.is_empty()).then(|| session.turn(Class::Change, &format!("{head}{tail}")));
-    let appended = over_segment(session, segment, |source| format!("{head}{source}{tail}"))?;
+    let sql = |source: &str| format!("{head}{source}{tail}");
+    let appended = if rows <= FEW_ROWS {
+        // Reading and planning the statement would take longer than running it, and it will come again.
+        let token = session.own_token(&segment);
+        let published = session.database().segments.publish_as(token, Arc::new(segment));
+        session.execute_again(&sql(&source(published.token())))?
+    } else {
+        over_segment(session, segment, sql)?
+    };
     // An ON CONFLICT of the client's own may leave rows out; nothing else may.
     if appended != rows && tail.is_empty() {
         return Err(Error::internal(format!("the engine appended {appended} of {rows} rows")));

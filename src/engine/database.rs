@@ -19,7 +19,7 @@ use super::error::is_fatal;
 use super::ffi::Link;
 use super::gate::Gate;
 use super::group::Group;
-use super::segment::Segments;
+use super::segment::{Segments, random_token};
 use super::session::Session;
 use super::timezone;
 use crate::catalog::quote_text;
@@ -167,7 +167,7 @@ impl Database {
         // Set last, because attaching the file itself is external access.
         connection.execute("SET GLOBAL enable_external_access = false", Parameters::None)?;
         database.catalog = catalog_name(&connection)?;
-        database.give_back(Link::new(connection));
+        database.give_back(Link::new(connection, random_token()));
         Ok(Arc::new(database))
     }
 
@@ -194,7 +194,7 @@ impl Database {
         let pooled = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
         let link = match pooled {
             Some(link) => link,
-            None => Link::new(self.connect()?),
+            None => Link::new(self.connect()?, random_token()),
         };
         Ok(Session::new(Arc::clone(self), link))
     }
@@ -240,6 +240,16 @@ impl Database {
 
     pub(super) fn count_commit(&self) {
         self.commits.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// A number that is another one after the shape of a table, or what it is held to, has changed.
+    pub fn shape(&self) -> u64 {
+        self.gate.shape()
+    }
+
+    /// Takes note that tables are held to something else from now on.
+    pub fn reshaped(&self) {
+        self.gate.reshaped();
     }
 
     /// Bytes in the write-ahead log; 0 for an in-memory database.

@@ -3,6 +3,7 @@
 //! Never: is held between the calls of a client's transaction, or entered twice by one thread.
 
 use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -29,6 +30,8 @@ use std::time::{Duration, Instant};
 pub(super) struct Gate {
     state: Mutex<State>,
     changed: Condvar,
+    /// Counts what changed the shape of tables.
+    shape: AtomicU64,
 }
 
 #[derive(Default)]
@@ -62,7 +65,10 @@ pub(super) struct CommitTurn<'gate> {
 }
 
 /// A statement's turn, until it is dropped.
-pub struct StatementTurn(Arc<Gate>);
+pub struct StatementTurn {
+    gate: Arc<Gate>,
+    reshapes: bool,
+}
 
 /// A checkpoint's turn, until it is dropped.
 pub(super) struct CheckpointTurn<'gate> {
@@ -87,6 +93,16 @@ impl Gate {
         while_: impl Fn(&State) -> bool,
     ) -> MutexGuard<'gate, State> {
         self.changed.wait_while(state, |state| while_(state)).unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A number that is another one after the shape of a table has changed.
+    pub(super) fn shape(&self) -> u64 {
+        self.shape.load(Ordering::Acquire)
+    }
+
+    /// What tables look like, or are held to, has changed.
+    pub(super) fn reshaped(&self) {
+        self.shape.fetch_add(1, Ordering::AcqRel);
     }
 
     /// Takes note of a session that begins.
@@ -134,14 +150,14 @@ impl Gate {
 impl Visit {
     /// Waits until no checkpoint runs or wants to, for a statement that deletes rows or changes the shape of tables.
     /// The statement's own commit comes after this turn.
-    pub(super) fn statement(&self, deletes: bool) -> StatementTurn {
+    pub(super) fn statement(&self, deletes: bool, reshapes: bool) -> StatementTurn {
         let mut state = self.gate.wait(self.gate.state(), |state| state.stops_statements);
         state.statements += 1;
         if deletes {
             state.has_deletes = true;
             state.deleters.insert(self.number);
         }
-        StatementTurn(Arc::clone(&self.gate))
+        StatementTurn { gate: Arc::clone(&self.gate), reshapes }
     }
 }
 
@@ -168,6 +184,9 @@ impl Drop for Visit {
 
 impl Drop for CommitTurn<'_> {
     fn drop(&mut self) {
+        if self.reshapes {
+            self.gate.reshaped();
+        }
         let mut state = self.gate.state();
         state.commits -= 1;
         state.reshaping -= usize::from(self.reshapes);
@@ -179,10 +198,13 @@ impl Drop for CommitTurn<'_> {
 
 impl Drop for StatementTurn {
     fn drop(&mut self) {
-        let mut state = self.0.state();
+        if self.reshapes {
+            self.gate.reshaped();
+        }
+        let mut state = self.gate.state();
         state.statements -= 1;
         if state.statements == 0 && state.stops_statements {
-            self.0.changed.notify_all();
+            self.gate.changed.notify_all();
         }
     }
 }
@@ -220,7 +242,7 @@ mod tests {
                 scope.spawn(|| {
                     let visit = gate.visit();
                     while Instant::now() < until {
-                        let turn = visit.statement(true);
+                        let turn = visit.statement(true, false);
                         work();
                         drop(turn);
                         let _turn = gate.commit(false);
@@ -244,7 +266,7 @@ mod tests {
     }
 
     /// Whether `work` on another thread has to wait for `turn`, and goes on after it.
-    fn waits(turn: impl Drop, work: impl FnOnce() + Send) -> bool {
+    fn waits<T>(turn: T, work: impl FnOnce() + Send) -> bool {
         std::thread::scope(|scope| {
             let other = scope.spawn(work);
             std::thread::sleep(SOON);
@@ -263,9 +285,9 @@ mod tests {
         assert!(!checkpoint().is_alone);
         assert!(!waits(checkpoint(), || drop(gate.commit(false))));
         assert!(waits(checkpoint(), || drop(gate.commit(true))));
-        assert!(waits(checkpoint(), || drop(visit.statement(false))));
+        assert!(waits(checkpoint(), || drop(visit.statement(false, true))));
         assert!(!checkpoint().is_alone);
-        assert!(waits(checkpoint(), || drop(visit.statement(true))));
+        assert!(waits(checkpoint(), || drop(visit.statement(true, false))));
         assert!(checkpoint().is_alone);
         assert!(waits(checkpoint(), || drop(gate.commit(false))));
     }
@@ -287,7 +309,7 @@ mod tests {
             is_alone
         };
         let (reader, deleter) = (gate.visit(), gate.visit());
-        drop(deleter.statement(true));
+        drop(deleter.statement(true, false));
         assert!(is_alone() && is_alone(), "the transaction that deletes may still be open");
         drop(deleter);
         let later = gate.visit();
@@ -304,12 +326,24 @@ mod tests {
     }
 
     #[test]
+    fn what_changes_shapes_is_counted() {
+        let gate = Arc::new(Gate::default());
+        let visit = gate.visit();
+        drop(visit.statement(true, false));
+        drop(gate.commit(false));
+        assert_eq!(gate.shape(), 0);
+        drop(visit.statement(false, true));
+        drop(gate.commit(true));
+        assert_eq!(gate.shape(), 2);
+    }
+
+    #[test]
     fn a_long_statement_puts_a_checkpoint_off_and_no_commit_waits() {
         let gate = Arc::new(Gate::default());
         let visit = gate.visit();
-        let _statement = visit.statement(true);
+        let _statement = visit.statement(true, false);
         assert!(gate.checkpoint(SOON).is_none());
         drop(gate.commit(false));
-        drop(visit.statement(true));
+        drop(visit.statement(true, false));
     }
 }

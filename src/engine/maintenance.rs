@@ -70,10 +70,10 @@ fn look_after(database: &Arc<Database>, stop: &(Mutex<bool>, Condvar)) {
         match database.checkpoint() {
             Ok(held_up) => {
                 busy.store(false, Ordering::Relaxed);
-                let milliseconds = started.elapsed().as_millis() as u64;
-                let commits_waited_ms = held_up.as_micros() as f64 / 1000.0;
+                let took = started.elapsed();
+                let (milliseconds, commits_waited_ms) = (took.as_millis() as u64, held_up.as_millis() as u64);
                 tracing::debug!(wal_bytes, milliseconds, commits_waited_ms, "checkpoint");
-                crate::metrics::checkpoint(wal_bytes, held_up);
+                crate::metrics::checkpoint(wal_bytes, took, held_up);
             }
             // Writers are at work; the next look tries again. Said once, not twice a second.
             Err(error) if matches!(error.kind(), Kind::Conflict | Kind::Aborted) => {

@@ -175,16 +175,22 @@ pub(super) fn has_name(connection: &Connection, sql: &str, name: &str) -> duckdb
     Ok(tokens(connection, sql)?.iter().any(|token| token.is_word(name) || is_name(token)))
 }
 
-/// Whether `sql` is CHECKPOINT, with or without FORCE or EXPLAIN, or calls a function of that name.
+/// Whether `sql`, in which the word is, is CHECKPOINT, with or without FORCE or EXPLAIN, or calls a function of that
+/// name, or one that runs a text.
 pub(super) fn begins_checkpoint(connection: &Connection, sql: &str) -> duckdb::Result<bool> {
     let tokens = tokens(connection, sql)?;
+    let explains = tokens.first().is_some_and(|first| first.is_word("explain"));
     Ok((0..tokens.len()).any(|at| {
-        let name = tokens[at].text.trim_matches('"');
+        let name = tokens[at].text.trim_matches('"').to_ascii_lowercase();
         let called = tokens.get(at + 1).is_some_and(|next| next.text == "(");
-        let first =
-            at == 0 || ["force", "analyze", "explain"].iter().any(|word| tokens[at - 1].is_word(word));
-        (name.eq_ignore_ascii_case("checkpoint") || name.eq_ignore_ascii_case("force_checkpoint"))
-            && (called || first)
+        let first = at == 0
+            || ["force", "analyze", "explain"].iter().any(|word| tokens[at - 1].is_word(word))
+            || (explains && tokens[at - 1].text == ")");
+        match name.as_str() {
+            "checkpoint" | "force_checkpoint" => called || first,
+            "query" => called,
+            _ => false,
+        }
     }))
 }
 

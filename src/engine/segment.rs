@@ -44,6 +44,11 @@ impl Segment {
         Self { schema, rows, units: units.into_iter().map(|unit| Mutex::new(Some(unit))).collect() }
     }
 
+    /// What its rows look like.
+    pub(super) fn schema(&self) -> &SchemaRef {
+        &self.schema
+    }
+
     /// Rows in all units.
     pub fn rows(&self) -> usize {
         self.rows
@@ -59,7 +64,11 @@ pub(super) struct Segments(Arc<Mutex<HashMap<String, Arc<Segment>>>>);
 impl Segments {
     /// Makes `segment` readable as `pintail_segment('<token>')` until the returned guard is dropped.
     pub(super) fn publish(&self, segment: Arc<Segment>) -> Published<'_> {
-        let token = format!("{:032x}", rand::random::<u128>());
+        self.publish_as(random_token(), segment)
+    }
+
+    /// As `publish`, with a token that only one connection uses, and for segments of one schema.
+    pub(super) fn publish_as(&self, token: String, segment: Arc<Segment>) -> Published<'_> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(token.clone(), segment);
         Published { segments: self, token }
     }
@@ -78,6 +87,23 @@ impl Segments {
         .with_partitioning()
         .register(connection)
     }
+}
+
+/// A token that nobody guesses.
+pub(super) fn random_token() -> String {
+    format!("{:032x}", rand::random::<u128>())
+}
+
+/// What a statement was bound to; a prepared one runs over several segments, one after the other.
+struct Bound {
+    token: String,
+    schema: SchemaRef,
+}
+
+/// One run over one segment.
+struct Run {
+    segment: Arc<Segment>,
+    next_unit: AtomicUsize,
 }
 
 /// Takes the segment back when the statement is over, however it ended.
@@ -100,6 +126,10 @@ impl Drop for Published<'_> {
 
 struct SegmentFunction(Segments);
 
+fn unknown() -> duckdb::Error {
+    duckdb::Error::invalid_input("pintail_segment is internal to the server; use DoPut to send rows")
+}
+
 /// What one DuckDB thread is working on.
 struct Scan {
     importer: Importer,
@@ -108,8 +138,8 @@ struct Scan {
 }
 
 impl TableFunctionCallbacks for SegmentFunction {
-    type BindData = Arc<Segment>;
-    type GlobalState = AtomicUsize;
+    type BindData = Bound;
+    type GlobalState = Run;
     type LocalState = Scan;
 
     fn bind(
@@ -117,53 +147,61 @@ impl TableFunctionCallbacks for SegmentFunction {
         context: &Context,
         arguments: Vec<BindArgument>,
         output: BindFunctionHandle<'_>,
-    ) -> duckdb::Result<Arc<Segment>> {
+    ) -> duckdb::Result<Bound> {
         let token = match arguments.first().and_then(|argument| argument.value.as_ref()) {
             Some(value) => value.get::<String>()?,
             None => None,
         };
-        let segment = token.as_deref().and_then(|token| self.0.get(token)).ok_or_else(|| {
-            duckdb::Error::invalid_input("pintail_segment is internal to the server; use DoPut to send rows")
-        })?;
+        let token = token.unwrap_or_default();
+        let segment = self.0.get(&token).ok_or_else(unknown)?;
         for column in Importer::new(context, &segment.schema)?.schema()?.iter()? {
             let (name, logical_type) = column?;
             output.add_result_column(name, &logical_type)?;
         }
-        output.set_cardinality(segment.rows, true)?;
+        // An estimate: the next run of a prepared statement has other rows.
+        output.set_cardinality(segment.rows, false)?;
         output.set_order(OrderPreservation::Insertion)?;
-        Ok(segment)
+        Ok(Bound { token, schema: Arc::clone(&segment.schema) })
     }
 
     fn init_global_state(
         &self,
-        segment: &Arc<Segment>,
+        bound: &Bound,
         _context: &Context,
         _columns: InitColumnData<'_>,
-    ) -> duckdb::Result<(Option<AtomicUsize>, Option<usize>)> {
-        Ok((Some(AtomicUsize::new(0)), Some(segment.units.len().max(1))))
+    ) -> duckdb::Result<(Option<Run>, Option<usize>)> {
+        let segment = self.0.get(&bound.token).ok_or_else(unknown)?;
+        // The plan reads vectors of the types that it was bound to.
+        if !Arc::ptr_eq(&segment.schema, &bound.schema) && segment.schema.fields() != bound.schema.fields() {
+            return Err(duckdb::Error::api_error(
+                "a segment is not of the schema that its statement was bound to",
+            ));
+        }
+        let threads = segment.units.len().max(1);
+        Ok((Some(Run { segment, next_unit: AtomicUsize::new(0) }), Some(threads)))
     }
 
     fn init_local_state(
         &self,
-        segment: &Arc<Segment>,
-        _next_unit: Option<&AtomicUsize>,
+        bound: &Bound,
+        _run: Option<&Run>,
         context: &Context,
         _columns: InitColumnData<'_>,
     ) -> duckdb::Result<Option<Scan>> {
-        let importer = Importer::new(context, &segment.schema)?;
+        let importer = Importer::new(context, &bound.schema)?;
         Ok(Some(Scan { importer, unit: Unit::new(), number: 0 }))
     }
 
     fn exec(
         &self,
-        segment: &Arc<Segment>,
-        next_unit: Option<&AtomicUsize>,
+        _bound: &Bound,
+        run: Option<&Run>,
         scan: Option<&mut Scan>,
         _context: &Context,
         mut output: DataChunkRef<'_>,
         _columns: ExecColumnInfo<'_>,
     ) -> duckdb::Result<()> {
-        let (Some(next_unit), Some(scan)) = (next_unit, scan) else {
+        let (Some(Run { segment, next_unit }), Some(scan)) = (run, scan) else {
             return Err(duckdb::Error::api_error("segment scan runs without its state"));
         };
         loop {
@@ -189,8 +227,8 @@ impl TablePartitioningCallbacks for SegmentFunction {
     /// The unit's number: with it the ordered INSERT stays parallel and rows keep the order they came in.
     fn partition_data(
         &self,
-        _segment: &Arc<Segment>,
-        _next_unit: Option<&AtomicUsize>,
+        _bound: &Bound,
+        _run: Option<&Run>,
         scan: Option<&mut Scan>,
         _context: &Context,
         _request: PartitionData<'_>,

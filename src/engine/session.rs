@@ -3,6 +3,7 @@
 //! Never: goes back to the pool with an open transaction, temporary objects or another schema in use.
 
 use std::cell::{Cell, RefCell};
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
 use duckdb::Parameters;
@@ -13,12 +14,15 @@ use super::database::Database;
 use super::ffi::Link;
 use super::gate::{StatementTurn, Visit};
 use super::interrupt::{Interrupt, Progress};
+use super::segment::Segment;
 use super::statement::{Class, Impact, Parsed, impact};
 use crate::catalog::quote_name;
 use crate::error::{Error, Kind, Result};
 
 /// Prepared statements kept per connection.
 const PREPARED_MAX: usize = 32;
+/// And of the server's own.
+const OWN_MAX: usize = 8;
 
 /// Where unqualified names are looked up.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -84,6 +88,23 @@ impl Session {
             .map_err(|error| self.database.note(error))
     }
 
+    /// Runs a statement of the server's own that comes again and again to its end; it is prepared once per connection.
+    pub(super) fn execute_again(&self, sql: &str) -> Result<u64> {
+        let changed = self.link().run_own(sql, OWN_MAX);
+        changed.map(|rows| rows as u64).map_err(|error| self.database.note(error))
+    }
+
+    /// A token for segments with the schema of this one, always the same on this connection.
+    pub(super) fn own_token(&self, segment: &Segment) -> String {
+        let mut schema = DefaultHasher::new();
+        segment.schema().fields().hash(&mut schema);
+        format!("{}{:016x}", self.link().token(), schema.finish())
+    }
+
+    fn execute_same(&self, sql: &'static str) -> Result<()> {
+        self.link().run_same(sql).map(|_| ()).map_err(|error| self.database.note(error))
+    }
+
     /// Runs a parsed statement to its end and returns the changed-row count.
     pub fn execute_parsed(&self, parsed: &Parsed) -> Result<u64> {
         let run = || parsed.statement.query(self.connection(), Parameters::None)?.drain();
@@ -123,7 +144,7 @@ impl Session {
 
     /// Opens a transaction. It ends with `commit`, or is rolled back when the session is dropped.
     pub fn begin(&mut self) -> Result<()> {
-        self.execute("BEGIN TRANSACTION")?;
+        self.execute_same("BEGIN TRANSACTION")?;
         self.in_transaction = true;
         self.reshapes.set(false);
         Ok(())
@@ -135,7 +156,7 @@ impl Session {
         self.in_transaction = false;
         {
             let _turn = self.database.gate.commit(self.reshapes.take());
-            self.execute("COMMIT")?;
+            self.execute_same("COMMIT")?;
         }
         self.database.count_commit();
         Ok(())
@@ -146,24 +167,21 @@ impl Session {
     pub fn turn(&self, class: Class, sql: &str) -> Option<StatementTurn> {
         match impact(class, sql) {
             Impact::None => None,
-            Impact::Deletes => Some(self.visit.statement(true)),
-            Impact::Reshapes => {
-                self.reshapes.set(true);
-                Some(self.visit.statement(false))
-            }
+            Impact::Deletes => Some(self.deletes()),
+            Impact::Reshapes => Some(self.reshapes(false)),
         }
     }
 
     /// As [`Session::turn`], for a statement of the server's own that deletes rows or may.
     pub fn deletes(&self) -> StatementTurn {
-        self.visit.statement(true)
+        self.visit.statement(true, false)
     }
 
-    /// As [`Session::turn`], for statements of the server's own that make, change or drop tables, or take rows out of
-    /// one without an index.
-    pub fn reshapes(&self) -> StatementTurn {
+    /// As [`Session::turn`], for statements of the server's own that change or drop tables, and perhaps delete rows; and
+    /// for those that delete in a table without an index.
+    pub fn reshapes(&self, deletes: bool) -> StatementTurn {
         self.reshapes.set(true);
-        self.visit.statement(false)
+        self.visit.statement(deletes, true)
     }
 
     /// Tells the maintenance thread that an autocommitted change went through.
@@ -174,7 +192,7 @@ impl Session {
     /// Drops what the open transaction did.
     pub fn rollback(&mut self) -> Result<()> {
         self.in_transaction = false;
-        self.execute("ROLLBACK").map(|_| ())
+        self.execute_same("ROLLBACK")
     }
 
     /// Whether a transaction is open.

@@ -89,7 +89,7 @@ impl Drop for Call {
             .map(|(name, span)| format!("{name}={}", milliseconds(*span)))
             .collect::<Vec<_>>()
             .join(" ");
-        let memory_mib = metrics::resident_bytes() >> 20;
+        let memory_mib = metrics::recent_resident_bytes() >> 20;
         let slow = self.slow_after.is_some_and(|limit| took > limit);
         let peer = self.peer.map(|peer| peer.to_string()).unwrap_or_default();
         let trace_id = self.trace.as_deref();

@@ -65,6 +65,7 @@ impl FlightServer {
         });
         let (plans, earlier) = plans.await?;
         self.declarations.add(declarations, earlier);
+        self.database.reshaped();
         Ok(json!({ "tables": plans, "text": render(&plans) }))
     }
 

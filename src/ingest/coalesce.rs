@@ -25,6 +25,8 @@ use crate::error::{Error, Kind, Result};
 
 /// Puts merged into one transaction at most.
 const GROUP_MAX: usize = 512;
+/// Placements that a table's thread remembers at most.
+const KNOWN_MAX: usize = 16;
 /// How long a table's thread stays for more puts before it ends; a thread costs more to start than to keep.
 const LINGER: Duration = Duration::from_millis(100);
 
@@ -97,9 +99,13 @@ impl Coalescer {
         // As many puts as were under way together are worth waiting for: clients that have just had their answer are
         // about to come back. Without them, half of the clients would always wait for the other half's commit.
         let mut company = 0;
-        while let Some(group) = self.next_group(table, company) {
+        let mut last = Duration::ZERO;
+        let mut known = Known::default();
+        while let Some(group) = self.next_group(table, company, last) {
             company = group.len();
-            let answers = commit_group(&self.shared, group);
+            let started = Instant::now();
+            let answers = commit_group(&self.shared, group, &mut known);
+            last = started.elapsed();
             // Before the answers: a client that is quick with its next put must not count twice.
             company += locked(&table.waiting).puts.len();
             for (reply, outcome) in answers {
@@ -114,7 +120,9 @@ impl Coalescer {
     }
 
     /// The next puts to be committed together; `None` when the thread may end.
-    fn next_group(&self, table: &Table, company: usize) -> Option<Vec<SmallPut>> {
+    fn next_group(&self, table: &Table, company: usize, last: Duration) -> Option<Vec<SmallPut>> {
+        // Who comes later than a commit takes is better off with the next one, and so are those that are here.
+        let patience = self.wait.min(last);
         let mut waiting = locked(&table.waiting);
         let mut first_seen = None;
         let idle_since = Instant::now();
@@ -129,7 +137,7 @@ impl Coalescer {
                 continue;
             }
             let since = *first_seen.get_or_insert_with(Instant::now);
-            let left = self.wait.saturating_sub(since.elapsed());
+            let left = patience.saturating_sub(since.elapsed());
             // A put that comes alone goes alone, at once; where there was company, a moment's wait gathers it again.
             if waiting.puts.len() >= company.max(1) || waiting.rows >= UNIT_ROWS || left.is_zero() {
                 return Some(waiting.take());
@@ -171,7 +179,11 @@ fn rows(put: &SmallPut) -> usize {
 type Reply = oneshot::Sender<Result<PutSummary>>;
 
 /// Commits puts together; when that fails, each by itself, so that every client hears its own error.
-fn commit_group(shared: &Shared, group: Vec<SmallPut>) -> Vec<(Reply, Result<PutSummary>)> {
+fn commit_group(
+    shared: &Shared,
+    group: Vec<SmallPut>,
+    known: &mut Known,
+) -> Vec<(Reply, Result<PutSummary>)> {
     let mut answers = Vec::with_capacity(group.len());
     let mut members: Vec<Member> = Vec::with_capacity(group.len());
     for put in group {
@@ -181,7 +193,7 @@ fn commit_group(shared: &Shared, group: Vec<SmallPut>) -> Vec<(Reply, Result<Put
         }
     }
     if members.len() > 1 {
-        match commit(shared, &mut members) {
+        match commit(shared, &mut members, known) {
             Ok(summaries) => {
                 let replies = members.into_iter().map(|member| member.reply);
                 answers.extend(replies.zip(summaries.into_iter().map(Ok)));
@@ -194,8 +206,12 @@ fn commit_group(shared: &Shared, group: Vec<SmallPut>) -> Vec<(Reply, Result<Put
     }
     for member in members {
         let mut alone = [member];
-        let outcome =
-            commit(shared, &mut alone).map(|summaries| summaries.into_iter().next().unwrap_or_default());
+        let mut outcome = commit(shared, &mut alone, known);
+        if outcome.is_err() && known.forget() {
+            // The table may have become another one.
+            outcome = commit(shared, &mut alone, known);
+        }
+        let outcome = outcome.map(|summaries| summaries.into_iter().next().unwrap_or_default());
         let [member] = alone;
         answers.push((member.reply, outcome));
     }
@@ -304,14 +320,53 @@ impl Member {
 struct Shape {
     schema: SchemaRef,
     on_conflict: OnConflict,
-    placement: Placement,
+    placement: Arc<Placement>,
     members: Vec<usize>,
 }
 
+/// Placements that held for the groups before, until a table changes.
+#[derive(Default)]
+struct Known {
+    shape: u64,
+    placements: Vec<Arc<Placement>>,
+}
+
+impl Known {
+    /// Forgets what may no longer hold.
+    fn refresh(&mut self, shared: &Shared) {
+        let shape = shared.database.shape();
+        if shape != self.shape {
+            *self = Self { shape, placements: Vec::new() };
+        }
+    }
+
+    fn find(&self, what: &str, schema: &SchemaRef, on_conflict: OnConflict) -> Option<Arc<Placement>> {
+        let holds = |placement: &&Arc<Placement>| {
+            placement.what == what
+                && placement.on_conflict == on_conflict
+                && placement.schema.fields() == schema.fields()
+        };
+        self.placements.iter().find(holds).cloned()
+    }
+
+    fn remember(&mut self, placement: &Arc<Placement>) {
+        // One that makes or changes the table holds once.
+        if placement.first.is_empty() && !placement.created {
+            self.placements.truncate(KNOWN_MAX - 1);
+            self.placements.insert(0, Arc::clone(placement));
+        }
+    }
+
+    /// Forgets everything; whether there was anything.
+    fn forget(&mut self) -> bool {
+        !std::mem::take(&mut self.placements).is_empty()
+    }
+}
+
 /// One transaction for all `members`.
-fn commit(shared: &Shared, members: &mut [Member]) -> Result<Vec<PutSummary>> {
+fn commit(shared: &Shared, members: &mut [Member], known: &mut Known) -> Result<Vec<PutSummary>> {
     let mut session = shared.database.session()?;
-    let outcome = commit_on(shared, &mut session, members);
+    let outcome = commit_on(shared, &mut session, members, known);
     if outcome.is_err() {
         give_up(&mut session);
     }
@@ -330,13 +385,14 @@ fn commit_on(
     shared: &Shared,
     session: &mut Session,
     members: &mut [Member],
+    known: &mut Known,
 ) -> Result<Vec<PutSummary>, (Error, Vec<TableName>)> {
     let mut created = Vec::new();
     let mut run = || -> Result<Vec<PutSummary>> {
         if members.iter().any(|member| member.job.terms.claim.is_some()) {
             shared.ledger.prepare(session)?;
         }
-        let shapes = shapes(shared, session, members)?;
+        let shapes = shapes(shared, session, members, known)?;
         created.extend(shapes.iter().filter_map(|shape| shape.placement.created_outside.clone()));
         let started = Instant::now();
         session.begin()?;
@@ -364,7 +420,7 @@ fn commit_on(
         crate::metrics::group_commit(members.len());
         let timings = Timings { append: appended, commit: committing.elapsed(), ..Timings::default() };
         let placement = |index: usize| {
-            shapes.iter().find(|shape| shape.members.contains(&index)).map(|shape| &shape.placement)
+            shapes.iter().find(|shape| shape.members.contains(&index)).map(|shape| &*shape.placement)
         };
         let mut summaries = Vec::with_capacity(members.len());
         for (index, member) in members.iter().enumerate() {
@@ -377,19 +433,29 @@ fn commit_on(
 }
 
 /// Sorts the members by what their INSERT looks like.
-fn shapes(shared: &Shared, session: &Session, members: &[Member]) -> Result<Vec<Shape>> {
+fn shapes(shared: &Shared, session: &Session, members: &[Member], known: &mut Known) -> Result<Vec<Shape>> {
+    known.refresh(shared);
     let mut shapes: Vec<Shape> = Vec::new();
     for (index, member) in members.iter().enumerate() {
-        let (schema, on_conflict) = (&member.job.schema, member.job.terms.on_conflict);
-        let known = shapes.iter_mut().find(|shape| {
+        let Job { schema, terms, what, target, .. } = &member.job;
+        let on_conflict = terms.on_conflict;
+        let same = shapes.iter_mut().find(|shape| {
             shape.on_conflict == on_conflict
                 && (Arc::ptr_eq(&shape.schema, schema) || shape.schema.fields() == schema.fields())
         });
-        if let Some(shape) = known {
+        if let Some(shape) = same {
             shape.members.push(index);
             continue;
         }
-        let placement = placement::place(shared, &member.job.target, schema, on_conflict, session, false)?;
+        let placement = match known.find(what, schema, on_conflict) {
+            Some(placement) => placement,
+            None => {
+                let placement =
+                    Arc::new(placement::place(shared, target, schema, on_conflict, session, false)?);
+                known.remember(&placement);
+                placement
+            }
+        };
         shapes.push(Shape { schema: Arc::clone(schema), on_conflict, placement, members: vec![index] });
     }
     Ok(shapes)

@@ -355,7 +355,7 @@ impl Ledger {
         let mut session = database.session()?;
         session.begin()?;
         {
-            let _turn = session.reshapes();
+            let _turn = session.reshapes(false);
             engine::cut_ledger(&session, self.keys_max, CHECKSUMS_KEPT, self.producers_max)?;
         }
         session.commit()

@@ -13,7 +13,7 @@ use tokio::sync::oneshot;
 use super::shape::Shaper;
 use super::stream::{Queue, Start};
 use super::{Running, Statement};
-use crate::engine::{self, Bound, Class, Cursor, Described, Interrupt, Progress, Session, Step};
+use crate::engine::{self, Bound, Class, Cursor, Described, Interrupt, Progress, Step};
 use crate::error::{Error, Kind, Result};
 use crate::session::{Lease, Open};
 

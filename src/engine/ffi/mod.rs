@@ -4,6 +4,7 @@
 //! Never: decides anything; each function is one conversion or one loan.
 #![allow(unsafe_code)]
 
+use std::cell::RefCell;
 use std::mem::transmute;
 use std::sync::Arc;
 
@@ -16,7 +17,7 @@ use duckdb::data_chunk::{DataChunk, DataChunkRef};
 use duckdb::statement::{PreparedStatement, Statement};
 use duckdb::types::List;
 use duckdb::vector::{Unknown, Vector, WritableVectorElement};
-use duckdb::{Result, ffi};
+use duckdb::{Parameters, Result, ffi};
 
 /// Rows per data chunk: DuckDB's vector size.
 const CHUNK_ROWS: usize = 2048;
@@ -144,17 +145,33 @@ pub(super) struct Link {
     // Boxed, because a prepared statement refers to the statement's connection by address. Declared first, so
     // that the statements are dropped before the connection.
     kept: Vec<(String, Box<PreparedStatement<'static>>)>,
+    // The server's own, which run to their end: prepared, and those that cannot be only read once.
+    own: RefCell<Vec<(String, Box<PreparedStatement<'static>>)>>,
+    read: RefCell<Vec<(&'static str, Statement<'static>)>>,
     connection: Box<Connection>,
+    token: String,
 }
 
 // SAFETY: a connection may move between threads (`Connection` is `Send`). A prepared statement is a handle to an
 // object that holds the connection's shared client context and no thread of its own; every call on it goes
-// through that context. `Link` is not `Sync`, so connection and statements are used by one thread at a time.
+// through that context. A statement that was only read is a syntax tree of its own. `Link` is not `Sync`, so
+// connection and statements are used by one thread at a time.
 unsafe impl Send for Link {}
 
 impl Link {
-    pub(super) fn new(connection: Connection) -> Self {
-        Self { kept: Vec::new(), connection: Box::new(connection) }
+    /// `token`: a word that no other connection has.
+    pub(super) fn new(connection: Connection, token: String) -> Self {
+        Self {
+            kept: Vec::new(),
+            own: RefCell::default(),
+            read: RefCell::default(),
+            connection: Box::new(connection),
+            token,
+        }
+    }
+
+    pub(super) fn token(&self) -> &str {
+        &self.token
     }
 
     pub(super) fn connection(&self) -> &Connection {
@@ -164,16 +181,57 @@ impl Link {
     /// Prepares `statement` and keeps it under `sql`, forgetting the one unused for longest when there are
     /// `kept_max` already.
     pub(super) fn keep(&mut self, sql: &str, statement: &Statement<'static>, kept_max: usize) -> Result<()> {
-        let prepared = statement.prepare(&self.connection, false)?;
-        // SAFETY: only the lifetime changes. The statement refers to `*self.connection`, which is boxed and
-        // never replaced, and `kept` is dropped before it. The longer lifetime does not leave this type:
-        // `kept` gives the statement out for as long as `self` is borrowed.
-        let prepared = unsafe { transmute::<PreparedStatement<'_>, PreparedStatement<'static>>(prepared) };
+        let prepared = self.prepare(statement)?;
         if self.kept.len() >= kept_max {
             self.kept.remove(0);
         }
-        self.kept.push((sql.to_owned(), Box::new(prepared)));
+        self.kept.push((sql.to_owned(), prepared));
         Ok(())
+    }
+
+    fn prepare(&self, statement: &Statement<'static>) -> Result<Box<PreparedStatement<'static>>> {
+        let prepared = statement.prepare(&self.connection, false)?;
+        // SAFETY: only the lifetime changes. The statement refers to `*self.connection`, which is boxed and
+        // never replaced, and `kept` and `own` are dropped before it. The longer lifetime does not leave this
+        // type: `last` gives the statement out for as long as `self` is borrowed, `run_own` not at all.
+        Ok(Box::new(unsafe { transmute::<PreparedStatement<'_>, PreparedStatement<'static>>(prepared) }))
+    }
+
+    fn parse(&self, sql: &str) -> Result<Statement<'static>> {
+        let mut statements = self.connection.parse(sql)?;
+        statements
+            .next()
+            .unwrap_or_else(|| Err(duckdb::Error::api_error("a statement vanished while parsing")))
+    }
+
+    /// Runs a statement of the server's own to its end, which is prepared the first time, and gives the changed
+    /// rows. The `own_max` used last are remembered.
+    pub(super) fn run_own(&self, sql: &str, own_max: usize) -> Result<usize> {
+        let mut own = self.own.borrow_mut();
+        let entry = match own.iter().position(|(known, _)| known == sql) {
+            Some(index) => own.remove(index),
+            None => (sql.to_owned(), self.prepare(&self.parse(sql)?)?),
+        };
+        // One that fails is forgotten: it may have been bound to what is no longer there.
+        let rows = entry.1.execute(Parameters::None)?.drain()?;
+        if own.len() >= own_max {
+            own.remove(0);
+        }
+        own.push(entry);
+        Ok(rows)
+    }
+
+    /// Runs a statement that is always the same, such as COMMIT, to its end; it is parsed the first time.
+    pub(super) fn run_same(&self, sql: &'static str) -> Result<usize> {
+        let mut read = self.read.borrow_mut();
+        let index = match read.iter().position(|(known, _)| *known == sql) {
+            Some(index) => index,
+            None => {
+                read.push((sql, self.parse(sql)?));
+                read.len() - 1
+            }
+        };
+        read[index].1.query(&self.connection, Parameters::None)?.drain()
     }
 
     /// Whether `sql` is kept; marks it as the one used last.
@@ -193,5 +251,6 @@ impl Link {
     /// Forgets every statement: an object they refer to may be gone.
     pub(super) fn forget(&mut self) {
         self.kept.clear();
+        self.own.get_mut().clear();
     }
 }
