@@ -2,15 +2,14 @@
 //! process from one thread, in one run.
 //!
 //! `cargo bench --bench commits -- [--seconds 5] [--fsync-delay-ms 5]`. The delay is put into every fdatasync and
-//! fsync of both by strace, which must be installed for it.
-//! `cargo bench --bench commits -- --checkpoints [--seconds 10]` shows small puts while larger ones fill the log and
-//! checkpoints empty it, with and without statements that delete.
+//! fsync of both by a library that is loaded before the C library; making it takes `cc`.
+//! `cargo bench --bench commits -- --checkpoints [--seconds 10]` shows how long small puts wait while larger ones fill
+//! the log and checkpoints of different sizes empty it.
 #![allow(clippy::unwrap_used, missing_docs, clippy::disallowed_methods, reason = "a benchmark")]
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::os::unix::process::CommandExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -18,13 +17,10 @@ use std::time::{Duration, Instant};
 use arrow::array::{Float64Array, Int64Array, RecordBatch, StringArray};
 use arrow::compute::concat_batches;
 use arrow::datatypes::{DataType, Field, Schema};
-use futures::{StreamExt, stream};
+use futures::stream;
 use pintail::catalog::TableName;
 use pintail::client::Client;
 use pintail::engine::{Database, Options};
-
-/// Smaller than the default, for more checkpoints in a short run.
-const CHECKPOINT_BYTES: &str = "32 MiB";
 
 fn row(id: i64) -> RecordBatch {
     let schema = Arc::new(Schema::new(vec![
@@ -43,32 +39,62 @@ fn row(id: i64) -> RecordBatch {
     .unwrap()
 }
 
-/// The server's own program on free ports, or this program again as the in-process loop; maybe under strace.
-fn command(program: &str, delay_ms: u64) -> Command {
-    if delay_ms == 0 {
-        return Command::new(program);
+/// What is put in front of the C library, so that syncs take longer. A tracer would do as well, and hold up all
+/// other threads while it does.
+const SLOW_SYNC: &str = r#"
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <stdlib.h>
+#include <time.h>
+static int later(const char *name, int fd) {
+    int (*real)(int) = (int (*)(int))dlsym(RTLD_NEXT, name);
+    int result = real(fd);
+    long us = atol(getenv("SYNC_DELAY_US"));
+    struct timespec pause = {us / 1000000, us % 1000000 * 1000};
+    nanosleep(&pause, NULL);
+    return result;
+}
+int fdatasync(int fd) { return later("fdatasync", fd); }
+int fsync(int fd) { return later("fsync", fd); }
+"#;
+
+/// Makes the library of [`SLOW_SYNC`].
+fn slow_sync(folder: &Path) -> PathBuf {
+    let (source, library) = (folder.join("slow_sync.c"), folder.join("slow_sync.so"));
+    std::fs::write(&source, SLOW_SYNC).unwrap();
+    let mut cc = Command::new("cc");
+    cc.args(["-shared", "-fPIC", "-O2", "-o"]).args([&library, &source]).arg("-ldl");
+    assert!(cc.status().unwrap().success(), "cc cannot build the library that delays syncs");
+    library.canonicalize().unwrap()
+}
+
+/// The server's own program, or this program again as the in-process loop; maybe with slow syncs.
+fn command(program: &str, folder: &Path, delay_ms: u64) -> Command {
+    let mut command = Command::new(program);
+    if delay_ms > 0 {
+        command.env("LD_PRELOAD", slow_sync(folder)).env("SYNC_DELAY_US", (delay_ms * 1000).to_string());
     }
-    let mut command = Command::new("strace");
-    let microseconds = delay_ms * 1000;
-    command.args(["-f", "-qq", "--seccomp-bpf", "-o", "/dev/null", "-e", "trace=fdatasync,fsync", "-e"]);
-    command.arg(format!("inject=fdatasync,fsync:delay_exit={microseconds}"));
-    command.arg(program);
     command
 }
 
 struct Served(Child, String);
 
 impl Served {
-    fn start(folder: &Path, name: &str, group_commit_ms: u64, delay_ms: u64, http: &str) -> Self {
-        let mut child = command(env!("CARGO_BIN_EXE_pintail"), delay_ms)
+    fn start(
+        folder: &Path,
+        name: &str,
+        (group_commit_ms, delay_ms): (u64, u64),
+        http: &str,
+        size: &str,
+    ) -> Self {
+        let mut child = command(env!("CARGO_BIN_EXE_pintail"), folder, delay_ms)
             .args(["serve", "--listen", "127.0.0.1:0", "--http", http, "--database"])
             .arg(folder.join(format!("{name}.duckdb")))
-            .env("PINTAIL_DATABASE__CHECKPOINT_BYTES", CHECKPOINT_BYTES)
+            .env("PINTAIL_DATABASE__CHECKPOINT_BYTES", size)
             .env("PINTAIL_INGEST__GROUP_COMMIT_MS", group_commit_ms.to_string())
             .env("PINTAIL_LOG__LEVEL", "error")
             .current_dir(folder)
             .stdout(Stdio::piped())
-            .process_group(0)
             .spawn()
             .unwrap();
         let mut line = String::new();
@@ -79,8 +105,7 @@ impl Served {
 
 impl Drop for Served {
     fn drop(&mut self) {
-        // The whole group: strace does not take the server along.
-        let _ = Command::new("kill").args(["-KILL", "--", &format!("-{}", self.0.id())]).status();
+        let _ = self.0.kill();
         let _ = self.0.wait();
     }
 }
@@ -176,50 +201,42 @@ fn metric(http: &str, name: &str) -> f64 {
 
 /// Small puts while others fill the log, which is written into the file again and again.
 async fn beside_checkpoints(folder: &Path, length: Duration) {
+    println!("8 clients with single-row puts, one with puts of 20,000 rows into another table\n");
     println!(
-        "8 clients with single-row puts; puts of 20,000 rows fill the log; checkpoints at {CHECKPOINT_BYTES}\n"
+        "| checkpoint_bytes | checkpoints | mean s of one | small puts/s | large rows/s | p99 ms | longest ms |"
     );
-    println!("| beside them | checkpoints | mean s of one | puts/s | median ms | p99 ms | longest ms |");
     println!("|---|---|---|---|---|---|---|");
-    for deletes in [false, true] {
+    for size in ["8 MiB", "32 MiB", "128 MiB"] {
         let http = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
-        let server = Served::start(folder, &format!("deletes_{deletes}"), 2, 0, &http);
+        let server = Served::start(folder, &size.replace(' ', "_"), (2, 0), &http, size);
         let mut client = Client::connect(&server.1).await.unwrap();
         let rows = |ids: std::ops::Range<i64>| {
             let rows: Vec<_> = ids.map(row).collect();
             concat_batches(&rows[0].schema(), &rows).unwrap()
         };
-        let bulk = rows(0..20_000);
-        for name in ["t", "bulk", "gone"] {
+        let many = rows(0..20_000);
+        for name in ["t", "other"] {
             let table = TableName::from_text(name).unwrap();
-            client.put(&table, bulk.schema(), stream::iter([Ok(rows(-2..-1))]), &[]).await.unwrap();
+            client.put(&table, many.schema(), stream::iter([Ok(rows(-2..-1))]), &[]).await.unwrap();
         }
         let until = Instant::now() + length;
-        let mut filler = client.clone();
         let fill = tokio::spawn(async move {
-            let table = TableName::from_text("bulk").unwrap();
+            let table = TableName::from_text("other").unwrap();
+            let mut filled = 0;
             while Instant::now() < until {
-                filler.put(&table, bulk.schema(), stream::iter([Ok(bulk.clone())]), &[]).await.unwrap();
+                client.put(&table, many.schema(), stream::iter([Ok(many.clone())]), &[]).await.unwrap();
+                filled += many.num_rows();
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
-        });
-        let delete = tokio::spawn(async move {
-            while deletes && Instant::now() < until {
-                let answer = client.query("DELETE FROM gone WHERE id >= 0", &[]).await.unwrap();
-                answer.batches.for_each(|batch| async { drop(batch.unwrap()) }).await;
-                tokio::time::sleep(Duration::from_millis(50)).await;
-            }
+            filled
         });
         let figures = puts(&server.1, 8, length).await;
-        fill.await.unwrap();
-        delete.await.unwrap();
+        let filled = fill.await.unwrap() as f64 / length.as_secs_f64();
         let checkpoints = metric(&http, "pintail_checkpoints_total");
         println!(
-            "| {} | {checkpoints} | {:.2} | {:.0} | {:.2} | {:.2} | {:.1} |",
-            if deletes { "a DELETE every 50 ms" } else { "rows only added" },
+            "| {size} | {checkpoints} | {:.2} | {:.0} | {filled:.0} | {:.2} | {:.0} |",
             metric(&http, "pintail_checkpoint_seconds_sum") / checkpoints.max(1.0),
             figures.rate,
-            figures.at(0.5),
             figures.at(0.99),
             figures.at(1.0)
         );
@@ -245,7 +262,7 @@ async fn main() {
         return;
     }
     let own = std::env::current_exe().unwrap().display().to_string();
-    let limit = command(&own, delay_ms)
+    let limit = command(&own, folder.path(), delay_ms)
         .args([
             "--in-process",
             &folder.path().display().to_string(),
@@ -261,7 +278,8 @@ async fn main() {
     println!("|---|---|---|---|---|---|");
     for (group_commit_ms, clients) in [(0, 1), (2, 1), (0, 8), (2, 8), (2, 32)] {
         let name = format!("g{group_commit_ms}c{clients}");
-        let server = Served::start(folder.path(), &name, group_commit_ms, delay_ms, "127.0.0.1:0");
+        let server =
+            Served::start(folder.path(), &name, (group_commit_ms, delay_ms), "127.0.0.1:0", "32 MiB");
         let mut client = Client::connect(&server.1).await.unwrap();
         let table = TableName::from_text("t").unwrap();
         client.put(&table, row(0).schema(), stream::iter([Ok(row(-1))]), &[]).await.unwrap();

@@ -159,8 +159,8 @@ pub struct Database {
     pub temp_directory: Option<PathBuf>,
     /// Disk that spilling may use. Default 64 GiB.
     pub max_temp_size: Bytes,
-    /// WAL size at which the background checkpoint runs. Default 128 MiB: a start after a crash replays this much, and
-    /// where rows are deleted, commits wait for a checkpoint. Larger checkpoints less often, and for longer.
+    /// WAL size at which the background checkpoint runs. Default 32 MiB: commits wait for a checkpoint, and a start after
+    /// a crash replays this much. Larger checkpoints less often, and for longer.
     pub checkpoint_bytes: Bytes,
     /// DuckDB's ICU extension, a file built for this engine's version. Default: none; the time zone functions
     /// that are built in are used. The file is loaded whether it is signed or not.
@@ -180,7 +180,7 @@ impl Default for Database {
             threads: None,
             temp_directory: None,
             max_temp_size: Bytes(64 * 1024 * MIB),
-            checkpoint_bytes: Bytes::mib(128),
+            checkpoint_bytes: Bytes::mib(32),
             icu_extension: None,
             backup_directory: None,
         }

@@ -46,10 +46,9 @@ fn install_first() -> Result<PrometheusHandle, String> {
     describe_gauge!("pintail_queries_running", "Queries running");
     describe_gauge!("pintail_queries_queued", "Queries waiting for a place");
     describe_counter!("pintail_checkpoints_total", "Background checkpoints done");
-    describe_histogram!("pintail_checkpoint_seconds", "Length of a background checkpoint");
     describe_histogram!(
-        "pintail_checkpoint_wait_seconds",
-        "How long commits had to wait for a background checkpoint: 0 unless rows were deleted lately"
+        "pintail_checkpoint_seconds",
+        "Length of a background checkpoint; commits wait for it"
     );
     describe_gauge!("pintail_wal_bytes", "Bytes in the write-ahead log");
     describe_gauge!("pintail_database_bytes", "Bytes of the database file");
@@ -85,12 +84,11 @@ pub fn rows_out(rows: u64, bytes: u64) {
     counter!("pintail_bytes_total", "direction" => "out").increment(bytes);
 }
 
-/// A background checkpoint emptied a log of `wal_bytes`; commits waited for `held_up` of it.
-pub fn checkpoint(wal_bytes: u64, took: Duration, held_up: Duration) {
+/// A background checkpoint emptied a log of `wal_bytes`.
+pub fn checkpoint(wal_bytes: u64, took: Duration) {
     counter!("pintail_checkpoints_total").increment(1);
     counter!("pintail_checkpointed_bytes_total").increment(wal_bytes);
     histogram!("pintail_checkpoint_seconds").record(took.as_secs_f64());
-    histogram!("pintail_checkpoint_wait_seconds").record(held_up.as_secs_f64());
 }
 
 /// Values that are read when somebody asks, not moved by events.

@@ -58,8 +58,6 @@ const PRODUCERS: [(How, [&str; 2]); 4] = [
 struct World {
     uri: String,
     seed: u64,
-    /// Whether transactions delete: commits then wait for checkpoints, and otherwise go on beside them.
-    deletes: bool,
     /// Rows acknowledged per producer; its batches are numbered from 0, so these are the first ones.
     acknowledged: [AtomicU64; PRODUCERS.len()],
     /// Transactions whose COMMIT was answered.
@@ -334,7 +332,7 @@ async fn pairs(world: Arc<World>) {
     let mut client = connected(&world).await;
     while !world.stops() {
         let n = world.attempts.fetch_add(1, Ordering::SeqCst) as i64;
-        match pair(&mut client, n, world.deletes).await {
+        match pair(&mut client, n).await {
             Ok(()) => {
                 world.committed.lock().unwrap().insert(n);
             }
@@ -352,7 +350,7 @@ async fn act(client: &mut Client, name: &str, body: Vec<u8>) -> Result<Vec<u8>> 
     Ok(answer.map(|answer| answer.body.to_vec()).unwrap_or_default())
 }
 
-async fn pair(client: &mut Client, n: i64, deletes: bool) -> Result<()> {
+async fn pair(client: &mut Client, n: i64) -> Result<()> {
     let begun = Any::decode(act(client, "BeginTransaction", Vec::new()).await?.as_slice()).unwrap();
     let begun: arrow_flight::sql::ActionBeginTransactionResult = begun.unpack().unwrap().unwrap();
     for part in 0..2 {
@@ -364,9 +362,7 @@ async fn pair(client: &mut Client, n: i64, deletes: bool) -> Result<()> {
         rows(client, &format!("INSERT INTO pair_b SELECT {n}, {part} FROM range(2)")).await?;
     }
     rows(client, &format!("INSERT INTO churn VALUES ({n}, {n})")).await?;
-    if deletes {
-        rows(client, &format!("DELETE FROM churn WHERE n < {}", n - CHURN)).await?;
-    }
+    rows(client, &format!("DELETE FROM churn WHERE n < {}", n - CHURN)).await?;
     let end = ActionEndTransactionRequest { transaction_id: begun.transaction_id, action: 1 };
     act(client, "EndTransaction", end.as_any().encode_to_vec()).await.map(|_| ())
 }
@@ -441,13 +437,13 @@ async fn check(world: &World, rng: &mut StdRng, is_settled: bool) -> Totals {
         totals.acknowledged += acknowledged[who];
         totals.stored += rows;
     }
-    check_pairs(&mut client, &committed, world.deletes).await;
+    check_pairs(&mut client, &committed).await;
     check_indexes(&mut client, &stored, world, rng).await;
     totals
 }
 
 /// A transaction is in both tables, whole, or in neither.
-async fn check_pairs(client: &mut Client, committed: &BTreeSet<i64>, deletes: bool) {
+async fn check_pairs(client: &mut Client, committed: &BTreeSet<i64>) {
     // One statement, one snapshot: the client with transactions is at work again.
     let sql = "SELECT n, sum(a)::BIGINT, sum(b)::BIGINT, sum(p)::BIGINT, sum(c)::BIGINT FROM (
         SELECT n, 1 AS a, 0 AS b, part AS p, 0 AS c FROM pair_a UNION ALL SELECT n, 0, 1, part, 0 FROM pair_b
@@ -462,7 +458,7 @@ async fn check_pairs(client: &mut Client, committed: &BTreeSet<i64>, deletes: bo
     let mut newest = None;
     numbers(&found, &mut |row| {
         let newest = *newest.get_or_insert(row[0]);
-        let churn = i64::from(!deletes || row[0] >= newest - CHURN);
+        let churn = i64::from(row[0] >= newest - CHURN);
         assert_eq!(
             row[1..],
             [6, 4, 5, churn],
@@ -582,14 +578,12 @@ async fn rounds_on_one_database(rounds: u64, seed: u64, totals: &mut Totals) {
     let group_commit = if rng.random_bool(0.5) { "0" } else { "2" };
     // With a small log, checkpoints come in the middle of everything; with a large one, recovery has more to do.
     let checkpoint = ["256 KiB", "2 MiB", "64 MiB"][rng.random_range(0..3)];
-    let deletes = rng.random_bool(0.5);
     let settings = [("INGEST__GROUP_COMMIT_MS", group_commit), ("DATABASE__CHECKPOINT_BYTES", checkpoint)];
     println!("  in {}", directory.path().display());
     let mut server = Process::start(directory.path(), port, &settings);
     let world = Arc::new(World {
         uri: server.uri(),
         seed,
-        deletes,
         acknowledged: Default::default(),
         committed: Mutex::default(),
         attempts: AtomicU64::new(0),
@@ -641,8 +635,7 @@ async fn rounds_on_one_database(rounds: u64, seed: u64, totals: &mut Totals) {
     totals.stored += settled.stored;
     totals.transactions += settled.transactions;
     println!(
-        "seed {seed}: {rounds} rounds, group commit {group_commit} ms, checkpoint at {checkpoint}, \
-         deletes {deletes}: {settled:?}"
+        "seed {seed}: {rounds} rounds, group commit {group_commit} ms, checkpoint at {checkpoint}: {settled:?}"
     );
 }
 

@@ -238,7 +238,7 @@ pub fn apply_declared(
         .collect();
     session.begin()?;
     let done = {
-        let _turn = session.reshapes(true);
+        let _turn = session.reshapes();
         lock(session, &rebuilt).and_then(|()| apply_begun(session, declarations, &rebuilt, allow_breaking))
     };
     match done {

@@ -73,7 +73,7 @@ fn look_after(database: &Arc<Database>, stop: &(Mutex<bool>, Condvar)) {
                 let took = started.elapsed();
                 let (milliseconds, commits_waited_ms) = (took.as_millis() as u64, held_up.as_millis() as u64);
                 tracing::debug!(wal_bytes, milliseconds, commits_waited_ms, "checkpoint");
-                crate::metrics::checkpoint(wal_bytes, took, held_up);
+                crate::metrics::checkpoint(wal_bytes, held_up);
             }
             // Writers are at work; the next look tries again. Said once, not twice a second.
             Err(error) if matches!(error.kind(), Kind::Conflict | Kind::Aborted) => {

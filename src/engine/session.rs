@@ -12,7 +12,7 @@ use duckdb::statement::{PreparedStatement, Statement};
 
 use super::database::Database;
 use super::ffi::Link;
-use super::gate::{StatementTurn, Visit};
+use super::gate::StatementTurn;
 use super::interrupt::{Interrupt, Progress};
 use super::segment::Segment;
 use super::statement::{Class, Impact, Parsed, impact};
@@ -45,14 +45,12 @@ pub struct Session {
     interrupts: RefCell<Vec<Interrupt>>,
     // Whether the open transaction changes the shape of tables.
     reshapes: Cell<bool>,
-    visit: Visit,
 }
 
 impl Session {
     pub(super) fn new(database: Arc<Database>, link: Link) -> Self {
         Self {
             link: Some(link),
-            visit: database.gate.visit(),
             database,
             in_transaction: false,
             reusable: true,
@@ -168,20 +166,19 @@ impl Session {
         match impact(class, sql) {
             Impact::None => None,
             Impact::Deletes => Some(self.deletes()),
-            Impact::Reshapes => Some(self.reshapes(false)),
+            Impact::Reshapes => Some(self.reshapes()),
         }
     }
 
     /// As [`Session::turn`], for a statement of the server's own that deletes rows or may.
     pub fn deletes(&self) -> StatementTurn {
-        self.visit.statement(true, false)
+        self.database.gate.statement(false)
     }
 
-    /// As [`Session::turn`], for statements of the server's own that change or drop tables, and perhaps delete rows; and
-    /// for those that delete in a table without an index.
-    pub fn reshapes(&self, deletes: bool) -> StatementTurn {
+    /// As [`Session::turn`], for statements of the server's own that change or drop tables.
+    pub fn reshapes(&self) -> StatementTurn {
         self.reshapes.set(true);
-        self.visit.statement(deletes, true)
+        self.database.gate.statement(true)
     }
 
     /// Tells the maintenance thread that an autocommitted change went through.

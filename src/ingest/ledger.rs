@@ -355,7 +355,7 @@ impl Ledger {
         let mut session = database.session()?;
         session.begin()?;
         {
-            let _turn = session.reshapes(false);
+            let _turn = session.deletes();
             engine::cut_ledger(&session, self.keys_max, CHECKSUMS_KEPT, self.producers_max)?;
         }
         session.commit()

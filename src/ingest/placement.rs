@@ -50,8 +50,7 @@ impl Placement {
         if self.first.is_empty() {
             return Ok(());
         }
-        let deletes = self.first.iter().any(|sql| sql.starts_with("DELETE"));
-        let _turn = session.reshapes(deletes);
+        let _turn = session.reshapes();
         for sql in &self.first {
             session.execute(sql).map_err(|error| error.context(format!("table {}", self.what)))?;
         }
@@ -365,7 +364,7 @@ fn no_key(what: &str) -> Error {
 pub(super) fn remove_if_empty(shared: &Shared, session: &Session, table: &TableName) {
     let _one_at_a_time = shared.creating.lock().unwrap_or_else(PoisonError::into_inner);
     let name = table.to_sql();
-    let _turn = session.reshapes(false);
+    let _turn = session.reshapes();
     // DROP inside the same transaction as the look: a row that another stream commits in between makes the
     // DROP conflict, and the table stays.
     let dropped = session.execute("BEGIN TRANSACTION").and_then(|_| {
