@@ -36,7 +36,7 @@ pub struct SchemaPath {
 /// A connection of one's own; dropping it rolls back what is open and returns it to the pool.
 pub struct Session {
     // `None` only while being dropped.
-    link: Option<Link>,
+    link: Option<Box<Link>>,
     database: Arc<Database>,
     in_transaction: bool,
     reusable: bool,
@@ -50,7 +50,7 @@ pub struct Session {
 impl Session {
     pub(super) fn new(database: Arc<Database>, link: Link) -> Self {
         Self {
-            link: Some(link),
+            link: Some(Box::new(link)),
             database,
             in_transaction: false,
             reusable: true,
@@ -289,7 +289,7 @@ impl Drop for Session {
         }
         let Some(link) = self.link.take() else { return };
         if self.reusable {
-            self.database.give_back(link);
+            self.database.give_back(*link);
         }
     }
 }
