@@ -129,6 +129,39 @@ async fn columns_match_by_name() {
     assert_eq!(number(&mut client, "SELECT count(*) FROM t").await, 2);
 }
 
+/// What a table looks like is found out once for small puts that follow each other, and again when it has changed.
+#[tokio::test]
+async fn small_puts_follow_their_table() {
+    let server = TestServer::start().await;
+    let (mut client, mut other) = (server.client().await, server.client().await);
+    let batch = |id: i64| {
+        RecordBatch::try_from_iter([
+            ("id", Arc::new(Int64Array::from(vec![id])) as _),
+            ("name", Arc::new(StringArray::from(vec!["a"])) as _),
+        ])
+        .unwrap()
+    };
+    for id in 0..3 {
+        let answer = put(&mut client, "t", &[batch(id)], "create_append").await.unwrap();
+        assert_eq!(answer.rows, 1);
+    }
+    rows(&mut other, "ALTER TABLE t ADD COLUMN extra BIGINT DEFAULT 7").await.unwrap();
+    put(&mut client, "t", &[batch(3)], "append").await.unwrap();
+    assert_eq!(number(&mut client, "SELECT sum(extra)::BIGINT FROM t").await, 28);
+    rows(&mut other, "ALTER TABLE t DROP COLUMN name").await.unwrap();
+    let refused = put(&mut client, "t", &[batch(4)], "append").await.unwrap_err();
+    assert!(refused.kind() == Kind::Invalid && refused.message().contains("name"), "{refused:?}");
+    rows(&mut other, "CREATE OR REPLACE TABLE t (name VARCHAR, id HUGEINT)").await.unwrap();
+    put(&mut client, "t", &[batch(5)], "append").await.unwrap();
+    put(&mut client, "t", &[batch(6)], "append").await.unwrap();
+    assert_eq!(number(&mut client, "SELECT sum(id)::BIGINT FROM t WHERE name = 'a'").await, 11);
+    rows(&mut other, "DROP TABLE t").await.unwrap();
+    let refused = put(&mut client, "t", &[batch(7)], "append").await.unwrap_err();
+    assert_eq!(refused.kind(), Kind::NotFound, "{refused}");
+    put(&mut client, "t", &[batch(8)], "create_append").await.unwrap();
+    assert_eq!(number(&mut client, "SELECT id FROM t").await, 8);
+}
+
 /// Each misfit is refused with table, column and rule, and nothing of its stream is stored.
 #[tokio::test]
 async fn what_does_not_fit_is_refused_by_name() {
