@@ -23,7 +23,7 @@ use duckdb::environment::{Environment, StorageLocation};
 use duckdb::instance::{AttachBuilder, InstanceBuilder};
 use futures::{StreamExt, TryStreamExt, stream};
 use pintail::client::{Client, Durable, Producer, ProducerOptions};
-use pintail::engine::{Database, Options};
+use pintail::engine::{Database, Insert, Options, Segment};
 use pintail::error::{Error, Kind, Result};
 use process::{Process, free_port};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -303,6 +303,70 @@ async fn a_failed_sync_ends_the_server() {
         assert_eq!(stored_batches(&mut client, count).await, stored / count + 5);
         assert_eq!(durable.rows as i64, stored + 5 * count);
     }
+}
+
+/// The same for small puts without a number, which share an INSERT that commits itself.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_failed_sync_takes_small_puts_back() {
+    for when in [1, 3, 8] {
+        let directory = tempfile::tempdir().unwrap();
+        let port = free_port();
+        let mut server = Process::start(directory.path(), port, &[]);
+        let mut client = Client::connect(&server.uri()).await.unwrap();
+        client.put(&table("t"), schema(), stream::iter([Ok(batch(0, 1))]), &[]).await.unwrap();
+        let health = tokio::spawn(watch_health(server.uri()));
+        let Some(strace) = Strace::attach(&server, &format!("error=EIO:when={when}+")) else { return };
+        let mut tasks = Vec::new();
+        for writer in 1..5 {
+            let mut client = client.clone();
+            tasks.push(tokio::spawn(async move {
+                let mut acknowledged = 0;
+                loop {
+                    let one = batch(writer * 1_000_000 + acknowledged, 1);
+                    match client.put(&table("t"), schema(), stream::iter([Ok(one)]), &[]).await {
+                        Ok(answer) => assert!(answer.durable && answer.rows == 1),
+                        Err(error) => return (acknowledged, error),
+                    }
+                    acknowledged += 1;
+                }
+            }));
+        }
+        let mut acknowledged = 1;
+        for task in tasks {
+            let (count, refused) = task.await.unwrap();
+            assert_eq!(refused.kind(), Kind::Unavailable, "{refused}");
+            acknowledged += count;
+        }
+        drop(strace);
+        ended_clearly(&mut server, health).await;
+        let server = Process::start(directory.path(), port, &[]);
+        let mut client = Client::connect(&server.uri()).await.unwrap();
+        let stored = number(&mut client, "SELECT count(*) FROM t").await;
+        println!("sync {when} fails: acknowledged {acknowledged}, stored {stored}");
+        assert_eq!(stored, acknowledged);
+        assert_eq!(number(&mut client, "SELECT count(DISTINCT id) FROM t").await, stored);
+    }
+}
+
+/// An INSERT that commits itself tells when its commit fails, and leaves nothing.
+#[test]
+fn a_commit_that_fails_in_an_insert_is_told() {
+    let directory = tempfile::tempdir().unwrap();
+    let database = open(&directory.path().join("test.duckdb"));
+    let session = database.session().unwrap();
+    session.execute("CREATE TABLE t (n BIGINT)").unwrap();
+    let insert = Insert { head: "INSERT INTO t SELECT n FROM ".into(), tail: String::new() };
+    let append = || {
+        let rows = RecordBatch::try_from_iter([("n", Arc::new(Int64Array::from(vec![1, 2])) as _)]).unwrap();
+        pintail::engine::append(&session, &insert, Segment::new(rows.schema(), vec![[rows].into()]))
+    };
+    assert_eq!(append().unwrap(), 2);
+    session.execute("SET GLOBAL debug_force_commit_failure = true").unwrap();
+    let refused = append().unwrap_err();
+    assert!(refused.message().contains("Forced commit failure"), "{refused}");
+    session.execute("SET GLOBAL debug_force_commit_failure = false").unwrap();
+    assert_eq!(append().unwrap(), 2);
+    assert_eq!(pintail::engine::count_rows(&session, &table("t")).unwrap(), 4);
 }
 
 /// Passes bytes on between a client and a server, until a number of them has gone up.

@@ -160,6 +160,16 @@ impl Session {
         Ok(())
     }
 
+    /// Does what is a single INSERT outside of a transaction. When this returns, its rows are in the log, synced.
+    pub fn commits_itself<T>(&mut self, work: impl FnOnce(&Self) -> Result<T>) -> Result<T> {
+        let done = {
+            let _turn = self.database.gate.commit(false);
+            work(self)?
+        };
+        self.database.count_commit();
+        Ok(done)
+    }
+
     /// What a statement has to hold while it runs, so that no checkpoint runs beside it; waits for one under way. Not
     /// to be held over a commit, nor between calls of a client.
     pub fn turn(&self, class: Class, sql: &str) -> Option<StatementTurn> {
