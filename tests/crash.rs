@@ -1,6 +1,6 @@
 //! kill -9 at random moments, again and again: what was acknowledged is stored, nothing is stored twice or in part.
 //!
-//! Four producers and a client with transactions write while the server is killed and started on the same file,
+//! Four producers, a client with transactions and two that put single rows write while the server is killed and started on the same file,
 //! sometimes while it still recovers, and sometimes the clients die as well. `PINTAIL_CRASH_ROUNDS` says how often,
 //! `PINTAIL_CRASH_SEED` repeats a run's choices (moments still differ from machine to machine).
 #![allow(clippy::unwrap_used, missing_docs, reason = "a failed unwrap is a failed test")]
@@ -63,6 +63,9 @@ struct World {
     /// Transactions whose COMMIT was answered.
     committed: Mutex<BTreeSet<i64>>,
     attempts: AtomicU64,
+    /// Single rows put without key or number: tried once each, and acknowledged.
+    loose: AtomicU64,
+    loose_acknowledged: Mutex<BTreeSet<i64>>,
     stop: AtomicBool,
 }
 
@@ -367,6 +370,42 @@ async fn pair(client: &mut Client, n: i64) -> Result<()> {
     act(client, "EndTransaction", end.as_any().encode_to_vec()).await.map(|_| ())
 }
 
+/// Single rows that are never sent again: two of these share commits of one INSERT each.
+async fn loose(world: Arc<World>) {
+    let mut client = connected(&world).await;
+    while !world.stops() {
+        let n = world.loose.fetch_add(1, Ordering::SeqCst) as i64;
+        let row = RecordBatch::try_from_iter([("n", Arc::new(Int64Array::from(vec![n])) as _)]).unwrap();
+        match client.put(&table("loose"), row.schema(), stream::iter([Ok(row)]), &[]).await {
+            Ok(answer) => {
+                assert_eq!((answer.rows, answer.durable), (1, true));
+                world.loose_acknowledged.lock().unwrap().insert(n);
+            }
+            Err(error) => {
+                assert!(is_outage(&error), "row {n}: {error:?}");
+                client = connected(&world).await;
+            }
+        }
+    }
+}
+
+/// Single rows that were acknowledged are there, and none is there twice.
+async fn check_loose(client: &mut Client, acknowledged: &BTreeSet<i64>) {
+    let found = match rows(client, "SELECT n, count(*)::BIGINT FROM loose GROUP BY n").await {
+        Ok(found) => found,
+        // Made by the first of them.
+        Err(error) if error.message().contains("loose") && acknowledged.is_empty() => return,
+        Err(error) => panic!("{error}"),
+    };
+    let mut seen = BTreeSet::new();
+    numbers(&found, &mut |row| {
+        assert_eq!(row[1], 1, "single row {} is stored twice", row[0]);
+        seen.insert(row[0]);
+    });
+    let lost: Vec<_> = acknowledged.difference(&seen).collect();
+    assert!(lost.is_empty(), "single rows acknowledged and lost: {lost:?}");
+}
+
 /// What is stored of every batch: rows, different ids, smallest and largest size told, and the sum of ids.
 type Stored = BTreeMap<(usize, u64), (String, [i64; 5])>;
 
@@ -405,6 +444,7 @@ struct Totals {
     acknowledged: u64,
     stored: u64,
     transactions: u64,
+    loose: u64,
 }
 
 /// Everything that is promised, for the state in front of us. `is_settled`: nobody writes, so equal, not just above.
@@ -412,6 +452,7 @@ async fn check(world: &World, rng: &mut StdRng, is_settled: bool) -> Totals {
     let mut client = connected(world).await;
     let acknowledged: Vec<u64> = world.acknowledged.iter().map(|rows| rows.load(Ordering::SeqCst)).collect();
     let committed = world.committed.lock().unwrap().clone();
+    let loose_acknowledged = world.loose_acknowledged.lock().unwrap().clone();
     let stored = stored(&mut client).await;
     let mut totals = Totals { transactions: committed.len() as u64, ..Totals::default() };
     for (who, (_, tables)) in PRODUCERS.iter().enumerate() {
@@ -438,6 +479,8 @@ async fn check(world: &World, rng: &mut StdRng, is_settled: bool) -> Totals {
         totals.stored += rows;
     }
     check_pairs(&mut client, &committed).await;
+    check_loose(&mut client, &loose_acknowledged).await;
+    totals.loose = loose_acknowledged.len() as u64;
     check_indexes(&mut client, &stored, world, rng).await;
     totals
 }
@@ -547,6 +590,9 @@ impl Clients {
             self.tasks.push(tokio::spawn(produce(Arc::clone(&self.world), who, self.epoch)));
         }
         self.tasks.push(tokio::spawn(pairs(Arc::clone(&self.world))));
+        for _ in 0..2 {
+            self.tasks.push(tokio::spawn(loose(Arc::clone(&self.world))));
+        }
     }
 
     /// A client that ended by itself met something it must not.
@@ -587,6 +633,8 @@ async fn rounds_on_one_database(rounds: u64, seed: u64, totals: &mut Totals) {
         acknowledged: Default::default(),
         committed: Mutex::default(),
         attempts: AtomicU64::new(0),
+        loose: AtomicU64::new(0),
+        loose_acknowledged: Mutex::default(),
         stop: AtomicBool::new(false),
     });
     let mut client = connected(&world).await;
@@ -634,6 +682,7 @@ async fn rounds_on_one_database(rounds: u64, seed: u64, totals: &mut Totals) {
     totals.acknowledged += settled.acknowledged;
     totals.stored += settled.stored;
     totals.transactions += settled.transactions;
+    totals.loose += settled.loose;
     println!(
         "seed {seed}: {rounds} rounds, group commit {group_commit} ms, checkpoint at {checkpoint}: {settled:?}"
     );
@@ -659,11 +708,12 @@ async fn nothing_acknowledged_is_lost_or_doubled() {
     }
     println!(
         "crash: {done} rounds of kill -9 on {databases} databases in {:.0} s: {} rows acknowledged, {} stored once, \
-         {} transactions over three tables; nothing lost, doubled or partial, indexes equal scans",
+         {} transactions over three tables, {} single rows without a key; nothing lost, doubled or partial, indexes equal scans",
         started.elapsed().as_secs_f64(),
         totals.acknowledged,
         totals.stored,
-        totals.transactions
+        totals.transactions,
+        totals.loose
     );
 }
 
