@@ -130,7 +130,6 @@ impl Database {
                 .and_then(|environment| InstanceBuilder::new().options(settings.clone()).build(&environment))
                 .map_err(|error| Error::invalid(format!("the engine refuses a setting: {}", error.message)))
         };
-        let wal_path = (!in_memory).then(|| PathBuf::from(format!("{}.wal", options.path)));
         if !in_memory {
             merge_logs(&options.path, build)?;
         }
@@ -142,7 +141,7 @@ impl Database {
             .map_err(|error| explain_open(&options.path, &error))?;
         let mut database = Self {
             instance,
-            wal_path,
+            wal_path: (!in_memory).then(|| PathBuf::from(format!("{}.wal", options.path))),
             options,
             idle: Mutex::new(Vec::new()),
             catalog: String::new(),
