@@ -35,6 +35,7 @@ pub mod engine;
 pub mod catalog;
 pub mod config;
 pub mod error;
+pub mod group;
 pub mod metrics;
 pub mod size;
 

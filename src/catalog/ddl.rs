@@ -62,7 +62,13 @@ pub fn insert_head(name: &TableName, columns: &[Placed]) -> String {
 pub const ROW: &str = "\"pintail row\"";
 
 /// What follows the rows of an INSERT that leaves a row with a known key as it is.
-pub const IGNORE_CONFLICT: &str = " WHERE true ON CONFLICT DO NOTHING";
+///
+/// It names the key. Without, every UNIQUE column counts as well, and the engine (2.0.0) takes rows with NULL in such a
+/// column for equal and drops them.
+pub fn ignore_conflict(key: &[String]) -> String {
+    let key: Vec<String> = key.iter().map(|name| quote_name(name)).collect();
+    format!(" WHERE true ON CONFLICT ({}) DO NOTHING", key.join(", "))
+}
 
 /// What follows the rows of an INSERT that takes the new row in place of the one with its key.
 ///
@@ -76,7 +82,7 @@ pub fn replace_conflict(table: &Table, key: &[String]) -> String {
         .map(|column| format!("{0} = excluded.{0}", quote_name(&column.name)))
         .collect();
     if set.is_empty() {
-        return IGNORE_CONFLICT.to_owned();
+        return ignore_conflict(key);
     }
     let key: Vec<String> = key.iter().map(|name| quote_name(name)).collect();
     format!(" WHERE true ON CONFLICT ({}) DO UPDATE SET {}", key.join(", "), set.join(", "))

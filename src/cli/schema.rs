@@ -129,7 +129,7 @@ impl Against {
         let plans = engine::plan_declared(&session, declarations, self.allow_breaking)?;
         show_plan(&plans, &render(&plans))?;
         if apply {
-            engine::apply_declared(&mut session, declarations, self.allow_breaking)?;
+            engine::apply_declared(&mut session, declarations, self.allow_breaking, |_| ())?;
             println!("applied in one transaction");
         }
         Ok(())

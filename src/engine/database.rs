@@ -18,7 +18,7 @@ use super::describe::Descriptions;
 use super::error::is_fatal;
 use super::ffi::Link;
 use super::gate::Gate;
-use super::group::Group;
+use super::group::Statements;
 use super::segment::{Segments, random_token};
 use super::session::Session;
 use super::timezone;
@@ -68,7 +68,7 @@ pub struct Database {
     idle: Mutex<Vec<Link>>,
     catalog: String,
     pub(super) segments: Segments,
-    pub(super) group: Group,
+    pub(super) statements: Statements,
     pub(super) descriptions: Descriptions,
     lost: AtomicBool,
     on_lost: OnceLock<Report>,
@@ -146,7 +146,7 @@ impl Database {
             idle: Mutex::new(Vec::new()),
             catalog: String::new(),
             segments: Segments::default(),
-            group: Group::default(),
+            statements: Statements::default(),
             descriptions: Descriptions::default(),
             lost: AtomicBool::new(false),
             on_lost: OnceLock::new(),
@@ -215,9 +215,10 @@ impl Database {
         error.into()
     }
 
-    /// Lets small INSERT statements of several sessions share a commit from now on.
-    pub fn share_commits(&self) {
-        self.group.switch_on();
+    /// Lets small INSERT statements of several sessions share a commit from now on; they wait for company for `wait`
+    /// at most.
+    pub fn share_commits(self: &Arc<Self>, wait: Duration) {
+        self.statements.switch_on(self, wait);
     }
 
     /// Calls `report` once, from the thread that meets it, when the engine has a fatal error.
@@ -240,8 +241,8 @@ impl Database {
         self.commits.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// A number that is another one after the shape of a table, or what it is held to, has changed.
-    pub fn shape(&self) -> u64 {
+    /// Version counter, counted up when the shape of a table changes or what it is held to; `None` while that happens.
+    pub fn shape(&self) -> Option<u64> {
         self.gate.shape()
     }
 

@@ -13,6 +13,7 @@ mod database;
 mod declared;
 mod describe;
 mod error;
+mod extras;
 mod ffi;
 mod gate;
 mod group;
@@ -40,6 +41,7 @@ pub use declared::{
     RecordedVersion, actual_table, apply_declared, earlier_declarations, plan_declared,
     recorded_declarations, recorded_versions,
 };
+pub use extras::table_extras;
 pub use gate::StatementTurn;
 pub use interrupt::{Interrupt, Progress};
 pub use keys::{ForeignKeyColumn, PrimaryKeyColumn, foreign_keys, primary_keys};
@@ -53,4 +55,4 @@ pub use restore::{Restored, restore};
 pub use segment::{Segment, UNIT_ROWS, Unit};
 pub use session::{SchemaPath, Session};
 pub use statement::{Class, Described, Parameter, Parsed, count_batch, describe, parse, parse_script};
-pub use tables::{TableInfo, find_table, list_tables};
+pub use tables::{TableInfo, drop_if_empty, find_table, list_tables};

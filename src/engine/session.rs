@@ -11,13 +11,14 @@ use duckdb::connection::Connection;
 use duckdb::statement::{PreparedStatement, Statement};
 
 use super::database::Database;
+use super::error::{has_no_transaction, is_aborted};
 use super::ffi::Link;
 use super::gate::StatementTurn;
 use super::interrupt::{Interrupt, Progress};
 use super::segment::Segment;
 use super::statement::{Class, Impact, Parsed, impact};
 use crate::catalog::quote_name;
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Result};
 
 /// Prepared statements kept per connection.
 const PREPARED_MAX: usize = 32;
@@ -110,15 +111,15 @@ impl Session {
     }
 
     /// Runs the statement `sql` in a transaction that it shares with small INSERTs of other sessions, and returns the
-    /// changed-row count after COMMIT; `None` when it is not one that shares.
-    pub fn share_commit(&mut self, class: Class, sql: &str) -> Option<Result<u64>> {
-        // Whoever does the work does it on its own connection: names must mean the same to all.
+    /// changed-row count after COMMIT; `None` when it is not one that shares. An interrupt takes it back, until COMMIT.
+    pub fn share_commit(&self, class: Class, sql: &str) -> Option<Result<u64>> {
+        // It runs on another connection: names must mean the same there.
         let is_plain = !self.in_transaction && self.path.is_none() && !self.may_hold_temporaries;
-        let takes = is_plain && class == Class::Change && self.database.group.takes(sql);
-        takes.then(|| {
-            let database = Arc::clone(&self.database);
-            database.group.run(self, sql)
-        })
+        if !is_plain || class != Class::Change {
+            return None;
+        }
+        let is_given_up = || self.interrupts.borrow().iter().any(Interrupt::was_asked);
+        self.database.statements.run(sql, is_given_up)
     }
 
     /// Prepares the statement with the text `sql`, unless this connection has it already.
@@ -148,26 +149,73 @@ impl Session {
         Ok(())
     }
 
-    /// Commits. When this returns, the rows are in the log or the file, synced.
+    /// Commits. When this returns, the rows are in the log or the file, synced. The transaction is over either way.
+    ///
+    /// Errors: `Aborted` when another transaction was first; nothing was applied then. After any error the connection
+    /// is closed instead of reused.
     pub fn commit(&mut self) -> Result<()> {
-        // Whatever COMMIT answers, DuckDB has left the transaction afterwards.
-        self.in_transaction = false;
-        {
-            let _turn = self.database.gate.commit(self.reshapes.take());
-            self.execute_same("COMMIT")?;
-        }
-        self.database.count_commit();
-        Ok(())
+        self.commit_and(|| ())
     }
 
-    /// Does what is a single INSERT outside of a transaction. When this returns, its rows are in the log, synced.
-    pub fn commits_itself<T>(&mut self, work: impl FnOnce(&Self) -> Result<T>) -> Result<T> {
+    /// As [`Session::commit`], and then calls `done`; no other commit is made in between.
+    pub fn commit_and(&mut self, done: impl FnOnce()) -> Result<()> {
+        // The engine looks for interrupts before COMMIT does its work: a deadline that passes now would leave the
+        // transaction open and aborted.
+        self.disarm();
+        let committed = {
+            let _turn = self.database.gate.commit(self.reshapes.take());
+            self.execute_same("COMMIT").map(|()| done())
+        };
+        self.in_transaction = false;
+        match committed {
+            Ok(()) => {
+                self.database.count_commit();
+                Ok(())
+            }
+            Err(error) => {
+                self.spoil();
+                // What COMMIT left open holds locks until the connection is closed, which may be later.
+                let _ = self.execute_same("ROLLBACK");
+                Err(error)
+            }
+        }
+    }
+
+    /// Does what is a single INSERT outside of a transaction, unless the shape of a table has changed since
+    /// [`Database::shape`] gave `shape`: then it gives `None`. When this returns, its rows are in the log, synced.
+    pub fn commits_itself<T>(
+        &mut self,
+        shape: u64,
+        work: impl FnOnce(&Self) -> Result<T>,
+    ) -> Result<Option<T>> {
+        self.disarm();
         let done = {
+            // No shape changes while this turn is held.
             let _turn = self.database.gate.commit(false);
+            if self.database.gate.shape() != Some(shape) {
+                return Ok(None);
+            }
             work(self)?
         };
         self.database.count_commit();
-        Ok(done)
+        Ok(Some(done))
+    }
+
+    /// Runs statements of the server's own that make or change tables, in a transaction of their own.
+    pub fn define(&mut self, statements: &[String]) -> Result<()> {
+        self.begin()?;
+        let done = {
+            let _turn = self.reshapes();
+            statements.iter().try_for_each(|sql| self.execute(sql).map(|_| ()))
+        };
+        match done {
+            Ok(()) => self.commit(),
+            Err(error) => {
+                // The first error is the one to report.
+                let _ = self.rollback();
+                Err(error)
+            }
+        }
     }
 
     /// What a statement has to hold while it runs, so that no checkpoint runs beside it; waits for one under way. Not
@@ -182,13 +230,13 @@ impl Session {
 
     /// As [`Session::turn`], for a statement of the server's own that deletes rows or may.
     pub fn deletes(&self) -> StatementTurn {
-        self.database.gate.statement(false)
+        self.database.gate.statement()
     }
 
     /// As [`Session::turn`], for statements of the server's own that change or drop tables.
     pub fn reshapes(&self) -> StatementTurn {
         self.reshapes.set(true);
-        self.database.gate.statement(true)
+        self.database.gate.statement()
     }
 
     /// Tells the maintenance thread that an autocommitted change went through.
@@ -196,10 +244,26 @@ impl Session {
         self.database.count_commit();
     }
 
-    /// Drops what the open transaction did.
+    /// Drops what the open transaction did. After an error the connection is closed instead of reused.
     pub fn rollback(&mut self) -> Result<()> {
+        self.disarm();
         self.in_transaction = false;
-        self.execute_same("ROLLBACK")
+        self.reshapes.set(false);
+        let done = self.execute_same("ROLLBACK");
+        if done.is_err() {
+            self.spoil();
+        }
+        done
+    }
+
+    /// Whether nothing is open on the connection. The engine is asked: whoever goes by its own account of what was
+    /// begun and ended hands an open transaction to the next user of the connection one day.
+    fn is_at_rest(&self) -> bool {
+        match self.link().run_same("ROLLBACK") {
+            // There was one; it is gone now.
+            Ok(_) => true,
+            Err(error) => has_no_transaction(&error),
+        }
     }
 
     /// Whether a transaction is open.
@@ -209,7 +273,8 @@ impl Session {
 
     /// Whether the open transaction takes no more statements because one of them failed.
     pub fn is_aborted(&self) -> bool {
-        self.in_transaction && self.execute("SELECT 1").is_err_and(|error| error.kind() == Kind::Conflict)
+        self.in_transaction
+            && self.connection().execute("SELECT 1", Parameters::None).is_err_and(|error| is_aborted(&error))
     }
 
     /// Looks unqualified names up in `path` from now on; `None` means the database's own `main`.
@@ -290,15 +355,11 @@ impl Session {
 impl Drop for Session {
     fn drop(&mut self) {
         self.disarm();
-        if self.in_transaction && self.execute("ROLLBACK").is_err() {
-            // Closing the connection rolls back as well.
+        // Closing a connection rolls back as well.
+        if !self.reusable || !self.is_at_rest() || (self.path.is_some() && self.use_path(None).is_err()) {
             return;
         }
-        if self.reusable && self.path.is_some() && self.use_path(None).is_err() {
-            return;
-        }
-        let Some(link) = self.link.take() else { return };
-        if self.reusable {
+        if let Some(link) = self.link.take() {
             self.database.give_back(*link);
         }
     }

@@ -8,6 +8,7 @@ use duckdb::description::TableDescription;
 use duckdb::qualified_name::QualifiedName;
 
 use super::cursor::Cursor;
+use super::error::is_no_table;
 use super::session::Session;
 use super::statement::parse;
 use crate::catalog::{Column, Table, TableName};
@@ -77,7 +78,7 @@ pub fn find_table(session: &Session, name: &TableName) -> Result<Option<Table>> 
     match read() {
         Ok(columns) => Ok(Some(Table { name: name.clone(), columns })),
         Err(error) => {
-            let is_view = error.message.contains("is not a");
+            let is_view = is_no_table(&error);
             let error = session.database().note(error);
             match error.kind() {
                 Kind::NotFound => Ok(None),
@@ -87,6 +88,51 @@ pub fn find_table(session: &Session, name: &TableName) -> Result<Option<Table>> 
                 )),
                 _ => Err(error),
             }
+        }
+    }
+}
+
+/// A column that a table has only inside a transaction that keeps every other writer out of it.
+///
+/// The engine lets a DROP TABLE pass over rows that its snapshot does not see. A table that is altered takes no rows from
+/// others, not even from transactions under way, so the first statement of such a transaction alters the table; and what
+/// was committed between its snapshot and that statement is found in a later snapshot.
+pub(super) const LOCK_COLUMN: &str = "__pintail_lock";
+
+/// Keeps every other writer out of a table until the open transaction ends.
+pub(super) fn lock_table(session: &Session, table: &TableName) -> Result<()> {
+    let table = table.to_sql();
+    session.execute(&format!("ALTER TABLE {table} ADD COLUMN \"{LOCK_COLUMN}\" BOOLEAN")).map(|_| ())
+}
+
+/// Drops a table if there is no row in it, committed or about to be; whether it did. Writers that are at work on an empty
+/// table hear that it was dropped.
+///
+/// Errors: `Aborted` when another transaction changes the table, which then stays.
+pub fn drop_if_empty(session: &mut Session, table: &TableName) -> Result<bool> {
+    let name = table.to_sql();
+    session.begin()?;
+    let dropped = {
+        let _turn = session.reshapes();
+        let is_empty = |session: &Session| -> Result<bool> {
+            let rows = query(session, &format!("SELECT 1 FROM {name} LIMIT 1"))?;
+            Ok(rows.iter().all(|batch| batch.num_rows() == 0))
+        };
+        lock_table(session, table).and_then(|()| {
+            let later = session.database().session()?;
+            if !is_empty(session)? || !is_empty(&later)? {
+                return Ok(false);
+            }
+            session.execute(&format!("DROP TABLE {name}")).map(|_| true)
+        })
+    };
+    match dropped {
+        Ok(true) => session.commit().map(|()| true),
+        Ok(false) => session.rollback().map(|()| false),
+        Err(error) => {
+            // The first error is the one to report.
+            let _ = session.rollback();
+            Err(error)
         }
     }
 }

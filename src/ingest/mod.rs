@@ -14,6 +14,7 @@ mod coalesce;
 mod gather;
 mod ledger;
 mod placement;
+mod tables;
 mod writer;
 
 use std::fmt;
@@ -30,6 +31,7 @@ use admission::{Admission, Gate};
 use checksum::Checksum;
 use coalesce::{Coalescer, SmallPut};
 use ledger::Ledger;
+use tables::Tables;
 use writer::{Job, Message};
 
 pub use ledger::{Claim, KeyEntry, Keyed, LineStatus, ProducerStatus, sequence};
@@ -245,6 +247,7 @@ struct Shared {
     database: Arc<Database>,
     declarations: Arc<Declarations>,
     ledger: Ledger,
+    tables: Arc<Tables>,
     creating: Mutex<()>,
     idle_timeout: Duration,
 }
@@ -320,15 +323,14 @@ impl Ingest {
             database,
             declarations,
             ledger,
+            tables: Arc::default(),
             creating: Mutex::new(()),
             idle_timeout: config.idle_timeout.0,
         });
-        if config.group_commit_ms > 0 {
-            shared.database.share_commits();
-        }
         let coalescer = (config.group_commit_ms > 0).then(|| {
             let wait = Duration::from_millis(config.group_commit_ms);
-            Arc::new(Coalescer::new(Arc::clone(&shared), wait))
+            shared.database.share_commits(wait);
+            coalesce::coalescer(&shared, wait)
         });
         Ok(Self {
             shared,
@@ -537,7 +539,9 @@ impl Put {
             State::Held(held) => {
                 let (reply, answer) = oneshot::channel();
                 let Held { batches, job, coalescer, .. } = *held;
-                coalescer.put(SmallPut { job, batches, reply });
+                let Target::Table { table, .. } = &job.target else { return Err(over()) };
+                let table = table.clone();
+                coalescer.put(&table, SmallPut { job, batches, reply });
                 answer
                     .await
                     .unwrap_or_else(|_| Err(Error::internal("the shared transaction's thread failed")))

@@ -17,7 +17,8 @@ use super::checksum::Checksum;
 use super::gather::Gather;
 use super::ledger::{self, ClaimKind, Entry};
 use super::placement::{self, Placement};
-use super::{Ack, Commit, Counts, PutSummary, Shared, Target, Terms, Timings};
+use super::tables::{ReplaceTurn, User};
+use super::{Ack, Commit, Counts, Mode, PutSummary, Shared, Target, Terms, Timings};
 use crate::engine::Session;
 use crate::error::{Error, Kind, Result};
 use crate::session::{Lease, Open};
@@ -85,28 +86,53 @@ pub(super) fn run(
             Err(session.explain(error))
         }
         Err(error) => {
-            // The first error is the one the client needs; a failed rollback closes the connection anyway.
             give_up(&mut session);
-            if let Some(table) = &writer.placement.created_outside
-                && writer.summary.ack.counts.rows == 0
-            {
-                placement::remove_if_empty(&writer.job.shared, &session, table);
+            if writer.summary.ack.counts.rows == 0 {
+                writer.holds.remove_table(&writer.job, &mut session);
             }
             Err(writer.with_progress(error))
         }
     }
 }
 
-/// Rolls back; a connection that cannot is closed.
+/// Rolls back. The first error is the one the client needs; a connection that cannot roll back is closed.
 pub(super) fn give_up(session: &mut Session) {
-    if session.in_transaction() && session.rollback().is_err() {
-        session.spoil();
+    if session.in_transaction() {
+        let _ = session.rollback();
+    }
+}
+
+/// What a put holds of its table until it ends.
+struct Holds {
+    user: Option<User>,
+    _replaces: Option<ReplaceTurn>,
+    /// Whether the put made the table, in a transaction of its own.
+    made_table: bool,
+}
+
+impl Holds {
+    fn enter(job: &Job, joins: bool) -> Result<Self> {
+        let Target::Table { table, shown, mode } = &job.target else {
+            return Ok(Self { user: None, _replaces: None, made_table: false });
+        };
+        let tables = &job.shared.tables;
+        let replaces = !joins && matches!(mode, Mode::Replace | Mode::ReplaceExisting);
+        let replaces = replaces.then(|| tables.replace(table, shown)).transpose()?;
+        Ok(Self { user: Some(tables.enter(table)), _replaces: replaces, made_table: false })
+    }
+
+    /// Takes back the table that the put made, if nobody uses it.
+    fn remove_table(&self, job: &Job, session: &mut Session) {
+        if let (true, Some(user), Target::Table { table, .. }) = (self.made_table, &self.user, &job.target) {
+            placement::remove_if_empty(&job.shared, session, table, user);
+        }
     }
 }
 
 /// One stream under way.
 struct Writer {
     job: Job,
+    holds: Holds,
     joins: bool,
     placement: Placement,
     gather: Gather,
@@ -129,21 +155,33 @@ impl Writer {
         if job.terms.claim.is_some() {
             job.shared.ledger.prepare(session)?;
         }
-        let placement =
-            placement::place(&job.shared, &job.target, &job.schema, job.terms.on_conflict, session, joins)?;
-        if !joins {
-            session.begin()?;
-        }
-        placement.begin(session)?;
+        let mut holds = Holds::enter(&job, joins)?;
+        let Job { shared, target, schema, terms, .. } = &job;
+        let placement = if joins {
+            let placement = placement::place(shared, target, schema, terms.on_conflict, session, true)?;
+            placement.begin(session)?;
+            placement
+        } else {
+            holds.made_table = placement::prepare(shared, target, schema, session)?;
+            match placement::begin(shared, target, schema, terms.on_conflict, session) {
+                Ok(placement) => placement,
+                Err(error) => {
+                    give_up(session);
+                    holds.remove_table(&job, session);
+                    return Err(error);
+                }
+            }
+        };
         let summary = PutSummary {
             durable: !joins,
-            created: placement.created,
+            created: placement.created || holds.made_table,
             rejects: placement.rejected.is_some(),
             ..PutSummary::default()
         };
         Ok(Self {
             gather: Gather::new(Arc::clone(&job.schema)),
             job,
+            holds,
             joins,
             placement,
             appended: 0,
@@ -195,7 +233,7 @@ impl Writer {
                 let all = !full || self.job.terms.claim.is_some();
                 self.append_all(session, units_per_statement, all)?;
                 self.commit(session)?;
-                session.begin()?;
+                self.begin_slice(session)?;
             } else if full || heavy || press {
                 // Under pressure a short unit is better than a standstill; otherwise only whole ones go.
                 let all = (heavy || press) && self.gather.whole_units() == 0;
@@ -213,6 +251,20 @@ impl Writer {
         }
         self.summary.timings = self.timings;
         Ok(self.summary.clone())
+    }
+
+    /// Opens the transaction of the next slice. The table may be another one by now.
+    fn begin_slice(&mut self, session: &mut Session) -> Result<()> {
+        let Job { shared, target, schema, terms, .. } = &self.job;
+        // What came first has been done; the slices after it add to what is there.
+        let target = match target {
+            Target::Table { table, shown, .. } => {
+                &Target::Table { table: table.clone(), shown: shown.clone(), mode: Mode::Append }
+            }
+            statement => statement,
+        };
+        self.placement = placement::begin(shared, target, schema, terms.on_conflict, session)?;
+        Ok(())
     }
 
     /// Looks at a batch and puts it behind those that wait, unless it has been applied before.

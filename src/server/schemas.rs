@@ -31,7 +31,7 @@ pub(super) fn put_in_force(
         None => recorded_declarations(&session)?,
         Some(declared) if config.apply_at_start => {
             let applied =
-                apply_declared(&mut session, &declared, false).map_err(|error| match error.kind() {
+                apply_declared(&mut session, &declared, false, |_| ()).map_err(|error| match error.kind() {
                     Kind::Conflict => Error::invalid(error.message()),
                     _ => error,
                 })?;
