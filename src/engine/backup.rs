@@ -184,7 +184,7 @@ impl Drop for Alone<'_> {
 }
 
 fn write(session: &Session, target: &BackupTarget) -> Result<()> {
-    let instance = session.database().instance();
+    let instance = session.database().instance()?;
     let path = target.partial().display().to_string();
     // In no list of databases, and under a name that nobody can guess, so that no statement reaches it.
     let alias = format!("pintail_backup_{:032x}", rand::random::<u128>());

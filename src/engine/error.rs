@@ -80,6 +80,12 @@ pub(super) fn is_fatal(error: &duckdb::Error) -> bool {
         || (first.starts_with("Checkpoint failed for database ") && first.contains("The database has been invalidated."))
 }
 
+/// Whether a fatal error came from reading or writing files. In doubt it did: then the process ends instead of going on.
+pub(super) fn is_of_storage(error: &duckdb::Error) -> bool {
+    const FILES: [&str; 4] = ["IO Error", "Could not ", "Cannot open file", "checkpoint"];
+    FILES.iter().any(|word| error.message.contains(word))
+}
+
 /// Whether a statement was refused because an earlier one of its transaction failed.
 pub(super) fn is_aborted(error: &duckdb::Error) -> bool {
     error.code == DuckDBError::DatabaseTransaction

@@ -51,10 +51,13 @@ fn look_after(database: &Arc<Database>, stop: &(Mutex<bool>, Condvar)) {
     loop {
         let stopped = stop.0.lock().unwrap_or_else(PoisonError::into_inner);
         let (stopped, _) = stop.1.wait_timeout(stopped, LOOK_EVERY).unwrap_or_else(PoisonError::into_inner);
-        if *stopped || database.is_lost() {
+        if *stopped {
             return;
         }
         drop(stopped);
+        if database.is_lost() {
+            continue;
+        }
         let commits = database.commits();
         if commits != commits_seen {
             commits_seen = commits;

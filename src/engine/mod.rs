@@ -8,6 +8,7 @@
 
 mod appender;
 mod backup;
+mod culprits;
 mod cursor;
 mod database;
 mod declared;
@@ -22,6 +23,7 @@ mod keys;
 mod ledger;
 mod maintenance;
 mod metadata;
+mod open;
 mod parameters;
 mod plain;
 mod prepared;

@@ -367,6 +367,11 @@ impl Ingest {
         self.shared.ledger.status(producer)
     }
 
+    /// Reads again what the database remembers, after it was opened anew. Blocks.
+    pub fn recover(&self) -> Result<()> {
+        self.shared.ledger.reload(&self.shared.database)
+    }
+
     /// Cuts the ledger back when it has grown, on a thread of its own.
     pub fn tidy(self: Arc<Self>) {
         if !self.shared.ledger.has_grown() {

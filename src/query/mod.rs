@@ -188,6 +188,11 @@ impl Query {
     /// Stops every running statement, because the server stops; their streams end with `Unavailable`.
     pub fn interrupt_all(&self) {
         self.running.stopping.store(true, Ordering::SeqCst);
+        self.interrupt_running();
+    }
+
+    /// Stops every running statement, because the database it runs on is lost.
+    pub fn interrupt_running(&self) {
         for interrupt in self.running.interrupts.lock().unwrap_or_else(PoisonError::into_inner).values() {
             interrupt.interrupt();
         }

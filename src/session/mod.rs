@@ -97,6 +97,15 @@ impl Sessions {
         Arc::new(Self { database, limits: Arc::new(limits), state: Mutex::default() })
     }
 
+    /// Gives up what every session holds, because the database it is on is lost: transactions, temporary tables,
+    /// prepared statements, options.
+    pub fn give_up_all(&self) {
+        let all: Vec<_> = locked(&self.state).all.iter().filter_map(Weak::upgrade).collect();
+        for session in all {
+            session.give_up();
+        }
+    }
+
     /// A session that lives as long as somebody holds it: that of a TCP connection.
     pub fn open(&self) -> Arc<ClientSession> {
         let session = Arc::new(ClientSession {
