@@ -150,7 +150,7 @@ fn copy(from: &Path, to: &Path, progress: &mut dyn FnMut(u64)) -> Result<u64> {
 fn read_all(options: &Options) -> Result<(u64, u64)> {
     let database = Database::open(options.clone())?;
     let session = database.session()?;
-    read_ledger(&session)?;
+    read_ledger(&session, &mut |_| {})?;
     let (mut tables, mut rows) = (0, 0);
     for table in list_tables(&session)?.into_iter().filter(|table| table.rows.is_some()) {
         let count = read_table(&session, &table.name.to_sql()).map_err(|error| error.context(&table.name))?;
