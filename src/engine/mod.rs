@@ -17,6 +17,7 @@ mod ffi;
 mod gate;
 mod group;
 mod interrupt;
+mod inventory;
 mod keys;
 mod ledger;
 mod maintenance;
