@@ -19,6 +19,7 @@ mod ffi;
 mod gate;
 mod group;
 mod interrupt;
+mod inventory;
 mod keys;
 mod ledger;
 mod maintenance;
@@ -47,7 +48,9 @@ pub use extras::table_extras;
 pub use gate::StatementTurn;
 pub use interrupt::{Interrupt, Progress};
 pub use keys::{ForeignKeyColumn, PrimaryKeyColumn, foreign_keys, primary_keys};
-pub use ledger::{INTERNAL_SCHEMA, LedgerRow, append_ledger, create_ledger, cut_ledger, read_ledger};
+pub use ledger::{
+    INTERNAL_SCHEMA, LedgerBounds, LedgerRow, append_ledger, create_ledger, cut_ledger, read_ledger,
+};
 pub use maintenance::Maintenance;
 pub use metadata::{ColumnEntry, SchemaInfo, TableEntry, columns, columns_by_table, schemas, tables};
 pub use parameters::{bulk_insert, describe_bound, match_columns};

@@ -47,9 +47,14 @@ impl Opened {
     }
 
     /// What acknowledgements before the end say besides their counts.
-    pub(super) fn template(&self) -> PutAnswer {
+    pub(super) fn template(&self, server: &FlightServer) -> PutAnswer {
         let on_conflict = self.ask.on_conflict;
-        PutAnswer { ack: Ack::default(), durable: true, on_conflict, rejects: false }
+        let durable = match &self.write {
+            Write::Table(table) => server.keeps(table),
+            Write::Ingest { temporary, .. } => !temporary && server.keeps_rows(),
+            _ => true,
+        };
+        PutAnswer { ack: Ack::default(), durable, on_conflict, rejects: false }
     }
 
     /// The table that acknowledgements name.
@@ -158,10 +163,11 @@ impl FlightServer {
             claim,
             producer: ask.producer.map(|(producer, _)| producer),
         };
-        let on_conflict = terms.on_conflict;
+        let (on_conflict, keeps) = (terms.on_conflict, self.keeps(table));
         let lease = session.lease(on).await?;
         let summary = self.rows(Some(incoming), target, lease, None, terms, call).await?;
         let PutSummary { ack, durable, rejects, .. } = summary;
+        let durable = durable && keeps;
         Ok(PutAnswer { ack, durable, on_conflict, rejects })
     }
 
@@ -181,7 +187,20 @@ impl FlightServer {
         }
         let (ack, on_conflict) = checksum.answer(known, table)?;
         call.rows = 0;
-        Ok(PutAnswer { ack, durable: true, on_conflict, rejects: ack.counts.rejected > 0 })
+        let durable = self.keeps(table);
+        Ok(PutAnswer { ack, durable, on_conflict, rejects: ack.counts.rejected > 0 })
+    }
+
+    /// Whether committed rows outlive the process.
+    fn keeps_rows(&self) -> bool {
+        self.database.options().path != ":memory:"
+    }
+
+    /// As `keeps_rows`, for those of one table: temporary ones end with their client.
+    fn keeps(&self, table: &TableName) -> bool {
+        let is_temporary =
+            table.catalog.as_deref().is_some_and(|catalog| catalog.eq_ignore_ascii_case("temp"));
+        !is_temporary && self.keeps_rows()
     }
 
     /// Takes the rows of one stream to their commit, or back again. `begun` are batches that are there already,
