@@ -27,6 +27,7 @@ fn open(path: &str) -> Arc<Database> {
         temp_directory: None,
         max_temp_bytes: 1 << 30,
         checkpoint_bytes: 1 << 30,
+        checkpoint_hold: Duration::from_secs(300),
         result_buffer_bytes: 8 << 20,
         icu_extension: None,
     })

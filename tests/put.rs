@@ -443,6 +443,7 @@ async fn a_put_that_nobody_waits_for_is_not_committed() {
         temp_directory: None,
         max_temp_bytes: 1 << 30,
         checkpoint_bytes: 1 << 30,
+        checkpoint_hold: Duration::from_secs(300),
         result_buffer_bytes: 8 << 20,
         icu_extension: None,
     })

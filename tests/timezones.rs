@@ -71,6 +71,7 @@ fn opening_is_quick_and_a_missing_extension_is_named() {
         temp_directory: None,
         max_temp_bytes: 1 << 30,
         checkpoint_bytes: 1 << 30,
+        checkpoint_hold: Duration::from_secs(300),
         result_buffer_bytes: 8 << 20,
         icu_extension,
     };

@@ -16,6 +16,7 @@ use super::describe::Descriptions;
 use super::error::{is_fatal, is_of_storage};
 use super::ffi::Link;
 use super::gate::Gate;
+use super::holders::{CheckpointHold, Holders};
 use super::group::Statements;
 use super::open::{connect, open};
 use super::segment::{Segments, random_token};
@@ -37,6 +38,8 @@ pub struct Options {
     pub max_temp_bytes: u64,
     /// WAL size at which the maintenance thread checkpoints.
     pub checkpoint_bytes: u64,
+    /// How long a transaction may keep checkpoints off once the log is twice that size.
+    pub checkpoint_hold: Duration,
     /// Result bytes DuckDB may queue per query ahead of the reader.
     pub result_buffer_bytes: u64,
     /// DuckDB's own time zone extension; `None` uses the functions of `timezone` instead.
@@ -86,6 +89,7 @@ pub struct Database {
     // The backup being written.
     pub(super) copying: Mutex<Option<BackupTarget>>,
     pub(super) gate: Arc<Gate>,
+    pub(super) holders: Arc<Holders>,
 }
 
 impl Database {
@@ -111,6 +115,7 @@ impl Database {
             commits: AtomicU64::new(0),
             copying: Mutex::new(None),
             gate: Arc::default(),
+            holders: Arc::default(),
         };
         database.open_instance(&mut database.instance.write().unwrap_or_else(PoisonError::into_inner))?;
         Ok(Arc::new(database))
@@ -290,13 +295,38 @@ impl Database {
         &self.options
     }
 
+    /// The transactions that keep checkpoints off, the oldest first.
+    pub fn checkpoint_holds(&self) -> Vec<CheckpointHold> {
+        self.holders.list()
+    }
+
     /// Writes the log into the database file, and says for how long it kept commits waiting. Blocks; waits for
-    /// commits under way, and for nobody else.
+    /// commits under way, and for nobody else. Once the log is twice as large as it should be, transactions that have
+    /// kept checkpoints off for longer than `checkpoint_hold` are ended.
     ///
-    /// Errors: `Conflict` or `Aborted` while writers are active; try again later.
+    /// Errors: `Conflict` or `Aborted` while writers are active, naming the oldest; try again later.
     pub fn checkpoint(self: &Arc<Self>) -> Result<Duration> {
-        let session = self.session()?;
         let is_overdue = self.wal_bytes() >= self.options.checkpoint_bytes.saturating_mul(2);
+        let done = self.try_checkpoint(is_overdue);
+        let Err(error) = done else { return done };
+        if is_overdue {
+            self.holders.end_older_than(self.options.checkpoint_hold);
+        }
+        match self.holders.list().first() {
+            Some(oldest) if matches!(error.kind(), Kind::Conflict | Kind::Aborted) => Err(Error::new(
+                error.kind(),
+                format!(
+                    "transactions keep the checkpoint off, the oldest for {} ({}); try again later",
+                    humantime::format_duration(Duration::from_secs(oldest.age.as_secs())),
+                    oldest.what
+                ),
+            )),
+            _ => Err(error),
+        }
+    }
+
+    fn try_checkpoint(self: &Arc<Self>, is_overdue: bool) -> Result<Duration> {
+        let session = self.session()?;
         let patience = if is_overdue { PATIENCE_OVERDUE } else { PATIENCE };
         let _turn = self.gate.checkpoint(patience).ok_or_else(|| {
             Error::new(Kind::Conflict, "statements that change rows are running; try again later")

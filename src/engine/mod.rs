@@ -18,6 +18,7 @@ mod extras;
 mod ffi;
 mod gate;
 mod group;
+mod holders;
 mod interrupt;
 mod inventory;
 mod keys;
@@ -46,6 +47,7 @@ pub use declared::{
 };
 pub use extras::table_extras;
 pub use gate::StatementTurn;
+pub use holders::CheckpointHold;
 pub use interrupt::{Interrupt, Progress};
 pub use keys::{ForeignKeyColumn, PrimaryKeyColumn, foreign_keys, primary_keys};
 pub use ledger::{

@@ -14,11 +14,12 @@ use super::database::Database;
 use super::error::{has_no_transaction, is_aborted};
 use super::ffi::Link;
 use super::gate::StatementTurn;
+use super::holders::Hold;
 use super::interrupt::{Interrupt, Progress};
 use super::segment::Segment;
 use super::statement::{Class, Impact, Parsed, impact};
 use crate::catalog::quote_name;
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 
 /// Prepared statements kept per connection.
 const PREPARED_MAX: usize = 32;
@@ -46,6 +47,9 @@ pub struct Session {
     interrupts: RefCell<Vec<Interrupt>>,
     // Whether the open transaction changes the shape of tables.
     reshapes: Cell<bool>,
+    // What the open transaction is for, and its place among those that keep checkpoints off.
+    purpose: RefCell<String>,
+    hold: RefCell<Option<Hold>>,
 }
 
 impl Session {
@@ -59,6 +63,8 @@ impl Session {
             path: None,
             interrupts: RefCell::default(),
             reshapes: Cell::new(false),
+            purpose: RefCell::default(),
+            hold: RefCell::default(),
         }
     }
 
@@ -149,6 +155,40 @@ impl Session {
         Ok(())
     }
 
+    /// Says what the session's transactions are for; a status shows it when one keeps checkpoints off.
+    pub fn set_purpose(&self, purpose: &str) {
+        purpose.clone_into(&mut self.purpose.borrow_mut());
+    }
+
+    /// Refuses to go on with a transaction that has kept checkpoints off for too long.
+    ///
+    /// Errors: `Aborted`, naming the setting; the transaction can only be rolled back.
+    pub fn check_hold(&self) -> Result<()> {
+        if self.hold.borrow().as_ref().is_some_and(Hold::has_to_end) {
+            return Err(Error::new(
+                Kind::Aborted,
+                "the transaction has kept checkpoints off for too long and is rolled back (limit: \
+                 database.checkpoint_hold); commit earlier, in smaller transactions",
+            ));
+        }
+        Ok(())
+    }
+
+    fn keeps_checkpoints_off(&self, what: &str) {
+        let mut hold = self.hold.borrow_mut();
+        if self.in_transaction && hold.is_none() {
+            let purpose = self.purpose.borrow();
+            let what = if purpose.is_empty() { what } else { &purpose };
+            *hold = Some(self.database.holders.enter(what.to_owned(), Interrupt::new(self.connection())));
+        }
+    }
+
+    fn is_over(&mut self) {
+        self.in_transaction = false;
+        self.hold.get_mut().take();
+        self.purpose.get_mut().clear();
+    }
+
     /// Commits. When this returns, the rows are in the log or the file, synced. The transaction is over either way.
     ///
     /// Errors: `Aborted` when another transaction was first; nothing was applied then. After any error the connection
@@ -162,11 +202,15 @@ impl Session {
         // The engine looks for interrupts before COMMIT does its work: a deadline that passes now would leave the
         // transaction open and aborted.
         self.disarm();
+        if let Err(error) = self.check_hold() {
+            let _ = self.rollback();
+            return Err(error);
+        }
         let committed = {
             let _turn = self.database.gate.commit(self.reshapes.take());
             self.execute_same("COMMIT").map(|()| done())
         };
-        self.in_transaction = false;
+        self.is_over();
         match committed {
             Ok(()) => {
                 self.database.count_commit();
@@ -223,19 +267,25 @@ impl Session {
     pub fn turn(&self, class: Class, sql: &str) -> Option<StatementTurn> {
         match impact(class, sql) {
             Impact::None => None,
-            Impact::Deletes => Some(self.deletes()),
+            Impact::Deletes => {
+                // The first word says enough; the rest may hold data.
+                self.keeps_checkpoints_off(&sql.split_whitespace().next().unwrap_or_default().to_uppercase());
+                Some(self.database.gate.statement())
+            }
             Impact::Reshapes => Some(self.reshapes()),
         }
     }
 
     /// As [`Session::turn`], for a statement of the server's own that deletes rows or may.
     pub fn deletes(&self) -> StatementTurn {
+        self.keeps_checkpoints_off("DELETE");
         self.database.gate.statement()
     }
 
     /// As [`Session::turn`], for statements of the server's own that change or drop tables.
     pub fn reshapes(&self) -> StatementTurn {
         self.reshapes.set(true);
+        self.keeps_checkpoints_off("a change of tables");
         self.database.gate.statement()
     }
 
@@ -247,7 +297,7 @@ impl Session {
     /// Drops what the open transaction did. After an error the connection is closed instead of reused.
     pub fn rollback(&mut self) -> Result<()> {
         self.disarm();
-        self.in_transaction = false;
+        self.is_over();
         self.reshapes.set(false);
         let done = self.execute_same("ROLLBACK");
         if done.is_err() {

@@ -239,6 +239,12 @@ impl FlightServer {
                 "threads": options.threads,
                 "healthy": !self.database.is_lost(),
             },
+            "checkpoint": {
+                "kept_off_by": self.database.checkpoint_holds().iter().map(|hold| json!({
+                    "what": hold.what,
+                    "seconds": hold.age.as_secs_f64(),
+                })).collect::<Vec<_>>(),
+            },
             "backup": { "bytes": self.database.backup_bytes() },
             "memory": {
                 "resident_bytes": crate::metrics::resident_bytes(),

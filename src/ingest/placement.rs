@@ -35,6 +35,8 @@ pub(super) struct Placement {
     pub(super) rejected: Option<TableName>,
     /// What the transaction does first.
     pub(super) first: Vec<String>,
+    /// What it does before the first row: taking the old rows away, which keeps checkpoints off.
+    pub(super) clears: Vec<String>,
     /// Whether the table is made by the transaction.
     pub(super) created: bool,
 }
@@ -49,16 +51,22 @@ impl Placement {
         required.map(|(index, column)| (index, column.target.as_str()))
     }
 
-    /// Runs what belongs into the transaction before the first row.
+    /// Runs what belongs into the transaction first.
     pub(super) fn begin(&self, session: &Session) -> Result<()> {
-        if self.first.is_empty() {
-            return Ok(());
-        }
-        let _turn = session.reshapes();
-        for sql in &self.first {
-            session.execute(sql).map_err(|error| error.context(format!("table {}", self.what)))?;
-        }
-        Ok(())
+        let _turn = (!self.first.is_empty()).then(|| session.reshapes());
+        self.run(&self.first, session)
+    }
+
+    /// Takes the old rows away, if the put replaces them. To be called once, before the first row.
+    pub(super) fn clear(&self, session: &Session) -> Result<()> {
+        let _turn = (!self.clears.is_empty()).then(|| session.deletes());
+        self.run(&self.clears, session)
+    }
+
+    fn run(&self, statements: &[String], session: &Session) -> Result<()> {
+        statements.iter().try_for_each(|sql| {
+            session.execute(sql).map(|_| ()).map_err(|error| error.context(format!("table {}", self.what)))
+        })
     }
 }
 
@@ -139,6 +147,7 @@ pub(super) fn place(
     let declared = shared.declared(table);
     let existing = engine::find_table(session, table)?;
     let mut first = Vec::new();
+    let mut clears = Vec::new();
     let (existing, created) = match (mode, existing) {
         (Mode::Append | Mode::ReplaceExisting, None) => {
             return Err(Error::not_found(format!(
@@ -153,7 +162,7 @@ pub(super) fn place(
         }
         (Mode::Replace | Mode::ReplaceExisting, Some(existing)) => {
             if keeps_its_shape(session, declared.as_deref(), &existing, &what, schema)? {
-                first.extend(replace_rows(table, declared.as_deref(), joins));
+                clears = replace_rows(table, declared.as_deref(), joins);
                 (Some(existing), false)
             } else {
                 (None, true)
@@ -207,6 +216,7 @@ pub(super) fn place(
             last_of_key: None,
             rejected: None,
             first,
+            clears,
             created,
         });
     };
@@ -248,6 +258,7 @@ pub(super) fn place(
         last_of_key,
         rejected,
         first,
+        clears,
         created,
     })
 }
@@ -273,6 +284,7 @@ fn statement(
         last_of_key: None,
         rejected: None,
         first: Vec::new(),
+        clears: Vec::new(),
         created: false,
     };
     let Some((name, declared)) = table.and_then(|name| Some((name, shared.declared(name)?))) else {

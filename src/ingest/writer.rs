@@ -28,6 +28,9 @@ const SLICE_QUIET: Duration = Duration::from_millis(5);
 /// How long rows of a stream in progress mode wait for their commit at most.
 const SLICE_MAX: Duration = Duration::from_millis(500);
 
+/// How often a quiet stream is looked at.
+const LOOK_EVERY: Duration = Duration::from_millis(250);
+
 /// What the async side sends.
 pub(super) enum Message {
     /// The next batch, plain, in the stream's schema, and its number in a producer's stream.
@@ -53,6 +56,8 @@ enum Event {
     Pressed,
     /// Time to commit what has come.
     Slice,
+    /// Time to look whether the transaction may go on.
+    Look,
     Gone,
     Idle,
     /// A newer instance of the producer has come.
@@ -135,6 +140,8 @@ struct Writer {
     holds: Holds,
     joins: bool,
     placement: Placement,
+    /// Whether the old rows of a put that replaces them are away.
+    is_clear: bool,
     gather: Gather,
     /// Rows handed to the engine so far, and what became of those not yet committed.
     appended: u64,
@@ -148,6 +155,7 @@ struct Writer {
     summary: PutSummary,
     timings: Timings,
     since_commit: Instant,
+    quiet_since: Instant,
 }
 
 impl Writer {
@@ -156,6 +164,7 @@ impl Writer {
             job.shared.ledger.prepare(session)?;
         }
         let mut holds = Holds::enter(&job, joins)?;
+        session.set_purpose(&format!("a put into table {}", job.what));
         let Job { shared, target, schema, terms, .. } = &job;
         let placement = if joins {
             let placement = placement::place(shared, target, schema, terms.on_conflict, session, true)?;
@@ -184,6 +193,7 @@ impl Writer {
             holds,
             joins,
             placement,
+            is_clear: false,
             appended: 0,
             open: Counts::default(),
             entries: Vec::new(),
@@ -194,6 +204,7 @@ impl Writer {
             summary,
             timings: Timings::default(),
             since_commit: Instant::now(),
+            quiet_since: Instant::now(),
         })
     }
 
@@ -216,15 +227,20 @@ impl Writer {
             };
             let mut press = false;
             let mut slice = false;
+            if matches!(event, Event::Message(_)) {
+                self.quiet_since = Instant::now();
+            }
             match event {
                 Event::Message(Message::Batch(batch, permit, seq)) => self.take(batch, permit, seq)?,
                 Event::Message(Message::Finish) => break,
                 Event::Pressed => press = true,
                 Event::Slice => slice = true,
+                Event::Look => {}
                 Event::Gone => return Err(self.gone()),
                 Event::Idle => return Err(self.idle()),
                 Event::ShutOut(error) => return Err(error),
             }
+            session.check_hold().map_err(|error| in_table(&self.job.what, error))?;
             let full = self.gather.whole_units() >= units_per_statement;
             let heavy = self.gather.bytes() >= threshold;
             slice |= in_progress && (full || heavy || self.since_commit.elapsed() >= SLICE_MAX);
@@ -241,6 +257,8 @@ impl Writer {
             }
         }
         self.append_all(session, units_per_statement, true)?;
+        // A stream without rows replaces as well.
+        self.clear(session)?;
         if self.job.left.load(Ordering::Acquire) {
             return Err(self.gone());
         }
@@ -263,6 +281,7 @@ impl Writer {
             }
             statement => statement,
         };
+        session.set_purpose(&format!("a put into table {}", self.job.what));
         self.placement = placement::begin(shared, target, schema, terms.on_conflict, session)?;
         Ok(())
     }
@@ -301,6 +320,7 @@ impl Writer {
         if taken.units.is_empty() {
             return Ok(());
         }
+        self.clear(session)?;
         let rows =
             Rows { units: taken.units, before: self.appended, producer: self.job.terms.producer.as_deref() };
         let counts = append::append(session, &self.placement, rows)
@@ -310,6 +330,15 @@ impl Writer {
         self.appended += counts.rows;
         self.open += counts;
         self.timings.append += started.elapsed();
+        Ok(())
+    }
+
+    /// Takes the old rows away as late as can be: a quiet stream must not keep checkpoints off.
+    fn clear(&mut self, session: &Session) -> Result<()> {
+        if !self.is_clear {
+            self.placement.clear(session)?;
+            self.is_clear = true;
+        }
         Ok(())
     }
 
@@ -369,7 +398,9 @@ impl Writer {
             () = self.job.gate.pressed() => Event::Pressed,
             error = shut_out => Event::ShutOut(error),
             () = quiet => Event::Slice,
-            () = tokio::time::sleep(self.job.shared.idle_timeout) => Event::Idle,
+            () = tokio::time::sleep(LOOK_EVERY) => {
+                if self.quiet_since.elapsed() >= self.job.shared.idle_timeout { Event::Idle } else { Event::Look }
+            }
         }
     }
 
