@@ -87,10 +87,11 @@ impl<K: Clone + Eq + Hash + Send + 'static, W: Work> Groups<K, W> {
         locked(&queue.waiting).push(work);
         queues.insert(key.clone(), Arc::clone(&queue));
         drop(queues);
-        let thread = std::thread::Builder::new().name("pintail-group".into()).stack_size(STACK_BYTES).spawn({
-            let (groups, key, queue) = (Arc::clone(self), key.clone(), Arc::clone(&queue));
-            move || groups.serve(key, queue)
-        });
+        let thread =
+            std::thread::Builder::new().name("pintail-group".into()).stack_size(STACK_BYTES).spawn({
+                let (groups, key, queue) = (Arc::clone(self), key.clone(), Arc::clone(&queue));
+                move || groups.serve(key, queue)
+            });
         if let Err(error) = thread {
             let error =
                 Error::new(Kind::Exhausted, format!("the system gives no thread for a commit: {error}"));
@@ -193,7 +194,8 @@ struct End<'a, K: Eq + Hash, W: Work> {
 
 impl<K: Eq + Hash, W: Work> Drop for End<'_, K, W> {
     fn drop(&mut self) {
-        self.queue.end(&Error::internal("the thread of the shared commit failed; nothing of this was stored"));
+        self.queue
+            .end(&Error::internal("the thread of the shared commit failed; nothing of this was stored"));
         let mut queues = locked(&self.groups.queues);
         if queues.get(&self.key).is_some_and(|current| Arc::ptr_eq(current, &self.queue)) {
             queues.remove(&self.key);

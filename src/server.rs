@@ -5,6 +5,7 @@
 mod schemas;
 
 use std::net::SocketAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -310,7 +311,10 @@ async fn sweep(service: FlightServer) {
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        service.sweep();
+        // What a panic left over is looked at again in a second.
+        if catch_unwind(AssertUnwindSafe(|| service.sweep())).is_err() {
+            tracing::error!("looking for idle sessions panicked");
+        }
     }
 }
 

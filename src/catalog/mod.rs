@@ -11,8 +11,8 @@ mod evolution;
 pub use conform::{Cast, ConformError, Conformed, Contract, Offered, Placed, conform, conform_some};
 pub use datatype::{TypeError, from_duckdb, parse as parse_type, spellings};
 pub use ddl::{
-    ROW, add_columns, check_new_table, create_rejected, create_table, declared_create, ignore_conflict, index_name,
-    insert_head, last_of_key, rejected_name, replace_conflict,
+    ROW, add_columns, check_new_table, create_rejected, create_table, declared_create, ignore_conflict,
+    index_name, insert_head, last_of_key, rejected_name, replace_conflict,
 };
 pub use declaration::{
     Declaration, Declarations, DeclaredField, DeclaredType, NewColumns, Problem, Problems, SchemaFile,

@@ -16,8 +16,8 @@ use super::describe::Descriptions;
 use super::error::{is_fatal, is_of_storage};
 use super::ffi::Link;
 use super::gate::Gate;
-use super::holders::{CheckpointHold, Holders};
 use super::group::Statements;
+use super::holders::{CheckpointHold, Holders};
 use super::open::{connect, open};
 use super::segment::{Segments, random_token};
 use super::session::Session;
@@ -55,7 +55,10 @@ const PATIENCE: Duration = Duration::from_millis(20);
 const PATIENCE_OVERDUE: Duration = Duration::from_secs(2);
 
 fn lost() -> Error {
-    Error::new(Kind::Unavailable, "the database was lost to a fatal error and is being opened anew; try again")
+    Error::new(
+        Kind::Unavailable,
+        "the database was lost to a fatal error and is being opened anew; try again",
+    )
 }
 
 impl Options {

@@ -26,8 +26,13 @@ const NO_MEMORY: [&str; 5] = [
 ];
 
 /// How the texts of file operations begin that can run out of disk.
-const FILE_WORK: [&str; 5] =
-    ["Could not write ", "Could not ftruncate ", "Could not fsync ", "Cannot open file ", "Failed to create directory "];
+const FILE_WORK: [&str; 5] = [
+    "Could not write ",
+    "Could not ftruncate ",
+    "Could not fsync ",
+    "Cannot open file ",
+    "Failed to create directory ",
+];
 
 /// How the texts begin of a transaction that met another one.
 const COLLISIONS: [&str; 7] = [
@@ -43,7 +48,10 @@ const COLLISIONS: [&str; 7] = [
 /// The engine's words without the name of their kind, such as `Constraint Error: `, in front.
 fn words(message: &str) -> &str {
     match message.split_once(" Error: ") {
-        Some((kind, rest)) if kind.len() < 32 && kind.chars().all(|letter| letter.is_ascii_alphabetic() || letter == ' ') => {
+        Some((kind, rest))
+            if kind.len() < 32
+                && kind.chars().all(|letter| letter.is_ascii_alphabetic() || letter == ' ') =>
+        {
             rest
         }
         _ => message,
@@ -52,7 +60,9 @@ fn words(message: &str) -> &str {
 
 /// What stopped a COMMIT, if that is what failed.
 fn commit_cause(error: &duckdb::Error) -> Option<&str> {
-    (error.code == DuckDBError::DatabaseTransaction).then(|| words(&error.message).strip_prefix(FAILED_COMMIT)).flatten()
+    (error.code == DuckDBError::DatabaseTransaction)
+        .then(|| words(&error.message).strip_prefix(FAILED_COMMIT))
+        .flatten()
 }
 
 fn begins(text: &str, with: &[&str]) -> bool {
@@ -77,7 +87,8 @@ pub(super) fn is_fatal(error: &duckdb::Error) -> bool {
     };
     let first = text.lines().next().unwrap_or_default();
     (first.starts_with("Database ") && first.contains(" has been invalidated because checkpointing failed"))
-        || (first.starts_with("Checkpoint failed for database ") && first.contains("The database has been invalidated."))
+        || (first.starts_with("Checkpoint failed for database ")
+            && first.contains("The database has been invalidated."))
 }
 
 /// Whether a fatal error came from reading or writing files. In doubt it did: then the process ends instead of going on.
@@ -128,7 +139,8 @@ fn says_exists(text: &str) -> bool {
 /// for anything but a name that does not exist.
 fn says_missing(text: &str) -> bool {
     text.split_once(" with name ").is_some_and(|(kind, rest)| {
-        kind.chars().all(|letter| letter.is_ascii_alphabetic() || letter == ' ') && rest.contains("does not exist")
+        kind.chars().all(|letter| letter.is_ascii_alphabetic() || letter == ' ')
+            && rest.contains("does not exist")
     })
 }
 
@@ -162,7 +174,10 @@ impl From<duckdb::Error> for Error {
 fn commit_kind(cause: &str) -> Kind {
     // Within one transaction the engine finds these before COMMIT: there it is another one that was faster.
     let collides = begins(cause, &COLLISIONS)
-        || begins(cause, &["PRIMARY KEY or UNIQUE constraint violation: ", "Duplicate key ", "Violates foreign key "]);
+        || begins(
+            cause,
+            &["PRIMARY KEY or UNIQUE constraint violation: ", "Duplicate key ", "Violates foreign key "],
+        );
     if collides { Kind::Aborted } else { Kind::Conflict }
 }
 
@@ -253,7 +268,11 @@ mod tests {
                 "TransactionContext Error: Failed to commit: Database test has been invalidated because checkpointing failed. x",
                 Kind::Unavailable,
             ),
-            (E::IoGeneral, "IO Error: Could not write file \"/x/y\": No space left on device", Kind::Exhausted),
+            (
+                E::IoGeneral,
+                "IO Error: Could not write file \"/x/y\": No space left on device",
+                Kind::Exhausted,
+            ),
             (
                 E::DatabaseTransaction,
                 "TransactionContext Error: Failed to commit: Could not write file \"/x\": No space left on device",
@@ -269,11 +288,27 @@ mod tests {
                 "TransactionContext Error: Failed to commit: PRIMARY KEY or UNIQUE constraint violation: duplicate key \"1\"",
                 Kind::Aborted,
             ),
-            (E::DatabaseTransaction, "TransactionContext Error: Catalog write-write conflict on create with \"t\"", Kind::Aborted),
-            (E::DatabaseTransaction, "TransactionContext Error: Current transaction is aborted (please ROLLBACK)", Kind::Conflict),
+            (
+                E::DatabaseTransaction,
+                "TransactionContext Error: Catalog write-write conflict on create with \"t\"",
+                Kind::Aborted,
+            ),
+            (
+                E::DatabaseTransaction,
+                "TransactionContext Error: Current transaction is aborted (please ROLLBACK)",
+                Kind::Conflict,
+            ),
             (E::DatabaseCatalog, "Catalog Error: Table with name \"t\" already exists!", Kind::Exists),
-            (E::DatabaseCatalog, "Catalog Error: Table with name t does not exist!\nDid you mean \"u\"?", Kind::NotFound),
-            (E::DatabaseConstraint, "Constraint Error: Duplicate key \"id: 1\" violates primary key constraint.", Kind::Conflict),
+            (
+                E::DatabaseCatalog,
+                "Catalog Error: Table with name t does not exist!\nDid you mean \"u\"?",
+                Kind::NotFound,
+            ),
+            (
+                E::DatabaseConstraint,
+                "Constraint Error: Duplicate key \"id: 1\" violates primary key constraint.",
+                Kind::Conflict,
+            ),
         ] {
             assert_eq!(Error::from(error(code, text)).kind(), kind, "{text}");
         }
@@ -295,15 +330,37 @@ mod tests {
         ];
         for word in words {
             for (code, text, kind) in [
-                (E::DatabaseConstraint, format!("Constraint Error: Duplicate key \"s: {word}\" violates unique constraint."), Kind::Conflict),
-                (E::TypeConversion, format!("Conversion Error: Could not convert string '{word}' to INT32"), Kind::Invalid),
+                (
+                    E::DatabaseConstraint,
+                    format!("Constraint Error: Duplicate key \"s: {word}\" violates unique constraint."),
+                    Kind::Conflict,
+                ),
+                (
+                    E::TypeConversion,
+                    format!("Conversion Error: Could not convert string '{word}' to INT32"),
+                    Kind::Invalid,
+                ),
                 (E::InputInvalid, format!("Invalid Input Error: {word}"), Kind::Invalid),
-                (E::QueryBinder, format!("Binder Error: Referenced column \"{word}\" not found in FROM clause!"), Kind::Invalid),
-                (E::DatabaseCatalog, format!("Catalog Error: Table with name {word} does not exist!"), Kind::NotFound),
-                (E::DatabaseCatalog, format!("Catalog Error: Table with name \"{word}\" already exists!"), Kind::Exists),
+                (
+                    E::QueryBinder,
+                    format!("Binder Error: Referenced column \"{word}\" not found in FROM clause!"),
+                    Kind::Invalid,
+                ),
+                (
+                    E::DatabaseCatalog,
+                    format!("Catalog Error: Table with name {word} does not exist!"),
+                    Kind::NotFound,
+                ),
+                (
+                    E::DatabaseCatalog,
+                    format!("Catalog Error: Table with name \"{word}\" already exists!"),
+                    Kind::Exists,
+                ),
                 (
                     E::DatabaseTransaction,
-                    format!("TransactionContext Error: Failed to commit: PRIMARY KEY or UNIQUE constraint violation: duplicate key \"{word}\""),
+                    format!(
+                        "TransactionContext Error: Failed to commit: PRIMARY KEY or UNIQUE constraint violation: duplicate key \"{word}\""
+                    ),
                     Kind::Aborted,
                 ),
             ] {
@@ -314,7 +371,8 @@ mod tests {
                 assert!(found.message().contains(word), "{text}");
             }
         }
-        let tricky = error(E::DatabaseCatalog, "Catalog Error: Table with name x already exists! does not exist!");
+        let tricky =
+            error(E::DatabaseCatalog, "Catalog Error: Table with name x already exists! does not exist!");
         assert_eq!(Error::from(tricky).kind(), Kind::NotFound);
     }
 }

@@ -77,7 +77,9 @@ fn wait(answer: &Receiver<Result<u64>>, look: impl Fn()) -> Result<u64> {
             Ok(outcome) => return outcome,
             Err(RecvTimeoutError::Timeout) => look(),
             Err(RecvTimeoutError::Disconnected) => {
-                return Err(Error::internal("the thread of the shared commit failed; nothing of this was stored"));
+                return Err(Error::internal(
+                    "the thread of the shared commit failed; nothing of this was stored",
+                ));
             }
         }
     }

@@ -212,7 +212,10 @@ mod tests {
         assert_eq!(null_column("Constraint Error: NOT NULL constraint failed: t2.v"), Some("v"));
         for (text, key) in [
             ("Duplicate key \"id: 1\" violates primary key constraint.", "id: 1"),
-            ("Constraint Error: Duplicate key \"s: a\nb\" violates x\" violates unique constraint.", "s: a\nb\" violates x"),
+            (
+                "Constraint Error: Duplicate key \"s: a\nb\" violates x\" violates unique constraint.",
+                "s: a\nb\" violates x",
+            ),
             (
                 "PRIMARY KEY or UNIQUE constraint violation: duplicate key \"1, x, y: \"q\"\"",
                 "1, x, y: \"q\"",

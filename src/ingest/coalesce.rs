@@ -358,9 +358,8 @@ fn as_one_insert(
     nobody_left(members)?;
     let started = Instant::now();
     let mut counts = vec![Counts::default(); members.len()];
-    let inserted = session.commits_itself(shape, |session| {
-        append_shape(session, only, &placement, members, &mut counts)
-    })?;
+    let inserted = session
+        .commits_itself(shape, |session| append_shape(session, only, &placement, members, &mut counts))?;
     let timings = Timings { append: started.elapsed(), ..Timings::default() };
     let parts = counts.into_iter().map(|counts| (counts, Arc::clone(&placement))).collect();
     Ok(Some(inserted.map(|()| Done { parts, timings })))

@@ -74,7 +74,12 @@ impl Placement {
 ///
 /// A new table is made in a transaction of its own: several streams may start on it at the same time, and a table made
 /// inside of a long transaction would turn the others away.
-pub(super) fn prepare(shared: &Shared, target: &Target, schema: &SchemaRef, session: &mut Session) -> Result<bool> {
+pub(super) fn prepare(
+    shared: &Shared,
+    target: &Target,
+    schema: &SchemaRef,
+    session: &mut Session,
+) -> Result<bool> {
     let Target::Table { table, shown, mode } = target else { return Ok(false) };
     check_not_internal(table)?;
     let mut created = false;

@@ -97,7 +97,8 @@ impl State {
         read.turns = std::mem::take(&mut self.turns);
         for (name, known) in self.producers.drain() {
             let producer = read.producers.entry(name).or_default();
-            let (read, durable) = (*producer.newest.seen.borrow(), producer.newest.durable.load(Ordering::Acquire));
+            let (read, durable) =
+                (*producer.newest.seen.borrow(), producer.newest.durable.load(Ordering::Acquire));
             known.newest.raise(read);
             known.newest.durable.fetch_max(durable, Ordering::AcqRel);
             producer.newest = known.newest;
