@@ -41,7 +41,8 @@ impl From<duckdb::Error> for Error {
         if kind == Kind::Exhausted && text.to_ascii_lowercase().contains("memory") {
             text.push_str(" (limit: database.memory_limit)");
         }
-        Error::new(kind, crate::error::shorten(text.trim(), TEXT_BYTES_MAX))
+        let text = super::text::for_client(text.trim());
+        Error::new(kind, crate::error::shorten(&text, TEXT_BYTES_MAX))
     }
 }
 

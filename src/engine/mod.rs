@@ -31,6 +31,7 @@ mod segment;
 mod session;
 mod statement;
 mod tables;
+mod text;
 mod timezone;
 
 pub use appender::{BulkInsert, Insert, append, count_rows, describe_rows, over_segment, rows_of_segment};
