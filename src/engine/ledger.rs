@@ -17,7 +17,7 @@ use super::cursor::Cursor;
 use super::segment::{Segment, UNIT_ROWS};
 use super::session::Session;
 use super::statement::parse;
-use super::tables::find_table;
+use super::tables::{find_table, query};
 use crate::catalog::{TableName, quote_name, quote_text};
 use crate::error::{Error, Result};
 
@@ -197,27 +197,22 @@ fn batch(rows: &[LedgerRow<'_>]) -> Result<RecordBatch> {
 }
 
 /// Deletes all but the rows that `bounds` leave, in the session's transaction, and gives the number of those. Order
-/// is the order of writing, as it is for whoever reads the table. The producers and tables in `at_work` count as
-/// written to just now, and the newest epoch of a producer stays as long as any row of it does.
+/// is the order of writing, as it is for whoever reads the table. Producers and tables in `kept` stay whatever their
+/// place is, and the newest epoch of a producer stays as long as any row of it does.
 ///
 /// A row that another transaction commits meanwhile is not looked at, so it stays.
-pub fn cut_ledger(session: &Session, bounds: LedgerBounds, at_work: &[(String, String)]) -> Result<u64> {
+pub fn cut_ledger(session: &Session, bounds: LedgerBounds, kept: &[(&str, &str)]) -> Result<u64> {
     let name = name(session).to_sql();
     let LedgerBounds { keys, lines, batches } = bounds;
-    if !at_work.is_empty() {
-        let pairs: Vec<String> = at_work
-            .iter()
-            .map(|(producer, table)| format!("({}, {})", quote_text(producer), quote_text(table)))
-            .collect();
-        session.execute(&format!(
-            "INSERT INTO {name} SELECT * EXCLUDE (newest, line) FROM ( \
-                 SELECT *, dense_rank() OVER (ORDER BY newest DESC) AS line FROM ( \
-                     SELECT *, max(rowid) OVER (PARTITION BY producer, table_name) AS newest \
-                     FROM {name} WHERE key IS NULL)) \
-             WHERE line > {lines} AND (producer, table_name) IN ({}) ORDER BY epoch, seq NULLS FIRST",
-            pairs.join(", ")
-        ))?;
-    }
+    let pair =
+        |(producer, table): &(&str, &str)| format!("({}, {})", quote_text(producer), quote_text(table));
+    let kept = match kept {
+        [] => "false".to_owned(),
+        kept => {
+            let pairs: Vec<String> = kept.iter().map(pair).collect();
+            format!("(producer, table_name) IN ({})", pairs.join(", "))
+        }
+    };
     session.execute(&format!(
         "DELETE FROM {name} WHERE rowid IN ( \
              SELECT place FROM ( \
@@ -225,18 +220,31 @@ pub fn cut_ledger(session: &Session, bounds: LedgerBounds, at_work: &[(String, S
              WHERE age > {keys} \
          UNION ALL \
              SELECT place FROM ( \
-                 SELECT *, min(line) OVER (PARTITION BY producer) AS last_line FROM ( \
-                     SELECT *, dense_rank() OVER (ORDER BY newest DESC) AS line FROM ( \
-                         SELECT rowid AS place, producer, \
+                 SELECT *, bool_or(stays) OVER (PARTITION BY producer) AS any_stays FROM ( \
+                     SELECT *, dense_rank() OVER (ORDER BY newest DESC) <= {lines} OR coalesce({kept}, false) AS stays FROM ( \
+                         SELECT rowid AS place, producer, table_name, \
                                 max(rowid) OVER (PARTITION BY producer, table_name) AS newest, \
                                 row_number() OVER (PARTITION BY producer, table_name \
                                                    ORDER BY seq IS NULL, rowid DESC) AS age, \
                                 first_value(rowid) OVER (PARTITION BY producer \
                                                          ORDER BY epoch DESC NULLS LAST, rowid DESC) AS epoch_place \
                          FROM {name} WHERE key IS NULL))) \
-             WHERE CASE WHEN place = epoch_place THEN last_line > {lines} \
-                        WHEN place = newest THEN line > {lines} \
-                        ELSE line > {lines} OR age > {batches} END)"
+             WHERE CASE WHEN place = epoch_place THEN NOT any_stays \
+                        WHEN place = newest THEN NOT stays \
+                        ELSE NOT stays OR age > {batches} END)"
     ))?;
     super::appender::count_rows(session, &self::name(session))
+}
+
+/// The producers and tables that there are rows of.
+pub fn ledger_lines(session: &Session) -> Result<Vec<(String, String)>> {
+    let sql =
+        format!("SELECT DISTINCT producer, table_name FROM {} WHERE key IS NULL", name(session).to_sql());
+    let mut lines = Vec::new();
+    for batch in query(session, &sql)? {
+        let [producers, tables] = [0, 1].map(|column| batch.column(column).as_string::<i32>());
+        let pairs = producers.iter().zip(tables);
+        lines.extend(pairs.filter_map(|(producer, table)| Some((producer?.to_owned(), table?.to_owned()))));
+    }
+    Ok(lines)
 }

@@ -46,7 +46,8 @@ pub use gate::StatementTurn;
 pub use interrupt::{Interrupt, Progress};
 pub use keys::{ForeignKeyColumn, PrimaryKeyColumn, foreign_keys, primary_keys};
 pub use ledger::{
-    INTERNAL_SCHEMA, LedgerBounds, LedgerRow, append_ledger, create_ledger, cut_ledger, read_ledger,
+    INTERNAL_SCHEMA, LedgerBounds, LedgerRow, append_ledger, create_ledger, cut_ledger, ledger_lines,
+    read_ledger,
 };
 pub use maintenance::Maintenance;
 pub use metadata::{ColumnEntry, SchemaInfo, TableEntry, columns, columns_by_table, schemas, tables};

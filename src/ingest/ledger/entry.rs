@@ -15,9 +15,23 @@ use crate::ingest::{Counts, OnConflict};
 /// Something to be written down with the rows it belongs to.
 #[derive(Debug, Clone)]
 pub(in crate::ingest) enum Entry {
-    Key { key: Arc<str>, entry: KeyEntry },
-    Batch { line: Line, epoch: u64, seq: u64, rows: u64, checksum: u64 },
-    Epoch { line: Line, epoch: u64 },
+    Key {
+        key: Arc<str>,
+        entry: KeyEntry,
+    },
+    Batch {
+        line: Line,
+        epoch: u64,
+        seq: u64,
+        rows: u64,
+        checksum: u64,
+    },
+    /// A newer epoch, or a line of which nothing is known any more and that begins anew.
+    Epoch {
+        line: Line,
+        epoch: u64,
+        anew: bool,
+    },
 }
 
 /// The first answer to a stream with a key, rows apart.
@@ -52,12 +66,12 @@ impl Entry {
                 checksum: Some(*checksum),
                 ..LedgerRow::default()
             },
-            Entry::Epoch { line, epoch } => LedgerRow {
+            Entry::Epoch { line, epoch, anew } => LedgerRow {
                 table: Some(&line.table),
                 producer: Some(&line.producer),
                 epoch: Some(*epoch),
                 rows: Some(0),
-                checksum: Some(0),
+                checksum: Some(u64::from(*anew)),
                 ..LedgerRow::default()
             },
         })
@@ -107,7 +121,7 @@ impl Reader {
         let (line, epoch) = (Line { producer: producer.into(), table }, row.epoch?);
         Some(match row.seq {
             Some(seq) => Entry::Batch { line, epoch, seq, rows, checksum },
-            None => Entry::Epoch { line, epoch },
+            None => Entry::Epoch { line, epoch, anew: checksum == 1 },
         })
     }
 }
@@ -152,7 +166,8 @@ mod tests {
             Entry::Key { key: "k".repeat(256).into(), entry },
             Entry::Batch { line: line.clone(), epoch: limit, seq: limit, rows: limit, checksum: u64::MAX },
             Entry::Batch { line: line.clone(), epoch: 0, seq: 0, rows: 0, checksum: 0 },
-            Entry::Epoch { line, epoch: limit },
+            Entry::Epoch { line: line.clone(), epoch: limit, anew: false },
+            Entry::Epoch { line, epoch: 0, anew: true },
         ] {
             let row = entry.row().unwrap();
             let mut reader = Reader::default();
