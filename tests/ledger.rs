@@ -194,7 +194,7 @@ async fn what_is_forgotten_stays_forgotten() {
 #[tokio::test]
 async fn a_cut_beside_commits_loses_nothing() {
     let database = open(":memory:");
-    let row = |producer: &'static str, seq: u64| LedgerRow {
+    let row = |producer: &'static str, seq: i64| LedgerRow {
         table: Some("main.t"),
         producer: Some(producer),
         epoch: Some(3),
@@ -228,7 +228,7 @@ async fn a_cut_beside_commits_loses_nothing() {
             cutter.commit().unwrap();
             writer.commit().unwrap();
         }
-        let mut found: BTreeMap<String, u64> = BTreeMap::new();
+        let mut found: BTreeMap<String, i64> = BTreeMap::new();
         let has_table = read_ledger(&setup, &mut |row| {
             let newest = found.entry(row.producer.unwrap().to_owned()).or_default();
             *newest = (*newest).max(row.seq.unwrap());

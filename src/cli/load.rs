@@ -19,8 +19,9 @@ use tokio::task::JoinHandle;
 use tokio_stream::wrappers::ReceiverStream;
 use xxhash_rust::xxh3::xxh3_64;
 
+use super::files::find_files;
 use super::show::grouped;
-use super::source::{Part, Source, find_files};
+use super::source::{Part, Source};
 use super::{Failure, Remote, is_terminal};
 
 /// How often a line is printed where there is no terminal for a bar.

@@ -48,11 +48,11 @@ pub struct LedgerRow<'a> {
     /// Producer of a batch.
     pub producer: Option<&'a str>,
     /// Its epoch.
-    pub epoch: Option<u64>,
+    pub epoch: Option<i64>,
     /// The batch's number.
-    pub seq: Option<u64>,
+    pub seq: Option<i64>,
     /// Rows of the stream, or of the producer's batches up to this one.
-    pub rows: Option<u64>,
+    pub rows: Option<i64>,
     /// Checksum of the content.
     pub checksum: Option<u64>,
     /// The first answer to a stream with a key, as JSON.
@@ -109,7 +109,7 @@ fn read(batch: &RecordBatch, each: &mut dyn FnMut(LedgerRow<'_>)) {
     for row in 0..batch.num_rows() {
         let [table, key, producer, answer] =
             texts.map(|values| values.is_valid(row).then(|| values.value(row)));
-        let [epoch, seq, rows] = numbers.map(|values| value(values, row).and_then(|n| u64::try_from(n).ok()));
+        let [epoch, seq, rows] = numbers.map(|values| value(values, row));
         let checksum = value(checksums, row);
         let answer = answer.map(Cow::Borrowed);
         each(LedgerRow { table, key, producer, epoch, seq, rows, checksum, answer });
@@ -140,8 +140,6 @@ pub fn create_ledger(session: &Session) -> Result<()> {
 }
 
 /// Appends rows in the session's transaction.
-///
-/// Errors: `Invalid` for a number beyond what the table's BIGINT columns hold.
 pub fn append_ledger(session: &Session, rows: &[LedgerRow<'_>]) -> Result<()> {
     let columns = column_list();
     let insert = Insert {
@@ -162,14 +160,8 @@ pub fn append_ledger(session: &Session, rows: &[LedgerRow<'_>]) -> Result<()> {
 fn batch(rows: &[LedgerRow<'_>]) -> Result<RecordBatch> {
     let text =
         |column: fn(&LedgerRow<'_>) -> Option<String>| -> StringArray { rows.iter().map(column).collect() };
-    let number = |column: fn(&LedgerRow<'_>) -> Option<u64>| -> Result<Int64Array> {
-        let narrow = |row: &LedgerRow<'_>| {
-            column(row).map(i64::try_from).transpose().map_err(|_| {
-                Error::invalid("the ingest ledger holds epochs, sequence numbers and rows below 2^63 only")
-            })
-        };
-        rows.iter().map(narrow).collect()
-    };
+    let number =
+        |column: fn(&LedgerRow<'_>) -> Option<i64>| -> Int64Array { rows.iter().map(column).collect() };
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_micros();
     let now = i64::try_from(now).unwrap_or(i64::MAX);
     let kinds = [("at", DataType::Timestamp(TimeUnit::Microsecond, None))].into_iter().chain(COLUMNS.map(
@@ -187,9 +179,9 @@ fn batch(rows: &[LedgerRow<'_>]) -> Result<RecordBatch> {
             Arc::new(text(|row| row.table.map(str::to_owned))),
             Arc::new(text(|row| row.key.map(str::to_owned))),
             Arc::new(text(|row| row.producer.map(str::to_owned))),
-            Arc::new(number(|row| row.epoch)?),
-            Arc::new(number(|row| row.seq)?),
-            Arc::new(number(|row| row.rows)?),
+            Arc::new(number(|row| row.epoch)),
+            Arc::new(number(|row| row.seq)),
+            Arc::new(number(|row| row.rows)),
             Arc::new(rows.iter().map(|row| row.checksum).collect::<UInt64Array>()),
             Arc::new(text(|row| row.answer.as_deref().map(str::to_owned))),
         ],
