@@ -17,7 +17,6 @@ use pintail::engine::{
 };
 use pintail::error::Kind;
 use pintail::ingest::Ingest;
-use pintail::server::Server;
 
 fn open(path: &str) -> Arc<Database> {
     Database::open(Options {
@@ -75,21 +74,17 @@ async fn a_start_takes_no_longer_the_more_is_remembered() {
     const COUNT: u64 = 100_000;
     for producers in [100_000, 10_000] {
         let directory = tempfile::tempdir().unwrap();
-        let mut config = common::config(directory.path());
-        config.ingest.ledger_producers = producers;
-        fill(Path::new(&config.database.path), COUNT);
+        fill(Path::new(&common::config(directory.path()).database.path), COUNT);
         let before = resident_bytes();
         let started = Instant::now();
-        let server = Server::start(&config).await.unwrap();
+        let server =
+            TestServer::start_in(directory, |config| config.ingest.ledger_producers = producers).await;
         let taken = started.elapsed();
         let grown = resident_bytes().saturating_sub(before) >> 20;
         println!(
             "start with {COUNT} keys and {COUNT} producers, {producers} remembered: {taken:?}, {grown} MiB more"
         );
         assert!(taken < Duration::from_secs(5), "{taken:?}");
-        drop(server);
-        let server =
-            TestServer::start_in(directory, |config| config.ingest.ledger_producers = producers).await;
         let batch = [wells(0, 1)];
         let known =
             put_with(&mut server.client().await, "t", &batch, &[("pintail-idempotency-key", "key 7")]).await;
