@@ -125,7 +125,7 @@ mod tests {
             assert_eq!(found, expected.iter().map(Path::new).collect::<Vec<_>>(), "{arguments:?}");
         };
         check(&[text("")], &["b.parquet", "in/c.arrow", "in/deep/d.arrows"]);
-        check(&[text("in"), text("")], &["in/c.arrow", "in/deep/d.arrows", "in/deep/up/b.parquet"]);
+        check(&[text("in"), text("")], &["in/c.arrow", "in/deep/d.arrows", "in/hard.parquet"]);
         check(
             &[text("in/deep/up/b.parquet"), text("in/./../b.parquet"), text("in/hard.parquet")],
             &["in/deep/up/b.parquet"],
