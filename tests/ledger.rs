@@ -16,8 +16,7 @@ use pintail::engine::{
     Database, LedgerBounds, LedgerRow, Options, append_ledger, create_ledger, cut_ledger, read_ledger,
 };
 use pintail::error::Kind;
-use pintail::ingest::{Ingest, Keyed};
-use pintail::server::Server;
+use pintail::ingest::Ingest;
 
 fn open(path: &str) -> Arc<Database> {
     Database::open(Options {
@@ -76,21 +75,17 @@ async fn a_start_takes_no_longer_the_more_is_remembered() {
     const COUNT: u64 = 100_000;
     for producers in [100_000, 10_000] {
         let directory = tempfile::tempdir().unwrap();
-        let mut config = common::config(directory.path());
-        config.ingest.ledger_producers = producers;
-        fill(Path::new(&config.database.path), COUNT);
+        fill(Path::new(&common::config(directory.path()).database.path), COUNT);
         let before = resident_bytes();
         let started = Instant::now();
-        let server = Server::start(&config).await.unwrap();
+        let server =
+            TestServer::start_in(directory, |config| config.ingest.ledger_producers = producers).await;
         let taken = started.elapsed();
         let grown = resident_bytes().saturating_sub(before) >> 20;
         println!(
             "start with {COUNT} keys and {COUNT} producers, {producers} remembered: {taken:?}, {grown} MiB more"
         );
         assert!(taken < Duration::from_secs(5), "{taken:?}");
-        drop(server);
-        let server =
-            TestServer::start_in(directory, |config| config.ingest.ledger_producers = producers).await;
         let batch = [wells(0, 1)];
         let known =
             put_with(&mut server.client().await, "t", &batch, &[("pintail-idempotency-key", "key 7")]).await;
@@ -104,113 +99,98 @@ async fn a_start_takes_no_longer_the_more_is_remembered() {
     }
 }
 
-/// A row of the log, as the test makes them up.
-#[derive(Debug, Clone)]
-struct Line {
-    producer: String,
-    table: &'static str,
-    epoch: u64,
+/// What a client knows of one of its lines.
+#[derive(Debug, Clone, Default)]
+struct Known {
     seq: Option<u64>,
+    stored: u64,
 }
 
-async fn remembered(
-    ingest: &Ingest,
-    producers: &[String],
-    keys: &[String],
-) -> (BTreeMap<String, String>, Vec<String>) {
-    let status = |name: &String| {
-        let status = ingest.producer_status(name)?;
-        let tables: Vec<_> =
-            status.tables.iter().map(|table| (&table.table, table.seq, table.rows)).collect();
-        Some((name.clone(), format!("{} {tables:?}", status.epoch)))
-    };
-    let mut known = Vec::new();
-    for key in keys {
-        if matches!(ingest.claim_key(key, &table("t")).await.unwrap(), Keyed::Known(_)) {
-            known.push(key.clone());
-        }
-    }
-    (producers.iter().filter_map(status).collect(), known)
-}
-
-/// After any history, what a start remembers of the cut table is what it remembers of the whole one, and fences as it
-/// did; a cut of what was cut changes nothing. Histories are random, with few names, so that they are used again.
+/// Producers come, are forgotten, begin anew where they are told that nothing is known, and come again after starts that
+/// remember more or less, over tables that were cut between them or not. What a producer is told is what it sent last
+/// since it began, or nothing; and every row is there once.
 #[tokio::test]
-async fn a_cut_keeps_what_is_remembered() {
-    let mut random = 0x2545_F491_4F6C_DD1D_u64;
+async fn what_is_forgotten_stays_forgotten() {
+    let seed =
+        std::env::var("PINTAIL_TEST_SEED").map_or(0x2545_F491_4F6C_DD1D_u64, |seed| seed.parse().unwrap());
+    println!("PINTAIL_TEST_SEED={seed}");
+    let mut random = seed;
     let mut below = |limit: u64| {
         random ^= random << 13;
         random ^= random >> 7;
         random ^= random << 17;
         random % limit
     };
-    let producers: Vec<String> = (0..12).map(|n| format!("producer {n}")).collect();
-    let keys: Vec<String> = (0..40).map(|n| format!("key {n}")).collect();
-    for round in 0..12 {
-        let (keys_max, lines_max) = (1 + below(20) as usize, 1 + below(12) as usize);
-        let database = open(":memory:");
-        let mut session = database.session().unwrap();
-        create_ledger(&session).unwrap();
-        // Only what the server itself could write: numbers and epochs of a producer go up.
-        let mut at: BTreeMap<(String, &str), u64> = BTreeMap::new();
-        let mut epochs: BTreeMap<String, u64> = BTreeMap::new();
-        for _ in 0..below(600) {
-            let producer = producers[below(12) as usize].clone();
-            let line = ["main.t", "main.u"][below(2) as usize];
+    let mut known: BTreeMap<(String, &str), Known> = BTreeMap::new();
+    let mut epochs: BTreeMap<String, u64> = BTreeMap::new();
+    let mut directory = tempfile::tempdir().unwrap();
+    let (mut next_row, mut forgotten) = (0, 0);
+    for _ in 0..12 {
+        let lines_max = 1 + below(6) as usize;
+        let server = TestServer::start_in(directory, |config| {
+            config.ingest.ledger_producers = lines_max;
+            config.ingest.group_commit_ms = 2 * (lines_max as u64 % 2);
+        })
+        .await;
+        let mut client = server.client().await;
+        for _ in 0..60 {
+            let (producer, name) = (format!("p{}", below(5)), ["t", "u"][below(2) as usize]);
             let epoch = epochs.entry(producer.clone()).or_default();
-            *epoch += u64::from(below(10) == 0);
-            let line = match below(4) {
-                0 => Line { producer, table: line, epoch: *epoch, seq: None },
-                _ => {
-                    let seq = at.entry((producer.clone(), line)).and_modify(|seq| *seq += 1).or_default();
-                    Line { producer, table: line, epoch: *epoch, seq: Some(*seq) }
-                }
-            };
-            let batch = LedgerRow {
-                table: Some(line.table),
-                producer: Some(&line.producer),
-                epoch: Some(line.epoch),
-                seq: line.seq,
-                rows: Some(line.seq.map_or(0, |seq| seq + 1)),
-                checksum: Some(5),
-                ..LedgerRow::default()
-            };
-            let key = LedgerRow {
-                table: Some("main.t"),
-                key: Some(&keys[below(40) as usize]),
-                rows: Some(1),
-                checksum: Some(5),
-                answer: Some(ANSWER.trim_matches('\'').into()),
-                ..LedgerRow::default()
-            };
-            append_ledger(&session, &[batch, key]).unwrap();
-        }
-        let before = remembered(&ingest(&database, keys_max, lines_max), &producers, &keys).await;
-        let bounds = LedgerBounds { keys: keys_max, lines: lines_max, batches: 64 };
-        let mut left = Vec::new();
-        for _ in 0..2 {
-            session.begin().unwrap();
-            left.push(cut_ledger(&session, bounds, &[]).unwrap());
-            session.commit().unwrap();
-            let after = remembered(&ingest(&database, keys_max, lines_max), &producers, &keys).await;
-            assert_eq!(after.0, before.0, "round {round}: {bounds:?}");
+            *epoch += u64::from(below(4) == 0);
+            let epoch = epoch.to_string();
+            let headers = [("pintail-producer", producer.as_str()), ("pintail-epoch", epoch.as_str())];
+            let line = known.entry((producer.clone(), name)).or_default();
+            // As the client does: an empty stream to have one's turn, then the question.
+            common::put_numbered_with(&mut client, name, &headers, &[]).await.unwrap();
+            let body = format!("{{\"producer\": \"{producer}\"}}");
+            let told = client.action_with("pintail.ingest_status", body).await.unwrap();
+            let told = told["tables"][format!("main.{name}")]["seq"].as_u64();
             assert!(
-                before.1.iter().all(|key| after.1.contains(key)) && after.1.len() <= keys_max,
-                "{before:?} {after:?}"
+                told == line.seq || told.is_none(),
+                "{producer} into {name}: {told:?} instead of {line:?}"
             );
+            forgotten += u64::from(told != line.seq);
+            line.seq = told;
+            // Sometimes it leaves it at that, and the next start finds a line that has begun and has no batch.
+            for _ in 0..below(3) {
+                let seq = line.seq.map_or(below(2), |seq| seq + 1);
+                let answer =
+                    common::put_numbered_with(&mut client, name, &headers, &[(wells(next_row, 1), seq)])
+                        .await
+                        .unwrap();
+                assert!(!answer.duplicate && answer.seq == Some(seq), "{answer:?}");
+                (line.seq, next_row) = (Some(seq), next_row + 1);
+                line.stored += 1;
+            }
         }
-        assert_eq!(left[0], left[1], "round {round}");
-        // A row for each key, and of each line its last 64 batches and its epoch.
-        assert!(left[0] as usize <= keys_max + 65 * lines_max + producers.len(), "{left:?} of {bounds:?}");
+        let stored = "SELECT count(*) + 1000000 * count(DISTINCT id) FROM (SELECT id FROM t UNION ALL SELECT id FROM u)";
+        assert_eq!(number(&mut client, stored).await, next_row * 1_000_001);
+        directory = server.stop().await;
+        if below(2) == 0 {
+            let database = open(&common::config(directory.path()).database.path);
+            let mut session = database.session().unwrap();
+            let bounds = LedgerBounds { keys: 5, lines: lines_max, batches: 64 };
+            let left: Vec<u64> = (0..2)
+                .map(|_| {
+                    session.begin().unwrap();
+                    let left = cut_ledger(&session, bounds, &[]).unwrap();
+                    session.commit().unwrap();
+                    left
+                })
+                .collect();
+            assert_eq!(left[0], left[1], "a cut of what was cut changes nothing");
+        }
     }
+    let stored: u64 = known.values().map(|line| line.stored).sum();
+    assert!(forgotten > 20 && stored == next_row as u64, "{forgotten} times forgotten, {stored} rows");
 }
 
 /// What is recorded while the table is being cut survives the cut, whichever of the two commits first; a producer that
-/// is at work keeps its line although it is the oldest, and is the newest one afterwards.
+/// is at work keeps its line although it is the oldest.
 #[tokio::test]
 async fn a_cut_beside_commits_loses_nothing() {
     let database = open(":memory:");
-    let row = |producer: &'static str, seq: u64| LedgerRow {
+    let row = |producer: &'static str, seq: i64| LedgerRow {
         table: Some("main.t"),
         producer: Some(producer),
         epoch: Some(3),
@@ -219,7 +199,7 @@ async fn a_cut_beside_commits_loses_nothing() {
         checksum: Some(1),
         ..LedgerRow::default()
     };
-    let mut setup = database.session().unwrap();
+    let setup = database.session().unwrap();
     create_ledger(&setup).unwrap();
     for producer in ["at work", "quiet", "a", "b"] {
         for seq in 0..70 {
@@ -227,7 +207,7 @@ async fn a_cut_beside_commits_loses_nothing() {
         }
     }
     let bounds = LedgerBounds { keys: 1, lines: 2, batches: 64 };
-    let at_work = [("at work".to_owned(), "main.t".to_owned())];
+    let at_work = [("at work", "main.t")];
     for commits_first in [true, false] {
         let mut writer = database.session().unwrap();
         let mut cutter = database.session().unwrap();
@@ -244,7 +224,7 @@ async fn a_cut_beside_commits_loses_nothing() {
             cutter.commit().unwrap();
             writer.commit().unwrap();
         }
-        let mut found: BTreeMap<String, u64> = BTreeMap::new();
+        let mut found: BTreeMap<String, i64> = BTreeMap::new();
         let has_table = read_ledger(&setup, &mut |row| {
             let newest = found.entry(row.producer.unwrap().to_owned()).or_default();
             *newest = (*newest).max(row.seq.unwrap());
@@ -254,12 +234,6 @@ async fn a_cut_beside_commits_loses_nothing() {
         assert_eq!(found.get("at work"), Some(&69), "{found:?}");
         assert!(!found.contains_key("quiet"), "{found:?}");
     }
-    setup.begin().unwrap();
-    cut_ledger(&setup, LedgerBounds { keys: 1, lines: 5, batches: 64 }, &[]).unwrap();
-    setup.commit().unwrap();
-    let known = ingest(&database, 1, 5);
-    let status = known.producer_status("at work").unwrap();
-    assert_eq!((status.epoch, status.tables[0].seq, status.tables[0].rows), (3, 69, 70));
 }
 
 /// A producer whose stream is open while more others write than are remembered goes on where it was, and its newer

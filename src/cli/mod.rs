@@ -3,6 +3,7 @@
 //! Never: prints a secret, a half-written file, or a second line where one says it.
 
 mod backup;
+mod files;
 mod load;
 mod output;
 mod query;

@@ -66,6 +66,10 @@ pub(super) struct Part {
 impl Source {
     /// Reads what the file says about itself.
     pub(super) fn open(path: &Path) -> Result<Self> {
+        // Reading a pipe would wait for ever, and a file is read twice.
+        if !path.metadata().map_err(|error| unreadable(path, error))?.is_file() {
+            return Err(unreadable(path, "expected a file, found a pipe, device or socket"));
+        }
         let (schema, rows, content) = match ending(path) {
             Some("parquet") => open_parquet(path)?,
             Some("arrow" | "feather" | "arrows") => (open_arrow(path)?.0, None, Content::Arrow),
@@ -267,60 +271,16 @@ fn parquet_checksum(
     Ok(checksum.digest())
 }
 
-fn ending(path: &Path) -> Option<&str> {
+pub(super) fn ending(path: &Path) -> Option<&str> {
     path.extension().and_then(|extension| extension.to_str())
 }
 
-fn unreadable(path: &Path, error: impl std::fmt::Display) -> Error {
+pub(super) fn unreadable(path: &Path, error: impl std::fmt::Display) -> Error {
     Error::invalid(format!("cannot read {}: {error}", path.display()))
 }
 
 fn checked(batches: impl Iterator<Item = Result<RecordBatch, ArrowError>> + Send + 'static) -> Batches {
     Box::new(batches.map(|batch| batch.map_err(Error::from)))
-}
-
-/// Files, globs and folders -> the files, sorted within each argument, none twice.
-pub(super) fn find_files(arguments: &[String]) -> Result<Vec<PathBuf>> {
-    let mut files: Vec<PathBuf> = Vec::new();
-    for argument in arguments {
-        let path = Path::new(argument);
-        let mut found = Vec::new();
-        if path.is_dir() {
-            walk(path, &mut found)?;
-        } else if path.exists() {
-            found.push(path.to_owned());
-        } else {
-            let matches = glob::glob(argument).map_err(|error| {
-                Error::invalid(format!("\"{argument}\" is not a file, folder or glob: {error}"))
-            })?;
-            found.extend(matches.flatten().filter(|path| path.is_file()));
-        }
-        if found.is_empty() {
-            return Err(Error::invalid(format!("no .parquet, .arrow or .arrows file at \"{argument}\"")));
-        }
-        found.sort();
-        found.retain(|path| !files.contains(path));
-        files.extend(found);
-    }
-    Ok(files)
-}
-
-fn walk(folder: &Path, found: &mut Vec<PathBuf>) -> Result<()> {
-    let entries = std::fs::read_dir(folder)
-        .map_err(|error| Error::invalid(format!("cannot read folder {}: {error}", folder.display())))?;
-    for entry in entries.flatten() {
-        let path = entry.path();
-        if path.is_dir() {
-            walk(&path, found)?;
-        } else if path
-            .extension()
-            .and_then(|e| e.to_str())
-            .is_some_and(|e| ["parquet", "arrow", "arrows"].contains(&e))
-        {
-            found.push(path);
-        }
-    }
-    Ok(())
 }
 
 #[cfg(test)]

@@ -314,7 +314,9 @@ fn plain(error: duckdb::Error) -> Error {
              not work in a copy; write it without the database's name",
         );
     }
-    if error.code == DuckDBError::DatabaseConstraint && text.contains("Violates foreign key constraint") {
+    if error.code == DuckDBError::DatabaseConstraint
+        && text.starts_with("Constraint Error: Violates foreign key constraint")
+    {
         return Error::new(
             Kind::Conflict,
             "the engine cannot copy a table whose rows refer to rows of the same table by a foreign key; make the \

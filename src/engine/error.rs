@@ -166,7 +166,8 @@ impl From<duckdb::Error> for Error {
         if failed_commit && kind == Kind::Aborted {
             text.push_str(" (another transaction was first; nothing was applied, try again)");
         }
-        Error::new(kind, crate::error::shorten(text.trim(), TEXT_BYTES_MAX))
+        let text = super::text::for_client(text.trim());
+        Error::new(kind, crate::error::shorten(&text, TEXT_BYTES_MAX))
     }
 }
 

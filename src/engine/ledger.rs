@@ -17,7 +17,7 @@ use super::cursor::Cursor;
 use super::segment::{Segment, UNIT_ROWS};
 use super::session::Session;
 use super::statement::parse;
-use super::tables::find_table;
+use super::tables::{find_table, query};
 use crate::catalog::{TableName, quote_name, quote_text};
 use crate::error::{Error, Result};
 
@@ -48,11 +48,11 @@ pub struct LedgerRow<'a> {
     /// Producer of a batch.
     pub producer: Option<&'a str>,
     /// Its epoch.
-    pub epoch: Option<u64>,
+    pub epoch: Option<i64>,
     /// The batch's number.
-    pub seq: Option<u64>,
+    pub seq: Option<i64>,
     /// Rows of the stream, or of the producer's batches up to this one.
-    pub rows: Option<u64>,
+    pub rows: Option<i64>,
     /// Checksum of the content.
     pub checksum: Option<u64>,
     /// The first answer to a stream with a key, as JSON.
@@ -109,7 +109,7 @@ fn read(batch: &RecordBatch, each: &mut dyn FnMut(LedgerRow<'_>)) {
     for row in 0..batch.num_rows() {
         let [table, key, producer, answer] =
             texts.map(|values| values.is_valid(row).then(|| values.value(row)));
-        let [epoch, seq, rows] = numbers.map(|values| value(values, row).and_then(|n| u64::try_from(n).ok()));
+        let [epoch, seq, rows] = numbers.map(|values| value(values, row));
         let checksum = value(checksums, row);
         let answer = answer.map(Cow::Borrowed);
         each(LedgerRow { table, key, producer, epoch, seq, rows, checksum, answer });
@@ -140,8 +140,6 @@ pub fn create_ledger(session: &Session) -> Result<()> {
 }
 
 /// Appends rows in the session's transaction.
-///
-/// Errors: `Invalid` for a number beyond what the table's BIGINT columns hold.
 pub fn append_ledger(session: &Session, rows: &[LedgerRow<'_>]) -> Result<()> {
     let columns = column_list();
     let insert = Insert {
@@ -162,14 +160,8 @@ pub fn append_ledger(session: &Session, rows: &[LedgerRow<'_>]) -> Result<()> {
 fn batch(rows: &[LedgerRow<'_>]) -> Result<RecordBatch> {
     let text =
         |column: fn(&LedgerRow<'_>) -> Option<String>| -> StringArray { rows.iter().map(column).collect() };
-    let number = |column: fn(&LedgerRow<'_>) -> Option<u64>| -> Result<Int64Array> {
-        let narrow = |row: &LedgerRow<'_>| {
-            column(row).map(i64::try_from).transpose().map_err(|_| {
-                Error::invalid("the ingest ledger holds epochs, sequence numbers and rows below 2^63 only")
-            })
-        };
-        rows.iter().map(narrow).collect()
-    };
+    let number =
+        |column: fn(&LedgerRow<'_>) -> Option<i64>| -> Int64Array { rows.iter().map(column).collect() };
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_micros();
     let now = i64::try_from(now).unwrap_or(i64::MAX);
     let kinds = [("at", DataType::Timestamp(TimeUnit::Microsecond, None))].into_iter().chain(COLUMNS.map(
@@ -187,9 +179,9 @@ fn batch(rows: &[LedgerRow<'_>]) -> Result<RecordBatch> {
             Arc::new(text(|row| row.table.map(str::to_owned))),
             Arc::new(text(|row| row.key.map(str::to_owned))),
             Arc::new(text(|row| row.producer.map(str::to_owned))),
-            Arc::new(number(|row| row.epoch)?),
-            Arc::new(number(|row| row.seq)?),
-            Arc::new(number(|row| row.rows)?),
+            Arc::new(number(|row| row.epoch)),
+            Arc::new(number(|row| row.seq)),
+            Arc::new(number(|row| row.rows)),
             Arc::new(rows.iter().map(|row| row.checksum).collect::<UInt64Array>()),
             Arc::new(text(|row| row.answer.as_deref().map(str::to_owned))),
         ],
@@ -197,27 +189,22 @@ fn batch(rows: &[LedgerRow<'_>]) -> Result<RecordBatch> {
 }
 
 /// Deletes all but the rows that `bounds` leave, in the session's transaction, and gives the number of those. Order
-/// is the order of writing, as it is for whoever reads the table. The producers and tables in `at_work` count as
-/// written to just now, and the newest epoch of a producer stays as long as any row of it does.
+/// is the order of writing, as it is for whoever reads the table. Producers and tables in `kept` stay whatever their
+/// place is, and the newest epoch of a producer stays as long as any row of it does.
 ///
 /// A row that another transaction commits meanwhile is not looked at, so it stays.
-pub fn cut_ledger(session: &Session, bounds: LedgerBounds, at_work: &[(String, String)]) -> Result<u64> {
+pub fn cut_ledger(session: &Session, bounds: LedgerBounds, kept: &[(&str, &str)]) -> Result<u64> {
     let name = name(session).to_sql();
     let LedgerBounds { keys, lines, batches } = bounds;
-    if !at_work.is_empty() {
-        let pairs: Vec<String> = at_work
-            .iter()
-            .map(|(producer, table)| format!("({}, {})", quote_text(producer), quote_text(table)))
-            .collect();
-        session.execute(&format!(
-            "INSERT INTO {name} SELECT * EXCLUDE (newest, line) FROM ( \
-                 SELECT *, dense_rank() OVER (ORDER BY newest DESC) AS line FROM ( \
-                     SELECT *, max(rowid) OVER (PARTITION BY producer, table_name) AS newest \
-                     FROM {name} WHERE key IS NULL)) \
-             WHERE line > {lines} AND (producer, table_name) IN ({}) ORDER BY epoch, seq NULLS FIRST",
-            pairs.join(", ")
-        ))?;
-    }
+    let pair =
+        |(producer, table): &(&str, &str)| format!("({}, {})", quote_text(producer), quote_text(table));
+    let kept = match kept {
+        [] => "false".to_owned(),
+        kept => {
+            let pairs: Vec<String> = kept.iter().map(pair).collect();
+            format!("(producer, table_name) IN ({})", pairs.join(", "))
+        }
+    };
     session.execute(&format!(
         "DELETE FROM {name} WHERE rowid IN ( \
              SELECT place FROM ( \
@@ -225,18 +212,31 @@ pub fn cut_ledger(session: &Session, bounds: LedgerBounds, at_work: &[(String, S
              WHERE age > {keys} \
          UNION ALL \
              SELECT place FROM ( \
-                 SELECT *, min(line) OVER (PARTITION BY producer) AS last_line FROM ( \
-                     SELECT *, dense_rank() OVER (ORDER BY newest DESC) AS line FROM ( \
-                         SELECT rowid AS place, producer, \
+                 SELECT *, bool_or(stays) OVER (PARTITION BY producer) AS any_stays FROM ( \
+                     SELECT *, dense_rank() OVER (ORDER BY newest DESC) <= {lines} OR coalesce({kept}, false) AS stays FROM ( \
+                         SELECT rowid AS place, producer, table_name, \
                                 max(rowid) OVER (PARTITION BY producer, table_name) AS newest, \
                                 row_number() OVER (PARTITION BY producer, table_name \
                                                    ORDER BY seq IS NULL, rowid DESC) AS age, \
                                 first_value(rowid) OVER (PARTITION BY producer \
                                                          ORDER BY epoch DESC NULLS LAST, rowid DESC) AS epoch_place \
                          FROM {name} WHERE key IS NULL))) \
-             WHERE CASE WHEN place = epoch_place THEN last_line > {lines} \
-                        WHEN place = newest THEN line > {lines} \
-                        ELSE line > {lines} OR age > {batches} END)"
+             WHERE CASE WHEN place = epoch_place THEN NOT any_stays \
+                        WHEN place = newest THEN NOT stays \
+                        ELSE NOT stays OR age > {batches} END)"
     ))?;
     super::appender::count_rows(session, &self::name(session))
+}
+
+/// The producers and tables that there are rows of.
+pub fn ledger_lines(session: &Session) -> Result<Vec<(String, String)>> {
+    let sql =
+        format!("SELECT DISTINCT producer, table_name FROM {} WHERE key IS NULL", name(session).to_sql());
+    let mut lines = Vec::new();
+    for batch in query(session, &sql)? {
+        let [producers, tables] = [0, 1].map(|column| batch.column(column).as_string::<i32>());
+        let pairs = producers.iter().zip(tables);
+        lines.extend(pairs.filter_map(|(producer, table)| Some((producer?.to_owned(), table?.to_owned()))));
+    }
+    Ok(lines)
 }

@@ -92,7 +92,7 @@ pub async fn put_with(
     client.put(&table(name), batches[0].schema(), stream::iter(items), &headers).await
 }
 
-/// Puts numbered batches for a producer, and gives the last answer.
+/// Puts numbered batches of [`wells`] for a producer, and gives the last answer.
 pub async fn put_numbered(
     client: &mut Client,
     name: &str,
@@ -111,7 +111,7 @@ pub async fn put_numbered_with(
 ) -> Result<PutAnswer> {
     let items: Vec<_> = batches.iter().map(|(batch, _)| Ok(batch.clone())).collect();
     let mut messages: Vec<FlightData> = FlightDataEncoderBuilder::new()
-        .with_schema(batches[0].0.schema())
+        .with_schema(well_schema())
         .with_flight_descriptor(Some(FlightDescriptor::new_path(vec![name.to_owned()])))
         .with_max_flight_data_size(usize::MAX)
         .build(stream::iter(items))

@@ -45,6 +45,8 @@ pub(in crate::ingest) struct ProducerClaim {
     pub(super) epoch: u64,
     // Held, it also keeps the producer from being forgotten.
     pub(super) newest_epoch: Arc<Newest>,
+    // Nothing is known of the line, and the table may say otherwise.
+    pub(super) begins_anew: bool,
     pub(super) last: Option<u64>,
     pub(super) rows: u64,
     pub(super) recent: Recent,
@@ -88,11 +90,11 @@ impl KeyEntry {
 }
 
 impl Claim {
-    /// Whether its epoch is yet to be written down.
+    /// Whether its epoch, or that its line begins anew, is yet to be written down.
     pub(in crate::ingest) fn has_new_epoch(&self) -> bool {
         match &self.0 {
             ClaimKind::Key(_) => false,
-            ClaimKind::Producer(claim) => !claim.newest_epoch.is_durable(claim.epoch),
+            ClaimKind::Producer(claim) => claim.begins_anew || !claim.newest_epoch.is_durable(claim.epoch),
         }
     }
 }

@@ -15,9 +15,23 @@ use crate::ingest::{Counts, OnConflict};
 /// Something to be written down with the rows it belongs to.
 #[derive(Debug, Clone)]
 pub(in crate::ingest) enum Entry {
-    Key { key: Arc<str>, entry: KeyEntry },
-    Batch { line: Line, epoch: u64, seq: u64, rows: u64, checksum: u64 },
-    Epoch { line: Line, epoch: u64 },
+    Key {
+        key: Arc<str>,
+        entry: KeyEntry,
+    },
+    Batch {
+        line: Line,
+        epoch: u64,
+        seq: u64,
+        rows: u64,
+        checksum: u64,
+    },
+    /// A newer epoch, or a line of which nothing is known any more and that begins anew.
+    Epoch {
+        line: Line,
+        epoch: u64,
+        anew: bool,
+    },
 }
 
 /// The first answer to a stream with a key, rows apart.
@@ -38,7 +52,7 @@ impl Entry {
             Entry::Key { key, entry } => LedgerRow {
                 table: Some(&entry.table),
                 key: Some(key),
-                rows: Some(entry.counts.rows),
+                rows: Some(number(entry.counts.rows)?),
                 checksum: Some(entry.checksum),
                 answer: Some(answer_text(entry)?.into()),
                 ..LedgerRow::default()
@@ -46,22 +60,29 @@ impl Entry {
             Entry::Batch { line, epoch, seq, rows, checksum } => LedgerRow {
                 table: Some(&line.table),
                 producer: Some(&line.producer),
-                epoch: Some(*epoch),
-                seq: Some(*seq),
-                rows: Some(*rows),
+                epoch: Some(number(*epoch)?),
+                seq: Some(number(*seq)?),
+                rows: Some(number(*rows)?),
                 checksum: Some(*checksum),
                 ..LedgerRow::default()
             },
-            Entry::Epoch { line, epoch } => LedgerRow {
+            Entry::Epoch { line, epoch, anew } => LedgerRow {
                 table: Some(&line.table),
                 producer: Some(&line.producer),
-                epoch: Some(*epoch),
+                epoch: Some(number(*epoch)?),
                 rows: Some(0),
-                checksum: Some(0),
+                checksum: Some(u64::from(*anew)),
                 ..LedgerRow::default()
             },
         })
     }
+}
+
+/// As the table's BIGINT columns hold it.
+fn number(number: u64) -> Result<i64> {
+    i64::try_from(number).map_err(|_| {
+        Error::invalid(format!("the ingest ledger holds epochs, numbers and rows below 2^63, found {number}"))
+    })
 }
 
 fn answer_text(entry: &KeyEntry) -> Result<String> {
@@ -92,7 +113,7 @@ impl Reader {
             self.table = table.into();
         }
         let table = Arc::clone(&self.table);
-        let (rows, checksum) = (row.rows?, row.checksum?);
+        let (rows, checksum) = (u64::try_from(row.rows?).ok()?, row.checksum?);
         if let Some(key) = row.key {
             let Answer { inserted, ignored, replaced, rejected, on_conflict } =
                 serde_json::from_str(row.answer.as_deref()?).ok()?;
@@ -104,10 +125,10 @@ impl Reader {
             });
         }
         let producer = row.producer.filter(|producer| !producer.is_empty())?;
-        let (line, epoch) = (Line { producer: producer.into(), table }, row.epoch?);
-        Some(match row.seq {
+        let (line, epoch) = (Line { producer: producer.into(), table }, u64::try_from(row.epoch?).ok()?);
+        Some(match row.seq.map(u64::try_from).transpose().ok()? {
             Some(seq) => Entry::Batch { line, epoch, seq, rows, checksum },
-            None => Entry::Epoch { line, epoch },
+            None => Entry::Epoch { line, epoch, anew: checksum == 1 },
         })
     }
 }
@@ -152,7 +173,8 @@ mod tests {
             Entry::Key { key: "k".repeat(256).into(), entry },
             Entry::Batch { line: line.clone(), epoch: limit, seq: limit, rows: limit, checksum: u64::MAX },
             Entry::Batch { line: line.clone(), epoch: 0, seq: 0, rows: 0, checksum: 0 },
-            Entry::Epoch { line, epoch: limit },
+            Entry::Epoch { line: line.clone(), epoch: limit, anew: false },
+            Entry::Epoch { line, epoch: 0, anew: true },
         ] {
             let row = entry.row().unwrap();
             let mut reader = Reader::default();
@@ -184,6 +206,8 @@ mod tests {
             LedgerRow { producer: Some(""), ..whole() },
             LedgerRow { epoch: None, ..whole() },
             LedgerRow { rows: None, ..whole() },
+            LedgerRow { epoch: Some(-1), ..whole() },
+            LedgerRow { seq: Some(-1), ..whole() },
             key(None),
             key(Some("no json")),
             key(Some("{\"inserted\": -1}")),
@@ -193,6 +217,6 @@ mod tests {
         ] {
             assert!(reader.entry(&row).is_none(), "{row:?}");
         }
-        assert_eq!(reader.unreadable, 9);
+        assert_eq!(reader.unreadable, 11);
     }
 }

@@ -11,6 +11,7 @@ mod claim;
 mod entry;
 mod state;
 
+use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::Duration;
@@ -147,8 +148,11 @@ impl Ledger {
                 ),
             )
         })?;
-        let LineEntry { last, rows, recent, .. } = self.state().line(&line);
-        let claim = ProducerClaim { line, epoch, newest_epoch, last, rows, recent, _turn: turn };
+        let (LineEntry { last, rows, recent, .. }, begins_anew) = {
+            let state = self.state();
+            (state.line(&line), state.was_forgotten(&line))
+        };
+        let claim = ProducerClaim { line, epoch, newest_epoch, begins_anew, last, rows, recent, _turn: turn };
         claim.check_fence()?;
         Ok(Claim(ClaimKind::Producer(claim)))
     }
@@ -158,7 +162,8 @@ impl Ledger {
         let ClaimKind::Producer(claim) = &claim.0 else { return Ok(()) };
         let mut session = database.session()?;
         self.prepare(&session)?;
-        let entries = [Entry::Epoch { line: claim.line.clone(), epoch: claim.epoch }];
+        let anew = claim.last().is_none();
+        let entries = [Entry::Epoch { line: claim.line.clone(), epoch: claim.epoch, anew }];
         session.begin()?;
         self.record(&session, &entries)?;
         session.commit()?;
@@ -227,18 +232,25 @@ impl Ledger {
         let before = self.rows.load(Ordering::Relaxed);
         // A cut that fails, or that finds nothing to cut, is not tried again at once.
         *cut_from = before + SPARE_ROWS;
-        let at_work: Vec<(String, String)> = (self.state().at_work().iter())
-            .map(|line| (line.producer.to_string(), line.table.to_string()))
-            .collect();
+        let (kept, clock) = {
+            let state = self.state();
+            (state.kept_by_use(), state.clock())
+        };
+        let kept: Vec<(&str, &str)> = kept.iter().map(|line| (&*line.producer, &*line.table)).collect();
         let bounds =
             LedgerBounds { keys: self.bounds.keys, lines: self.bounds.lines, batches: CHECKSUMS_KEPT };
         let mut session = database.session()?;
         session.begin()?;
-        let left = {
+        let (left, lines) = {
             let _turn = session.deletes();
-            engine::cut_ledger(&session, bounds, &at_work)?
+            (engine::cut_ledger(&session, bounds, &kept)?, engine::ledger_lines(&session)?)
         };
         session.commit()?;
+        let lines = lines
+            .into_iter()
+            .map(|(producer, table)| Line { producer: producer.into(), table: table.into() });
+        let lines: HashSet<Line> = lines.collect();
+        self.state().table_has(&lines, clock);
         // Rows that came meanwhile stay counted.
         self.rows.fetch_sub(before.saturating_sub(left), Ordering::Relaxed);
         *cut_from = left + SPARE_ROWS;

@@ -3,9 +3,11 @@
 //! Never: forgets a producer that is at work; takes longer to forget because much is remembered.
 //!
 //! Keys go in the order they were written down. A *line* is one producer's batches for one table; lines go in the
-//! order of their use, which is a commit, or a stream that is open when the line's turn to go comes.
+//! order of their use, which is a commit, or a stream that is open when the line's turn to go comes. The table may still
+//! have rows of a line that is forgotten here. Its producer is told that nothing is known, and numbers anew; so the
+//! first thing written down then says that the line begins anew, and no start takes the older rows for its own.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 
@@ -30,6 +32,8 @@ pub(super) struct State {
     producers: HashMap<Arc<str>, Producer>,
     // By use, the oldest first.
     lines: BTreeMap<u64, Line>,
+    // Lines forgotten while the table may have rows of them, and when.
+    forgotten: HashMap<Line, u64>,
     turns: HashMap<TurnOf, Weak<Turn<()>>>,
     clock: u64,
     // Checksums of all lines, to know how many rows of the table are needed.
@@ -86,6 +90,7 @@ impl State {
             key_order: VecDeque::new(),
             producers: HashMap::new(),
             lines: BTreeMap::new(),
+            forgotten: HashMap::new(),
             turns: HashMap::new(),
             clock: 0,
             checksums: 0,
@@ -166,15 +171,25 @@ impl State {
             }
             Entry::Batch { line, epoch, seq, rows, checksum } => {
                 let entry = self.write(line, *epoch);
-                entry.last = entry.last.max(Some(*seq));
-                entry.rows = entry.rows.max(*rows);
                 let before = entry.recent.0.len();
+                if entry.last.is_some_and(|last| *seq <= last) {
+                    // Numbers go up as long as a line is known: it was not when this was written.
+                    entry.begin_anew();
+                }
+                entry.last = Some(*seq);
+                entry.rows = *rows;
                 entry.recent.push(*seq, *checksum);
-                self.checksums += entry.recent.0.len() - before;
+                let after = entry.recent.0.len();
+                self.checksums = self.checksums + after - before;
                 self.forget();
             }
-            Entry::Epoch { line, epoch } => {
-                self.write(line, *epoch);
+            Entry::Epoch { line, epoch, anew } => {
+                let entry = self.write(line, *epoch);
+                if *anew {
+                    let before = entry.recent.0.len();
+                    entry.begin_anew();
+                    self.checksums -= before;
+                }
                 self.forget();
             }
         }
@@ -186,6 +201,7 @@ impl State {
         producer.newest.raise(epoch);
         producer.newest.durable.fetch_max(epoch, Ordering::AcqRel);
         let entry = producer.tables.entry(Arc::clone(&line.table)).or_default();
+        self.forgotten.remove(line);
         self.lines.remove(&entry.used);
         entry.used = self.clock;
         entry.written = self.clock;
@@ -217,6 +233,7 @@ impl State {
             if producer.tables.is_empty() {
                 self.producers.remove(&line.producer);
             }
+            self.forgotten.insert(line, self.clock);
         }
     }
 
@@ -228,18 +245,39 @@ impl State {
                 || self.turns.get(&TurnOf::Line(line.clone())).is_some_and(|turn| turn.strong_count() > 0))
     }
 
-    /// The lines at work.
-    pub(super) fn at_work(&self) -> Vec<Line> {
-        let working = self.producers.iter().filter(|(_, producer)| producer.is_at_work());
-        let lines = working.flat_map(|(name, producer)| {
-            producer.tables.keys().map(|table| Line { producer: Arc::clone(name), table: Arc::clone(table) })
-        });
-        lines.filter(|line| self.is_at_work(line)).collect()
+    /// The lines that the order of writing alone would not keep.
+    pub(super) fn kept_by_use(&self) -> Vec<Line> {
+        let entry = |line: &Line| self.producers.get(&line.producer)?.tables.get(&line.table);
+        let by_use = |line: &&Line| entry(line).is_some_and(|entry| entry.used != entry.written);
+        self.lines.values().filter(|line| by_use(line) || self.is_at_work(line)).cloned().collect()
+    }
+
+    /// Whether the table may have rows of a line of which nothing is known.
+    pub(super) fn was_forgotten(&self, line: &Line) -> bool {
+        self.forgotten.contains_key(line)
+    }
+
+    /// How much has happened.
+    pub(super) fn clock(&self) -> u64 {
+        self.clock
+    }
+
+    /// Takes note of the lines that the table still had rows of, at a moment after `clock`.
+    pub(super) fn table_has(&mut self, lines: &HashSet<Line>, clock: u64) {
+        self.forgotten.retain(|line, since| *since > clock || lines.contains(line));
     }
 
     /// Rows of the table that what is remembered needs, or a few less.
     pub(super) fn rows_needed(&self) -> u64 {
         (self.keys.len() + self.checksums) as u64
+    }
+}
+
+impl LineEntry {
+    fn begin_anew(&mut self) {
+        self.last = None;
+        self.rows = 0;
+        self.recent.0.clear();
     }
 }
 
@@ -334,7 +372,8 @@ mod tests {
         crowd(&mut state);
         assert_eq!(state.line(&line("old")).last, Some(3));
         assert_eq!(state.line(&other).last, None);
-        assert_eq!(state.at_work(), [line("old")]);
+        assert_eq!(state.kept_by_use(), [line("old")]);
+        assert!(state.was_forgotten(&other) && !state.was_forgotten(&line("old")));
         drop(turn);
         // Between two streams, the epoch has nothing else to be known by.
         crowd(&mut state);
@@ -359,6 +398,48 @@ mod tests {
         assert_eq!((state.key_order.len(), state.producers.len()), (50_000, 50_000));
         let taken = started.elapsed();
         assert!(taken < std::time::Duration::from_secs(10), "{taken:?}");
+    }
+
+    /// What older rows say of a line that was forgotten does not hold for what came after.
+    #[test]
+    fn a_line_begins_anew_after_it_was_forgotten() {
+        let mut state = State::new(Bounds { keys: 1, lines: 1 });
+        let anew = |epoch| Entry::Epoch { line: line("p"), epoch, anew: true };
+        let log = [
+            batch("p", 1, 6),
+            batch("p", 1, 7),
+            batch("q", 0, 0),
+            anew(1),
+            batch("p", 1, 0),
+            batch("p", 1, 1),
+        ];
+        for (entry, last) in log[..3].iter().zip([Some(6), Some(7), None]) {
+            state.remember(entry);
+            assert_eq!(state.line(&line("p")).last, last);
+        }
+        let clock = state.clock();
+        assert!(state.was_forgotten(&line("p")));
+        state.table_has(&HashSet::from([line("p")]), clock);
+        assert!(state.was_forgotten(&line("p")));
+        state.table_has(&HashSet::new(), clock - 1);
+        assert!(state.was_forgotten(&line("p")), "forgotten after the look");
+        state.table_has(&HashSet::new(), clock);
+        assert!(!state.was_forgotten(&line("p")));
+        // A start that remembers more reads the same log to the same end, with the row that says so or without.
+        for skipped in [vec![], vec![2], vec![2, 3], vec![0, 1]] {
+            let mut state = State::new(Bounds { keys: 1, lines: 10 });
+            for (index, entry) in log.iter().enumerate() {
+                if !skipped.contains(&index) {
+                    state.remember(entry);
+                }
+                if index == 3 && !skipped.contains(&3) {
+                    assert_eq!(state.line(&line("p")).last, None);
+                }
+            }
+            let LineEntry { last, rows, recent, .. } = state.line(&line("p"));
+            assert_eq!((last, rows, recent.0.len()), (Some(1), 2, 2), "{skipped:?}");
+            assert_eq!(state.checksums, 2 + usize::from(!skipped.contains(&2)));
+        }
     }
 
     #[test]
