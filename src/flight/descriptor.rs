@@ -12,12 +12,15 @@ use super::metadata::Metadata;
 use crate::catalog::TableName;
 use crate::error::{Error, Kind, Result};
 use crate::ingest::Mode;
-use crate::session::{Handle, On};
+use crate::session::{ClientSession, Handle, On};
 
 /// Longest SQL text, in bytes.
 const SQL_BYTES_MAX: usize = 4 << 20;
 /// Every Flight SQL command's type URL starts with this.
 const FLIGHT_SQL: &str = "type.googleapis.com/arrow.flight.protocol.sql.";
+
+/// The catalog of a connection's temporary tables.
+pub(super) const TEMPORARY: &str = "temp";
 
 /// Something to read.
 #[derive(Debug, Clone, PartialEq)]
@@ -59,6 +62,20 @@ pub(super) enum Write {
 /// The statement that reads a whole table.
 pub(super) fn select_all(name: &TableName) -> String {
     format!("SELECT * FROM {}", name.to_sql())
+}
+
+/// The database's own catalog, in its own spelling.
+///
+/// Errors: `NotFound` for any other.
+pub(super) fn own_or_refused(catalog: &str, session: &ClientSession) -> Result<String> {
+    let own = session.catalog();
+    if catalog.eq_ignore_ascii_case(own) {
+        return Ok(own.to_owned());
+    }
+    Err(Error::not_found(format!(
+        "catalog {} does not exist here; this server has the catalog {own}, and {TEMPORARY} for temporary tables",
+        crate::error::shorten(catalog, 200)
+    )))
 }
 
 /// What GetFlightInfo and GetSchema are asked for.

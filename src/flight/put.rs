@@ -17,11 +17,11 @@ use super::FlightServer;
 use super::call::Call;
 use super::caller::Caller;
 use super::decode::Decoded;
-use super::descriptor::{self, Write};
+use super::descriptor::{self, TEMPORARY, Write};
 use super::get::count_changed;
 use super::header::{Options, PutOptions};
 use super::incoming::Incoming;
-use super::info::full_name;
+use super::info::{full_name, temporary_name};
 use crate::catalog::TableName;
 use crate::error::{Error, Result};
 use crate::ingest::{
@@ -68,6 +68,8 @@ impl FlightServer {
         caller: Caller,
         request: Request<Streaming<FlightData>>,
     ) -> Result<Opened> {
+        // Before its options are read: some may be gone.
+        caller.session.check()?;
         let options = Options::new(request.metadata(), &caller.session);
         let ask = options.put_options(self.auto_create)?;
         let run_options = options.run_options()?;
@@ -129,7 +131,7 @@ impl FlightServer {
         &self,
         session: &Arc<ClientSession>,
         incoming: Incoming,
-        target: Target,
+        (target, is_temporary): (Target, bool),
         on: On,
         ask: PutOptions,
         progress: Option<watch::Sender<Ack>>,
@@ -139,6 +141,12 @@ impl FlightServer {
         let Target::Table { table, .. } = &target else {
             return Err(Error::internal("a put without a table"));
         };
+        if is_temporary && (ask.key.is_some() || ask.producer.is_some() || progress.is_some()) {
+            return Err(Error::invalid(format!(
+                "temporary table {target}: pintail-idempotency-key, pintail-producer and pintail-commit progress are \
+                 for tables that outlive their session; leave them out"
+            )));
+        }
         let claim = match (&ask.key, &ask.producer) {
             (Some(key), _) => match self.ingest.claim_key(key, table).await? {
                 Keyed::New(claim) => Some(claim),
@@ -159,7 +167,8 @@ impl FlightServer {
             producer: ask.producer.map(|(producer, _)| producer),
         };
         let on_conflict = terms.on_conflict;
-        let lease = session.lease(on).await?;
+        let lease =
+            if is_temporary { session.lease_for_temporaries(on).await? } else { session.lease(on).await? };
         let summary = self.rows(Some(incoming), target, lease, None, terms, call).await?;
         let PutSummary { ack, durable, rejects, .. } = summary;
         Ok(PutAnswer { ack, durable, on_conflict, rejects })
@@ -290,24 +299,16 @@ impl FlightServer {
     }
 }
 
-/// Where the rows for `table` go; temporary tables live in the catalog `temp`.
+/// Where the rows for `table` go, and whether that is a temporary table, which lives on the client's own connection.
 pub(super) fn target(
     session: &ClientSession,
     table: TableName,
     mode: Mode,
     temporary: bool,
-) -> Result<Target> {
-    if !temporary {
-        return Ok(Target::Table { table: full_name(&table, session), shown: table, mode });
-    }
-    if table.catalog.as_deref().is_some_and(|catalog| catalog != "temp") {
-        return Err(Error::invalid(format!(
-            "temporary table {table}: temporary tables live in the catalog temp; leave catalog and schema out"
-        )));
-    }
-    let full =
-        TableName { catalog: Some("temp".into()), schema: Some("main".into()), table: table.table.clone() };
-    Ok(Target::Table { table: full, shown: table, mode })
+) -> Result<(Target, bool)> {
+    let full = if temporary { temporary_name(&table)? } else { full_name(&table, session)? };
+    let is_temporary = full.catalog.as_deref() == Some(TEMPORARY);
+    Ok((Target::Table { table: full, shown: table, mode }, is_temporary))
 }
 
 /// What is told about a put.
