@@ -13,8 +13,9 @@ use arrow::datatypes::Int64Type;
 use super::backup::{remove_files, sync_folder, with_ending};
 use super::database::{Database, Options};
 use super::ledger::read_ledger;
+use super::metadata::tables;
 use super::session::Session;
-use super::tables::{list_tables, query};
+use super::tables::query;
 use crate::catalog::quote_name;
 use crate::error::{Error, Kind, Result};
 
@@ -151,12 +152,13 @@ fn read_all(options: &Options) -> Result<(u64, u64)> {
     let database = Database::open(options.clone())?;
     let session = database.session()?;
     read_ledger(&session)?;
-    let (mut tables, mut rows) = (0, 0);
-    for table in list_tables(&session)?.into_iter().filter(|table| table.rows.is_some()) {
-        let count = read_table(&session, &table.name.to_sql()).map_err(|error| error.context(&table.name))?;
-        (tables, rows) = (tables + 1, rows + count);
+    let (mut count, mut rows) = (0, 0);
+    for table in tables(&session)?.into_iter().filter(|table| table.rows.is_some()) {
+        let name = table.to_sql();
+        rows += read_table(&session, &name).map_err(|error| error.context(name))?;
+        count += 1;
     }
-    Ok((tables, rows))
+    Ok((count, rows))
 }
 
 fn read_table(session: &Session, table: &str) -> Result<u64> {

@@ -155,7 +155,11 @@ mod tests {
         metadata.insert("traceparent", "00-zz-1-1".parse().unwrap());
         metadata.insert("authorization", format!("Bearer {id}").parse().unwrap());
         assert_eq!((cookie(&metadata), trace_id(&metadata)), (None, None));
-        assert_eq!(bearer(&metadata), None, "a token that this server never gave out says nothing of a session");
+        assert_eq!(
+            bearer(&metadata),
+            None,
+            "a token that this server never gave out says nothing of a session"
+        );
     }
 
     #[test]

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use prost::Message;
 
 use super::metadata::Metadata;
-use crate::catalog::TableName;
+use crate::catalog::{TableName, quote_name};
 use crate::error::{Error, Kind, Result};
 use crate::ingest::Mode;
 use crate::session::{ClientSession, Handle, On};
@@ -59,9 +59,9 @@ pub(super) enum Write {
     PreparedUpdate(Handle),
 }
 
-/// The statement that reads a whole table.
-pub(super) fn select_all(name: &TableName) -> String {
-    format!("SELECT * FROM {}", name.to_sql())
+/// The statement that reads a whole table, whose name is SQL.
+pub(super) fn select_all(table: &str) -> String {
+    format!("SELECT * FROM {table}")
 }
 
 /// The database's own catalog, in its own spelling.
@@ -81,6 +81,11 @@ pub(super) fn own_or_refused(catalog: &str, session: &ClientSession) -> Result<S
 /// What GetFlightInfo and GetSchema are asked for.
 pub(super) fn read(descriptor: &FlightDescriptor) -> Result<Read> {
     match descriptor.r#type() {
+        // As ListFlights has them: a table in a schema that is inside another one.
+        DescriptorType::Path if descriptor.path.len() > 3 => {
+            let parts: Vec<String> = descriptor.path.iter().map(|part| quote_name(part)).collect();
+            checked_sql(select_all(&parts.join("."))).map(|sql| Read::Statement(sql, On::Join))
+        }
         DescriptorType::Path => TableName::from_path(&descriptor.path).map(Read::Table),
         DescriptorType::Cmd => read_command(&descriptor.cmd),
         DescriptorType::Unknown => {
@@ -185,7 +190,7 @@ fn command(bytes: &[u8]) -> Result<Option<Command>> {
 
 fn statement_ingest(ingest: CommandStatementIngest) -> Result<Write> {
     // Clients that ingest inside a transaction often do not say so: it goes into the session's own.
-    let on = on(ingest.transaction_id.as_deref(), if ingest.temporary { On::Own } else { On::Join })?;
+    let on = on(ingest.transaction_id.as_deref(), On::Rows)?;
     if let Some(option) = ingest.options.keys().next() {
         return Err(Error::invalid(format!("unknown ingest option \"{option}\"")));
     }
@@ -252,7 +257,7 @@ mod tests {
         assert_eq!(read_command(b"SELECT 1").unwrap(), sql(On::Join));
         let path = FlightDescriptor::new_path(vec!["s".into(), "t".into()]);
         let Read::Table(table) = read(&path).unwrap() else { panic!("a path is a table") };
-        assert_eq!(select_all(&table), "SELECT * FROM \"s\".\"t\"");
+        assert_eq!(select_all(&table.to_sql()), "SELECT * FROM \"s\".\"t\"");
     }
 
     #[test]

@@ -23,7 +23,7 @@ use super::descriptor::{self, Read, TEMPORARY, own_or_refused, select_all};
 use super::get::changed_rows;
 use super::ticket::{self, Fetch};
 use crate::catalog::TableName;
-use crate::engine::{self, Class, TableInfo};
+use crate::engine::{self, Class, TableEntry};
 use crate::error::{Error, Kind, Result};
 use crate::query::{ResultStream, RunOptions};
 use crate::session::{ClientSession, On};
@@ -85,7 +85,7 @@ impl FlightServer {
         Ok(match read {
             Read::Statement(sql, on) => Fetch::Statement { sql, on, owner },
             Read::Table(name) => {
-                let sql = select_all(&full_name(&name, session)?);
+                let sql = select_all(&full_name(&name, session)?.to_sql());
                 Fetch::Statement { sql, on: On::Join, owner }
             }
             Read::Metadata(metadata) => Fetch::Metadata { metadata, owner },
@@ -182,15 +182,15 @@ impl FlightServer {
             .to_owned();
         let lease = caller.session.lease(On::Join).await?;
         let tables = self.query.look(lease, move |session| {
-            let mut tables = engine::list_tables(session)?;
-            tables.retain(|table| table.name.table.starts_with(&prefix));
+            let mut tables = engine::tables(session)?;
+            tables.retain(|table| table.catalog != TEMPORARY && table.table.starts_with(&prefix));
             let mut described = Vec::with_capacity(tables.len());
             for table in tables {
-                match engine::describe(session, &select_all(&table.name)) {
+                match engine::describe(session, &select_all(&table.to_sql())) {
                     Ok(one) => described.push((table, one.schema)),
                     // A view over something that is gone must not hide the tables that are there.
                     Err(error) if matches!(error.kind(), Kind::Invalid | Kind::NotFound) => {
-                        tracing::debug!(table = %table.name, %error, "left out of the listing");
+                        tracing::debug!(table = %table.name(), %error, "left out of the listing");
                     }
                     Err(error) => return Err(error),
                 }
@@ -202,11 +202,10 @@ impl FlightServer {
         tables.into_iter().map(|(table, schema)| self.table_flight(caller, table, &schema)).collect()
     }
 
-    fn table_flight(&self, caller: &Caller, table: TableInfo, schema: &Schema) -> Result<FlightInfo> {
+    fn table_flight(&self, caller: &Caller, table: TableEntry, schema: &Schema) -> Result<FlightInfo> {
         let owner = caller.session.owner();
-        let fetch = Fetch::Statement { sql: select_all(&table.name), on: On::Join, owner };
-        let path = table.name.parts().map(str::to_owned).collect();
-        self.endpoint_info(fetch, schema, FlightDescriptor::new_path(path), table.rows, true)
+        let fetch = Fetch::Statement { sql: select_all(&table.to_sql()), on: On::Join, owner };
+        self.endpoint_info(fetch, schema, FlightDescriptor::new_path(table.path), table.rows, true)
     }
 }
 
@@ -229,7 +228,9 @@ pub(super) fn full_name(name: &TableName, session: &ClientSession) -> Result<Tab
 ///
 /// Errors: `Invalid` for a name that is another place's.
 pub(super) fn temporary_name(name: &TableName) -> Result<TableName> {
-    let is = |part: &Option<String>, only: &str| part.as_deref().is_none_or(|part| part.eq_ignore_ascii_case(only));
+    let is = |part: &Option<String>, only: &str| {
+        part.as_deref().is_none_or(|part| part.eq_ignore_ascii_case(only))
+    };
     // With a schema alone, the catalog would be the database's own.
     let is_elsewhere = name.schema.is_some() && name.catalog.is_none();
     if is_elsewhere || !is(&name.catalog, TEMPORARY) || !is(&name.schema, "main") {

@@ -9,8 +9,8 @@ use bytes::Bytes;
 use prost::Message;
 
 use super::FlightServer;
-use super::header::{OPTIONS, check_option};
 use super::descriptor::{TEMPORARY, own_or_refused};
+use super::header::{OPTIONS, check_option};
 use super::proto::{
     GetSessionOptionsResult, OptionError, OptionErrorValue, OptionValue, SessionOptionValue,
     SetSessionOptionsRequest, SetSessionOptionsResult,

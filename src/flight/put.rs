@@ -22,7 +22,8 @@ use super::get::count_changed;
 use super::header::{Options, PutOptions};
 use super::incoming::Incoming;
 use super::info::{full_name, temporary_name};
-use crate::catalog::TableName;
+use crate::catalog::{TableName, quote_name};
+use crate::engine;
 use crate::error::{Error, Result};
 use crate::ingest::{
     Ack, Commit, KeyEntry, Keyed, Mode, OnConflict, Put, PutRequest, PutSummary, StreamChecksum, Target,
@@ -98,7 +99,7 @@ impl FlightServer {
             Write::Table(table) => {
                 let shown = table.to_string();
                 let target = target(session, table, ask.mode, false)?;
-                let answer = self.rows_once(session, incoming, target, On::Join, ask, progress, call).await?;
+                let answer = self.rows_once(session, incoming, target, On::Rows, ask, progress, call).await?;
                 Ok(PutResult { app_metadata: answer.to_json(&shown).into() })
             }
             Write::Ingest { table, mode, temporary, on } => {
@@ -147,6 +148,7 @@ impl FlightServer {
                  for tables that outlive their session; leave them out"
             )));
         }
+        self.check_not_nested(session, table).await?;
         let claim = match (&ask.key, &ask.producer) {
             (Some(key), _) => match self.ingest.claim_key(key, table).await? {
                 Keyed::New(claim) => Some(claim),
@@ -172,6 +174,23 @@ impl FlightServer {
         let summary = self.rows(Some(incoming), target, lease, None, terms, call).await?;
         let PutSummary { ack, durable, rejects, .. } = summary;
         Ok(PutAnswer { ack, durable, on_conflict, rejects })
+    }
+
+    /// Refuses a schema inside another one, named as the listings spell it.
+    async fn check_not_nested(&self, session: &Arc<ClientSession>, table: &TableName) -> Result<()> {
+        let Some(named) = table.schema.clone().filter(|schema| schema.contains('.')) else { return Ok(()) };
+        let lease = session.lease(On::Rows).await?;
+        let schemas = self.query.look(lease, |session| engine::schemas(session)).await?;
+        let mut same = schemas.iter().filter(|known| known.schema.eq_ignore_ascii_case(&named));
+        // A schema of its own may have a dot in its name.
+        if same.clone().all(|known| known.is_nested) && same.next().is_some() {
+            return Err(Error::unsupported(format!(
+                "schema {named} is inside another schema, and puts do not go there; use INSERT INTO {named}.{} with \
+                 rows bound to its parameters",
+                quote_name(&table.table)
+            )));
+        }
+        Ok(())
     }
 
     /// Reads a stream that has been applied before to its end, and gives the first answer again.

@@ -115,7 +115,7 @@ impl Ended {
     pub(super) fn check_on(&mut self, on: On) -> Result<()> {
         self.check()?;
         match (&self.unsettled, on) {
-            (Some(why), On::Join | On::Own) => Err(Error::new(
+            (Some(why), On::Join | On::Own | On::Rows) => Err(Error::new(
                 Kind::Aborted,
                 format!("{why}; begin a new one, or roll back to go on without one"),
             )),
@@ -132,7 +132,7 @@ mod tests {
     fn an_ended_transaction_is_told_until_the_client_settles_it() {
         let mut ended = Ended::default();
         ended.transaction(7, "the transaction was idle".to_owned());
-        for on in [On::Join, On::Own] {
+        for on in [On::Join, On::Own, On::Rows] {
             assert_eq!(ended.check_on(on).unwrap_err().kind(), Kind::Aborted);
         }
         ended.check_on(On::Auto).unwrap();

@@ -7,6 +7,7 @@ use std::sync::{Arc, Weak};
 
 use tokio::sync::{Mutex, OwnedMutexGuard};
 
+use super::temporaries::Temporaries;
 use super::usage::InUse;
 use super::{ClientSession, Handle, Owner, locked};
 use crate::engine::{self, Database, SchemaPath};
@@ -21,6 +22,8 @@ pub enum On {
     Auto,
     /// Inside the session's open transaction if it has one, else in one of its own.
     Join,
+    /// As `Join`, for rows into a table that is named in full: outside of a transaction any connection will do.
+    Rows,
     /// As `Join`, on a connection that stays with the session: the statement makes temporary objects.
     Own,
 }
@@ -176,7 +179,10 @@ impl Open {
             return Ok(());
         }
         let Some(owner) = owner.upgrade() else {
-            return Err(Error::new(Kind::Conflict, "the session has ended, and its temporary objects are gone"));
+            return Err(Error::new(
+                Kind::Conflict,
+                "the session has ended, and its temporary objects are gone",
+            ));
         };
         let mut state = locked(&owner.state);
         if state.home.is_none() {
@@ -189,35 +195,6 @@ impl Open {
             Kind::Conflict,
             "the session's own connection was busy, so the temporary object was not made; try again",
         ))
-    }
-}
-
-/// The temporary objects that a statement may make.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Temporaries {
-    None,
-    /// Types without a name, which PIVOT leaves behind.
-    Nameless,
-    /// What its text names.
-    Named,
-}
-
-impl Temporaries {
-    /// Nothing temporary is named without one of two words: the engine's grammar takes the catalog `temp` in CREATE
-    /// only beside them. They are told from the letters around them; a word in a text or a comment counts as well.
-    fn of(sql: &str) -> Self {
-        let is_letter = |letter: char| letter.is_alphanumeric() || letter == '_';
-        let (mut creates, mut temporary, mut pivots) = (false, false, false);
-        for word in sql.split(|letter| !is_letter(letter)) {
-            creates |= word.eq_ignore_ascii_case("create");
-            temporary |= word.eq_ignore_ascii_case("temp") || word.eq_ignore_ascii_case("temporary");
-            pivots |= word.get(..5).is_some_and(|start| start.eq_ignore_ascii_case("pivot"));
-        }
-        match (creates && temporary, pivots) {
-            (true, _) => Self::Named,
-            (false, true) => Self::Nameless,
-            (false, false) => Self::None,
-        }
     }
 }
 
@@ -266,7 +243,7 @@ impl ClientSession {
 
     /// As [`Self::lease`], for a statement that makes a temporary table, wherever it runs.
     pub async fn lease_for_temporaries(self: &Arc<Self>, on: On) -> Result<Lease> {
-        let on = if on == On::Join { On::Own } else { on };
+        let on = if on == On::Rows { On::Own } else { on };
         let path = self.state().path.clone();
         self.lease_in(on, path, true).await
     }
@@ -276,12 +253,7 @@ impl ClientSession {
         self.lease_in(on, owner.path.clone(), on == On::Own).await
     }
 
-    async fn lease_in(
-        self: &Arc<Self>,
-        on: On,
-        path: Option<SchemaPath>,
-        temporary: bool,
-    ) -> Result<Lease> {
+    async fn lease_in(self: &Arc<Self>, on: On, path: Option<SchemaPath>, temporary: bool) -> Result<Lease> {
         let mut uses = vec![self.enter()];
         let seat = {
             let mut state = self.state();
@@ -289,7 +261,7 @@ impl ClientSession {
             let taken = match on {
                 On::Transaction(handle) => Some(super::transaction::seat(&state, handle)?),
                 On::Auto => None,
-                On::Join | On::Own => super::transaction::only(&state)?,
+                On::Join | On::Own | On::Rows => super::transaction::only(&state)?,
             };
             match (taken, on) {
                 (Some((seat, in_use)), _) => {
@@ -300,6 +272,7 @@ impl ClientSession {
                     let seated = Seated { is_fleeting: self.is_fleeting, ..Seated::default() };
                     Some(Arc::clone(state.home.get_or_insert_with(|| Arc::new(Seat::new(seated)))))
                 }
+                (None, On::Rows) => None,
                 (None, _) => super::transaction::idle_home(&state),
             }
         };

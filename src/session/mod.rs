@@ -10,6 +10,7 @@ mod ended;
 mod lease;
 mod prepared;
 mod registry;
+mod temporaries;
 mod transaction;
 mod usage;
 
@@ -199,7 +200,8 @@ impl ClientSession {
     /// Gives up what the session holds because its client was away, and notes what the client has to hear.
     fn expire(&self, state: &mut State) {
         let idle = humantime::format_duration(self.limits.config.idle_timeout.0);
-        let over = format!("the session was idle for longer than session.idle_timeout ({idle}) and was ended");
+        let over =
+            format!("the session was idle for longer than session.idle_timeout ({idle}) and was ended");
         let mut lost = Vec::new();
         if !state.options.is_empty() || state.path.is_some() {
             lost.push("options");

@@ -219,7 +219,9 @@ impl ClientSession {
             let _in_use = in_use;
             session.finish(handle, &transaction, seated, commit).await
         });
-        ended.await.unwrap_or_else(|error| Err(Error::internal(format!("a transaction's end failed: {error}"))))
+        ended
+            .await
+            .unwrap_or_else(|error| Err(Error::internal(format!("a transaction's end failed: {error}"))))
     }
 
     async fn finish(
@@ -278,7 +280,10 @@ fn settle(mut seated: OwnedMutexGuard<Seated>, commit: bool) -> Left {
         (false, _) => {
             let ended = session.rollback();
             let failed = |error: Error| {
-                let text = format!("{} (nothing of the transaction is kept: its connection was closed)", error.message());
+                let text = format!(
+                    "{} (nothing of the transaction is kept: its connection was closed)",
+                    error.message()
+                );
                 Error::new(error.kind(), text)
             };
             (ended.is_ok(), ended.map_err(failed))
