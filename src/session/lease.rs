@@ -285,23 +285,24 @@ impl ClientSession {
                     seated.session = Some(blocking(move || database.session()).await?);
                 }
                 let in_transaction = seated.session.as_ref().is_some_and(engine::Session::in_transaction);
-                if let On::Transaction(handle) = on
-                    && !in_transaction
-                {
-                    // It ended while this statement waited.
-                    return Err(self.state().ended.unknown(handle));
-                }
-                if in_transaction && uses.len() == 1 {
-                    // And this one was begun.
-                    uses.extend(super::transaction::use_of(&self.state(), &seat));
-                }
-                if on == On::Auto && in_transaction {
-                    Place::Pool(Arc::clone(&self.database), Arc::downgrade(self))
-                } else {
-                    if temporary {
-                        seated.expect_temporaries();
+                match on {
+                    // A transaction was begun on it while this statement waited.
+                    On::Auto if in_transaction => {
+                        Place::Pool(Arc::clone(&self.database), Arc::downgrade(self))
                     }
-                    Place::Seat(seated)
+                    // Or has ended.
+                    On::Transaction(handle) if !in_transaction => {
+                        return Err(self.state().ended.unknown(handle));
+                    }
+                    _ => {
+                        if uses.len() == 1 {
+                            uses.extend(super::transaction::use_of(&self.state(), &seat));
+                        }
+                        if temporary {
+                            seated.expect_temporaries();
+                        }
+                        Place::Seat(seated)
+                    }
                 }
             }
         };

@@ -15,6 +15,7 @@ mod transaction;
 mod usage;
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
@@ -63,6 +64,8 @@ pub struct ClientSession {
     database: Arc<Database>,
     limits: Arc<Limits>,
     usage: Arc<Usage>,
+    // Nobody has used it for too long, and what it held was given up.
+    is_over: AtomicBool,
     // It is there for one call.
     is_fleeting: bool,
     state: Mutex<State>,
@@ -88,7 +91,8 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl ClientSession {
     fn new(database: Arc<Database>, limits: Arc<Limits>, is_fleeting: bool) -> Arc<Self> {
         let state = Mutex::default();
-        Arc::new(Self { handle: rand::random(), database, limits, usage: Usage::new(), is_fleeting, state })
+        let (usage, is_over) = (Usage::new(), AtomicBool::new(false));
+        Arc::new(Self { handle: rand::random(), database, limits, usage, is_over, is_fleeting, state })
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -97,12 +101,12 @@ impl ClientSession {
 
     /// The session is in use while this lives: to be held for the length of a call, and of the stream it began.
     pub fn enter(&self) -> InUse {
+        self.is_over.store(false, Ordering::Relaxed);
         self.usage.enter()
     }
 
-    /// Whether nobody has used it for so long that what it held was given up.
     fn is_over(&self) -> bool {
-        self.usage.is_idle_for(self.limits.config.idle_timeout.0)
+        self.is_over.load(Ordering::Relaxed)
     }
 
     /// This session, for something that may outlive it.
@@ -192,7 +196,8 @@ impl ClientSession {
             lease::drop_aside(transaction);
         }
         // Looked at under the lock: a call that begins now finds the session as it was, or hears that it is over.
-        if self.is_over() {
+        if !self.is_over() && self.usage.is_idle_for(config.idle_timeout.0) {
+            self.is_over.store(true, Ordering::Relaxed);
             self.expire(&mut state);
         }
     }
