@@ -10,7 +10,7 @@ use tokio::sync::{OwnedMutexGuard, OwnedSemaphorePermit, oneshot};
 use super::lease::{On, Seat, Seated, blocking, drop_aside};
 use super::usage::{InUse, Usage};
 use super::{ClientSession, Handle, State};
-use crate::engine::Session;
+use crate::engine::{SchemaPath, Session};
 use crate::error::{Error, Kind, Result};
 
 /// An open transaction and the connection it is open on.
@@ -86,7 +86,7 @@ impl Opened {
     fn new(
         session: &ClientSession,
         mut seated: OwnedMutexGuard<Seated>,
-        path: Option<&crate::engine::SchemaPath>,
+        path: Option<&SchemaPath>,
     ) -> Result<Self> {
         if seated.session.is_none() {
             seated.session = Some(session.database.session()?);
@@ -115,6 +115,7 @@ pub(super) struct RollBack(OwnedMutexGuard<Seated>);
 
 impl Drop for RollBack {
     fn drop(&mut self) {
+        self.0.broken = None;
         let rolled_back = self.0.session.as_mut().map(Session::rollback);
         if rolled_back.is_some_and(|rolled_back| rolled_back.is_err()) {
             self.0.session = None;
