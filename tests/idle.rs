@@ -57,7 +57,7 @@ async fn outlast(server: &TestServer, watcher: &mut Client, sessions: u64) {
 /// away from the client: its transaction stays open, and its options hold.
 #[tokio::test]
 async fn what_is_in_use_does_not_expire() {
-    let server = server(300, 700).await;
+    let server = server(1000, 1500).await;
     let mut watcher = server.client().await;
     rows(&mut watcher, "CREATE SCHEMA s").await.unwrap();
     let mut client = server.client().await;
@@ -114,7 +114,7 @@ async fn what_is_in_use_does_not_expire() {
 /// Nothing of "the rest of the transaction" is stored on its own, by whichever call it comes.
 #[tokio::test]
 async fn an_expired_transaction_is_told_until_the_client_begins_anew() {
-    let server = server(200, 60_000).await;
+    let server = server(1000, 60_000).await;
     let mut watcher = server.client().await;
     rows(&mut watcher, "CREATE TABLE t AS SELECT 0::BIGINT AS id WHERE false").await.unwrap();
     let mut client = server.client().await;
@@ -166,7 +166,7 @@ async fn an_expired_transaction_is_told_until_the_client_begins_anew() {
 /// A transaction that expires on the connection with temporary tables leaves those that were there before.
 #[tokio::test]
 async fn an_expired_transaction_leaves_temporary_tables() {
-    let server = server(200, 60_000).await;
+    let server = server(1000, 60_000).await;
     let (mut watcher, mut client) = (server.client().await, server.client().await);
     rows(&mut client, "CREATE TEMP TABLE mine AS SELECT 1 AS id").await.unwrap();
     let id = begin(&mut client).await;
@@ -179,7 +179,7 @@ async fn an_expired_transaction_leaves_temporary_tables() {
 /// Rows must not go to another schema because the client was away.
 #[tokio::test]
 async fn an_expired_session_is_told_until_the_client_sets_it_up_again() {
-    let server = server(60_000, 300).await;
+    let server = server(60_000, 1000).await;
     let mut watcher = server.client().await;
     rows(&mut watcher, "CREATE SCHEMA s").await.unwrap();
     let (mut client, mut empty) = (server.client().await, server.client().await);
@@ -219,7 +219,7 @@ async fn an_expired_session_is_told_until_the_client_sets_it_up_again() {
 /// The same for a session that its client is known by a token or a cookie for, on whichever connection.
 #[tokio::test]
 async fn a_token_or_cookie_of_an_expired_session_is_told() {
-    let server = server(60_000, 300).await;
+    let server = server(60_000, 1000).await;
     let mut watcher = server.client().await;
     rows(&mut watcher, "CREATE SCHEMA s").await.unwrap();
     let mut client = server.client().await;

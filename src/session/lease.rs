@@ -90,6 +90,11 @@ impl Lease {
         matches!(self.place, Place::Pool(..))
     }
 
+    /// More of the same uses, for a result that is read when its connection is free again.
+    pub fn in_use(&self) -> Vec<InUse> {
+        self.uses.clone()
+    }
+
     /// Opens the connection. Blocks.
     ///
     /// Errors: `Aborted` when the transaction it belongs to can only be rolled back; `NotFound` when the

@@ -8,7 +8,7 @@ import pytest
 from conftest import Server, rows, wait_for
 
 
-def impatient(folder, transaction="300 ms", session="30 min"):
+def impatient(folder, transaction="1 s", session="30 min"):
     """A server that gives up what nobody uses."""
     return Server(
         folder,
@@ -28,7 +28,7 @@ def hasty(tmp_path):
 
 @pytest.fixture
 def forgetful(tmp_path):
-    server = impatient(tmp_path, session="1 s")
+    server = impatient(tmp_path, session="2 s")
     yield server
     server.stop(signal.SIGKILL)
 
