@@ -158,10 +158,11 @@ impl ClientSession {
 
     /// Where unqualified names are looked up.
     pub fn path(&self) -> SchemaPath {
-        self.state().path.clone().unwrap_or_else(|| SchemaPath {
-            catalog: self.database.catalog().to_owned(),
-            schema: "main".to_owned(),
-        })
+        self.state().path.clone().unwrap_or_else(|| self.usual_path())
+    }
+
+    fn usual_path(&self) -> SchemaPath {
+        SchemaPath { catalog: self.database.catalog().to_owned(), schema: "main".to_owned() }
     }
 
     /// Changes where unqualified names are looked up, from the next statement on.
@@ -175,7 +176,8 @@ impl ClientSession {
             session.use_path(Some(&wanted))
         })
         .await?;
-        self.state().path = Some(path);
+        // What is as it would be anyway is nothing to lose.
+        self.state().path = Some(path).filter(|path| *path != self.usual_path());
         Ok(())
     }
 
