@@ -230,7 +230,7 @@ impl Server {
         if parts.database.has_failed_storage() {
             return Err(Error::new(Kind::Unavailable, "the disk is at fault"));
         }
-        self.sessions.give_up_all();
+        self.sessions.lose_all();
         parts.query.interrupt_running();
         #[expect(clippy::disallowed_methods, reason = "opening a database blocks")]
         let opened = tokio::task::spawn_blocking(move || {

@@ -64,4 +64,4 @@ pub use restore::{Restored, restore};
 pub use segment::{Segment, UNIT_ROWS, Unit};
 pub use session::{SchemaPath, Session};
 pub use statement::{Class, Described, Parameter, Parsed, count_batch, describe, parse, parse_script};
-pub use tables::{TableInfo, drop_if_empty, find_table, list_tables};
+pub use tables::{drop_if_empty, find_table};

@@ -145,7 +145,10 @@ impl FlightServer {
                 Ok(Some(endpoint.encode_to_vec().into()))
             }
             "SetSessionOptions" => self.set_options(session, unwrapped(&action.body)).await.map(Some),
-            "GetSessionOptions" => Ok(Some(super::option::all(session))),
+            "GetSessionOptions" => {
+                session.check()?;
+                Ok(Some(super::option::all(session)))
+            }
             "CloseSession" => {
                 self.sessions.close(session);
                 Ok(Some(CloseSessionResult { status: 1 }.encode_to_vec().into()))

@@ -49,9 +49,11 @@ impl FlightServer {
         let sql = descriptor::exchange(&descriptor)?;
         call.what = crate::error::shorten(&sql, 500);
         call.slow_after(self.slow_query);
+        caller.session.check()?;
+        // The client is busy, so its transaction is not idle, although this call is not part of it.
+        call.hold(caller.session.hold_transactions());
         // A session of its own, so that two exchanges of one client do not meet in one table.
-        let scratch = self.sessions.open();
-        scratch.look_where(&caller.session);
+        let scratch = self.sessions.scratch(&caller.session);
         let schema = loop {
             match incoming.next().await? {
                 None => break None,
@@ -63,8 +65,8 @@ impl FlightServer {
         if let Some(schema) = schema.filter(|schema| !schema.fields().is_empty()) {
             incoming.unread(Decoded::Schema(schema));
             let table = TableName { catalog: None, schema: None, table: INPUT.into() };
-            let input = target(&scratch, table, Mode::Create, true)?;
-            let lease = scratch.lease(On::Own).await?;
+            let (input, _) = target(&scratch, table, Mode::Create, true)?;
+            let lease = scratch.lease_for_temporaries(On::Own).await?;
             self.rows(Some(incoming), input, lease, None, Terms::default(), call).await?;
         }
         let fetch = Fetch::Statement { sql, on: On::Auto, owner: scratch.owner() };

@@ -79,19 +79,19 @@ impl FlightServer {
         match fetch {
             Fetch::Statement { sql, on, owner } => {
                 call.what = crate::error::shorten(sql, 500);
-                let lease = self.sessions.of(owner).lease(*on).await?;
+                let lease = self.sessions.of(owner)?.lease_of(owner, *on).await?;
                 self.query.run(lease, Statement::Text(sql.clone()), options).await
             }
             Fetch::Bound { prepared, bound, described, owner, .. } => {
                 call.what = crate::error::shorten(bound.sql(), 500);
-                let session = self.sessions.of(owner);
-                let lease = session.lease(session.now(prepared.on)).await?;
+                let session = self.sessions.of(owner)?;
+                let lease = session.lease_of(owner, session.now(prepared.on)).await?;
                 let statement = Statement::Bound(bound.clone(), described.clone());
                 self.query.run(lease, statement, options).await
             }
             Fetch::Metadata { metadata, owner } => {
                 call.what = metadata.name().to_owned();
-                let lease = self.sessions.of(owner).lease(On::Join).await?;
+                let lease = self.sessions.of(owner)?.lease_of(owner, On::Join).await?;
                 let metadata = metadata.clone();
                 let batch = self.query.look(lease, move |session| metadata.read(session)).await?;
                 Ok(ResultStream::stored(batch.schema(), Class::Query, vec![batch]))

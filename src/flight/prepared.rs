@@ -86,7 +86,7 @@ impl FlightServer {
         let Fetch::Bound { prepared, bound, owner, .. } = fetch else { return Ok(None) };
         let (Some(insert), Some(first)) = (&prepared.bulk, bound.rows().first()) else { return Ok(None) };
         let rows: usize = bound.rows().iter().map(RecordBatch::num_rows).sum();
-        let session = self.sessions.of(owner);
+        let session = self.sessions.of(owner)?;
         if rows <= self.bulk_rows(&session, insert) {
             return Ok(None);
         }
@@ -98,8 +98,8 @@ impl FlightServer {
     /// Rows up to which an INSERT runs row by row. Into a declared table it never does: its declaration is looked
     /// at for whole batches.
     fn bulk_rows(&self, session: &ClientSession, bulk: &BulkInsert) -> usize {
-        let is_declared =
-            bulk.table.as_ref().is_some_and(|table| self.ingest.is_declared(&full_name(table, session)));
+        let table = bulk.table.as_ref().and_then(|table| full_name(table, session).ok());
+        let is_declared = table.is_some_and(|table| self.ingest.is_declared(&table));
         if is_declared { 0 } else { BULK_ROWS }
     }
 
@@ -113,7 +113,7 @@ impl FlightServer {
         call: &mut Call,
     ) -> Result<u64> {
         let lease = session.lease(session.now(prepared.on)).await?;
-        let table = insert.table.as_ref().map(|table| full_name(table, session));
+        let table = insert.table.as_ref().map(|table| full_name(table, session)).transpose()?;
         let target = Target::Statement { bulk: Box::new(insert.clone()), table };
         let summary = self.rows(incoming, target, lease, Some(begun), Terms::default(), call).await?;
         Ok(summary.ack.counts.inserted)

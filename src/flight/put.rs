@@ -17,12 +17,13 @@ use super::FlightServer;
 use super::call::Call;
 use super::caller::Caller;
 use super::decode::Decoded;
-use super::descriptor::{self, Write};
+use super::descriptor::{self, TEMPORARY, Write};
 use super::get::count_changed;
 use super::header::{Options, PutOptions};
 use super::incoming::Incoming;
-use super::info::full_name;
-use crate::catalog::TableName;
+use super::info::{full_name, temporary_name};
+use crate::catalog::{TableName, quote_name};
+use crate::engine;
 use crate::error::{Error, Result};
 use crate::ingest::{
     Ack, Commit, KeyEntry, Keyed, Mode, OnConflict, Put, PutRequest, PutSummary, StreamChecksum, Target,
@@ -73,6 +74,8 @@ impl FlightServer {
         caller: Caller,
         request: Request<Streaming<FlightData>>,
     ) -> Result<Opened> {
+        // Before its options are read: some may be gone.
+        caller.session.check()?;
         let options = Options::new(request.metadata(), &caller.session);
         let ask = options.put_options(self.auto_create)?;
         let run_options = options.run_options()?;
@@ -101,7 +104,7 @@ impl FlightServer {
             Write::Table(table) => {
                 let shown = table.to_string();
                 let target = target(session, table, ask.mode, false)?;
-                let answer = self.rows_once(session, incoming, target, On::Join, ask, progress, call).await?;
+                let answer = self.rows_once(session, incoming, target, On::Rows, ask, progress, call).await?;
                 Ok(PutResult { app_metadata: answer.to_json(&shown).into() })
             }
             Write::Ingest { table, mode, temporary, on } => {
@@ -134,7 +137,7 @@ impl FlightServer {
         &self,
         session: &Arc<ClientSession>,
         incoming: Incoming,
-        target: Target,
+        (target, is_temporary): (Target, bool),
         on: On,
         ask: PutOptions,
         progress: Option<watch::Sender<Ack>>,
@@ -144,6 +147,13 @@ impl FlightServer {
         let Target::Table { table, .. } = &target else {
             return Err(Error::internal("a put without a table"));
         };
+        if is_temporary && (ask.key.is_some() || ask.producer.is_some() || progress.is_some()) {
+            return Err(Error::invalid(format!(
+                "temporary table {target}: pintail-idempotency-key, pintail-producer and pintail-commit progress are \
+                 for tables that outlive their session; leave them out"
+            )));
+        }
+        self.check_not_nested(session, table).await?;
         let claim = match (&ask.key, &ask.producer) {
             (Some(key), _) => match self.ingest.claim_key(key, table).await? {
                 Keyed::New(claim) => Some(claim),
@@ -164,11 +174,29 @@ impl FlightServer {
             producer: ask.producer.map(|(producer, _)| producer),
         };
         let (on_conflict, keeps) = (terms.on_conflict, self.keeps(table));
-        let lease = session.lease(on).await?;
+        let lease =
+            if is_temporary { session.lease_for_temporaries(on).await? } else { session.lease(on).await? };
         let summary = self.rows(Some(incoming), target, lease, None, terms, call).await?;
         let PutSummary { ack, durable, rejects, .. } = summary;
         let durable = durable && keeps;
         Ok(PutAnswer { ack, durable, on_conflict, rejects })
+    }
+
+    /// Refuses a schema inside another one, named as the listings spell it.
+    async fn check_not_nested(&self, session: &Arc<ClientSession>, table: &TableName) -> Result<()> {
+        let Some(named) = table.schema.clone().filter(|schema| schema.contains('.')) else { return Ok(()) };
+        let lease = session.lease(On::Rows).await?;
+        let schemas = self.query.look(lease, |session| engine::schemas(session)).await?;
+        let mut same = schemas.iter().filter(|known| known.schema.eq_ignore_ascii_case(&named));
+        // A schema of its own may have a dot in its name.
+        if same.clone().all(|known| known.is_nested) && same.next().is_some() {
+            return Err(Error::unsupported(format!(
+                "schema {named} is inside another schema, and puts do not go there; use INSERT INTO {named}.{} with \
+                 rows bound to its parameters",
+                quote_name(&table.table)
+            )));
+        }
+        Ok(())
     }
 
     /// Reads a stream that has been applied before to its end, and gives the first answer again.
@@ -309,24 +337,16 @@ impl FlightServer {
     }
 }
 
-/// Where the rows for `table` go; temporary tables live in the catalog `temp`.
+/// Where the rows for `table` go, and whether that is a temporary table, which lives on the client's own connection.
 pub(super) fn target(
     session: &ClientSession,
     table: TableName,
     mode: Mode,
     temporary: bool,
-) -> Result<Target> {
-    if !temporary {
-        return Ok(Target::Table { table: full_name(&table, session), shown: table, mode });
-    }
-    if table.catalog.as_deref().is_some_and(|catalog| catalog != "temp") {
-        return Err(Error::invalid(format!(
-            "temporary table {table}: temporary tables live in the catalog temp; leave catalog and schema out"
-        )));
-    }
-    let full =
-        TableName { catalog: Some("temp".into()), schema: Some("main".into()), table: table.table.clone() };
-    Ok(Target::Table { table: full, shown: table, mode })
+) -> Result<(Target, bool)> {
+    let full = if temporary { temporary_name(&table)? } else { full_name(&table, session)? };
+    let is_temporary = full.catalog.as_deref() == Some(TEMPORARY);
+    Ok((Target::Table { table: full, shown: table, mode }, is_temporary))
 }
 
 /// What is told about a put.

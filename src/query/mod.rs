@@ -154,6 +154,7 @@ impl Query {
             stream::queue(self.config.buffer_bytes.as_usize(), self.config.stall_timeout.0);
         let interrupt = Arc::new(OnceLock::new());
         let running = Arc::clone(&self.running);
+        let in_use = lease.in_use();
         let job = reader::Job {
             lease,
             statement,
@@ -174,6 +175,7 @@ impl Query {
         match within(deadline, opening).await? {
             Ok(start) => {
                 let mut result = ResultStream::new(start, results, reader, deadline, queued, started);
+                result.hold(in_use);
                 result.settle().await?;
                 Ok(result)
             }

@@ -60,19 +60,18 @@ pub(super) fn run(job: Job, runtime: &Handle, opened: oneshot::Sender<Start>, qu
         // The first one stays; there is no second statement in a job.
         let _ = progress.set(session.progress()?);
     }
+    let sql = match &job.statement {
+        Statement::Text(sql) | Statement::Script(sql) => sql,
+        Statement::Bound(bound, _) => bound.sql(),
+    };
+    session.expect_temporaries(sql)?;
     let done = match &job.statement {
         Statement::Text(sql) => text(&mut session, sql, &mut target),
         Statement::Script(sql) => script(&mut session, sql, &mut target),
         Statement::Bound(bound, described) => prepared(&mut session, bound, described, &mut target),
     };
-    let class = done.map_err(|error| session.explain(error))?;
-    match &job.statement {
-        Statement::Text(sql) | Statement::Script(sql) if class == Class::Definition => {
-            session.keep_temporaries(sql)
-        }
-        Statement::Bound(bound, _) if class == Class::Definition => session.keep_temporaries(bound.sql()),
-        _ => Ok(()),
-    }
+    done.map_err(|error| session.explain(error))?;
+    session.keep_temporaries(sql)
 }
 
 /// Runs one statement.

@@ -151,7 +151,7 @@ fn tables(command: &CommandGetTables, session: &Session) -> Result<RecordBatch> 
 /// What reading all of `entry` gives: no columns for a view that does not bind, or for a type without an
 /// Arrow form, which must not hide the other tables. `None` for a table that was dropped since it was listed.
 fn readable_schema(session: &Session, entry: &TableEntry) -> Result<Option<SchemaRef>> {
-    let error = match engine::describe(session, &select_all(&entry.name())) {
+    let error = match engine::describe(session, &select_all(&entry.to_sql())) {
         Ok(described) => return Ok(Some(described.schema)),
         Err(error) => error,
     };
