@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
-use arrow::datatypes::{DataType, Schema, SchemaRef};
+use arrow::datatypes::{DataType, Fields, Schema, SchemaRef};
 use duckdb::Parameters;
 use duckdb::arrow::ArrowArray;
 use duckdb::query_result::{ArrowQueryResult, ArrowResultStep};
@@ -44,23 +44,28 @@ const VECTOR_ROWS: usize = UNIT_ROWS / VECTORS[0];
 /// Rows per array, from the schema: what `array_bytes` holds, a fifth more at most. Values of variable length
 /// are guessed; what the guess misses is merged or sliced later.
 fn array_rows(schema: &SchemaRef, array_bytes: usize, rows_max: Option<usize>) -> usize {
-    let row_bytes: usize = schema.fields().iter().map(|field| value_bytes(field.data_type())).sum();
-    let vectors_max = (array_bytes + array_bytes / 5) / (row_bytes.max(1) * VECTOR_ROWS);
+    let vectors_max =
+        (array_bytes + array_bytes / 5) / row_bytes(schema.fields()).max(1).saturating_mul(VECTOR_ROWS);
     let vectors = VECTORS.into_iter().find(|vectors| *vectors <= vectors_max).unwrap_or(1);
     rows_max.map_or(vectors * VECTOR_ROWS, |limit| (vectors * VECTOR_ROWS).min(limit.max(1)))
+}
+
+/// Arrays of arrays of arrays have more bytes than there are numbers for.
+fn row_bytes(fields: &Fields) -> usize {
+    fields.iter().fold(0, |bytes: usize, field| bytes.saturating_add(value_bytes(field.data_type())))
 }
 
 fn value_bytes(data_type: &DataType) -> usize {
     match data_type {
         DataType::Utf8 | DataType::Binary | DataType::LargeUtf8 | DataType::LargeBinary => 16,
         DataType::List(child) | DataType::LargeList(child) | DataType::Map(child, _) => {
-            4 * value_bytes(child.data_type())
+            value_bytes(child.data_type()).saturating_mul(4)
         }
         DataType::FixedSizeList(child, size) => {
-            usize::try_from(*size).unwrap_or(1) * value_bytes(child.data_type())
+            value_bytes(child.data_type()).saturating_mul(usize::try_from(*size).unwrap_or(1))
         }
         DataType::FixedSizeBinary(size) => usize::try_from(*size).unwrap_or(16),
-        DataType::Struct(fields) => fields.iter().map(|field| value_bytes(field.data_type())).sum(),
+        DataType::Struct(fields) => row_bytes(fields),
         DataType::Boolean | DataType::Null => 1,
         other => other.primitive_width().unwrap_or(16),
     }
@@ -154,5 +159,23 @@ impl<'session> Cursor<'session> {
 
     fn import(&self, array: ArrowArray) -> Result<RecordBatch> {
         ffi::import_batch(array, &self.schema).map_err(|error| self.session.database().note(error))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use arrow::datatypes::Field;
+
+    /// The widest type that can be written down still gives a number of rows.
+    #[test]
+    fn arrays_of_arrays_have_a_width() {
+        let mut data_type = DataType::Int64;
+        for _ in 0..12 {
+            data_type = DataType::FixedSizeList(Arc::new(Field::new("item", data_type, true)), 100_000);
+        }
+        let field = Field::new("c", data_type, true);
+        let schema = Arc::new(Schema::new(vec![field.clone(), field]));
+        assert_eq!(array_rows(&schema, usize::MAX / 2, None), VECTOR_ROWS);
     }
 }
