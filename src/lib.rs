@@ -36,6 +36,7 @@ pub mod catalog;
 pub mod config;
 pub mod error;
 pub mod metrics;
+pub mod rebuild;
 pub mod size;
 
 pub mod client;

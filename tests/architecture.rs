@@ -89,6 +89,7 @@ const RULES: &[(&str, &[&str])] = &[
     ("error.rs", LEAF),
     ("metrics.rs", LEAF),
     ("size.rs", LEAF),
+    ("rebuild.rs", LEAF),
     ("client", &["duckdb::", "crate::engine", "crate::ingest", "crate::query", "crate::server"]),
 ];
 

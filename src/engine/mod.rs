@@ -13,6 +13,7 @@ mod database;
 mod declared;
 mod describe;
 mod error;
+mod export;
 mod ffi;
 mod gate;
 mod group;
@@ -40,6 +41,7 @@ pub use declared::{
     RecordedVersion, actual_table, apply_declared, earlier_declarations, plan_declared,
     recorded_declarations, recorded_versions,
 };
+pub use export::STANDS_FOR;
 pub use gate::StatementTurn;
 pub use interrupt::{Interrupt, Progress};
 pub use keys::{ForeignKeyColumn, PrimaryKeyColumn, foreign_keys, primary_keys};

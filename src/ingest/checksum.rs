@@ -159,7 +159,7 @@ impl Checksum {
         match self.offsets(data, offsets).as_slice() {
             [] => self.array(&child.slice(0, 0)),
             [(first, last)] => self.array(&child.slice(*first, last - first)),
-            runs => self.array(&joined(child, runs)),
+            runs => self.array(&joined(child, runs)?),
         }
     }
 
@@ -170,7 +170,7 @@ impl Checksum {
             Some(nulls) => {
                 let runs: Vec<_> =
                     nulls.valid_slices().map(|(start, end)| (start * size, end * size)).collect();
-                self.array(&joined(child, &runs))
+                self.array(&joined(child, &runs)?)
             }
         }
     }
@@ -199,11 +199,11 @@ impl Checksum {
 }
 
 /// The elements of several runs, one behind the other.
-fn joined(data: &ArrayData, runs: &[(usize, usize)]) -> ArrayData {
+fn joined(data: &ArrayData, runs: &[(usize, usize)]) -> Result<ArrayData> {
     let length = runs.iter().map(|(start, end)| end - start).sum();
     let mut joined = MutableArrayData::new(vec![data], false, length);
-    runs.iter().for_each(|(start, end)| joined.extend(0, *start, *end));
-    joined.freeze()
+    runs.iter().try_for_each(|(start, end)| joined.try_extend(0, *start, *end))?;
+    Ok(joined.freeze())
 }
 
 #[cfg(test)]

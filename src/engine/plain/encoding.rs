@@ -5,8 +5,7 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, ArrowPrimitiveType, AsArray, DurationMicrosecondArray, FixedSizeListArray,
-    GenericListArray, MapArray, OffsetSizeTrait, StructArray, UInt32Array, UnionArray,
+    Array, ArrayRef, ArrowPrimitiveType, AsArray, DurationMicrosecondArray, UInt32Array, UnionArray,
 };
 use arrow::compute::{CastOptions, cast_with_options, take};
 use arrow::datatypes::{
@@ -16,6 +15,7 @@ use arrow::datatypes::{
 
 use super::extension::{Extension, METADATA, NAME};
 use crate::error::{Error, Result};
+use crate::rebuild::rebuilt;
 
 /// The plain form of a field, or the field itself.
 pub(super) fn plain_field(field: &FieldRef) -> FieldRef {
@@ -126,49 +126,18 @@ fn plain_union(members: &UnionFields, mode: UnionMode) -> Option<DataType> {
 ///
 /// Errors: `Invalid` for an encoding that is inconsistent.
 pub(super) fn plain_array(array: &ArrayRef, to: &Field) -> Result<ArrayRef> {
-    if array.data_type() == to.data_type() {
-        return Ok(Arc::clone(array));
-    }
+    rebuilt(array, to, &plain_leaf)
+}
+
+fn plain_leaf(array: &ArrayRef, to: &Field) -> Result<ArrayRef> {
     match (array.data_type(), to.data_type()) {
-        (DataType::Struct(_), DataType::Struct(fields)) => {
-            let structs = array.as_struct();
-            let children = structs
-                .columns()
-                .iter()
-                .zip(fields)
-                .map(|(child, field)| plain_array(child, field))
-                .collect::<Result<_>>()?;
-            Ok(Arc::new(StructArray::try_new_with_length(
-                fields.clone(),
-                children,
-                structs.nulls().cloned(),
-                structs.len(),
-            )?))
-        }
-        (DataType::List(_), DataType::List(item)) => plain_list(array.as_list::<i32>(), item),
-        (DataType::LargeList(_), DataType::LargeList(item)) => plain_list(array.as_list::<i64>(), item),
-        (DataType::ListView(old), DataType::List(item)) => {
-            plain_list(cast(array, &DataType::List(Arc::clone(old)))?.as_list::<i32>(), item)
-        }
+        (DataType::ListView(old), DataType::List(item)) => plain_array(
+            &cast(array, &DataType::List(Arc::clone(old)))?,
+            &Field::new_list("", Arc::clone(item), true),
+        ),
         (DataType::LargeListView(old), DataType::LargeList(item)) => {
-            plain_list(cast(array, &DataType::LargeList(Arc::clone(old)))?.as_list::<i64>(), item)
-        }
-        (DataType::FixedSizeList(_, length), DataType::FixedSizeList(item, _)) => {
-            let list = array.as_fixed_size_list();
-            let values = plain_array(list.values(), item)?;
-            Ok(Arc::new(FixedSizeListArray::try_new(
-                Arc::clone(item),
-                *length,
-                values,
-                list.nulls().cloned(),
-            )?))
-        }
-        (DataType::Map(_, sorted), DataType::Map(entries, _)) => {
-            let map = array.as_map();
-            let pairs: ArrayRef = Arc::new(map.entries().clone());
-            let pairs = plain_array(&pairs, entries)?.as_struct().clone();
-            let (offsets, nulls) = (map.offsets().clone(), map.nulls().cloned());
-            Ok(Arc::new(MapArray::try_new(Arc::clone(entries), offsets, pairs, nulls, *sorted)?))
+            let to = Field::new_large_list("", Arc::clone(item), true);
+            plain_array(&cast(array, &DataType::LargeList(Arc::clone(old)))?, &to)
         }
         (DataType::Union(..), DataType::Union(members, _)) => {
             let union = array.as_any().downcast_ref::<UnionArray>();
@@ -187,12 +156,6 @@ pub(super) fn plain_array(array: &ArrayRef, to: &Field) -> Result<ArrayRef> {
 fn cast(array: &ArrayRef, to: &DataType) -> Result<ArrayRef> {
     // A value that does not fit is an error, never a NULL.
     Ok(cast_with_options(array, to, &CastOptions { safe: false, ..Default::default() })?)
-}
-
-fn plain_list<O: OffsetSizeTrait>(list: &GenericListArray<O>, item: &FieldRef) -> Result<ArrayRef> {
-    let values = plain_array(list.values(), item)?;
-    let (offsets, nulls) = (list.offsets().clone(), list.nulls().cloned());
-    Ok(Arc::new(GenericListArray::try_new(Arc::clone(item), offsets, values, nulls)?))
 }
 
 /// Microseconds; what does not fit ends at the last one, which `ranges` refuses.

@@ -15,7 +15,7 @@ const OPAQUE: &str = "arrow.opaque";
 /// Extension types that DuckDB 2.0.0 reads (arrow_type_extension.cpp, `ArrowTypeExtensionSet::Initialize`), and
 /// one that is a list for it, whose storage is known all the same.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Extension {
+pub(in crate::engine) enum Extension {
     Uuid,
     Json,
     Bool8,
@@ -35,7 +35,7 @@ impl Extension {
     /// What `field` stands for; `None` for a plain field and for names that the engine does not know.
     ///
     /// Errors: metadata that cannot be read, in words.
-    pub(super) fn of(field: &Field) -> Result<Option<Self>, String> {
+    pub(in crate::engine) fn of(field: &Field) -> Result<Option<Self>, String> {
         let metadata = field.metadata();
         let Some(name) = metadata.get(NAME) else { return Ok(None) };
         let more = metadata.get(METADATA).map_or("", String::as_str);

@@ -20,6 +20,7 @@ use arrow::datatypes::{FieldRef, Schema, SchemaRef};
 
 use crate::error::Result;
 
+pub(super) use extension::Extension;
 pub(super) use importable::check_importable;
 
 /// The plain form of a schema, or the schema itself.
