@@ -10,8 +10,8 @@ use arrow::datatypes::DataType;
 use thiserror::Error as ThisError;
 
 use super::{
-    Column, Declaration, DeclaredField, NewColumns, Strictness, Table, TableName, from_duckdb, quote_name,
-    quote_text,
+    Column, Declaration, DeclaredField, NewColumns, Strictness, Table, TableName, comes_back, from_duckdb,
+    quote_name, quote_text,
 };
 use crate::error::{Error, shorten};
 
@@ -71,6 +71,8 @@ pub enum Cast {
         /// The offered type, to come back to.
         from: String,
     },
+    /// As it is, when it has the declared number of bytes.
+    Width(i32),
 }
 
 impl Placed {
@@ -85,7 +87,7 @@ impl Placed {
         match &self.cast {
             Cast::None => source.to_owned(),
             Cast::Plain => format!("CAST({source} AS {to})"),
-            Cast::Exact { .. } => {
+            Cast::Exact { .. } | Cast::Width(_) => {
                 let misfit = self.misfit_of(source).unwrap_or_default();
                 let rule = format!("column {}: a value does not fit {to}", quote_name(&self.target));
                 let rule = quote_text(&rule);
@@ -100,6 +102,7 @@ impl Placed {
         match &self.cast {
             Cast::None => source,
             Cast::Plain | Cast::Exact { .. } => format!("TRY_CAST({source} AS {})", self.duckdb_type),
+            Cast::Width(width) => format!("CASE WHEN octet_length({source}) = {width} THEN {source} END"),
         }
     }
 
@@ -117,6 +120,9 @@ impl Placed {
                 "({source} IS NOT NULL \
                  AND TRY_CAST(TRY_CAST({source} AS {to}) AS {from}) IS DISTINCT FROM {source})"
             )),
+            Cast::Width(width) => {
+                Some(format!("({source} IS NOT NULL AND octet_length({source}) <> {width})"))
+            }
         }
     }
 }
@@ -328,8 +334,20 @@ fn declared_cast(
     offered: &Offered,
 ) -> Result<Cast, (String, &'static str)> {
     let same = |field: &DeclaredField| {
-        offered.duckdb_type == field.data_type.duckdb && is_same_width(&field.data_type.arrow, &offered.arrow)
+        // What a SELECT of the column gives goes back into it.
+        (offered.duckdb_type == field.data_type.duckdb
+            || comes_back(&offered.duckdb_type, &field.data_type.duckdb))
+            && is_same_width(&field.data_type.arrow, &offered.arrow)
     };
+    // So do bytes of a declared width, which leave as bytes of any.
+    if let DataType::FixedSizeBinary(width) = &field.data_type.arrow
+        && matches!(&offered.arrow, DataType::Binary | DataType::LargeBinary | DataType::BinaryView)
+        && offered.duckdb_type == "BLOB"
+        && field.data_type.duckdb == "BLOB"
+        && target.duckdb_type == "BLOB"
+    {
+        return Ok(Cast::Width(*width));
+    }
     let expected = |rule| (field.data_type.text.clone(), rule);
     match mode {
         Strictness::Strict => {
@@ -374,7 +392,8 @@ fn plain_cast(target: &Column, offered: &Offered) -> Option<Cast> {
     if offered.duckdb_type == target.duckdb_type {
         Some(Cast::None)
     } else {
-        is_allowed(&offered.duckdb_type, &target.duckdb_type).then_some(Cast::Plain)
+        let (from, to) = (&offered.duckdb_type, &target.duckdb_type);
+        (is_allowed(from, to) || comes_back(from, to)).then_some(Cast::Plain)
     }
 }
 
@@ -416,7 +435,7 @@ fn is_allowed(from: &str, to: &str) -> bool {
     if let (Some((precision, scale)), Some((to_precision, to_scale))) = (decimal(from), decimal(to)) {
         return to_scale >= scale && to_precision - to_scale >= precision - scale;
     }
-    // A whole decimal is how HUGEINT travels in Arrow; the cast checks the range.
+    // The cast checks the range.
     if to == "HUGEINT" && decimal(from).is_some_and(|(_, scale)| scale == 0) {
         return true;
     }
@@ -445,8 +464,6 @@ fn is_allowed(from: &str, to: &str) -> bool {
         "TIMESTAMP_S" => &["TIMESTAMP_MS", "TIMESTAMP", "TIMESTAMP_NS"],
         "TIMESTAMP_MS" => &["TIMESTAMP", "TIMESTAMP_NS"],
         "TIMESTAMP" => &["TIMESTAMP_NS"],
-        // Text that stands for a value: the engine parses it and refuses what does not parse.
-        "VARCHAR" => return matches!(to, "UUID" | "JSON") || to.starts_with("ENUM("),
         _ => &[],
     };
     wider.contains(&to)

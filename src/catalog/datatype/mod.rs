@@ -7,19 +7,21 @@
 
 mod engine;
 mod keywords;
+mod shape;
 mod text;
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use arrow::datatypes::{DataType, Field, FieldRef, Fields, IntervalUnit, TimeUnit};
+use arrow::datatypes::{DataType, Field, FieldRef, Fields, IntervalUnit, TimeUnit, UnionFields, UnionMode};
 
 pub use engine::from_duckdb;
-pub(super) use engine::unquote;
+pub(super) use shape::{comes_back, unquote};
 pub(super) use text::closest;
 pub use text::{TypeError, parse};
 
 use super::declaration::DeclaredType;
+use super::{quote_name, quote_text};
 
 /// What an Arrow field says of a type that Arrow knows as an extension.
 const EXTENSION_NAME: &str = "ARROW:extension:name";
@@ -86,7 +88,52 @@ static SCALARS: &[Scalar] = &[
     scalar(&["duration[ns]"], DataType::Duration(TimeUnit::Nanosecond), "INTERVAL"),
     scalar(&["extension<arrow.uuid>", "uuid"], DataType::FixedSizeBinary(16), "UUID"),
     scalar(&["extension<arrow.json>", "json"], DataType::Utf8, "JSON"),
+    scalar(
+        &[
+            "extension<arrow.opaque[storage_type=fixed_size_binary[16], type_name=hugeint, vendor_name=DuckDB]>",
+            "hugeint",
+        ],
+        DataType::FixedSizeBinary(16),
+        "HUGEINT",
+    ),
+    scalar(
+        &[
+            "extension<arrow.opaque[storage_type=fixed_size_binary[16], type_name=uhugeint, vendor_name=DuckDB]>",
+            "uhugeint",
+        ],
+        DataType::FixedSizeBinary(16),
+        "UHUGEINT",
+    ),
+    scalar(
+        &[
+            "extension<arrow.opaque[storage_type=fixed_size_binary[8], type_name=time_tz, vendor_name=DuckDB]>",
+            "time_tz",
+        ],
+        DataType::FixedSizeBinary(8),
+        "TIME WITH TIME ZONE",
+    ),
+    scalar(
+        &["extension<arrow.opaque[storage_type=binary, type_name=bit, vendor_name=DuckDB]>", "bit"],
+        DataType::Binary,
+        "BIT",
+    ),
+    scalar(
+        &["extension<arrow.opaque[storage_type=binary, type_name=bignum, vendor_name=DuckDB]>", "bignum"],
+        DataType::Binary,
+        "BIGNUM",
+    ),
+    // pyarrow knows the storage of these two only.
+    scalar(&["extension<geoarrow.wkb>", "geometry"], DataType::Binary, "GEOMETRY"),
 ];
+
+/// The storage of VARIANT.
+fn variant() -> DeclaredType {
+    let fields =
+        vec![Field::new("metadata", DataType::Binary, false), Field::new("value", DataType::Binary, true)];
+    DeclaredType::new(VARIANT, DataType::Struct(fields.into()), "VARIANT")
+}
+
+const VARIANT: &str = "extension<arrow.parquet.variant>";
 
 /// Types with parameters, as a person would write them; for texts.
 const PARAMETRIC: &[&str] = &[
@@ -105,6 +152,13 @@ const PARAMETRIC: &[&str] = &[
     "decimal32(p, s)",
     "decimal64(p, s)",
     "decimal256(p, s)",
+    "sparse_union<a: T=0, b: T=1>",
+    "dense_union<a: T=0, b: T=1>",
+    VARIANT,
+    // DuckDB's own, for which pyarrow has no word.
+    "extension<geoarrow.wkb[crs=OGC:CRS84]>",
+    "enum<\"a\", \"b\">",
+    "tuple<T, T>",
 ];
 
 /// Every accepted spelling, pyarrow's own first; other spellings follow in the second list.
@@ -126,33 +180,56 @@ impl DeclaredType {
     /// The Arrow field of a column of this type, which says what Arrow knows as an extension.
     pub fn field(&self, name: &str, nullable: bool) -> Field {
         let field = Field::new(name, self.arrow.clone(), nullable);
-        let extension = match self.duckdb.as_str() {
-            "UUID" => "arrow.uuid",
-            "JSON" => "arrow.json",
-            _ => return field,
+        let opaque = |name: &str| format!("{{\"type_name\":\"{name}\",\"vendor_name\":\"DuckDB\"}}");
+        let (extension, metadata) = match self.duckdb.as_str() {
+            "UUID" => ("arrow.uuid", String::new()),
+            "JSON" => ("arrow.json", String::new()),
+            "VARIANT" => ("arrow.parquet.variant", String::new()),
+            "HUGEINT" => ("arrow.opaque", opaque("hugeint")),
+            "UHUGEINT" => ("arrow.opaque", opaque("uhugeint")),
+            "TIME WITH TIME ZONE" => ("arrow.opaque", opaque("time_tz")),
+            "BIT" => ("arrow.opaque", opaque("bit")),
+            "BIGNUM" => ("arrow.opaque", opaque("bignum")),
+            "GEOMETRY" => ("geoarrow.wkb", "{}".to_owned()),
+            other => match other.strip_prefix("GEOMETRY('").and_then(|rest| rest.strip_suffix("')")) {
+                Some(system) => ("geoarrow.wkb", format!("{{\"crs\":\"{system}\"}}")),
+                None => return field,
+            },
         };
         field.with_metadata(HashMap::from([
             (EXTENSION_NAME.to_owned(), extension.to_owned()),
-            (EXTENSION_METADATA.to_owned(), String::new()),
+            (EXTENSION_METADATA.to_owned(), metadata),
         ]))
     }
 
     /// Whether values have parts of their own: lists, structs, maps.
     pub fn is_nested(&self) -> bool {
-        self.duckdb.ends_with(']') || self.duckdb.starts_with("STRUCT(") || self.duckdb.starts_with("MAP(")
+        const NESTED: [&str; 4] = ["STRUCT(", "MAP(", "UNION(", "TUPLE("];
+        self.duckdb.ends_with(']') || NESTED.iter().any(|start| self.duckdb.starts_with(start))
     }
 
     /// Whether DuckDB's index takes the type as a key.
     pub fn is_indexable(&self) -> bool {
-        !self.is_nested() && self.duckdb != "INTERVAL"
+        !self.is_nested() && !matches!(self.duckdb.as_str(), "INTERVAL" | "VARIANT")
     }
 }
 
 fn by_spelling(text: &str) -> Option<DeclaredType> {
+    if matches!(text, VARIANT | "variant") {
+        return Some(variant());
+    }
+    if let Some(system) =
+        text.strip_prefix("extension<geoarrow.wkb[crs=").and_then(|rest| rest.strip_suffix("]>"))
+    {
+        return geometry(system).ok();
+    }
     SCALARS.iter().find(|one| one.spellings.contains(&text)).map(DeclaredType::of)
 }
 
 fn by_engine_name(text: &str) -> Option<DeclaredType> {
+    if text == "VARIANT" {
+        return Some(variant());
+    }
     SCALARS.iter().find(|one| one.duckdb == text).map(DeclaredType::of)
 }
 
@@ -324,10 +401,91 @@ fn run_end_encoded(run_ends: &DeclaredType, values: &DeclaredType) -> Result<Dec
     ))
 }
 
+/// A geometry in a coordinate reference system that has a short name.
+fn geometry(system: &str) -> Result<DeclaredType, String> {
+    let is_plain = |letter: char| letter.is_ascii_alphanumeric() || matches!(letter, ':' | '.' | '-' | '_');
+    if system.is_empty() || !system.chars().all(is_plain) {
+        return Err("a coordinate reference system is written as a short name such as OGC:CRS84".to_owned());
+    }
+    Ok(DeclaredType::new(
+        format!("extension<geoarrow.wkb[crs={system}]>"),
+        DataType::Binary,
+        format!("GEOMETRY('{system}')"),
+    ))
+}
+
+/// Members share the numbers of their Arrow codes with nobody: DuckDB counts from 0.
+fn union(kind: &str, members: Vec<(i8, Child)>) -> Result<DeclaredType, String> {
+    if members.is_empty() {
+        return Err("a union needs at least one member".to_owned());
+    }
+    let mut seen = std::collections::HashSet::new();
+    if let Some((_, twice)) = members.iter().find(|(_, member)| !seen.insert(member.name.to_lowercase())) {
+        return Err(format!("the union has two members \"{}\"", twice.name));
+    }
+    let mode = if kind == "dense_union" { UnionMode::Dense } else { UnionMode::Sparse };
+    let texts: Vec<String> =
+        members.iter().map(|(code, member)| format!("{}={code}", member.text())).collect();
+    let duckdb: Vec<String> = members
+        .iter()
+        .map(|(_, member)| format!("{} {}", keywords::printed(&member.name), member.data_type.duckdb))
+        .collect();
+    let (codes, fields): (Vec<i8>, Vec<FieldRef>) =
+        members.iter().map(|(code, member)| (*code, member.field())).unzip();
+    let fields = UnionFields::try_new(codes, fields).map_err(|error| error.to_string())?;
+    Ok(DeclaredType::new(
+        format!("{kind}<{}>", texts.join(", ")),
+        DataType::Union(fields, mode),
+        format!("UNION({})", duckdb.join(", ")),
+    ))
+}
+
+/// DuckDB's struct without names.
+fn tuple(items: Vec<DeclaredType>) -> Result<DeclaredType, String> {
+    if items.is_empty() {
+        return Err("a tuple needs at least one element".to_owned());
+    }
+    let texts: Vec<&str> = items.iter().map(|item| item.text.as_str()).collect();
+    let duckdb: Vec<&str> = items.iter().map(|item| item.duckdb.as_str()).collect();
+    let fields: Fields = items
+        .iter()
+        .enumerate()
+        .map(|(index, item)| item.field(&format!("element{}", index + 1), true))
+        .collect();
+    Ok(DeclaredType::new(
+        format!("tuple<{}>", texts.join(", ")),
+        DataType::Struct(fields),
+        format!("TUPLE({})", duckdb.join(", ")),
+    ))
+}
+
+/// A text out of a list of texts.
+fn enumeration(values: &[String]) -> Result<DeclaredType, String> {
+    if values.is_empty() {
+        return Err("an enum needs at least one value".to_owned());
+    }
+    let mut seen = std::collections::HashSet::new();
+    if let Some(twice) = values.iter().find(|value| !seen.insert(value.as_str())) {
+        return Err(format!("the enum has the value \"{twice}\" twice"));
+    }
+    let index = match values.len() {
+        0..=0xff => DataType::UInt8,
+        0x100..=0xffff => DataType::UInt16,
+        _ => DataType::UInt32,
+    };
+    let texts: Vec<String> = values.iter().map(|value| quote_name(value)).collect();
+    let duckdb: Vec<String> = values.iter().map(|value| quote_text(value)).collect();
+    Ok(DeclaredType::new(
+        format!("enum<{}>", texts.join(", ")),
+        DataType::Dictionary(Box::new(index), Box::new(DataType::Utf8)),
+        format!("ENUM({})", duckdb.join(", ")),
+    ))
+}
+
 /// Encodings say nothing of what they hold, so what they hold has to speak for itself.
 fn plain_values(what: &str, values: &DeclaredType) -> Result<(), String> {
     let encoded = matches!(values.arrow, DataType::Dictionary(..) | DataType::RunEndEncoded(..));
-    if values.is_nested() || encoded || matches!(values.duckdb.as_str(), "UUID" | "JSON") {
+    if values.is_nested() || encoded || !values.field("", true).metadata().is_empty() {
         return Err(format!("the values of {what} are of a plain type, found {}", values.text));
     }
     Ok(())
