@@ -176,7 +176,8 @@ async fn every_type_goes_back_where_it_came_from() {
                 let (_, found) = select(&mut client, "FROM s", form).await;
                 let mut done = 0;
                 let answer =
-                    put_with(&mut client, "t", &[found.clone()], &[("pintail-mode", "append")]).await;
+                    put_with(&mut client, "t", std::slice::from_ref(&found), &[("pintail-mode", "append")])
+                        .await;
                 match answer {
                     Ok(_) => done += 1,
                     Err(error) => wrong.push(format!("{case}: put: {error}")),

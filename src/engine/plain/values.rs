@@ -118,8 +118,11 @@ fn first(array: &ArrayRef, field: &Field, live: Option<&NullBuffer>) -> Result<F
     }
 }
 
+/// What is wrong with the bytes of a value.
+type Rule = fn(&[u8]) -> Option<String>;
+
 /// The rule for the bytes of an extension type that is stored as bytes.
-fn extension_rule(extension: Extension) -> Option<fn(&[u8]) -> Option<String>> {
+fn extension_rule(extension: Extension) -> Option<Rule> {
     Some(match extension {
         Extension::Json => json,
         Extension::TimeTz => ranges::time_with_zone,
@@ -135,7 +138,7 @@ fn json(bytes: &[u8]) -> Option<String> {
     Some(format!("\"{}\", which is not valid JSON: {wrong}", shorten(&String::from_utf8_lossy(bytes), 60)))
 }
 
-fn first_bytes(array: &ArrayRef, live: Option<&NullBuffer>, wrong: fn(&[u8]) -> Option<String>) -> Found {
+fn first_bytes(array: &ArrayRef, live: Option<&NullBuffer>, wrong: Rule) -> Found {
     let nulls = NullBuffer::union(array.nulls(), live);
     let is_live = |index: usize| nulls.as_ref().is_none_or(|nulls| nulls.is_valid(index));
     (0..array.len())
@@ -201,10 +204,8 @@ fn first_within(
     let found = match (all, rows) {
         // The element may belong to a list that is NULL.
         (Some(_), Some(rows)) => {
-            let lives = offsets
-                .windows(2)
-                .zip(&rows)
-                .filter_map(|(pair, is_live)| is_live.then(|| (pair[0] - from, pair[1] - pair[0])));
+            let lives = offsets.windows(2).zip(&rows).filter(|(_, is_live)| *is_live);
+            let lives = lives.map(|(pair, _)| (pair[0] - from, pair[1] - pair[0]));
             first(&values, item, Some(&expanded(values.len(), lives)))?
         }
         (all, _) => all,
