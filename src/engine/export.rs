@@ -6,7 +6,7 @@
 //! decimal. It has no room for all values of UHUGEINT and TIME WITH TIME ZONE, and none for what BIT is. Its
 //! lossless form (`arrow_lossless_conversion`) has Arrow's extension types for all of them, for BOOLEAN too.
 //! Results leave here in the default form where that says it all, with [`STANDS_FOR`] on the field, and in the
-//! lossless one where not. `flight::form` makes of it what the client has asked for.
+//! lossless one where not. BIT is bytes in both; what they are is said in the default form, too. `flight::form` makes of it what the client has asked for.
 
 use std::sync::Arc;
 
@@ -21,13 +21,10 @@ use arrow::datatypes::{
 use duckdb::connection::SettingScope;
 use duckdb::logical_type::{LogicalType, LogicalTypeID};
 
-use super::plain::Extension;
+use super::plain::{BIT, Extension, STANDS_FOR};
 use super::session::Session;
 use crate::error::{Error, Kind, Result};
 use crate::rebuild::{rebuilt, with_fields};
-
-/// Key in a field's metadata: the extension type that its values stand for. It does not leave the server.
-pub const STANDS_FOR: &str = "pintail:stands_for";
 
 /// The form of HUGEINT that plain clients read; values of 39 digits do not fit it.
 const HUGEINT: DataType = DataType::Decimal128(38, 0);
@@ -171,6 +168,7 @@ fn announced(schema: &Schema) -> Schema {
             Ok(Some(Extension::Uuid)) => (DataType::Utf8, "arrow.uuid"),
             Ok(Some(Extension::Json)) => (field.data_type().clone(), "arrow.json"),
             Ok(Some(Extension::HugeInt)) => (HUGEINT, "hugeint"),
+            Ok(Some(Extension::Bit)) => (DataType::Binary, BIT),
             Ok(Some(Extension::Bool8)) => (DataType::Boolean, "arrow.bool8"),
             _ if *field.data_type() == DataType::Boolean => (DataType::Boolean, "arrow.bool8"),
             _ => return field,
@@ -185,7 +183,6 @@ fn in_default_form(schema: &Schema) -> Schema {
     changed(schema, &|field| {
         let data_type = match Extension::of(&field) {
             Ok(Some(Extension::UHugeInt)) => HUGEINT,
-            Ok(Some(Extension::Bit)) => DataType::Binary,
             _ if field.metadata().contains_key(STANDS_FOR) => field.data_type().clone(),
             _ => return field,
         };

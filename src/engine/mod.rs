@@ -41,7 +41,6 @@ pub use declared::{
     RecordedVersion, actual_table, apply_declared, earlier_declarations, plan_declared,
     recorded_declarations, recorded_versions,
 };
-pub use export::STANDS_FOR;
 pub use gate::StatementTurn;
 pub use interrupt::{Interrupt, Progress};
 pub use keys::{ForeignKeyColumn, PrimaryKeyColumn, foreign_keys, primary_keys};
@@ -49,7 +48,7 @@ pub use ledger::{INTERNAL_SCHEMA, LedgerRow, append_ledger, create_ledger, cut_l
 pub use maintenance::Maintenance;
 pub use metadata::{ColumnEntry, SchemaInfo, TableEntry, columns, columns_by_table, schemas, tables};
 pub use parameters::{bulk_insert, describe_bound, match_columns};
-pub use plain::{plain_batch, plain_schema};
+pub use plain::{BIT, STANDS_FOR, plain_batch, plain_schema};
 pub use prepared::Bound;
 pub use restore::{Restored, restore};
 pub use segment::{Segment, UNIT_ROWS, Unit};

@@ -11,7 +11,7 @@ use arrow::array::{
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Decimal128Type, Field, Metadata, Schema, SchemaRef};
 
-use crate::engine::STANDS_FOR;
+use crate::engine::{BIT, STANDS_FOR};
 use crate::error::{Error, Result};
 use crate::rebuild::{rebuilt, with_fields};
 
@@ -24,10 +24,10 @@ const DECIMAL_LIMIT: i128 = 10_i128.pow(38);
 /// How types leave that Arrow has extension types for: `pintail-extension-types`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) enum Form {
-    /// As what every client reads: UUID and JSON as text, HUGEINT as a decimal, BOOLEAN as bits.
+    /// As what every client reads: UUID and JSON as text, HUGEINT as a decimal, BIT as bytes, BOOLEAN as bits.
     #[default]
     Plain,
-    /// As arrow.uuid, arrow.json, arrow.bool8, and arrow.opaque for HUGEINT.
+    /// As arrow.uuid, arrow.json, arrow.bool8, and arrow.opaque for HUGEINT and BIT.
     Extensions,
 }
 
@@ -42,8 +42,11 @@ impl Form {
     fn field(self, field: Field) -> Field {
         let mut metadata = field.metadata().clone();
         let Some(stands_for) = metadata.remove(STANDS_FOR) else { return field };
-        if self == Self::Plain {
-            return field.with_metadata(metadata);
+        match self {
+            // Nothing else tells these bytes from others when they come back.
+            Self::Plain if stands_for == BIT => return field,
+            Self::Plain => return field.with_metadata(metadata),
+            Self::Extensions => {}
         }
         let extension =
             |name: &str, more: &str| -> Metadata { metadata.clone().with(NAME, name).with(MORE, more) };
@@ -57,6 +60,10 @@ impl Form {
                 field
                     .with_data_type(DataType::FixedSizeBinary(16))
                     .with_metadata(extension("arrow.opaque", more))
+            }
+            BIT => {
+                let more = "{\"type_name\":\"bit\",\"vendor_name\":\"DuckDB\"}";
+                field.with_metadata(extension("arrow.opaque", more))
             }
             name => field.with_metadata(extension(name, "")),
         }

@@ -9,6 +9,11 @@ use arrow::datatypes::{DataType, Field, Metadata};
 pub(super) const NAME: &str = "ARROW:extension:name";
 pub(super) const METADATA: &str = "ARROW:extension:metadata";
 
+/// Key in the metadata of a result's field: what its values stand for. Only [`BIT`] leaves the server, and comes back.
+pub const STANDS_FOR: &str = "pintail:stands_for";
+/// Bytes as DuckDB has them for a BIT, on a field that is plain binary for every client.
+pub const BIT: &str = "bit";
+
 /// The name under which types travel that only DuckDB knows.
 const OPAQUE: &str = "arrow.opaque";
 
@@ -37,7 +42,9 @@ impl Extension {
     /// Errors: metadata that cannot be read, in words.
     pub(in crate::engine) fn of(field: &Field) -> Result<Option<Self>, String> {
         let metadata = field.metadata();
-        let Some(name) = metadata.get(NAME) else { return Ok(None) };
+        let Some(name) = metadata.get(NAME) else {
+            return Ok(metadata.get(STANDS_FOR).is_some_and(|name| name == BIT).then_some(E::Bit));
+        };
         let more = metadata.get(METADATA).map_or("", String::as_str);
         Ok(match name.as_str() {
             "arrow.uuid" => Some(E::Uuid),
@@ -61,6 +68,7 @@ impl Extension {
     /// Name and metadata of the field, in one spelling; the engine reads no other.
     pub(super) fn metadata(self, field: &Field) -> Metadata {
         let mut metadata = field.metadata().clone();
+        metadata.remove(STANDS_FOR);
         let name = match self.opaque_name() {
             Some(type_name) => {
                 let more = format!("{{\"type_name\":\"{type_name}\",\"vendor_name\":\"DuckDB\"}}");

@@ -21,6 +21,7 @@ use arrow::datatypes::{FieldRef, Schema, SchemaRef};
 use crate::error::Result;
 
 pub(super) use extension::Extension;
+pub use extension::{BIT, STANDS_FOR};
 pub(super) use importable::check_importable;
 
 /// The plain form of a schema, or the schema itself.
