@@ -28,8 +28,8 @@ const MICROS: RangeInclusive<i64> = -9_223_372_022_400_000_000..=i64::MAX - 1;
 /// The same in milliseconds and seconds.
 const MILLIS: RangeInclusive<i64> = -9_223_372_022_400_000..=9_223_372_036_854_775;
 const SECONDS: RangeInclusive<i64> = -9_223_372_022_400..=9_223_372_036_854;
-/// 1677-09-22 to 2262-04-11 23:47:16.854775806, in nanoseconds.
-const NANOS: RangeInclusive<i64> = -9_223_286_400_000_000_000..=i64::MAX - 1;
+/// 1677-09-21 00:12:43.145224194 to 2262-04-11 23:47:16.854775806, in nanoseconds.
+const NANOS: RangeInclusive<i64> = -i64::MAX + 1..=i64::MAX - 1;
 
 /// What DuckDB calls infinity, in the unit of a type.
 const INFINITIES: [i64; 2] = [i64::MAX, -i64::MAX];
