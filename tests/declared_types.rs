@@ -403,14 +403,14 @@ fn width(width: i32) -> Type {
 }
 
 /// The first and the last point in time of the engine, infinity aside: 290309-12-22 (BC) and 294247-01-10, and of
-/// nanoseconds 1677-09-22 and 2262-04-11.
+/// nanoseconds 1677-09-21 and 2262-04-11.
 fn points(unit: TimeUnit) -> (i128, i128) {
     let (least, most) = (-9_223_372_022_400_000_000_i128, i128::from(i64::MAX) - 1);
     match unit {
         TimeUnit::Second => (least / 1_000_000, most / 1_000_000),
         TimeUnit::Millisecond => (least / 1_000, most / 1_000),
         TimeUnit::Microsecond => (least, most),
-        TimeUnit::Nanosecond => (-9_223_286_400_000_000_000, most),
+        TimeUnit::Nanosecond => (-most, most),
     }
 }
 
