@@ -107,8 +107,9 @@ impl<'a> Options<'a> {
     /// `pintail-extension-types`: whether types that Arrow has extension types for leave as those.
     pub(super) fn form(&self) -> Result<Form> {
         match self.text("pintail-extension-types")?.as_deref() {
-            None | Some("off") => Ok(Form::Plain),
-            Some("on") => Ok(Form::Extensions),
+            None | Some("off" | "false") => Ok(Form::Plain),
+            // A session option may come as a boolean.
+            Some("on" | "true") => Ok(Form::Extensions),
             Some(other) => Err(Error::invalid(format!(
                 "header pintail-extension-types: expected on or off, found \"{other}\""
             ))),
