@@ -55,7 +55,7 @@ const TYPES: &[(&str, &[&str])] = &[
     ),
     ("TIMESTAMP_NS", &["'infinity'", "'1677-09-22'", "'2262-04-11 23:47:16.854775806'"]),
     ("TIMESTAMP WITH TIME ZONE", &["'infinity'", "'-infinity'", "'2020-01-01 00:00:00+02'"]),
-    ("TIMESTAMPTZ_NS", &["make_timestamp_ns(5)::TIMESTAMPTZ_NS"]),
+    ("TIMESTAMPTZ_NS", &["'2020-01-01 00:00:00.123456789+00'"]),
     ("INTERVAL", &["'-3 months 4 days 5 microseconds'", "'2562047 hours'"]),
     ("ENUM('sad', 'it''s \"ok\"', '')", &["'sad'", "''", "'it''s \"ok\"'"]),
     ("INTEGER[]", &["[]", "[1, NULL]"]),
@@ -302,6 +302,8 @@ async fn values_without_a_place_in_duckdb_are_refused_at_every_way_in() {
         (misnamed, "UUID", &["column \"x\"", "arrow.uuid", "fixed_size_binary[16]", "Int64"]),
     ] {
         let check = |refused: String, way: &str| {
+            // The generated client shows its errors in a form for programmers.
+            let refused = refused.replace("\\\"", "\"");
             for part in parts {
                 assert!(refused.contains(part), "{way}: {refused}");
             }

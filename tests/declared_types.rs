@@ -166,8 +166,9 @@ impl Type {
         let Type::Plain { extension: Some(extension), .. } = self else { return field };
         let (name, metadata) = match extension.strip_prefix("DuckDB ") {
             Some(name) => {
-                ("arrow.opaque", format!("{{\"vendor_name\": \"DuckDB\", \"type_name\": \"{name}\"}}"))
+                ("arrow.opaque", format!("{{\"type_name\":\"{name}\",\"vendor_name\":\"DuckDB\"}}"))
             }
+            None if *extension == "geoarrow.wkb" => (*extension, "{}".to_owned()),
             None => (*extension, String::new()),
         };
         field.with_metadata(HashMap::from([

@@ -326,8 +326,7 @@ fn plain_cast(target: &Column, offered: &Offered) -> Option<Cast> {
     if offered.duckdb_type == target.duckdb_type {
         Some(Cast::None)
     } else {
-        let (from, to) = (&offered.duckdb_type, &target.duckdb_type);
-        (is_allowed(from, to) || comes_back(from, to)).then_some(Cast::Plain)
+        is_allowed(&offered.duckdb_type, &target.duckdb_type).then_some(Cast::Plain)
     }
 }
 
@@ -363,7 +362,8 @@ fn is_narrowing(from: &str, to: &str) -> bool {
 
 /// Whether a cast keeps every value, or fails loudly for those it cannot keep.
 fn is_allowed(from: &str, to: &str) -> bool {
-    if from == "\"NULL\"" {
+    // What leaves for a type comes back, as text or in another form: the engine refuses what does not parse.
+    if from == "\"NULL\"" || comes_back(from, to) {
         return true;
     }
     if let (Some((precision, scale)), Some((to_precision, to_scale))) = (decimal(from), decimal(to)) {

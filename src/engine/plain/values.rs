@@ -49,7 +49,7 @@ fn is_checked(field: &Field) -> bool {
         DataType::List(item) | DataType::LargeList(item) | DataType::FixedSizeList(item, _) => {
             is_checked(item)
         }
-        // Keys may be missing or double.
+        // Keys may be double; that they are there, the arrays see to.
         DataType::Map(..) => true,
         DataType::Struct(fields) => fields.iter().any(|field| is_checked(field)),
         DataType::Union(members, _) => members.iter().any(|(_, member)| is_checked(member)),
@@ -230,14 +230,6 @@ fn first_of_map(map: &MapArray, live: Option<&NullBuffer>) -> Result<Found> {
     let offsets: Vec<usize> = map.offsets().iter().map(|offset| offset.as_usize()).collect();
     let rows = NullBuffer::union(map.nulls(), live);
     let is_live = |row: usize| rows.as_ref().is_none_or(|rows| rows.is_valid(row));
-    let keys = map.keys();
-    if keys.null_count() > 0 {
-        for (row, pair) in offsets.windows(2).enumerate().filter(|(row, _)| is_live(*row)) {
-            if (pair[0]..pair[1]).any(|index| keys.is_null(index)) {
-                return Ok(Some((row, "a map with a NULL key, which DuckDB's MAP does not have".to_owned())));
-            }
-        }
-    }
     if let Some(found) = first_double_key(map, &offsets, is_live)? {
         return Ok(Some(found));
     }

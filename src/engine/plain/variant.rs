@@ -222,7 +222,7 @@ mod tests {
             (NONE, &[3 << 2], "breaks off"),
             (NONE, &[2 << 2 | 1, 0xff, 0xfe], "UTF-8"),
             (NONE, &[2, 1, 0, 0, 2, 3 << 2, 1], "field 0 of 0 names"),
-            (NONE, &[3, 2, 0, 0, 0, 0], "breaks off"),
+            (NONE, &[3, 2, 0, 1, 2, 0], "breaks off"),
             (NONE, &[63 << 2], "unknown type 63"),
             (NONE, &[17 << 2, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff], "time of day"),
         ] {
