@@ -37,6 +37,7 @@ pub mod config;
 pub mod error;
 pub mod group;
 pub mod metrics;
+pub mod rebuild;
 pub mod size;
 
 pub mod client;

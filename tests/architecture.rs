@@ -90,6 +90,7 @@ const RULES: &[(&str, &[&str])] = &[
     ("group.rs", LEAF),
     ("metrics.rs", LEAF),
     ("size.rs", LEAF),
+    ("rebuild.rs", LEAF),
     ("client", &["duckdb::", "crate::engine", "crate::ingest", "crate::query", "crate::server"]),
 ];
 

@@ -9,6 +9,7 @@ mod declaration;
 mod evolution;
 
 pub use conform::{Cast, ConformError, Conformed, Contract, Offered, Placed, conform, conform_some};
+use datatype::comes_back;
 pub use datatype::{TypeError, from_duckdb, parse as parse_type, spellings};
 pub use ddl::{
     ROW, add_columns, check_new_table, create_rejected, create_table, declared_create, ignore_conflict,

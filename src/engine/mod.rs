@@ -14,6 +14,7 @@ mod database;
 mod declared;
 mod describe;
 mod error;
+mod export;
 mod extras;
 mod ffi;
 mod gate;
@@ -58,7 +59,7 @@ pub use ledger::{
 pub use maintenance::Maintenance;
 pub use metadata::{ColumnEntry, SchemaInfo, TableEntry, columns, columns_by_table, schemas, tables};
 pub use parameters::{bulk_insert, describe_bound, match_columns};
-pub use plain::{plain_batch, plain_schema};
+pub use plain::{BIT, STANDS_FOR, plain_batch, plain_schema};
 pub use prepared::Bound;
 pub use restore::{Restored, restore};
 pub use segment::{Segment, UNIT_ROWS, Unit};

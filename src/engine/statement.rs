@@ -7,10 +7,10 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, Int64Array, RecordBatch};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use duckdb::error::DuckDBError;
-use duckdb::logical_type::{LogicalType, LogicalTypeID};
 use duckdb::query_result::StatementType;
 use duckdb::statement::Statement;
 
+use super::export::arrow_schema;
 use super::ledger::INTERNAL_SCHEMA;
 use super::rewrite::{self, Inside};
 use super::session::Session;
@@ -348,58 +348,6 @@ impl Parsed {
             parameters.iter().map(|parameter| (parameter.name.clone(), "\"NULL\"".to_owned())).collect();
         rewrite::with_types(session.connection(), sql, &types, Inside::Null).map_err(note)
     }
-}
-
-/// Refuses types whose Arrow form would lose what they hold: UHUGEINT beyond 38 digits turns negative, and TIME
-/// WITH TIME ZONE leaves its offset behind.
-fn check_exportable(
-    session: &Session,
-    name: &str,
-    id: LogicalTypeID,
-    logical_type: &LogicalType,
-) -> Result<()> {
-    use LogicalTypeID as T;
-    let nested = matches!(id, T::List | T::Array | T::Struct | T::Map | T::Union | T::Tuple);
-    if !nested && !matches!(id, T::UHugeInt | T::TimeTz) {
-        return Ok(());
-    }
-    let text = logical_type.to_text().map_err(|error| session.database().note(error))?;
-    let lossy = ["UHUGEINT", "TIME WITH TIME ZONE"].into_iter().find(|lossy| text.contains(lossy));
-    lossy.map_or(Ok(()), |lossy| {
-        Err(Error::unsupported(format!(
-            "column \"{name}\" is {lossy}, which has no exact form in Arrow; cast it to VARCHAR"
-        )))
-    })
-}
-
-/// The Arrow form of `columns`; a type that a parameter has yet to decide becomes `Null`.
-fn arrow_schema(session: &Session, columns: Vec<(String, LogicalType)>) -> Result<Schema> {
-    let note = |error| session.database().note(error);
-    let mut known = Vec::new();
-    let mut open = Vec::new();
-    for (index, (name, logical_type)) in columns.into_iter().enumerate() {
-        match logical_type.id().map_err(note)? {
-            LogicalTypeID::Unknown | LogicalTypeID::Invalid | LogicalTypeID::Any => {
-                open.push((index, Arc::new(Field::new(name, DataType::Null, true))));
-            }
-            id => {
-                check_exportable(session, &name, id, &logical_type)?;
-                known.push((name, logical_type));
-            }
-        }
-    }
-    if known.is_empty() {
-        return Ok(Schema::new(open.into_iter().map(|(_, field)| field).collect::<Vec<_>>()));
-    }
-    let schema = session.database().descriptions.arrow_schema(session.connection(), known).map_err(note)?;
-    if open.is_empty() {
-        return Ok(schema);
-    }
-    let mut fields = schema.fields().to_vec();
-    for (index, field) in open {
-        fields.insert(index, field);
-    }
-    Ok(Schema::new_with_metadata(fields, schema.metadata))
 }
 
 #[cfg(test)]

@@ -45,6 +45,7 @@ impl FlightServer {
     ) -> Result<(ResultStream, Encoder)> {
         let options = Options::new(request.metadata(), &caller.session);
         let (run_options, compression) = (options.run_options()?, options.compression()?);
+        let form = options.form()?;
         let (mut incoming, descriptor) = Incoming::open(request, "exchange").await?;
         let sql = descriptor::exchange(&descriptor)?;
         call.what = crate::error::shorten(&sql, 500);
@@ -71,7 +72,7 @@ impl FlightServer {
         }
         let fetch = Fetch::Statement { sql, on: On::Auto, owner: scratch.owner() };
         let result = self.open_fetch(&fetch, run_options, call).await?;
-        let encoder = Encoder::new(result.schema(), compression)?;
+        let encoder = Encoder::in_form(result.schema(), form, compression)?;
         Ok((result, encoder))
     }
 }

@@ -55,6 +55,7 @@ impl FlightServer {
     ) -> Result<(ResultStream, Encoder, Option<Stop>)> {
         let options = Options::new(request.metadata(), &caller.session);
         let (run_options, compression) = (options.run_options()?, options.compression()?);
+        let form = options.form()?;
         call.slow_after(self.slow_query);
         let ticket = &request.get_ref().ticket;
         let (fetch, stop) = match self.tickets.redeem(ticket)? {
@@ -65,7 +66,7 @@ impl FlightServer {
             }
         };
         let result = self.open_fetch(&fetch, run_options, call).await?;
-        let encoder = Encoder::new(result.schema(), compression)?;
+        let encoder = Encoder::in_form(result.schema(), form, compression)?;
         Ok((result, encoder, stop))
     }
 

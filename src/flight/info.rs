@@ -20,6 +20,7 @@ use super::FlightServer;
 use super::call::Call;
 use super::caller::Caller;
 use super::descriptor::{self, Read, TEMPORARY, own_or_refused, select_all};
+use super::form::Form;
 use super::get::changed_rows;
 use super::ticket::{self, Fetch};
 use crate::catalog::TableName;
@@ -45,15 +46,16 @@ impl FlightServer {
         caller: &Caller,
         descriptor: FlightDescriptor,
         options: RunOptions,
+        form: Form,
         call: &mut Call,
     ) -> Result<FlightInfo> {
         let read = descriptor::read(&descriptor)?;
         let (fetch, schema, class) = self.described(&caller.session, read, call).await?;
         if class == Class::Query {
-            return self.endpoint_info(fetch, &schema, descriptor, None, false);
+            return self.endpoint_info(fetch, &form.schema(&schema), descriptor, None, false);
         }
         let Changed { rows, schema, fetch } = self.change(fetch, options, call).await?;
-        self.endpoint_info(fetch, &schema, descriptor, Some(rows), false)
+        self.endpoint_info(fetch, &form.schema(&schema), descriptor, Some(rows), false)
     }
 
     /// Makes a change and keeps its result for a fetch.
@@ -154,6 +156,7 @@ impl FlightServer {
         &self,
         caller: &Caller,
         descriptor: &FlightDescriptor,
+        form: Form,
         call: &mut Call,
     ) -> Result<SchemaResult> {
         let schema = match descriptor::read(descriptor)? {
@@ -165,7 +168,7 @@ impl FlightServer {
             }
             read => self.described(&caller.session, read, call).await?.1,
         };
-        Ok(SchemaResult { schema: ipc(&schema)? })
+        Ok(SchemaResult { schema: ipc(&form.schema(&schema))? })
     }
 
     /// Every table and view. `criteria`, if not empty, is a prefix of the table's name.
@@ -173,6 +176,7 @@ impl FlightServer {
         &self,
         caller: &Caller,
         criteria: &[u8],
+        form: Form,
         call: &mut Call,
     ) -> Result<Vec<FlightInfo>> {
         let prefix = std::str::from_utf8(criteria)
@@ -199,7 +203,10 @@ impl FlightServer {
         });
         let tables = tables.await?;
         call.rows = tables.len() as u64;
-        tables.into_iter().map(|(table, schema)| self.table_flight(caller, table, &schema)).collect()
+        tables
+            .into_iter()
+            .map(|(table, schema)| self.table_flight(caller, table, &form.schema(&schema)))
+            .collect()
     }
 
     fn table_flight(&self, caller: &Caller, table: TableEntry, schema: &Schema) -> Result<FlightInfo> {

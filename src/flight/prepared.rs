@@ -12,6 +12,7 @@ use super::FlightServer;
 use super::call::Call;
 use super::decode::Decoded;
 use super::descriptor::handle_bytes;
+use super::form::Form;
 use super::get::count_changed;
 use super::incoming::Incoming;
 use super::info::{full_name, ipc};
@@ -34,6 +35,7 @@ impl FlightServer {
         session: &Arc<ClientSession>,
         sql: String,
         on: On,
+        form: Form,
     ) -> Result<CreatePreparedStatementResult> {
         let lease = session.lease(on).await?;
         let text = sql.clone();
@@ -54,8 +56,8 @@ impl FlightServer {
         let handle = session.keep(Prepared::new(sql, described, on, bulk))?;
         Ok(CreatePreparedStatementResult {
             prepared_statement_handle: handle_bytes(handle),
-            dataset_schema: ipc(&dataset)?,
-            parameter_schema: ipc(&parameters)?,
+            dataset_schema: ipc(&form.schema(&dataset))?,
+            parameter_schema: ipc(&Form::Plain.schema(&parameters))?,
             is_update,
         })
     }

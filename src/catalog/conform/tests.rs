@@ -1,6 +1,7 @@
 //! What a stream may bring into a table, and in which words it is refused.
 
 use super::*;
+use crate::catalog::TableName;
 
 use crate::catalog::DeclaredType;
 
