@@ -8,9 +8,10 @@ use arrow::datatypes::{
     Schema, SchemaRef, UInt8Type, UInt16Type, UInt32Type, UInt64Type,
 };
 use duckdb::connection::Connection;
+use duckdb::logical_type::LogicalType;
 use duckdb::value::Value;
 use duckdb::vector::Unknown;
-use duckdb::{DuckDBType, Parameters, ToValue};
+use duckdb::{DuckDBType, Parameters, QueryParameter, ToValue};
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -20,7 +21,7 @@ use super::plain::check_importable;
 use super::rewrite::{self, Inside};
 use super::segment::Segment;
 use super::session::Session;
-use super::statement::{Described, Parameter, describe, named};
+use super::statement::{Described, Parameter, arrow_schema, describe, named};
 use crate::error::{Error, Result};
 
 /// The columns of a batch that are the statement's parameters, in binding order.
@@ -60,24 +61,87 @@ pub fn match_columns(parameters: &[Parameter], rows: &SchemaRef) -> Result<Vec<u
         .collect()
 }
 
-/// What a statement returns when its parameters have the types of `rows`.
+/// What a statement returns for the rows bound to its parameters: for the first one of `batches`, whose columns
+/// are those of `rows`.
 ///
+/// Types alone are not enough: the engine takes a bound text for a literal, which turns into a date beside a date,
+/// and a bound number for the smallest type that holds it. So it is asked with the values that it will run with.
 /// Errors: as `describe`; `Invalid` when the number of parameters is not that of the columns.
 pub fn describe_bound(
     session: &Session,
     sql: &str,
     described: &Described,
     rows: &SchemaRef,
+    batches: &[RecordBatch],
 ) -> Result<Described> {
     let columns = match_columns(&described.parameters, rows)?;
     if described.is_count {
         return Ok(described.clone());
     }
+    let Some(first) = batches.iter().find(|batch| batch.num_rows() > 0) else {
+        return describe_typed(session, sql, described, rows, &columns);
+    };
+    match describe_values(session, sql, described, &first.slice(0, 1).project(&columns)?) {
+        Ok(schema) => Ok(Described { schema, ..described.clone() }),
+        // DESCRIBE takes queries only, and not those that expand into several or change something.
+        Err(error) => describe_typed(session, sql, described, rows, &columns).map_err(|_| error),
+    }
+}
+
+/// The schema of a query for one row of values, by the engine's own DESCRIBE.
+fn describe_values(
+    session: &Session,
+    sql: &str,
+    described: &Described,
+    row: &RecordBatch,
+) -> Result<SchemaRef> {
+    let note = |error| session.database().note(error);
+    let values = values(session, row)?.pop().unwrap_or_default();
+    let named: Vec<(&str, &dyn QueryParameter)> = described
+        .parameters
+        .iter()
+        .zip(&values)
+        .map(|(parameter, value)| (parameter.name.as_str(), value as &dyn QueryParameter))
+        .collect();
+    // On a line of its own, the statement keeps its columns in the engine's messages.
+    let describe = format!("DESCRIBE\n{sql}");
+    let mut columns: Vec<(String, String)> = Vec::new();
+    {
+        let mut result =
+            session.connection().query(describe, Parameters::Named(&named)).map_err(note)?;
+        while let Some(chunk) = result.next_chunk().map_err(note)? {
+            let names = chunk.get_vector_at::<String>(0).map_err(note)?;
+            let types = chunk.get_vector_at::<String>(1).map_err(note)?;
+            let (names, types) = (names.reader().map_err(note)?, types.reader().map_err(note)?);
+            for row in 0..names.len() {
+                let text = |found: Option<&str>| found.unwrap_or_default().to_owned();
+                columns.push((
+                    text(names.get(row).map_err(note)?),
+                    text(types.get(row).map_err(note)?),
+                ));
+            }
+        }
+    }
+    let mut typed = Vec::with_capacity(columns.len());
+    for (name, duckdb_type) in columns {
+        typed.push((name, LogicalType::from_text(session.connection(), &duckdb_type).map_err(note)?));
+    }
+    Ok(Arc::new(arrow_schema(session, typed)?))
+}
+
+/// What a statement returns for parameters of the types of `rows`, as far as types tell.
+fn describe_typed(
+    session: &Session,
+    sql: &str,
+    described: &Described,
+    rows: &SchemaRef,
+    columns: &[usize],
+) -> Result<Described> {
     let offered = describe_rows(session, rows)?;
     let types: Vec<(String, String)> = described
         .parameters
         .iter()
-        .zip(&columns)
+        .zip(columns)
         .map(|(parameter, column)| (parameter.name.clone(), offered[*column].1.clone()))
         .collect();
     let with = |inside| {

@@ -2,11 +2,15 @@
 //! Runs on: the thread that prepares. Reads the engine's own tokens, so strings and comments are never mistaken.
 //! Never: changes what a statement means; what it does not recognise runs row by row instead.
 
+mod series;
+
 use std::ops::Range;
 
 use duckdb::connection::Connection;
 use duckdb::enums::TokenType;
 use duckdb::tokens::SqlTokenIterator;
+
+pub(super) use series::{UTC_FUNCTION, series_in_utc};
 
 use super::appender::{BulkInsert, Insert};
 use crate::catalog::{TableName, quote_name};

@@ -135,7 +135,8 @@ impl FlightServer {
         let lease = session.lease(session.now(prepared.on)).await?;
         let prepared = Arc::clone(prepared);
         let described = self.query.look(lease, move |session| {
-            engine::describe_bound(session, &prepared.sql, &prepared.described, &bound.schema)
+            let (schema, rows) = (&bound.schema, &bound.batches);
+            engine::describe_bound(session, &prepared.sql, &prepared.described, schema, rows)
         });
         Ok(described.await?.schema)
     }
