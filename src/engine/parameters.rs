@@ -107,18 +107,14 @@ fn describe_values(
     let describe = format!("DESCRIBE\n{sql}");
     let mut columns: Vec<(String, String)> = Vec::new();
     {
-        let mut result =
-            session.connection().query(describe, Parameters::Named(&named)).map_err(note)?;
+        let mut result = session.connection().query(describe, Parameters::Named(&named)).map_err(note)?;
         while let Some(chunk) = result.next_chunk().map_err(note)? {
             let names = chunk.get_vector_at::<String>(0).map_err(note)?;
             let types = chunk.get_vector_at::<String>(1).map_err(note)?;
             let (names, types) = (names.reader().map_err(note)?, types.reader().map_err(note)?);
             for row in 0..names.len() {
                 let text = |found: Option<&str>| found.unwrap_or_default().to_owned();
-                columns.push((
-                    text(names.get(row).map_err(note)?),
-                    text(types.get(row).map_err(note)?),
-                ));
+                columns.push((text(names.get(row).map_err(note)?), text(types.get(row).map_err(note)?)));
             }
         }
     }

@@ -132,9 +132,8 @@ fn next(
     statements: &mut duckdb::statement::Statements,
 ) -> Result<Option<Statement<'static>>> {
     let statement = statements.next().transpose();
-    let settled = statement.and_then(|statement| {
-        statement.map(|statement| with_series(session, statement)).transpose()
-    });
+    let settled = statement
+        .and_then(|statement| statement.map(|statement| with_series(session, statement)).transpose());
     settled.map_err(|error| session.database().note(error))
 }
 

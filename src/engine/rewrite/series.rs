@@ -20,9 +20,40 @@ pub(in crate::engine) const UTC_FUNCTION: &str = "pintail_utc";
 
 /// Words that end the tables of a FROM, or stand between them; they are no aliases.
 const AFTER_A_TABLE: [&str; 34] = [
-    "anti", "asof", "cross", "except", "fetch", "for", "full", "group", "having", "inner", "intersect", "join",
-    "lateral", "left", "limit", "natural", "offset", "on", "order", "pivot", "positional", "qualify", "returning",
-    "right", "sample", "select", "semi", "set", "tablesample", "union", "unpivot", "using", "where", "window",
+    "anti",
+    "asof",
+    "cross",
+    "except",
+    "fetch",
+    "for",
+    "full",
+    "group",
+    "having",
+    "inner",
+    "intersect",
+    "join",
+    "lateral",
+    "left",
+    "limit",
+    "natural",
+    "offset",
+    "on",
+    "order",
+    "pivot",
+    "positional",
+    "qualify",
+    "returning",
+    "right",
+    "sample",
+    "select",
+    "semi",
+    "set",
+    "tablesample",
+    "union",
+    "unpivot",
+    "using",
+    "where",
+    "window",
 ];
 
 /// A call of `range` or `generate_series` with three arguments as a table.
@@ -68,9 +99,9 @@ fn written(sql: &str, calls: &[Call], after_alias: bool) -> String {
         let head = &sql[call.head.clone()];
         text.push_str(&sql[from..call.range.start]);
         text.push_str(&format!(
-            "(SELECT CAST(at AS TIMESTAMPTZ) AS {column}{number} \
+            "(SELECT CAST(pintail_at AS TIMESTAMPTZ) AS {column}{number} \
              FROM {head}({UTC_FUNCTION}({start}), {UTC_FUNCTION}({stop}), {step}){numbered} \
-             AS pintail_series(at{number}))"
+             AS pintail_series(pintail_at{number}))"
         ));
         if call.alias.is_none() {
             text.push_str(&format!(" AS {}", call.name));
@@ -96,8 +127,8 @@ fn calls(tokens: &[Token<'_>]) -> Vec<Call> {
         let level = levels.len() - 1;
         if token.is_sign("(") {
             let first = tokens.get(at + 1);
-            let is_query = first
-                .is_some_and(|first| ["select", "from", "with"].iter().any(|word| first.is_word(word)));
+            let is_query =
+                first.is_some_and(|first| ["select", "from", "with"].iter().any(|word| first.is_word(word)));
             levels.push(Level { is_query, lists_tables: false });
             continue;
         }
@@ -110,7 +141,9 @@ fn calls(tokens: &[Token<'_>]) -> Vec<Call> {
             if is(&["from", "join"]) {
                 // `extract(year FROM …)` is no query.
                 levels[level].lists_tables = levels[level].is_query;
-            } else if is(&["select", "where", "group", "having", "window", "qualify", "order", "limit", "set"]) {
+            } else if is(&[
+                "select", "where", "group", "having", "window", "qualify", "order", "limit", "set",
+            ]) {
                 levels[level].lists_tables = false;
             }
         }
