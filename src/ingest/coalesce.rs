@@ -473,8 +473,9 @@ fn shapes(shared: &Shared, session: &Session, members: &[Member], known: &mut Kn
         let placement = match known.find(what, schema, on_conflict) {
             Some(placement) => placement,
             None => {
+                let stream = (schema, &member.batches[..]);
                 let placement =
-                    Arc::new(placement::place(shared, target, schema, on_conflict, session, false)?);
+                    Arc::new(placement::place(shared, target, stream, on_conflict, session, false)?);
                 known.remember(&placement);
                 placement
             }

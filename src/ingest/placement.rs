@@ -4,6 +4,7 @@
 
 use std::sync::{Arc, PoisonError};
 
+use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 
 use super::{Mode, OnConflict, Shared, Target};
@@ -19,7 +20,7 @@ pub(super) struct Placement {
     pub(super) table: Option<TableName>,
     pub(super) schema: SchemaRef,
     pub(super) insert: Insert,
-    /// Empty for a new table and for a statement.
+    /// Empty for a statement.
     pub(super) columns: Vec<Placed>,
     /// The key's columns, where they are needed.
     pub(super) key: Vec<String>,
@@ -60,11 +61,12 @@ impl Placement {
 
 /// Finds or makes the table and decides how columns go in.
 ///
-/// `joins`: inside a transaction of the client, to which a table that is made now belongs as well.
+/// `joins`: inside a transaction of the client, to which a table that is made now belongs as well. `begun`: the batches
+/// that are there already.
 pub(super) fn place(
     shared: &Shared,
     target: &Target,
-    schema: &SchemaRef,
+    (schema, begun): (&SchemaRef, &[RecordBatch]),
     on_conflict: OnConflict,
     session: &Session,
     joins: bool,
@@ -105,58 +107,34 @@ pub(super) fn place(
         (Mode::Append | Mode::CreateAppend, Some(existing)) => (Some(existing), false),
         (Mode::CreateAppend, None) if joins => (None, true),
         (Mode::CreateAppend, None) => {
-            let (existing, created) = create_outside(shared, table, shown, schema, session)?;
+            let (existing, created) = create_outside(shared, table, shown, (schema, begun), session)?;
             created_outside = created.then(|| table.clone());
             (Some(existing), created)
         }
     };
     let offered = offered(session, &what, schema)?;
     let existing = match (existing, &declared) {
-        (Some(existing), _) => Some(existing),
+        (Some(existing), _) => existing,
         (None, Some(declared)) => {
             first.extend(catalog::declared_create(declared, table));
-            Some(declared_table(declared))
+            declared_table(declared)
         }
         (None, None) => {
             let replace = matches!(mode, Mode::Replace | Mode::ReplaceExisting);
-            first.push(create_sql(table, shown, schema, &offered, replace)?);
-            None
+            let types = new_types(schema, &offered, begun);
+            first.push(create_sql(table, shown, schema, &types, replace)?);
+            if on_conflict != OnConflict::Error {
+                return Err(no_key(&what));
+            }
+            new_table(shown, &offered, types)
         }
-    };
-    let Some(existing) = existing else {
-        // The table is made from the stream, so every column goes in as it is.
-        let plain = |column: &Offered| Placed {
-            target: column.name.clone(),
-            source: column.name.clone(),
-            duckdb_type: column.duckdb_type.clone(),
-            cast: catalog::Cast::None,
-            is_required: false,
-        };
-        let columns: Vec<Placed> = offered.iter().map(plain).collect();
-        if on_conflict != OnConflict::Error {
-            return Err(no_key(&what));
-        }
-        return Ok(Placement {
-            what,
-            table: Some(table.clone()),
-            schema: Arc::clone(schema),
-            insert: Insert { head: catalog::insert_head(table, &columns), tail: String::new() },
-            columns: Vec::new(),
-            key: Vec::new(),
-            on_conflict,
-            conflict: String::new(),
-            last_of_key: None,
-            rejected: None,
-            first,
-            created,
-            created_outside,
-        });
     };
     let existing = Table { name: shown.clone(), ..existing };
     let earlier = shared.declarations.earlier(table);
     let contract = Contract { declared: declared.as_deref(), earlier: &earlier };
     let conformed = catalog::conform(&existing, contract, &offered)?;
     first.extend(catalog::add_columns(table, &conformed.added));
+    first.extend(catalog::settle_columns(table, &conformed.settled));
     let wants_rejected = declared.as_ref().is_some_and(|declared| declared.dead_letters);
     let key = match &declared {
         Some(declared) => declared.primary_key.clone(),
@@ -286,7 +264,7 @@ fn create_outside(
     shared: &Shared,
     table: &TableName,
     shown: &TableName,
-    schema: &SchemaRef,
+    (schema, begun): (&SchemaRef, &[RecordBatch]),
     session: &Session,
 ) -> Result<(Table, bool)> {
     let _one_at_a_time = shared.creating.lock().unwrap_or_else(PoisonError::into_inner);
@@ -296,7 +274,7 @@ fn create_outside(
             Some(declared) => catalog::declared_create(&declared, table),
             None => {
                 let offered = offered(session, &shown.to_string(), schema)?;
-                vec![create_sql(table, shown, schema, &offered, false)?]
+                vec![create_sql(table, shown, schema, &new_types(schema, &offered, begun), false)?]
             }
         };
         for sql in statements {
@@ -314,12 +292,27 @@ fn create_sql(
     table: &TableName,
     shown: &TableName,
     schema: &SchemaRef,
-    offered: &[Offered],
+    types: &[String],
     replace: bool,
 ) -> Result<String> {
     catalog::check_new_table(shown, schema)?;
+    Ok(catalog::create_table(table, schema, types, replace))
+}
+
+fn new_types(schema: &SchemaRef, offered: &[Offered], begun: &[RecordBatch]) -> Vec<String> {
     let types: Vec<String> = offered.iter().map(|column| column.duckdb_type.clone()).collect();
-    Ok(catalog::create_table(table, schema, &types, replace))
+    catalog::stored_types(schema, &types, begun)
+}
+
+/// A table that is yet to be made from a stream, as if it were there.
+fn new_table(name: &TableName, offered: &[Offered], types: Vec<String>) -> Table {
+    let column = |(offered, duckdb_type): (&Offered, String)| Column {
+        name: offered.name.clone(),
+        duckdb_type,
+        has_default: false,
+        is_generated: false,
+    };
+    Table { name: name.clone(), columns: offered.iter().zip(types).map(column).collect() }
 }
 
 fn offered(session: &Session, what: &str, schema: &SchemaRef) -> Result<Vec<Offered>> {

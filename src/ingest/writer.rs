@@ -68,7 +68,7 @@ pub(super) fn run(
 ) -> Result<PutSummary> {
     let mut session = lease.open()?;
     let joins = session.joins_transaction();
-    let mut writer = match Writer::begin(job, &mut session, joins) {
+    let mut writer = match Writer::begin(job, &begun, &mut session, joins) {
         Ok(writer) => writer,
         Err(error) if joins => return Err(session.explain(error)),
         Err(error) => {
@@ -125,12 +125,20 @@ struct Writer {
 }
 
 impl Writer {
-    fn begin(job: Job, session: &mut Open, joins: bool) -> Result<Self> {
+    fn begin(job: Job, begun: &[Message], session: &mut Open, joins: bool) -> Result<Self> {
         if job.terms.claim.is_some() {
             job.shared.ledger.prepare(session)?;
         }
+        let begun: Vec<RecordBatch> = begun
+            .iter()
+            .filter_map(|message| match message {
+                Message::Batch(batch, ..) => Some(batch.clone()),
+                Message::Finish => None,
+            })
+            .collect();
+        let stream = (&job.schema, &begun[..]);
         let placement =
-            placement::place(&job.shared, &job.target, &job.schema, job.terms.on_conflict, session, joins)?;
+            placement::place(&job.shared, &job.target, stream, job.terms.on_conflict, session, joins)?;
         if !joins {
             session.begin()?;
         }
