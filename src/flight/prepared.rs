@@ -254,11 +254,17 @@ impl<'a> Gathered<'a> {
     }
 }
 
-/// Whether rows of `schema` have exactly the types that the statement was described with.
+/// Whether rows of `schema` have exactly the types that the statement was described with, and those are types of which
+/// the engine has one for each of Arrow's.
 fn has_types(parameters: &[Parameter], schema: &SchemaRef) -> Result<bool> {
     let columns = engine::match_columns(parameters, schema)?;
+    let is_plain = |data_type: &DataType| {
+        let is_other = matches!(data_type, DataType::Float16 | DataType::UInt64 | DataType::Date64);
+        (data_type.is_integer() || data_type.is_floating() || data_type.is_temporal()) && !is_other
+            || matches!(data_type, DataType::Boolean | DataType::Utf8)
+    };
     let same = |(parameter, column): (&Parameter, &usize)| {
-        parameter.data_type != DataType::Null && parameter.data_type == *schema.field(*column).data_type()
+        is_plain(&parameter.data_type) && parameter.data_type == *schema.field(*column).data_type()
     };
     Ok(parameters.iter().zip(&columns).all(same))
 }
