@@ -61,11 +61,12 @@ pub fn match_columns(parameters: &[Parameter], rows: &SchemaRef) -> Result<Vec<u
         .collect()
 }
 
-/// What a statement returns for the rows bound to its parameters: for the first one of `batches`, whose columns
-/// are those of `rows`.
+/// What a statement returns for the rows bound to its parameters, `batches` with the columns `rows`, and the text to
+/// run it by.
 ///
 /// Types alone are not enough: the engine takes a bound text for a literal, which turns into a date beside a date,
-/// and a bound number for the smallest type that holds it. So it is asked with the values that it will run with.
+/// and a bound number for the smallest type that holds it. So it is asked with the values that it will run with. One
+/// result cannot have a type for each row: for several rows, numbers have the type that they were sent with.
 /// Errors: as `describe`; `Invalid` when the number of parameters is not that of the columns.
 pub fn describe_bound(
     session: &Session,
@@ -73,19 +74,43 @@ pub fn describe_bound(
     described: &Described,
     rows: &SchemaRef,
     batches: &[RecordBatch],
-) -> Result<Described> {
+) -> Result<(SchemaRef, String)> {
     let columns = match_columns(&described.parameters, rows)?;
     if described.is_count {
-        return Ok(described.clone());
+        return Ok((Arc::clone(&described.schema), sql.to_owned()));
     }
     let Some(first) = batches.iter().find(|batch| batch.num_rows() > 0) else {
-        return describe_typed(session, sql, described, rows, &columns);
+        let types = types_of(session, described, rows, &columns)?;
+        return Ok((describe_typed(session, sql, described, &types)?, sql.to_owned()));
     };
-    match describe_values(session, sql, described, &first.slice(0, 1).project(&columns)?) {
-        Ok(schema) => Ok(Described { schema, ..described.clone() }),
-        // DESCRIBE takes queries only, and not those that expand into several or change something.
-        Err(error) => describe_typed(session, sql, described, rows, &columns).map_err(|_| error),
+    let mut text = sql.to_owned();
+    if batches.iter().map(RecordBatch::num_rows).sum::<usize>() > 1 {
+        let types = types_of(session, described, rows, &columns)?;
+        text = rewrite::with_types(session.connection(), sql, &types, Inside::Value)
+            .map_err(|error| session.database().note(error))?
+            .unwrap_or(text);
     }
+    let schema = match describe_values(session, &text, described, &first.slice(0, 1).project(&columns)?) {
+        Ok(schema) => renamed(&schema, &described.parameters),
+        // DESCRIBE takes queries only, and not those that expand into several or change something.
+        Err(error) => {
+            let types = types_of(session, described, rows, &columns)?;
+            describe_typed(session, sql, described, &types).map_err(|_| error)?
+        }
+    };
+    Ok((schema, text))
+}
+
+/// The parameters with the types of `rows`.
+fn types_of(
+    session: &Session,
+    described: &Described,
+    rows: &SchemaRef,
+    columns: &[usize],
+) -> Result<Vec<(String, String)>> {
+    let offered = describe_rows(session, rows)?;
+    let typed = described.parameters.iter().zip(columns);
+    Ok(typed.map(|(parameter, column)| (parameter.name.clone(), offered[*column].1.clone())).collect())
 }
 
 /// The schema of a query for one row of values, by the engine's own DESCRIBE.
@@ -125,23 +150,15 @@ fn describe_values(
     Ok(Arc::new(arrow_schema(session, typed)?))
 }
 
-/// What a statement returns for parameters of the types of `rows`, as far as types tell.
+/// What a statement returns for parameters of these types, as far as types tell.
 fn describe_typed(
     session: &Session,
     sql: &str,
     described: &Described,
-    rows: &SchemaRef,
-    columns: &[usize],
-) -> Result<Described> {
-    let offered = describe_rows(session, rows)?;
-    let types: Vec<(String, String)> = described
-        .parameters
-        .iter()
-        .zip(columns)
-        .map(|(parameter, column)| (parameter.name.clone(), offered[*column].1.clone()))
-        .collect();
+    types: &[(String, String)],
+) -> Result<SchemaRef> {
     let with = |inside| {
-        let typed = rewrite::with_types(session.connection(), sql, &types, inside)
+        let typed = rewrite::with_types(session.connection(), sql, types, inside)
             .map_err(|error| session.database().note(error))?;
         typed.map(|typed| describe(session, &typed)).transpose()
     };
@@ -154,9 +171,10 @@ fn describe_typed(
         Ok(Some(typed)) if is_known(&typed) => Some(typed),
         _ => with(Inside::Null)?,
     };
-    let Some(typed) = typed else { return Ok(described.clone()) };
-    let schema = renamed(&typed.schema, &described.parameters);
-    Ok(Described { schema, ..described.clone() })
+    Ok(match typed {
+        Some(typed) => renamed(&typed.schema, &described.parameters),
+        None => Arc::clone(&described.schema),
+    })
 }
 
 /// `schema` with the names that its columns have without the casts of `rewrite::with_types`.

@@ -101,6 +101,8 @@ fn replaced(
 pub(super) enum Inside {
     /// The parameter itself, so that names of columns can be told.
     Parameter,
+    /// The same, but a text is left a literal, which turns into what it stands beside.
+    Value,
     /// NULL, for places where the engine must know a value to bind, such as the arguments of a table function.
     Null,
 }
@@ -120,6 +122,8 @@ pub(super) fn with_types(
         let (_, duckdb_type) = types.iter().find(|(known, _)| known.eq_ignore_ascii_case(name))?;
         Some(match inside {
             Inside::Parameter => format!("CAST(${name} AS {duckdb_type})"),
+            Inside::Value if matches!(duckdb_type.as_str(), "VARCHAR" | "\"NULL\"") => format!("${name}"),
+            Inside::Value => format!("CAST(${name} AS {duckdb_type})"),
             Inside::Null => format!("CAST(NULL AS {duckdb_type})"),
         })
     }))

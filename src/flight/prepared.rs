@@ -17,7 +17,7 @@ use super::incoming::Incoming;
 use super::info::{full_name, ipc};
 use super::proto::CreatePreparedStatementResult;
 use super::ticket::Fetch;
-use crate::engine::{self, Bound, BulkInsert, Class, Parameter};
+use crate::engine::{self, Bound, BulkInsert, Class, Described, Parameter};
 use crate::error::{Error, Result};
 use crate::ingest::{Target, Terms};
 use crate::query::RunOptions;
@@ -73,12 +73,9 @@ impl FlightServer {
             let (sql, on) = (prepared.sql.clone(), session.now(prepared.on));
             return Ok(Fetch::Statement { sql, on, owner: session.owner() });
         }
-        let schema = self.result_schema(session, &prepared).await?;
-        let mut fetch = prepared_fetch(session, &prepared, prepared.bound())?;
-        if let Fetch::Bound { described, .. } = &mut fetch {
-            described.schema = schema;
-        }
-        Ok(fetch)
+        let (schema, sql) = self.result_schema(session, &prepared).await?;
+        let described = Described { schema, ..prepared.described.clone() };
+        prepared_fetch(session, &prepared, (sql, described), prepared.bound())
     }
 
     /// Takes the bound rows of an INSERT in as a bulk load and counts them; `None` when that is not to be.
@@ -119,18 +116,19 @@ impl FlightServer {
         Ok(summary.ack.counts.inserted)
     }
 
-    /// Schema of the result for the rows bound last.
+    /// Schema of the result for the rows bound last, and the text that gives it.
     pub(super) async fn result_schema(
         &self,
         session: &Arc<ClientSession>,
         prepared: &Arc<Prepared>,
-    ) -> Result<SchemaRef> {
+    ) -> Result<(SchemaRef, String)> {
         let described = &prepared.described;
+        let as_it_is = || Ok((Arc::clone(&described.schema), prepared.sql.clone()));
         let Some(bound) = prepared.bound().filter(|_| !described.parameters.is_empty()) else {
-            return Ok(Arc::clone(&described.schema));
+            return as_it_is();
         };
         if described.is_count || has_types(&described.parameters, &bound.schema)? {
-            return Ok(Arc::clone(&described.schema));
+            return as_it_is();
         }
         let lease = session.lease(session.now(prepared.on)).await?;
         let prepared = Arc::clone(prepared);
@@ -138,7 +136,7 @@ impl FlightServer {
             let (schema, rows) = (&bound.schema, &bound.batches);
             engine::describe_bound(session, &prepared.sql, &prepared.described, schema, rows)
         });
-        Ok(described.await?.schema)
+        described.await
     }
 
     /// Keeps the rows of a stream for the parameters of a prepared statement.
@@ -188,7 +186,8 @@ impl FlightServer {
             }
         }
         let bound = if rows.is_empty() { prepared.bound() } else { Some(Arc::new(rows.bound(parameters)?)) };
-        let fetch = prepared_fetch(session, &prepared, bound)?;
+        let as_it_is = (prepared.sql.clone(), prepared.described.clone());
+        let fetch = prepared_fetch(session, &prepared, as_it_is, bound)?;
         if let Some(changed) = self.change_in_bulk(&fetch, call).await? {
             return Ok(changed);
         }
@@ -202,11 +201,11 @@ impl FlightServer {
 fn prepared_fetch(
     session: &Arc<ClientSession>,
     prepared: &Arc<Prepared>,
+    (sql, described): (String, Described),
     rows: Option<Arc<BoundRows>>,
 ) -> Result<Fetch> {
     let batches = rows.as_ref().map(|rows| rows.batches.clone());
-    let described = prepared.described.clone();
-    let bound = Bound::new(prepared.sql.clone(), described.parameters.clone(), batches)?;
+    let bound = Bound::new(sql, described.parameters.clone(), batches)?;
     Ok(Fetch::Bound { prepared: Arc::clone(prepared), bound, rows, described, owner: session.owner() })
 }
 
