@@ -119,7 +119,7 @@ fn moments(nanos: Vec<Option<i64>>) -> RecordBatch {
     let count = nanos.len();
     let array = TimestampNanosecondArray::from(nanos).with_timezone("UTC");
     let ids: ArrayRef = Arc::new(Int64Array::from_iter_values(0..count as i64));
-    batch(vec![("id", ids), ("at", Arc::new(array))])
+    batch(vec![("id", ids), ("moment", Arc::new(array))])
 }
 
 const MICRO: i64 = 1_700_000_000_123_456_000;
@@ -135,11 +135,11 @@ async fn whole_microseconds_are_stored_as_such_and_nothing_is_cut_off() {
         let refused =
             put(&mut client, table, &[moments(vec![Some(0), Some(MICRO + 1)])], "append").await.unwrap_err();
         assert_eq!(refused.kind(), Kind::Invalid, "{refused}");
-        for part in ["at", "row 2"] {
+        for part in ["moment", "row 2"] {
             assert!(refused.message().contains(part), "{refused}");
         }
         let sql = format!(
-            "SELECT count(*) FROM {table} WHERE at IS NULL OR epoch_us(at) IN ({}, 0, -1)",
+            "SELECT count(*) FROM {table} WHERE moment IS NULL OR epoch_us(moment) IN ({}, 0, -1)",
             MICRO / 1000
         );
         assert_eq!(number(&mut client, &sql).await, 4);
@@ -156,14 +156,14 @@ async fn nanoseconds_keep_their_type_and_their_digits() {
     assert_eq!(types(&mut client, "t").await, "BIGINT; TIMESTAMPTZ_NS");
     put(&mut client, "t", &[moments(vec![Some(7)])], "append").await.unwrap();
     let schema = Schema::new(vec![Field::new(
-        "at",
+        "moment",
         DataType::Timestamp(arrow::datatypes::TimeUnit::Microsecond, Some("UTC".into())),
         true,
     )]);
     let micros = arrow::array::TimestampMicrosecondArray::from(vec![5]).with_timezone("UTC");
     let micros = RecordBatch::try_new(Arc::new(schema), vec![Arc::new(micros)]).unwrap();
     put(&mut client, "t", &[micros], "append").await.unwrap();
-    let sql = format!("SELECT count(*) FROM t WHERE epoch_ns(at) IN ({}, {MICRO}, 7, 5000)", MICRO + 1);
+    let sql = format!("SELECT count(*) FROM t WHERE epoch_ns(moment) IN ({}, {MICRO}, 7, 5000)", MICRO + 1);
     assert_eq!(number(&mut client, &sql).await, 4);
     server.stop().await;
 }

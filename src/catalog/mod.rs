@@ -11,7 +11,7 @@ mod nanos;
 mod open;
 
 pub use conform::{Cast, ConformError, Conformed, Contract, Offered, Placed, conform, conform_some};
-pub use nanos::stored_types;
+pub use nanos::{depends_on_values, stored_types};
 pub use open::{join_arrow, join_types};
 
 pub use datatype::{TypeError, from_duckdb, parse as parse_type, spellings};

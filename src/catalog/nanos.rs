@@ -9,18 +9,29 @@ use arrow::datatypes::{DataType, Schema, TimeUnit, TimestampNanosecondType};
 /// microseconds in all of `begun`, the batches that the stream begins with.
 ///
 /// Some clients know no other unit, and the engine can do little with TIMESTAMPTZ_NS. What comes later and is not
-/// whole is refused by its row.
+/// whole is refused by its row. A stream that begins without a batch shows nothing, and keeps its type.
 pub fn stored_types(schema: &Schema, types: &[String], begun: &[RecordBatch]) -> Vec<String> {
     let stored =
         |(index, (field, duckdb_type)): (usize, (&std::sync::Arc<arrow::datatypes::Field>, &String))| {
-            let is_nanos = matches!(field.data_type(), DataType::Timestamp(TimeUnit::Nanosecond, Some(_)));
-            if is_nanos && begun.iter().all(|batch| is_whole(batch.column(index))) {
+            if is_nanos(field.data_type())
+                && !begun.is_empty()
+                && begun.iter().all(|batch| is_whole(batch.column(index)))
+            {
                 "TIMESTAMP WITH TIME ZONE".to_owned()
             } else {
                 duckdb_type.clone()
             }
         };
     schema.fields().iter().zip(types).enumerate().map(stored).collect()
+}
+
+/// Whether the type of one of the columns of a new table depends on the values.
+pub fn depends_on_values(schema: &Schema) -> bool {
+    schema.fields().iter().any(|field| is_nanos(field.data_type()))
+}
+
+fn is_nanos(data_type: &DataType) -> bool {
+    matches!(data_type, DataType::Timestamp(TimeUnit::Nanosecond, Some(_)))
 }
 
 fn is_whole(array: &dyn Array) -> bool {
@@ -48,7 +59,8 @@ mod tests {
         };
         let whole = batch(vec![Some(1000), None, Some(-2000)]);
         let micros = ["TIMESTAMP WITH TIME ZONE".to_owned()];
-        assert_eq!(stored_types(&schema, &types, &[]), micros);
+        assert!(depends_on_values(&schema));
+        assert_eq!(stored_types(&schema, &types, &[]), types);
         assert_eq!(stored_types(&schema, &types, &[whole.clone(), batch(vec![None])]), micros);
         assert_eq!(stored_types(&schema, &types, &[whole, batch(vec![Some(1)])]), types);
     }

@@ -65,8 +65,7 @@ pub fn match_columns(parameters: &[Parameter], rows: &SchemaRef) -> Result<Vec<u
 /// run it by.
 ///
 /// Types alone are not enough: the engine takes a bound text for a literal, which turns into a date beside a date,
-/// and a bound number for the smallest type that holds it. So it is asked with the values that it will run with. One
-/// result cannot have a type for each row: for several rows, numbers have the type that they were sent with.
+/// and some functions have to know a value to bind. So it is asked with the values that it will run with.
 /// Errors: as `describe`; `Invalid` when the number of parameters is not that of the columns.
 pub fn describe_bound(
     session: &Session,
@@ -76,41 +75,43 @@ pub fn describe_bound(
     batches: &[RecordBatch],
 ) -> Result<(SchemaRef, String)> {
     let columns = match_columns(&described.parameters, rows)?;
+    let as_it_is = |schema: SchemaRef| (schema, sql.to_owned());
     if described.is_count {
-        return Ok((Arc::clone(&described.schema), sql.to_owned()));
+        return Ok(as_it_is(Arc::clone(&described.schema)));
     }
     let Some(first) = batches.iter().find(|batch| batch.num_rows() > 0) else {
-        let types = types_of(session, described, rows, &columns)?;
-        return Ok((describe_typed(session, sql, described, &types)?, sql.to_owned()));
+        return describe_typed(session, sql, described, rows, &columns).map(as_it_is);
     };
-    let mut text = sql.to_owned();
-    if batches.iter().map(RecordBatch::num_rows).sum::<usize>() > 1 {
-        let types = types_of(session, described, rows, &columns)?;
-        text = rewrite::with_types(session.connection(), sql, &types, Inside::Value)
-            .map_err(|error| session.database().note(error))?
-            .unwrap_or(text);
+    let first = first.slice(0, 1).project(&columns)?;
+    let error = match describe_values(session, sql, described, &first) {
+        Ok(schema) => return Ok(as_it_is(schema)),
+        Err(error) => error,
+    };
+    if let Some(found) = describe_narrowed(session, sql, described, &first)? {
+        return Ok(found);
     }
-    let schema = match describe_values(session, &text, described, &first.slice(0, 1).project(&columns)?) {
-        Ok(schema) => renamed(&schema, &described.parameters),
-        // DESCRIBE takes queries only, and not those that expand into several or change something.
-        Err(error) => {
-            let types = types_of(session, described, rows, &columns)?;
-            describe_typed(session, sql, described, &types).map_err(|_| error)?
-        }
-    };
-    Ok((schema, text))
+    // DESCRIBE takes queries only, and not those that expand into several or change something.
+    describe_typed(session, sql, described, rows, &columns).map(as_it_is).map_err(|_| error)
 }
 
-/// The parameters with the types of `rows`.
-fn types_of(
+/// The same with an INTEGER for each BIGINT, which some functions do not take. Clients send every whole number as a
+/// BIGINT; the engine's own would have made it an INTEGER.
+fn describe_narrowed(
     session: &Session,
+    sql: &str,
     described: &Described,
-    rows: &SchemaRef,
-    columns: &[usize],
-) -> Result<Vec<(String, String)>> {
-    let offered = describe_rows(session, rows)?;
-    let typed = described.parameters.iter().zip(columns);
-    Ok(typed.map(|(parameter, column)| (parameter.name.clone(), offered[*column].1.clone())).collect())
+    row: &RecordBatch,
+) -> Result<Option<(SchemaRef, String)>> {
+    let is_wide = |array: &dyn Array| *array.data_type() == DataType::Int64;
+    let wide = described.parameters.iter().zip(row.columns()).filter(|(_, array)| is_wide(array));
+    let narrowed: Vec<&str> = wide.map(|(parameter, _)| parameter.name.as_str()).collect();
+    if narrowed.is_empty() {
+        return Ok(None);
+    }
+    let text = rewrite::with_integers(session.connection(), sql, &narrowed)
+        .map_err(|error| session.database().note(error))?;
+    let schema = describe_values(session, &text, described, row).ok();
+    Ok(schema.map(|schema| (renamed(&schema, &described.parameters), text)))
 }
 
 /// The schema of a query for one row of values, by the engine's own DESCRIBE.
@@ -150,15 +151,20 @@ fn describe_values(
     Ok(Arc::new(arrow_schema(session, typed)?))
 }
 
-/// What a statement returns for parameters of these types, as far as types tell.
+/// What a statement returns for parameters of the types of `rows`, as far as types tell.
 fn describe_typed(
     session: &Session,
     sql: &str,
     described: &Described,
-    types: &[(String, String)],
+    rows: &SchemaRef,
+    columns: &[usize],
 ) -> Result<SchemaRef> {
+    let offered = describe_rows(session, rows)?;
+    let typed = described.parameters.iter().zip(columns);
+    let types: Vec<(String, String)> =
+        typed.map(|(parameter, column)| (parameter.name.clone(), offered[*column].1.clone())).collect();
     let with = |inside| {
-        let typed = rewrite::with_types(session.connection(), sql, types, inside)
+        let typed = rewrite::with_types(session.connection(), sql, &types, inside)
             .map_err(|error| session.database().note(error))?;
         typed.map(|typed| describe(session, &typed)).transpose()
     };

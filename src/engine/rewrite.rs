@@ -101,8 +101,6 @@ fn replaced(
 pub(super) enum Inside {
     /// The parameter itself, so that names of columns can be told.
     Parameter,
-    /// The same, but a text is left a literal, which turns into what it stands beside.
-    Value,
     /// NULL, for places where the engine must know a value to bind, such as the arguments of a table function.
     Null,
 }
@@ -122,11 +120,19 @@ pub(super) fn with_types(
         let (_, duckdb_type) = types.iter().find(|(known, _)| known.eq_ignore_ascii_case(name))?;
         Some(match inside {
             Inside::Parameter => format!("CAST(${name} AS {duckdb_type})"),
-            Inside::Value if matches!(duckdb_type.as_str(), "VARCHAR" | "\"NULL\"") => format!("${name}"),
-            Inside::Value => format!("CAST(${name} AS {duckdb_type})"),
             Inside::Null => format!("CAST(NULL AS {duckdb_type})"),
         })
     }))
+}
+
+/// `sql` with a cast to INTEGER for each of the parameters `narrowed`.
+pub(super) fn with_integers(connection: &Connection, sql: &str, narrowed: &[&str]) -> duckdb::Result<String> {
+    let tokens = tokens(connection, sql)?;
+    let value = |name: &str| {
+        let is_narrowed = narrowed.iter().any(|narrowed| narrowed.eq_ignore_ascii_case(name));
+        Some(if is_narrowed { format!("CAST(${name} AS INTEGER)") } else { format!("${name}") })
+    };
+    Ok(replaced(sql, 0..sql.len(), &places(&tokens), value).unwrap_or_else(|| sql.to_owned()))
 }
 
 /// The name that a result column has without the casts of [`with_types`]: columns without an alias are named

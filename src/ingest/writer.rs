@@ -17,7 +17,8 @@ use super::checksum::Checksum;
 use super::gather::Gather;
 use super::ledger::{self, ClaimKind, Entry};
 use super::placement::{self, Placement};
-use super::{Ack, Commit, Counts, PutSummary, Shared, Target, Terms, Timings};
+use super::{Ack, Commit, Counts, Mode, PutSummary, Shared, Target, Terms, Timings};
+use crate::catalog;
 use crate::engine::Session;
 use crate::error::{Error, Kind, Result};
 use crate::session::{Lease, Open};
@@ -47,6 +48,16 @@ pub(super) struct Job {
     pub(super) gate: Arc<Gate>,
 }
 
+impl Job {
+    /// Whether the table may be made by this put, with columns whose type its first batch decides. A producer that has
+    /// been replaced is shut out by its writer, so that one does not wait.
+    fn waits_for_values(&self) -> bool {
+        let makes = matches!(self.target, Target::Table { mode, .. } if mode != Mode::Append);
+        let claims = self.terms.claim.as_ref().map(|claim| &claim.0);
+        makes && !matches!(claims, Some(ClaimKind::Producer(_))) && catalog::depends_on_values(&self.schema)
+    }
+}
+
 enum Event {
     Message(Message),
     Pressed,
@@ -63,9 +74,15 @@ pub(super) fn run(
     job: Job,
     lease: Lease,
     runtime: &Handle,
-    begun: Vec<Message>,
-    messages: mpsc::Receiver<Message>,
+    mut begun: Vec<Message>,
+    mut messages: mpsc::Receiver<Message>,
 ) -> Result<PutSummary> {
+    if begun.is_empty() && job.waits_for_values() {
+        // A client that has left or sends nothing is noticed below.
+        let limit = job.shared.idle_timeout;
+        let first = runtime.block_on(async { tokio::time::timeout(limit, messages.recv()).await });
+        begun.extend(first.ok().flatten());
+    }
     let mut session = lease.open()?;
     let joins = session.joins_transaction();
     let mut writer = match Writer::begin(job, &begun, &mut session, joins) {

@@ -128,7 +128,7 @@ fn new_columns_are_added_where_the_declaration_says_so() {
     let conformed = try_conform(&declared, &[], &columns).unwrap();
     assert_eq!(
         conformed.added,
-        [("n".to_owned(), "DOUBLE".to_owned()), ("z".to_owned(), "INTEGER".to_owned())]
+        [("n".to_owned(), "DOUBLE".to_owned()), ("z".to_owned(), "\"NULL\"".to_owned())]
     );
 }
 

@@ -164,10 +164,11 @@ fn calls(tokens: &[Token<'_>]) -> Vec<Call> {
 fn call(tokens: &[Token<'_>], first: usize) -> Option<Call> {
     // system.main.range( and the like.
     let mut at = first;
-    while tokens.get(at + 1)?.is_sign(".") {
+    while tokens.get(at + 1)?.text == "." {
         at += 2;
     }
-    let name = tokens.get(at)?.text.trim_matches('"').to_ascii_lowercase();
+    // The tokens of a qualified name may be one.
+    let name = tokens.get(at)?.text.rsplit('.').next()?.trim_matches('"').to_ascii_lowercase();
     let open = at + 1;
     if !["range", "generate_series"].contains(&name.as_str()) || !tokens.get(open)?.is_sign("(") {
         return None;
