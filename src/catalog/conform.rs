@@ -11,8 +11,8 @@ use std::sync::Arc;
 use arrow::datatypes::DataType;
 
 use super::{
-    Column, Declaration, DeclaredField, NewColumns, Strictness, Table, comes_back, from_duckdb, quote_name,
-    quote_text,
+    Column, Declaration, DeclaredField, NewColumns, Strictness, Table, comes_back, from_duckdb, join_types,
+    quote_name, quote_text,
 };
 use crate::error::shorten;
 
@@ -45,6 +45,8 @@ pub struct Conformed {
     pub columns: Vec<Placed>,
     /// Columns to be added to the table first: name and DuckDB type.
     pub added: Vec<(String, String)>,
+    /// Open columns that get their type first: name and DuckDB type.
+    pub settled: Vec<(String, String)>,
 }
 
 /// One column of a stream and its place in the table.
@@ -164,7 +166,8 @@ pub fn conform_some(
     let known: HashMap<String, &Column> =
         table.columns.iter().map(|column| (column.name.to_lowercase(), column)).collect();
     let mut taken = HashSet::new();
-    let mut conformed = Conformed { columns: Vec::with_capacity(offered.len()), added: Vec::new() };
+    let mut conformed =
+        Conformed { columns: Vec::with_capacity(offered.len()), added: Vec::new(), settled: Vec::new() };
     for one in offered {
         let lower = one.name.to_lowercase();
         if !taken.insert(lower.clone()) {
@@ -172,16 +175,12 @@ pub fn conform_some(
         }
         let Some(target) = known.get(&lower) else {
             if contract.declared.is_some_and(|declared| declared.on_new_column == NewColumns::Add) {
-                // An Arrow null column says nothing about its type; INTEGER is what CREATE TABLE AS takes.
-                let is_null = one.duckdb_type == "\"NULL\"";
-                let duckdb_type = if is_null { "INTEGER".to_owned() } else { one.duckdb_type.clone() };
-                let cast = if is_null { Cast::Plain } else { Cast::None };
-                conformed.added.push((one.name.clone(), duckdb_type.clone()));
+                conformed.added.push((one.name.clone(), one.duckdb_type.clone()));
                 conformed.columns.push(Placed {
                     target: one.name.clone(),
                     source: one.name.clone(),
-                    duckdb_type,
-                    cast,
+                    duckdb_type: one.duckdb_type.clone(),
+                    cast: Cast::None,
                     is_required: false,
                 });
                 continue;
@@ -192,6 +191,8 @@ pub fn conform_some(
             return Err(Box::new(ConformError::Generated { table: name(), column: one.name.clone() }));
         }
         let field = contract.declared.and_then(|declared| declared.field(&target.name));
+        let settled = if field.is_none() { settled(target, one) } else { None };
+        let target = settled.as_ref().unwrap_or(target);
         let cast = match (contract.declared, field) {
             (Some(declared), Some(field)) => declared_cast(declared.mode, field, contract, target, one),
             // A column that a producer has added is held to its type in the table.
@@ -214,8 +215,15 @@ pub fn conform_some(
             cast,
             is_required: contract.declared.is_some_and(|declared| declared.is_required(&target.name)),
         });
+        conformed.settled.extend(settled.map(|column| (column.name, column.duckdb_type)));
     }
     Ok(conformed)
+}
+
+/// An open column as it is once it has the type that is offered; `None` for one that stays as it is.
+fn settled(target: &Column, offered: &Offered) -> Option<Column> {
+    let joined = join_types(&target.duckdb_type, &offered.duckdb_type)?;
+    (joined != target.duckdb_type).then(|| Column { duckdb_type: joined, ..target.clone() })
 }
 
 fn unknown_column(table: &Table, column: &str) -> ConformError {
@@ -323,11 +331,20 @@ fn is_same_width(declared: &DataType, offered: &DataType) -> bool {
 }
 
 fn plain_cast(target: &Column, offered: &Offered) -> Option<Cast> {
-    if offered.duckdb_type == target.duckdb_type {
+    let (from, to) = (&offered.duckdb_type, &target.duckdb_type);
+    if from == to {
         Some(Cast::None)
+    } else if is_allowed(from, to) {
+        Some(Cast::Plain)
     } else {
-        is_allowed(&offered.duckdb_type, &target.duckdb_type).then_some(Cast::Plain)
+        // Most clients send nanoseconds because it is their only unit, and few have any.
+        is_whole_micros(from, to).then(|| Cast::Exact { from: from.clone() })
     }
+}
+
+/// Whether a column of microseconds is offered nanoseconds, of which those fit that are whole microseconds.
+fn is_whole_micros(from: &str, to: &str) -> bool {
+    matches!((from, to), ("TIMESTAMP_NS", "TIMESTAMP") | ("TIMESTAMPTZ_NS", "TIMESTAMP WITH TIME ZONE"))
 }
 
 /// The offered type as the reader of the message knows it.
@@ -362,8 +379,9 @@ fn is_narrowing(from: &str, to: &str) -> bool {
 
 /// Whether a cast keeps every value, or fails loudly for those it cannot keep.
 fn is_allowed(from: &str, to: &str) -> bool {
-    // What leaves for a type comes back, as text or in another form: the engine refuses what does not parse.
-    if from == "\"NULL\"" || comes_back(from, to) {
+    // What is open fits wherever the rest is the same. What leaves for a type comes back, as text or in another form:
+    // the engine refuses what does not parse.
+    if join_types(from, to).is_some_and(|joined| joined == to) || comes_back(from, to) {
         return true;
     }
     if let (Some((precision, scale)), Some((to_precision, to_scale))) = (decimal(from), decimal(to)) {
@@ -398,6 +416,7 @@ fn is_allowed(from: &str, to: &str) -> bool {
         "TIMESTAMP_S" => &["TIMESTAMP_MS", "TIMESTAMP", "TIMESTAMP_NS"],
         "TIMESTAMP_MS" => &["TIMESTAMP", "TIMESTAMP_NS"],
         "TIMESTAMP" => &["TIMESTAMP_NS"],
+        "TIMESTAMP WITH TIME ZONE" => &["TIMESTAMPTZ_NS"],
         _ => &[],
     };
     wider.contains(&to)

@@ -7,13 +7,18 @@ mod datatype;
 mod ddl;
 mod declaration;
 mod evolution;
+mod nanos;
+mod open;
+
+pub use nanos::{depends_on_values, stored_types};
+pub use open::{join_arrow, join_types};
 
 pub use conform::{Cast, ConformError, Conformed, Contract, Offered, Placed, conform, conform_some};
 use datatype::comes_back;
 pub use datatype::{TypeError, from_duckdb, parse as parse_type, spellings};
 pub use ddl::{
     ROW, add_columns, check_new_table, create_rejected, create_table, declared_create, ignore_conflict,
-    index_name, insert_head, last_of_key, rejected_name, replace_conflict,
+    index_name, insert_head, last_of_key, rejected_name, replace_conflict, settle_columns,
 };
 pub use declaration::{
     Declaration, Declarations, DeclaredField, DeclaredType, NewColumns, Problem, Problems, SchemaFile,

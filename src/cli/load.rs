@@ -170,6 +170,7 @@ impl Load {
         for path in paths {
             files.push(Source::open(&path)?);
         }
+        Source::agree(&mut files);
         let mut client = Client::connect(&self.remote.server).await?;
         let mut keys = Keys::new(&mut client, &table, self.starts_anew()).await?;
         let progress = Progress::start(&files);
@@ -222,7 +223,7 @@ impl Load {
         tally: &mut Tally,
     ) -> Result<()> {
         tally.of_file = (0, 0);
-        let schema = Arc::clone(&source.schema);
+        let schema = Arc::clone(&source.sent);
         // While one part is being committed, the next one is read already, and sent if the two cannot collide.
         let (sender, mut parts) = tokio::sync::mpsc::channel(1);
         #[expect(clippy::disallowed_methods, reason = "a client reads its own files on a thread of its own")]

@@ -6,18 +6,21 @@
 //! The checksum tells a part from another one before any of it is sent: of Parquet it covers the bytes in the file,
 //! of Arrow the values, and of both the names and types of the columns.
 
+use std::collections::HashMap;
 use std::fs::File;
 use std::io::{BufReader, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use arrow::array::RecordBatch;
-use arrow::datatypes::{Schema, SchemaRef};
+use arrow::array::{Array, RecordBatch, RecordBatchOptions, new_null_array};
+use arrow::compute::{can_cast_types, cast};
+use arrow::datatypes::{DataType, Schema, SchemaRef};
 use arrow::error::ArrowError;
 use arrow::ipc::reader::{FileReaderBuilder, StreamReader};
 use parquet::arrow::arrow_reader::{
     ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder,
 };
+use pintail::catalog::join_arrow;
 use pintail::error::{Error, Result};
 use pintail::ingest::StreamChecksum;
 use tokio::sync::mpsc;
@@ -38,7 +41,10 @@ type Batches = Box<dyn Iterator<Item = Result<RecordBatch>> + Send>;
 /// A file ready to be read.
 pub(super) struct Source {
     pub(super) path: PathBuf,
-    pub(super) schema: SchemaRef,
+    /// What is sent: the file's columns, with the types of other files where its own are open.
+    pub(super) sent: SchemaRef,
+    // The file's own.
+    schema: SchemaRef,
     /// Rows, where the file says so.
     pub(super) rows: Option<u64>,
     content: Content,
@@ -75,7 +81,36 @@ impl Source {
             Some("arrow" | "feather" | "arrows") => (open_arrow(path)?.0, None, Content::Arrow),
             _ => return Err(unreadable(path, "expected a name ending in .parquet, .arrow or .arrows")),
         };
-        Ok(Self { path: path.to_owned(), schema, rows, content })
+        Ok(Self { path: path.to_owned(), sent: Arc::clone(&schema), schema, rows, content })
+    }
+
+    /// Gives columns without a type, which hold nothing but NULLs or empty lists, the type that they have in another
+    /// file, whichever of them comes first.
+    pub(super) fn agree(files: &mut [Self]) {
+        let mut known: HashMap<String, DataType> = HashMap::new();
+        for field in files.iter().flat_map(|file| file.schema.fields()) {
+            let name = field.name().to_lowercase();
+            let joined = match known.get(&name) {
+                None => field.data_type().clone(),
+                // Where types differ in another way, the server says what it makes of it.
+                Some(other) => join_arrow(other, field.data_type()).unwrap_or_else(|| other.clone()),
+            };
+            known.insert(name, joined);
+        }
+        for file in files {
+            let fields = file.schema.fields().iter().map(|field| {
+                let own = field.data_type();
+                let joined = known.get(&field.name().to_lowercase()).and_then(|other| join_arrow(own, other));
+                match joined {
+                    Some(joined) if joined != *own && (own.is_null() || can_cast_types(own, &joined)) => {
+                        Arc::new(field.as_ref().clone().with_data_type(joined).with_nullable(true))
+                    }
+                    _ => Arc::clone(field),
+                }
+            });
+            let fields: Vec<_> = fields.collect();
+            file.sent = Arc::new(Schema::new_with_metadata(fields, file.schema.metadata().clone()));
+        }
     }
 
     /// Reads the parts in their order; ends early when nobody takes them. An error is the last item. Blocks.
@@ -103,7 +138,7 @@ impl Source {
                         .build()
                         .map_err(|error| failed(&error))?;
                     let place = Place { number: index + 1, of, checksum, rows };
-                    if !fill(parts, place, &mut checked(reader)) {
+                    if !fill(parts, place, &mut as_sent(checked(reader), &self.sent)) {
                         return Ok(());
                     }
                 }
@@ -111,7 +146,7 @@ impl Source {
             Content::Arrow => {
                 let plan = arrow_parts(&self.path, &self.schema)?;
                 let of = plan.len();
-                let mut batches = open_arrow(&self.path)?.1;
+                let mut batches = as_sent(open_arrow(&self.path)?.1, &self.sent);
                 for (index, (count, checksum)) in plan.into_iter().enumerate() {
                     let place = Place { number: index + 1, of, checksum, rows: 0 };
                     let mut own = batches.by_ref().take(count);
@@ -125,6 +160,26 @@ impl Source {
         }
         Ok(())
     }
+}
+
+/// The batches with the types of `schema`, where their own are open.
+fn as_sent(batches: Batches, schema: &SchemaRef) -> Batches {
+    let schema = Arc::clone(schema);
+    Box::new(batches.map(move |batch| {
+        let batch = batch?;
+        if batch.schema_ref().fields() == schema.fields() {
+            return Ok(batch);
+        }
+        let typed =
+            batch.columns().iter().zip(schema.fields()).map(|(column, field)| match column.data_type() {
+                own if own == field.data_type() => Ok(Arc::clone(column)),
+                DataType::Null => Ok(new_null_array(field.data_type(), column.len())),
+                _ => cast(column, field.data_type()),
+            });
+        let columns = typed.collect::<Result<Vec<_>, ArrowError>>()?;
+        let rows = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
+        Ok(RecordBatch::try_new_with_options(Arc::clone(&schema), columns, &rows)?)
+    }))
 }
 
 struct Place {

@@ -2,11 +2,15 @@
 //! Runs on: the thread that prepares. Reads the engine's own tokens, so strings and comments are never mistaken.
 //! Never: changes what a statement means; what it does not recognise runs row by row instead.
 
+mod series;
+
 use std::ops::Range;
 
 use duckdb::connection::Connection;
 use duckdb::enums::TokenType;
 use duckdb::tokens::SqlTokenIterator;
+
+pub(super) use series::{UTC_FUNCTION, series_in_utc};
 
 use super::appender::{BulkInsert, Insert};
 use crate::catalog::{TableName, quote_name};
@@ -119,6 +123,16 @@ pub(super) fn with_types(
             Inside::Null => format!("CAST(NULL AS {duckdb_type})"),
         })
     }))
+}
+
+/// `sql` with a cast to INTEGER for each of the parameters `narrowed`.
+pub(super) fn with_integers(connection: &Connection, sql: &str, narrowed: &[&str]) -> duckdb::Result<String> {
+    let tokens = tokens(connection, sql)?;
+    let value = |name: &str| {
+        let is_narrowed = narrowed.iter().any(|narrowed| narrowed.eq_ignore_ascii_case(name));
+        Some(if is_narrowed { format!("CAST(${name} AS INTEGER)") } else { format!("${name}") })
+    };
+    Ok(replaced(sql, 0..sql.len(), &places(&tokens), value).unwrap_or_else(|| sql.to_owned()))
 }
 
 /// The name that a result column has without the casts of [`with_types`]: columns without an alias are named

@@ -164,7 +164,7 @@ impl FlightServer {
             Read::Prepared(handle) if !caller.session.prepared(handle)?.described.is_deferred => {
                 let prepared = caller.session.prepared(handle)?;
                 call.what = crate::error::shorten(&prepared.sql, 500);
-                self.result_schema(&caller.session, &prepared).await?
+                self.result_schema(&caller.session, &prepared).await?.0
             }
             read => self.described(&caller.session, read, call).await?.1,
         };

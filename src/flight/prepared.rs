@@ -18,7 +18,7 @@ use super::incoming::Incoming;
 use super::info::{full_name, ipc};
 use super::proto::CreatePreparedStatementResult;
 use super::ticket::Fetch;
-use crate::engine::{self, Bound, BulkInsert, Class, Parameter};
+use crate::engine::{self, Bound, BulkInsert, Class, Described, Parameter};
 use crate::error::{Error, Result};
 use crate::ingest::{Target, Terms};
 use crate::query::RunOptions;
@@ -75,12 +75,9 @@ impl FlightServer {
             let (sql, on) = (prepared.sql.clone(), session.now(prepared.on));
             return Ok(Fetch::Statement { sql, on, owner: session.owner() });
         }
-        let schema = self.result_schema(session, &prepared).await?;
-        let mut fetch = prepared_fetch(session, &prepared, prepared.bound())?;
-        if let Fetch::Bound { described, .. } = &mut fetch {
-            described.schema = schema;
-        }
-        Ok(fetch)
+        let (schema, sql) = self.result_schema(session, &prepared).await?;
+        let described = Described { schema, ..prepared.described.clone() };
+        prepared_fetch(session, &prepared, (sql, described), prepared.bound())
     }
 
     /// Takes the bound rows of an INSERT in as a bulk load and counts them; `None` when that is not to be.
@@ -121,25 +118,27 @@ impl FlightServer {
         Ok(summary.ack.counts.inserted)
     }
 
-    /// Schema of the result for the rows bound last.
+    /// Schema of the result for the rows bound last, and the text that gives it.
     pub(super) async fn result_schema(
         &self,
         session: &Arc<ClientSession>,
         prepared: &Arc<Prepared>,
-    ) -> Result<SchemaRef> {
+    ) -> Result<(SchemaRef, String)> {
         let described = &prepared.described;
+        let as_it_is = || Ok((Arc::clone(&described.schema), prepared.sql.clone()));
         let Some(bound) = prepared.bound().filter(|_| !described.parameters.is_empty()) else {
-            return Ok(Arc::clone(&described.schema));
+            return as_it_is();
         };
         if described.is_count || has_types(&described.parameters, &bound.schema)? {
-            return Ok(Arc::clone(&described.schema));
+            return as_it_is();
         }
         let lease = session.lease(session.now(prepared.on)).await?;
         let prepared = Arc::clone(prepared);
         let described = self.query.look(lease, move |session| {
-            engine::describe_bound(session, &prepared.sql, &prepared.described, &bound.schema)
+            let (schema, rows) = (&bound.schema, &bound.batches);
+            engine::describe_bound(session, &prepared.sql, &prepared.described, schema, rows)
         });
-        Ok(described.await?.schema)
+        described.await
     }
 
     /// Keeps the rows of a stream for the parameters of a prepared statement.
@@ -189,7 +188,8 @@ impl FlightServer {
             }
         }
         let bound = if rows.is_empty() { prepared.bound() } else { Some(Arc::new(rows.bound(parameters)?)) };
-        let fetch = prepared_fetch(session, &prepared, bound)?;
+        let as_it_is = (prepared.sql.clone(), prepared.described.clone());
+        let fetch = prepared_fetch(session, &prepared, as_it_is, bound)?;
         if let Some(changed) = self.change_in_bulk(&fetch, call).await? {
             return Ok(changed);
         }
@@ -203,11 +203,11 @@ impl FlightServer {
 fn prepared_fetch(
     session: &Arc<ClientSession>,
     prepared: &Arc<Prepared>,
+    (sql, described): (String, Described),
     rows: Option<Arc<BoundRows>>,
 ) -> Result<Fetch> {
     let batches = rows.as_ref().map(|rows| rows.batches.clone());
-    let described = prepared.described.clone();
-    let bound = Bound::new(prepared.sql.clone(), described.parameters.clone(), batches)?;
+    let bound = Bound::new(sql, described.parameters.clone(), batches)?;
     Ok(Fetch::Bound { prepared: Arc::clone(prepared), bound, rows, described, owner: session.owner() })
 }
 
@@ -255,11 +255,17 @@ impl<'a> Gathered<'a> {
     }
 }
 
-/// Whether rows of `schema` have exactly the types that the statement was described with.
+/// Whether rows of `schema` have exactly the types that the statement was described with, and those are types of which
+/// the engine has one for each of Arrow's.
 fn has_types(parameters: &[Parameter], schema: &SchemaRef) -> Result<bool> {
     let columns = engine::match_columns(parameters, schema)?;
+    let is_plain = |data_type: &DataType| {
+        let is_other = matches!(data_type, DataType::Float16 | DataType::UInt64 | DataType::Date64);
+        (data_type.is_integer() || data_type.is_floating() || data_type.is_temporal()) && !is_other
+            || matches!(data_type, DataType::Boolean | DataType::Utf8)
+    };
     let same = |(parameter, column): (&Parameter, &usize)| {
-        parameter.data_type != DataType::Null && parameter.data_type == *schema.field(*column).data_type()
+        is_plain(&parameter.data_type) && parameter.data_type == *schema.field(*column).data_type()
     };
     Ok(parameters.iter().zip(&columns).all(same))
 }

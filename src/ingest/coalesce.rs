@@ -168,6 +168,10 @@ impl Member {
         Ok(())
     }
 
+    fn stream(&self) -> placement::Stream<'_> {
+        (&self.job.schema, &self.batches)
+    }
+
     fn rows(&self) -> u64 {
         self.batches.iter().map(|batch| batch.num_rows() as u64).sum()
     }
@@ -291,11 +295,11 @@ fn commit_on(
     let shapes = shapes(members);
     for _ in 0..TRIES {
         for shape in &shapes {
-            let job = &members[shape.members[0]].job;
+            let member = &members[shape.members[0]];
             known.refresh(shared.database.shape());
             // Where its placement is known, the table is there.
             if known.placements.is_empty() {
-                *made_table |= placement::prepare(shared, &job.target, &job.schema, session)?;
+                *made_table |= placement::prepare(shared, &member.job.target, member.stream(), session)?;
             }
         }
         let shape = shared.database.shape();
@@ -345,7 +349,8 @@ fn as_one_insert(
     let job = &members[0].job;
     // Looked up outside of a transaction: it holds as long as no shape has changed, and `commits_itself` looks.
     let placement = known.find(job, || {
-        placement::place(shared, &job.target, &job.schema, job.terms.on_conflict, session, false)
+        let stream = members[0].stream();
+        placement::place(shared, &job.target, stream, job.terms.on_conflict, session, false)
     });
     let placement = match placement {
         Ok(placement) => placement,
@@ -381,9 +386,10 @@ fn in_a_transaction(
     let mut placements: Vec<Option<Arc<Placement>>> = vec![None; members.len()];
     session.begin()?;
     for one in shapes {
-        let job = &members[one.members[0]].job;
+        let first = &members[one.members[0]];
+        let job = &first.job;
         let placed = known.find(job, || {
-            placement::place(shared, &job.target, &job.schema, job.terms.on_conflict, session, false)
+            placement::place(shared, &job.target, first.stream(), job.terms.on_conflict, session, false)
         });
         let appended = placed.and_then(|placement| {
             placement.begin(session)?;

@@ -5,6 +5,7 @@
 
 use std::sync::{Arc, PoisonError};
 
+use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 
 use super::tables::User;
@@ -21,7 +22,7 @@ pub(super) struct Placement {
     pub(super) table: Option<TableName>,
     pub(super) schema: SchemaRef,
     pub(super) insert: Insert,
-    /// Empty for a new table and for a statement.
+    /// Empty for a statement.
     pub(super) columns: Vec<Placed>,
     /// The key's columns, where they are needed.
     pub(super) key: Vec<String>,
@@ -70,6 +71,9 @@ impl Placement {
     }
 }
 
+/// A put's schema, and the batches of it that are there already.
+pub(super) type Stream<'a> = (&'a SchemaRef, &'a [RecordBatch]);
+
 /// Makes what a put needs before its own transaction, and says whether that was its table.
 ///
 /// A new table is made in a transaction of its own: several streams may start on it at the same time, and a table made
@@ -77,14 +81,14 @@ impl Placement {
 pub(super) fn prepare(
     shared: &Shared,
     target: &Target,
-    schema: &SchemaRef,
+    stream: Stream<'_>,
     session: &mut Session,
 ) -> Result<bool> {
     let Target::Table { table, shown, mode } = target else { return Ok(false) };
     check_not_internal(table)?;
     let mut created = false;
     if *mode == Mode::CreateAppend && engine::find_table(session, table)?.is_none() {
-        created = create_outside(shared, table, shown, schema, session)?;
+        created = create_outside(shared, table, shown, stream, session)?;
     }
     if shared.declared(table).is_some_and(|declared| declared.dead_letters)
         && engine::find_table(session, &catalog::rejected_name(table))?.is_none()
@@ -101,14 +105,14 @@ pub(super) fn prepare(
 pub(super) fn begin(
     shared: &Shared,
     target: &Target,
-    schema: &SchemaRef,
+    stream: Stream<'_>,
     on_conflict: OnConflict,
     session: &mut Session,
 ) -> Result<Placement> {
     for attempt in 0..TRIES {
         let shape = shared.database.shape();
         session.begin()?;
-        let placed = place(shared, target, schema, on_conflict, session, false);
+        let placed = place(shared, target, stream, on_conflict, session, false);
         // The declaration and the table must be those of one moment.
         if shape.is_some() && shared.database.shape() == shape {
             let placement = placed?;
@@ -136,11 +140,12 @@ fn check_not_internal(table: &TableName) -> Result<()> {
 pub(super) fn place(
     shared: &Shared,
     target: &Target,
-    schema: &SchemaRef,
+    stream: Stream<'_>,
     on_conflict: OnConflict,
     session: &Session,
     joins: bool,
 ) -> Result<Placement> {
+    let (schema, begun) = stream;
     let (table, shown, mode) = match target {
         Target::Table { table, shown, mode } => (table, shown, *mode),
         Target::Statement { bulk, table } => {
@@ -185,51 +190,27 @@ pub(super) fn place(
     };
     let offered = offered(session, &what, schema)?;
     let existing = match (existing, &declared) {
-        (Some(existing), _) => Some(existing),
+        (Some(existing), _) => existing,
         (None, Some(declared)) => {
             first.extend(catalog::declared_create(declared, table));
-            Some(declared_table(declared))
+            declared_table(declared)
         }
         (None, None) => {
             let replace = matches!(mode, Mode::Replace | Mode::ReplaceExisting);
-            first.push(create_sql(table, shown, schema, &offered, replace)?);
-            None
+            let types = new_types(schema, &offered, begun);
+            first.push(create_sql(table, shown, schema, &types, replace)?);
+            if on_conflict != OnConflict::Error {
+                return Err(no_key(&what));
+            }
+            new_table(shown, &offered, types)
         }
-    };
-    let Some(existing) = existing else {
-        // The table is made from the stream, so every column goes in as it is.
-        let plain = |column: &Offered| Placed {
-            target: column.name.clone(),
-            source: column.name.clone(),
-            duckdb_type: column.duckdb_type.clone(),
-            cast: catalog::Cast::None,
-            is_required: false,
-        };
-        let columns: Vec<Placed> = offered.iter().map(plain).collect();
-        if on_conflict != OnConflict::Error {
-            return Err(no_key(&what));
-        }
-        return Ok(Placement {
-            what,
-            table: Some(table.clone()),
-            schema: Arc::clone(schema),
-            insert: Insert { head: catalog::insert_head(table, &columns), tail: String::new() },
-            columns: Vec::new(),
-            key: Vec::new(),
-            on_conflict,
-            conflict: String::new(),
-            last_of_key: None,
-            rejected: None,
-            first,
-            clears,
-            created,
-        });
     };
     let existing = Table { name: shown.clone(), ..existing };
     let earlier = shared.declarations.earlier(table);
     let contract = Contract { declared: declared.as_deref(), earlier: &earlier };
     let conformed = catalog::conform(&existing, contract, &offered)?;
     first.extend(catalog::add_columns(table, &conformed.added));
+    first.extend(catalog::settle_columns(table, &conformed.settled));
     let wants_rejected = declared.as_ref().is_some_and(|declared| declared.dead_letters);
     let key = match &declared {
         Some(declared) => declared.primary_key.clone(),
@@ -353,7 +334,7 @@ fn create_outside(
     shared: &Shared,
     table: &TableName,
     shown: &TableName,
-    schema: &SchemaRef,
+    (schema, begun): Stream<'_>,
     session: &mut Session,
 ) -> Result<bool> {
     let _one_at_a_time = shared.creating.lock().unwrap_or_else(PoisonError::into_inner);
@@ -364,7 +345,7 @@ fn create_outside(
         Some(declared) => catalog::declared_create(&declared, table),
         None => {
             let offered = offered(session, &shown.to_string(), schema)?;
-            vec![create_sql(table, shown, schema, &offered, false)?]
+            vec![create_sql(table, shown, schema, &new_types(schema, &offered, begun), false)?]
         }
     };
     match session.define(&statements) {
@@ -426,12 +407,27 @@ fn create_sql(
     table: &TableName,
     shown: &TableName,
     schema: &SchemaRef,
-    offered: &[Offered],
+    types: &[String],
     replace: bool,
 ) -> Result<String> {
     catalog::check_new_table(shown, schema)?;
+    Ok(catalog::create_table(table, schema, types, replace))
+}
+
+fn new_types(schema: &SchemaRef, offered: &[Offered], begun: &[RecordBatch]) -> Vec<String> {
     let types: Vec<String> = offered.iter().map(|column| column.duckdb_type.clone()).collect();
-    Ok(catalog::create_table(table, schema, &types, replace))
+    catalog::stored_types(schema, &types, begun)
+}
+
+/// A table that is yet to be made from a stream, as if it were there.
+fn new_table(name: &TableName, offered: &[Offered], types: Vec<String>) -> Table {
+    let column = |(offered, duckdb_type): (&Offered, String)| Column {
+        name: offered.name.clone(),
+        duckdb_type,
+        has_default: false,
+        is_generated: false,
+    };
+    Table { name: name.clone(), columns: offered.iter().zip(types).map(column).collect() }
 }
 
 fn offered(session: &Session, what: &str, schema: &SchemaRef) -> Result<Vec<Offered>> {

@@ -19,6 +19,7 @@ use super::ledger::{self, ClaimKind, Entry};
 use super::placement::{self, Placement};
 use super::tables::{ReplaceTurn, User};
 use super::{Ack, Commit, Counts, Mode, PutSummary, Shared, Target, Terms, Timings};
+use crate::catalog;
 use crate::engine::Session;
 use crate::error::{Error, Kind, Result};
 use crate::session::{Lease, Open};
@@ -51,6 +52,16 @@ pub(super) struct Job {
     pub(super) gate: Arc<Gate>,
 }
 
+impl Job {
+    /// Whether the table may be made by this put, with columns whose type its first batch decides. A producer that has
+    /// been replaced is shut out by its writer, so that one does not wait.
+    fn waits_for_values(&self) -> bool {
+        let makes = matches!(self.target, Target::Table { mode, .. } if mode != Mode::Append);
+        let claims = self.terms.claim.as_ref().map(|claim| &claim.0);
+        makes && !matches!(claims, Some(ClaimKind::Producer(_))) && catalog::depends_on_values(&self.schema)
+    }
+}
+
 enum Event {
     Message(Message),
     Pressed,
@@ -69,12 +80,18 @@ pub(super) fn run(
     job: Job,
     lease: Lease,
     runtime: &Handle,
-    begun: Vec<Message>,
-    messages: mpsc::Receiver<Message>,
+    mut begun: Vec<Message>,
+    mut messages: mpsc::Receiver<Message>,
 ) -> Result<PutSummary> {
+    if begun.is_empty() && job.waits_for_values() {
+        // A client that has left or sends nothing is noticed below.
+        let limit = job.shared.idle_timeout;
+        let first = runtime.block_on(async { tokio::time::timeout(limit, messages.recv()).await });
+        begun.extend(first.ok().flatten());
+    }
     let mut session = lease.open()?;
     let joins = session.joins_transaction();
-    let mut writer = match Writer::begin(job, &mut session, joins) {
+    let mut writer = match Writer::begin(job, &begun, &mut session, joins) {
         Ok(writer) => writer,
         Err(error) if joins => return Err(session.explain(error)),
         Err(error) => {
@@ -159,20 +176,28 @@ struct Writer {
 }
 
 impl Writer {
-    fn begin(job: Job, session: &mut Open, joins: bool) -> Result<Self> {
+    fn begin(job: Job, begun: &[Message], session: &mut Open, joins: bool) -> Result<Self> {
         if job.terms.claim.is_some() {
             job.shared.ledger.prepare(session)?;
         }
+        let begun: Vec<RecordBatch> = begun
+            .iter()
+            .filter_map(|message| match message {
+                Message::Batch(batch, ..) => Some(batch.clone()),
+                Message::Finish => None,
+            })
+            .collect();
         let mut holds = Holds::enter(&job, joins)?;
         session.set_purpose(&format!("a put into table {}", job.what));
         let Job { shared, target, schema, terms, .. } = &job;
+        let stream = (schema, &begun[..]);
         let placement = if joins {
-            let placement = placement::place(shared, target, schema, terms.on_conflict, session, true)?;
+            let placement = placement::place(shared, target, stream, terms.on_conflict, session, true)?;
             placement.begin(session)?;
             placement
         } else {
-            holds.made_table = placement::prepare(shared, target, schema, session)?;
-            match placement::begin(shared, target, schema, terms.on_conflict, session) {
+            holds.made_table = placement::prepare(shared, target, stream, session)?;
+            match placement::begin(shared, target, stream, terms.on_conflict, session) {
                 Ok(placement) => placement,
                 Err(error) => {
                     give_up(session);
@@ -282,7 +307,7 @@ impl Writer {
             statement => statement,
         };
         session.set_purpose(&format!("a put into table {}", self.job.what));
-        self.placement = placement::begin(shared, target, schema, terms.on_conflict, session)?;
+        self.placement = placement::begin(shared, target, (schema, &[]), terms.on_conflict, session)?;
         Ok(())
     }
 

@@ -220,7 +220,8 @@ fn prepared(
                 }
                 Some(first) if first.fields() != cursor.schema().fields() => {
                     return Err(Error::invalid(
-                        "the result's columns changed from one bound row to the next; bind rows of one type",
+                        "the result's columns changed from one bound row to the next; write the parameter's type into the \
+                         statement, as in ?::BIGINT",
                     ));
                 }
                 Some(_) => {}
