@@ -13,6 +13,7 @@ mod database;
 mod declared;
 mod describe;
 mod error;
+mod expand;
 mod ffi;
 mod gate;
 mod group;
@@ -40,6 +41,7 @@ pub use declared::{
     RecordedVersion, actual_table, apply_declared, earlier_declarations, plan_declared,
     recorded_declarations, recorded_versions,
 };
+pub use expand::{expansion, longest_value, may_expand, plain_width, slice, slices};
 pub use gate::StatementTurn;
 pub use interrupt::{Interrupt, Progress};
 pub use keys::{ForeignKeyColumn, PrimaryKeyColumn, foreign_keys, primary_keys};

@@ -171,7 +171,7 @@ impl Waiting {
 fn rows(put: &SmallPut) -> usize {
     let rows = |message: &Message| match message {
         Message::Batch(batch, ..) => batch.num_rows(),
-        Message::Finish => 0,
+        Message::Large(..) | Message::Finish => 0,
     };
     put.batches.iter().map(rows).sum()
 }
