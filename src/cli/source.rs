@@ -277,7 +277,7 @@ fn arrow_parts(path: &Path, schema: &Schema) -> Result<Vec<(usize, u64)>> {
         filled += rows;
         if let Some((count, checksum)) = parts.last_mut() {
             *count += 1;
-            checksum.add(batch)?;
+            checksum.add(&batch)?;
         }
     }
     let whole = |(count, values): (usize, StreamChecksum)| {

@@ -14,6 +14,7 @@ mod database;
 mod declared;
 mod describe;
 mod error;
+mod expand;
 mod export;
 mod extras;
 mod ffi;
@@ -47,6 +48,7 @@ pub use declared::{
     RecordedVersion, actual_table, apply_declared, earlier_declarations, plan_declared,
     recorded_declarations, recorded_versions,
 };
+pub use expand::{expansion, longest_value, may_expand, plain_width, slice, slices};
 pub use extras::table_extras;
 pub use gate::StatementTurn;
 pub use holders::CheckpointHold;

@@ -141,7 +141,7 @@ impl Encoder {
 ///
 /// Source: Arrow columnar format, "Encapsulated message format": continuation marker, length of the padded
 /// header, header, body of `bodyLength` bytes.
-fn split(parts: Vec<Buffer>) -> Result<Vec<Frame>> {
+pub(super) fn split(parts: Vec<Buffer>) -> Result<Vec<Frame>> {
     let mut frames = Vec::new();
     // Columns without values or validity leave empty parts behind; they belong to no message.
     let mut parts = parts.into_iter().filter(|part| !part.is_empty());

@@ -8,7 +8,7 @@ use tonic::{Request, Response, Status, Streaming};
 use super::FlightServer;
 use super::call::Call;
 use super::caller::Caller;
-use super::decode::Decoded;
+use super::decode::Looked;
 use super::descriptor;
 use super::encode::Encoder;
 use super::get::{FrameStream, opened_stream};
@@ -46,7 +46,8 @@ impl FlightServer {
         let options = Options::new(request.metadata(), &caller.session);
         let (run_options, compression) = (options.run_options()?, options.compression()?);
         let form = options.form()?;
-        let (mut incoming, descriptor) = Incoming::open(request, "exchange").await?;
+        let (mut incoming, descriptor) =
+            Incoming::open(request, "exchange", self.ingest.stream_bytes()).await?;
         let sql = descriptor::exchange(&descriptor)?;
         call.what = crate::error::shorten(&sql, 500);
         call.slow_after(self.slow_query);
@@ -58,13 +59,13 @@ impl FlightServer {
         let schema = loop {
             match incoming.next().await? {
                 None => break None,
-                Some(Decoded::Schema(schema)) => break Some(schema),
+                Some(Looked::Schema(schema)) => break Some(schema),
                 Some(_) => {}
             }
         };
         // Without a schema there are no rows, and the statement runs without its input.
         if let Some(schema) = schema.filter(|schema| !schema.fields().is_empty()) {
-            incoming.unread(Decoded::Schema(schema));
+            incoming.unread(Looked::Schema(schema));
             let table = TableName { catalog: None, schema: None, table: INPUT.into() };
             let (input, _) = target(&scratch, table, Mode::Create, true)?;
             let lease = scratch.lease_for_temporaries(On::Own).await?;

@@ -42,7 +42,7 @@ use futures::stream::{self, BoxStream};
 use tonic::{Request, Response, Status, Streaming};
 
 pub use connection::{Connection, incoming as accept};
-pub use decode::{Decoded, Decoder};
+pub use decode::{Decoded, Decoder, Looked, Waiting};
 pub use encode::{Encoder, Frame};
 pub use wire::{FrameCodec, FrameEncoder, Wire};
 

@@ -10,7 +10,7 @@ use bytes::Bytes;
 
 use super::FlightServer;
 use super::call::Call;
-use super::decode::Decoded;
+use super::decode::Looked;
 use super::descriptor::handle_bytes;
 use super::form::Form;
 use super::get::count_changed;
@@ -152,8 +152,8 @@ impl FlightServer {
         let prepared = session.prepared(handle)?;
         call.what = crate::error::shorten(&prepared.sql, 200);
         let mut rows = Gathered::new(session);
-        while let Some(decoded) = incoming.next().await? {
-            rows.take(decoded)?;
+        while let Some(looked) = incoming.next().await? {
+            rows.take(&mut incoming, looked)?;
         }
         let rows = rows.bound(&prepared.described.parameters)?;
         call.rows = rows.batches.iter().map(|batch| batch.num_rows() as u64).sum();
@@ -175,8 +175,8 @@ impl FlightServer {
         call.what = crate::error::shorten(&prepared.sql, 200);
         let parameters = &prepared.described.parameters;
         let mut rows = Gathered::new(session);
-        while let Some(decoded) = incoming.next().await? {
-            rows.take(decoded)?;
+        while let Some(looked) = incoming.next().await? {
+            rows.take(&mut incoming, looked)?;
             if rows.batches.len() > 1 || rows.rows() > BULK_ROWS {
                 let bulk = prepared.bulk.as_ref().zip(rows.schema.clone());
                 if let Some((insert, schema)) = bulk {
@@ -225,16 +225,26 @@ impl<'a> Gathered<'a> {
         Self { session, schema: None, batches: Vec::new(), room: Vec::new() }
     }
 
-    fn take(&mut self, decoded: Decoded) -> Result<()> {
-        match decoded {
-            Decoded::Schema(schema) => self.schema = Some(engine::plain_schema(&schema)),
-            Decoded::Batch(batch, held_bytes) => {
+    /// Takes what came last, once there is room for it in its plain form.
+    fn take(&mut self, incoming: &mut Incoming, looked: Looked) -> Result<()> {
+        match looked {
+            Looked::Schema(schema) => self.schema = Some(engine::plain_schema(&schema)),
+            Looked::Rows(waiting) => {
                 let plain =
                     self.schema.as_ref().ok_or_else(|| Error::invalid("rows arrived before their schema"))?;
-                self.room.push(self.session.room(held_bytes)?);
+                self.room.push(self.session.room(waiting.held_bytes())?);
+                let batch = incoming.rows(waiting)?;
+                if engine::may_expand(batch.schema_ref(), plain) {
+                    let most = self.session.bound_bytes_max();
+                    self.room.push(self.session.room(engine::expansion(&batch, plain, most))?);
+                }
                 self.batches.push(engine::plain_batch(batch, plain)?);
             }
-            Decoded::Nothing => {}
+            Looked::Dictionary(waiting) => {
+                self.room.push(self.session.room(waiting.held_bytes())?);
+                incoming.dictionary(waiting)?;
+            }
+            Looked::Nothing => {}
         }
         Ok(())
     }

@@ -16,7 +16,7 @@ use tonic::{Request, Streaming};
 use super::FlightServer;
 use super::call::Call;
 use super::caller::Caller;
-use super::decode::Decoded;
+use super::decode::Looked;
 use super::descriptor::{self, TEMPORARY, Write};
 use super::get::count_changed;
 use super::header::{Options, PutOptions};
@@ -26,8 +26,8 @@ use crate::catalog::{TableName, quote_name};
 use crate::engine;
 use crate::error::{Error, Result};
 use crate::ingest::{
-    Ack, Commit, KeyEntry, Keyed, Mode, OnConflict, Put, PutRequest, PutSummary, StreamChecksum, Target,
-    Terms, sequence,
+    Ack, Commit, KeyEntry, Keyed, Mode, Need, OnConflict, Put, PutRequest, PutSummary, StreamChecksum,
+    Target, Terms, sequence,
 };
 use crate::query::{RunOptions, Statement};
 use crate::session::{ClientSession, Lease, On};
@@ -80,7 +80,7 @@ impl FlightServer {
         let ask = options.put_options(self.auto_create)?;
         let run_options = options.run_options()?;
         let names_stream = options.names_stream();
-        let (incoming, descriptor) = Incoming::open(request, "put").await?;
+        let (incoming, descriptor) = Incoming::open(request, "put", self.ingest.stream_bytes()).await?;
         let write = descriptor::write(&descriptor)?;
         if names_stream && !matches!(write, Write::Table(_) | Write::Ingest { .. }) {
             return Err(Error::unsupported(
@@ -208,9 +208,18 @@ impl FlightServer {
         call: &mut Call,
     ) -> Result<PutAnswer> {
         let mut checksum = StreamChecksum::default();
-        while let Some(decoded) = incoming.next().await? {
-            if let Decoded::Batch(batch, _) = decoded {
-                checksum.add(batch)?;
+        let mut intake = self.ingest.intake()?;
+        while let Some(looked) = incoming.next().await? {
+            match looked {
+                Looked::Rows(waiting) => {
+                    let _room = intake.room(waiting.need()).await;
+                    checksum.add(&incoming.rows(waiting)?)?;
+                }
+                Looked::Dictionary(waiting) => {
+                    intake.dictionary(waiting.dictionary(), waiting.held_bytes()).await?;
+                    incoming.dictionary(waiting)?;
+                }
+                Looked::Schema(_) | Looked::Nothing => {}
             }
         }
         let (ack, on_conflict) = checksum.answer(known, table)?;
@@ -295,9 +304,10 @@ impl FlightServer {
                     Some(open) => open,
                     None => put.insert(begin(batch.schema())?),
                 };
-                let held_bytes = batch.get_array_memory_size();
-                call.bytes += held_bytes as u64;
-                open.send(batch, held_bytes, None).await?;
+                let held = batch.get_array_memory_size();
+                call.bytes += held as u64;
+                let room = open.room(Need { held, ..Need::default() }).await;
+                open.send(batch, room, None).await?;
             }
             columns = Some(wanted);
         }
@@ -313,20 +323,27 @@ impl FlightServer {
             };
             match following {
                 None => return Ok(incoming.decode),
-                Some(Decoded::Schema(schema)) => *put = Some(begin(schema)?),
-                Some(Decoded::Batch(batch, held_bytes)) => {
-                    let put =
-                        put.as_mut().ok_or_else(|| Error::invalid("rows arrived before their schema"))?;
+                Some(Looked::Schema(schema)) => *put = Some(begin(schema)?),
+                Some(Looked::Dictionary(waiting)) => {
+                    let put = put.as_mut().ok_or_else(too_early)?;
+                    put.dictionary(waiting.dictionary(), waiting.held_bytes()).await?;
+                    incoming.dictionary(waiting)?;
+                }
+                Some(Looked::Rows(waiting)) => {
+                    let put = put.as_mut().ok_or_else(too_early)?;
+                    let need = waiting.need();
+                    let room = put.room(need).await;
+                    let batch = incoming.rows(waiting)?;
                     call.rows += batch.num_rows() as u64;
-                    call.bytes += held_bytes as u64;
+                    call.bytes += need.held as u64;
                     let batch = match &columns {
                         Some(columns) => batch.project(columns)?,
                         None => batch,
                     };
                     let seq = if is_numbered { Some(sequence(&incoming.app_metadata)?) } else { None };
-                    put.send(batch, held_bytes, seq).await?;
+                    put.send(batch, room, seq).await?;
                 }
-                Some(Decoded::Nothing) => {}
+                Some(Looked::Nothing) => {}
             }
         }
     }
@@ -335,6 +352,10 @@ impl FlightServer {
     async fn update(&self, lease: Lease, sql: String, options: RunOptions) -> Result<u64> {
         count_changed(self.query.run(lease, Statement::Script(sql), options).await?).await
     }
+}
+
+fn too_early() -> Error {
+    Error::invalid("rows arrived before their schema")
 }
 
 /// Where the rows for `table` go, and whether that is a temporary table, which lives on the client's own connection.

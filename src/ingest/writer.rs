@@ -20,7 +20,7 @@ use super::placement::{self, Placement};
 use super::tables::{ReplaceTurn, User};
 use super::{Ack, Commit, Counts, Mode, PutSummary, Shared, Target, Terms, Timings};
 use crate::catalog;
-use crate::engine::Session;
+use crate::engine::{self, Session};
 use crate::error::{Error, Kind, Result};
 use crate::session::{Lease, Open};
 
@@ -36,6 +36,8 @@ const LOOK_EVERY: Duration = Duration::from_millis(250);
 pub(super) enum Message {
     /// The next batch, plain, in the stream's schema, and its number in a producer's stream.
     Batch(RecordBatch, Permit, Option<u64>),
+    /// A batch as it came, whose plain form is larger than its room; it is made plain in slices.
+    Large(RecordBatch, Permit, Option<u64>),
     /// The stream is complete: append the rest and commit.
     Finish,
 }
@@ -184,7 +186,7 @@ impl Writer {
             .iter()
             .filter_map(|message| match message {
                 Message::Batch(batch, ..) => Some(batch.clone()),
-                Message::Finish => None,
+                Message::Large(..) | Message::Finish => None,
             })
             .collect();
         let mut holds = Holds::enter(&job, joins)?;
@@ -257,6 +259,9 @@ impl Writer {
             }
             match event {
                 Event::Message(Message::Batch(batch, permit, seq)) => self.take(batch, permit, seq)?,
+                Event::Message(Message::Large(batch, permit, seq)) => {
+                    self.take_large(session, units_per_statement, batch, permit, seq)?;
+                }
                 Event::Message(Message::Finish) => break,
                 Event::Pressed => press = true,
                 Event::Slice => slice = true,
@@ -311,25 +316,65 @@ impl Writer {
         Ok(())
     }
 
-    /// Looks at a batch and puts it behind those that wait, unless it has been applied before.
+    /// Puts a batch behind those that wait, unless it has been applied before.
     fn take(&mut self, batch: RecordBatch, permit: Permit, seq: Option<u64>) -> Result<()> {
+        if self.is_new(&batch, &permit, seq)? { self.gather.push(batch, Arc::new(permit)) } else { Ok(()) }
+    }
+
+    /// Makes a batch plain slice by slice, each appended before the next, in the room of one. It stays one batch: its
+    /// checksum is that of the whole, and there is no commit before its last slice.
+    fn take_large(
+        &mut self,
+        session: &Session,
+        units_max: usize,
+        batch: RecordBatch,
+        permit: Permit,
+        seq: Option<u64>,
+    ) -> Result<()> {
+        if !self.is_new(&batch, &permit, seq)? {
+            return Ok(());
+        }
+        self.append_all(session, units_max, true)?;
+        let row_bytes_max = self.job.gate.row_bytes_max();
+        let plain = Arc::clone(&self.job.schema);
+        let permit = Arc::new(permit);
+        for (rows, bytes) in engine::slices(&batch, &plain, permit.slice_bytes()) {
+            if self.job.left.load(Ordering::Acquire) {
+                return Err(self.gone());
+            }
+            if rows.len() == 1 && bytes > row_bytes_max {
+                let text = format!(
+                    "table {}: row {} of a batch takes {bytes} bytes or more, and a stream may hold {row_bytes_max}",
+                    self.job.what, rows.start
+                );
+                return Err(Error::exhausted("ingest.stream_memory_limit", text));
+            }
+            let slice = engine::plain_batch(engine::slice(&batch, rows)?, &plain)?;
+            self.gather.push(slice, Arc::clone(&permit))?;
+            self.append_all(session, units_max, true)?;
+        }
+        Ok(())
+    }
+
+    /// Whether a batch is to be stored; what is to be remembered of it is noted.
+    fn is_new(&mut self, batch: &RecordBatch, permit: &Permit, seq: Option<u64>) -> Result<bool> {
         self.summary.bytes += permit.bytes();
         match &mut self.job.terms.claim {
             None => {}
             Some(claim) => match &mut claim.0 {
-                ClaimKind::Key(_) => self.checksum.add(&batch)?,
-                ClaimKind::Producer(producer) => match producer.judge_batch(seq, &batch)? {
+                ClaimKind::Key(_) => self.checksum.add(batch)?,
+                ClaimKind::Producer(producer) => match producer.judge_batch(seq, batch)? {
                     Some(entry) => self.entries.push(entry),
                     None => {
                         self.has_duplicates = true;
                         self.duplicate_rows += batch.num_rows() as u64;
-                        return Ok(());
+                        return Ok(false);
                     }
                 },
             },
         }
         self.has_new = true;
-        self.gather.push(batch, permit)
+        Ok(true)
     }
 
     fn append_all(&mut self, session: &Session, units_max: usize, all: bool) -> Result<()> {

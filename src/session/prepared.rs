@@ -122,6 +122,11 @@ impl ClientSession {
         self.state().prepared.remove(&handle).map(|_| ()).ok_or_else(unknown)
     }
 
+    /// Bytes of rows that can be bound at one time, over all sessions.
+    pub fn bound_bytes_max(&self) -> usize {
+        self.limits.config.bound_memory_limit.as_usize()
+    }
+
     /// Room for `bytes` of bound rows.
     ///
     /// Errors: `Exhausted` naming `session.bound_memory_limit`.
