@@ -19,8 +19,9 @@ use super::error::is_fatal;
 use super::ffi::Link;
 use super::gate::Gate;
 use super::group::Group;
-use super::segment::{Segments, random_token};
+use super::segment::{self, Segments, random_token};
 use super::session::Session;
+use super::surface::Surface;
 use super::timezone;
 use crate::catalog::quote_text;
 use crate::error::{Error, Kind, Result};
@@ -49,6 +50,9 @@ pub struct Options {
 /// Sessions kept for reuse; more are opened under load and closed afterwards.
 const IDLE_SESSIONS_MAX: usize = 64;
 
+/// The setting of a connection that bounds what is queued of a result.
+const BUFFER: &str = "max_streaming_buffer_size";
+
 /// A log of this size is never reached.
 const NEVER_BYTES: u64 = 1 << 60;
 
@@ -70,6 +74,7 @@ pub struct Database {
     pub(super) segments: Segments,
     pub(super) group: Group,
     pub(super) descriptions: Descriptions,
+    pub(super) surface: Surface,
     lost: AtomicBool,
     on_lost: OnceLock<Report>,
     commits: AtomicU64,
@@ -148,13 +153,15 @@ impl Database {
             segments: Segments::default(),
             group: Group::default(),
             descriptions: Descriptions::default(),
+            surface: Surface::default(),
             lost: AtomicBool::new(false),
             on_lost: OnceLock::new(),
             commits: AtomicU64::new(0),
             copying: Mutex::new(None),
             gate: Arc::default(),
         };
-        let connection = database.connect()?;
+        let connection = database.instance.connect()?;
+        segment::register_owner(&connection)?;
         database.segments.register(&connection)?;
         database.descriptions.register(&connection)?;
         match &database.options.icu_extension {
@@ -163,20 +170,30 @@ impl Database {
         }
         // SQL has no way to files or the network; Parquet and Arrow files come in through `pintail load`.
         // Set last, because attaching the file itself is external access.
-        connection.execute("SET GLOBAL enable_external_access = false", Parameters::None)?;
+        // After that nothing is set any more, by whatever way SQL finds, logging and profiling among it.
+        for sql in [
+            "SET GLOBAL enable_external_access = false".to_owned(),
+            format!("SET GLOBAL allowed_configs = ['{BUFFER}', '{}']", segment::OWNER),
+            "SET GLOBAL lock_configuration = true".to_owned(),
+        ] {
+            connection.execute(sql, Parameters::None)?;
+        }
         database.catalog = catalog_name(&connection)?;
-        database.give_back(Link::new(connection, random_token()));
+        database.surface = Surface::load(&connection)?;
+        drop(connection);
+        database.give_back(database.connect()?);
         Ok(Arc::new(database))
     }
 
-    fn connect(&self) -> Result<Connection> {
-        let connection = self.instance.connect()?;
-        connection.config()?.set_text(
-            "max_streaming_buffer_size",
-            &format!("{}B", self.options.result_buffer_bytes),
-            SettingScope::Session,
-        )?;
-        Ok(connection)
+    fn connect(&self) -> Result<Link> {
+        let (connection, token) = (self.instance.connect()?, random_token());
+        let buffer_bytes = format!("{}B", self.options.result_buffer_bytes);
+        {
+            let config = connection.config()?;
+            config.set_text(BUFFER, &buffer_bytes, SettingScope::Session)?;
+            config.set_text(segment::OWNER, &token, SettingScope::Session)?;
+        }
+        Ok(Link::new(connection, token))
     }
 
     /// A connection of one's own until the session is dropped.
@@ -192,7 +209,7 @@ impl Database {
         let pooled = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
         let link = match pooled {
             Some(link) => link,
-            None => Link::new(self.connect()?, random_token()),
+            None => self.connect()?,
         };
         Ok(Session::new(Arc::clone(self), link))
     }

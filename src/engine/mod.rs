@@ -11,6 +11,7 @@ mod backup;
 mod cursor;
 mod database;
 mod declared;
+mod depth;
 mod describe;
 mod error;
 mod ffi;
@@ -29,6 +30,7 @@ mod rewrite;
 mod segment;
 mod session;
 mod statement;
+mod surface;
 mod tables;
 mod timezone;
 
@@ -40,6 +42,7 @@ pub use declared::{
     RecordedVersion, actual_table, apply_declared, earlier_declarations, plan_declared,
     recorded_declarations, recorded_versions,
 };
+pub use depth::STACK_BYTES;
 pub use gate::StatementTurn;
 pub use interrupt::{Interrupt, Progress};
 pub use keys::{ForeignKeyColumn, PrimaryKeyColumn, foreign_keys, primary_keys};

@@ -14,7 +14,7 @@ use super::database::Database;
 use super::ffi::Link;
 use super::gate::StatementTurn;
 use super::interrupt::{Interrupt, Progress};
-use super::segment::Segment;
+use super::segment::{Published, Segment, random_token};
 use super::statement::{Class, Impact, Parsed, impact};
 use crate::catalog::quote_name;
 use crate::error::{Error, Kind, Result};
@@ -92,11 +92,17 @@ impl Session {
         changed.map(|rows| rows as u64).map_err(|error| self.database.note(error))
     }
 
-    /// A token for segments with the schema of this one, always the same on this connection.
-    pub(super) fn own_token(&self, segment: &Segment) -> String {
+    /// Makes `segment` readable as `pintail_segment('<token>')` on this connection, until the guard is dropped.
+    pub(super) fn publish(&self, segment: Segment) -> Published<'_> {
+        self.database.segments.publish(self.link().token(), random_token(), segment)
+    }
+
+    /// As `publish`, with a token that is always the same on this connection for segments of one schema.
+    pub(super) fn publish_again(&self, segment: Segment) -> Published<'_> {
         let mut schema = DefaultHasher::new();
         segment.schema().fields().hash(&mut schema);
-        format!("{}{:016x}", self.link().token(), schema.finish())
+        let token = format!("{}{:016x}", self.link().token(), schema.finish());
+        self.database.segments.publish(self.link().token(), token, segment)
     }
 
     fn execute_same(&self, sql: &'static str) -> Result<()> {
@@ -148,6 +154,14 @@ impl Session {
         Ok(())
     }
 
+    /// Opens a transaction in which the engine refuses every change but to temporary tables. It ends with `rollback`.
+    pub fn begin_read_only(&mut self) -> Result<()> {
+        self.execute_same("BEGIN TRANSACTION READ ONLY")?;
+        self.in_transaction = true;
+        self.reshapes.set(false);
+        Ok(())
+    }
+
     /// Commits. When this returns, the rows are in the log or the file, synced.
     pub fn commit(&mut self) -> Result<()> {
         // Whatever COMMIT answers, DuckDB has left the transaction afterwards.
@@ -163,6 +177,8 @@ impl Session {
     /// Does what is a single INSERT outside of a transaction. When this returns, its rows are in the log, synced.
     pub fn commits_itself<T>(&mut self, work: impl FnOnce(&Self) -> Result<T>) -> Result<T> {
         let done = {
+            // A trigger of its table may delete. Taken before the commit's turn, which a checkpoint waits for.
+            let _statement = self.database.surface.has_triggers().then(|| self.deletes());
             let _turn = self.database.gate.commit(false);
             work(self)?
         };
@@ -174,6 +190,9 @@ impl Session {
     /// to be held over a commit, nor between calls of a client.
     pub fn turn(&self, class: Class, sql: &str) -> Option<StatementTurn> {
         match impact(class, sql) {
+            Impact::None if class == Class::Change && self.database.surface.has_triggers() => {
+                Some(self.deletes())
+            }
             Impact::None => None,
             Impact::Deletes => Some(self.deletes()),
             Impact::Reshapes => Some(self.reshapes()),
@@ -241,6 +260,11 @@ impl Session {
     /// Whether unqualified names are looked up in this catalog.
     pub fn looks_in(&self, catalog: &str) -> bool {
         self.path.as_ref().is_some_and(|path| path.catalog.eq_ignore_ascii_case(catalog))
+    }
+
+    /// Whether unqualified names are looked up in this schema.
+    pub(super) fn looks_in_schema(&self, schema: &str) -> bool {
+        self.path.as_ref().is_some_and(|path| path.schema.eq_ignore_ascii_case(schema))
     }
 
     /// Notes that a statement may have made a temporary object.

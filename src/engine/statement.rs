@@ -6,14 +6,17 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Int64Array, RecordBatch};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use duckdb::enums::TokenType;
 use duckdb::error::DuckDBError;
 use duckdb::logical_type::{LogicalType, LogicalTypeID};
 use duckdb::query_result::StatementType;
 use duckdb::statement::Statement;
 
+use super::depth;
 use super::ledger::INTERNAL_SCHEMA;
-use super::rewrite::{self, Inside};
+use super::rewrite::{self, Inside, Token};
 use super::session::Session;
+use super::surface::{self, Reach};
 use crate::error::{Error, Kind, Result};
 
 /// What running a statement does to the database.
@@ -21,7 +24,7 @@ use crate::error::{Error, Kind, Result};
 pub enum Class {
     /// Reads: its rows are the result. May be run again.
     Query,
-    /// Changes rows; the result is their count.
+    /// Changes rows, or something else that is stored; the result is their count, or the rows of a RETURNING or SELECT.
     Change,
     /// Changes the catalog; no result.
     Definition,
@@ -51,6 +54,8 @@ pub struct Described {
     /// The statement expands into several, such as PIVOT, and its columns are known only once it runs; until
     /// then the schema is empty.
     pub is_deferred: bool,
+    /// It is a query, and nothing in its text can change anything; any other query runs where the engine refuses changes.
+    pub is_proven: bool,
 }
 
 impl Described {
@@ -58,7 +63,7 @@ impl Described {
     pub fn count() -> Self {
         let schema = Arc::new(Schema::new(vec![Field::new("count", DataType::Int64, false)]));
         let parameters = Vec::new();
-        Self { class: Class::Change, schema, is_count: true, parameters, is_deferred: false }
+        Self { class: Class::Change, schema, is_count: true, parameters, is_deferred: false, is_proven: false }
     }
 
     /// Refuses a statement whose parameters nobody has given values for.
@@ -87,36 +92,59 @@ pub(super) fn named(parameters: &[Parameter]) -> String {
 /// One parsed statement that this server runs.
 pub struct Parsed {
     pub(super) statement: Statement<'static>,
+    judged: Judged,
+}
+
+/// What running a statement does.
+#[derive(Debug, Clone, Copy)]
+struct Judged {
     class: Class,
+    /// Its result has columns of its own: it reads, has a RETURNING, or is a SELECT around a change.
+    gives_rows: bool,
+    reach: Reach,
 }
 
 /// Reads the one statement in `sql`.
 ///
-/// Errors: `Invalid` when it does not parse, is empty, or is more than one; `Denied` for statements that
-/// would reach past the database or change the server's settings.
+/// Errors: `Invalid` when it does not parse, nests too deeply, is empty, or is more than one; `Denied` for statements that
+/// would reach past the database, change the server's settings or show what others do.
 pub fn parse(session: &Session, sql: &str) -> Result<Parsed> {
-    let mut statements = session.connection().parse(sql).map_err(|error| session.database().note(error))?;
-    let first = next(session, &mut statements)?
+    let note = |error| session.database().note(error);
+    let tokens = tokens(session, sql)?;
+    let mut statements = session.connection().parse(sql).map_err(note)?;
+    let statement = next(session, &mut statements)?
         .ok_or_else(|| Error::invalid("expected one SQL statement, found none"))?;
     if next(session, &mut statements)?.is_some() {
         return Err(Error::invalid("expected one SQL statement, found several; send them one by one"));
     }
-    classified(session, first)
+    let judged = judge(session, statement.get_type().map_err(note)?, sql, &tokens)?;
+    Ok(Parsed { statement, judged })
 }
 
 /// Reads all statements in `sql`, at least one.
 ///
 /// Errors: as `parse`, naming the statement's number.
 pub fn parse_script(session: &Session, sql: &str) -> Result<Vec<Parsed>> {
-    let mut statements = session.connection().parse(sql).map_err(|error| session.database().note(error))?;
+    let note = |error| session.database().note(error);
+    let all = tokens(session, sql)?;
+    let mut statements = session.connection().parse(sql).map_err(note)?;
+    let is_only = all.iter().all(|token| token.kind != TokenType::Terminator);
+    let read = |statement: Statement<'static>| {
+        let kind = statement.get_type().map_err(note)?;
+        let judged = if is_only {
+            judge(session, kind, sql, &all)?
+        } else {
+            let text = statement.get_text().map_err(note)?;
+            judge(session, kind, text, &tokens(session, text)?)?
+        };
+        Ok(Parsed { statement, judged })
+    };
     let mut parsed = Vec::new();
     loop {
         let number = parsed.len() + 1;
-        let one = next(session, &mut statements)
-            .and_then(|statement| statement.map(|statement| classified(session, statement)).transpose())
-            .map_err(
-                |error| if number == 1 { error } else { error.context(format!("statement {number}")) },
-            )?;
+        let one = next(session, &mut statements).and_then(|statement| statement.map(read).transpose()).map_err(
+            |error: Error| if number == 1 { error } else { error.context(format!("statement {number}")) },
+        )?;
         match one {
             Some(one) => parsed.push(one),
             None if parsed.is_empty() => {
@@ -127,6 +155,13 @@ pub fn parse_script(session: &Session, sql: &str) -> Result<Vec<Parsed>> {
     }
 }
 
+/// The tokens of a text whose depth every stack bears.
+fn tokens<'sql>(session: &Session, sql: &'sql str) -> Result<Vec<Token<'sql>>> {
+    let tokens =
+        rewrite::tokens(session.connection(), sql).map_err(|error| session.database().note(error))?;
+    depth::check(&tokens).map(|()| tokens)
+}
+
 fn next(
     session: &Session,
     statements: &mut duckdb::statement::Statements,
@@ -134,45 +169,74 @@ fn next(
     statements.next().transpose().map_err(|error| session.database().note(error))
 }
 
-fn classified(session: &Session, statement: Statement<'static>) -> Result<Parsed> {
-    let statement_type = statement.get_type().map_err(|error| session.database().note(error))?;
-    let class = class_of(statement_type)?;
-    if class == Class::Query {
-        check_no_checkpoint(session, &statement)?;
-    } else {
-        check_not_internal(session, &statement)?;
+/// What the statement with these tokens does; `sql` is the text that they are tokens of.
+fn judge(session: &Session, kind: StatementType, sql: &str, tokens: &[Token<'_>]) -> Result<Judged> {
+    let surface = &session.database().surface;
+    if kind == StatementType::Explain {
+        return judge_explain(session, sql, tokens);
     }
-    Ok(Parsed { class, statement })
+    let class = class_of(kind)?;
+    if kind == StatementType::Call && tokens.first().is_some_and(|first| !first.is_word("call")) {
+        return Err(surface::no_checkpoint());
+    }
+    let reach = surface.reach(session.connection(), tokens)?;
+    // The engine calls a SELECT what changes rows in a CTE, and bumps sequences in one.
+    let body = surface::changing_body(tokens);
+    if body.is_some_and(|body| body.eq_ignore_ascii_case("copy")) {
+        class_of(StatementType::Copy)?;
+    }
+    if class == Class::Query && body.is_none() && !reach.changes {
+        return Ok(Judged { class, gives_rows: true, reach });
+    }
+    check_not_internal(session, tokens)?;
+    let gives_rows = match class {
+        Class::Query => true,
+        Class::Change => returns(tokens),
+        Class::Definition => {
+            surface.define(tokens, reach)?;
+            false
+        }
+    };
+    let class = if class == Class::Query { Class::Change } else { class };
+    Ok(Judged { class, gives_rows, reach })
 }
 
-/// A checkpoint takes turns with commits, and SQL that begins one would not.
-fn check_no_checkpoint(session: &Session, statement: &Statement<'static>) -> Result<()> {
-    let named = || {
-        let text = statement.get_text()?;
-        if !text.to_ascii_lowercase().contains("checkpoint") {
-            return Ok(false);
-        }
-        rewrite::begins_checkpoint(session.connection(), text)
+/// EXPLAIN only plans, unless it has the word ANALYZE: then it does what its statement does.
+fn judge_explain(session: &Session, sql: &str, tokens: &[Token<'_>]) -> Result<Judged> {
+    let explained = rewrite::explained(tokens);
+    let Some(at) = explained.start.filter(|_| explained.runs) else {
+        let reach = session.database().surface.reach(session.connection(), tokens)?;
+        return Ok(Judged { class: Class::Query, gives_rows: true, reach: Reach { is_proven: true, ..reach } });
     };
-    if named().map_err(|error| session.database().note(error))? {
+    let inner = &sql[tokens[at].range.start..];
+    let mut statements =
+        session.connection().parse(inner).map_err(|error| session.database().note(error))?;
+    let statement = next(session, &mut statements)?
+        .ok_or_else(|| Error::invalid("expected a statement after EXPLAIN ANALYZE, found none"))?;
+    let kind = statement.get_type().map_err(|error| session.database().note(error))?;
+    let inner_tokens = rewrite::tokens(session.connection(), inner).map_err(|error| session.database().note(error))?;
+    let judged = judge(session, kind, inner, &inner_tokens)?;
+    if judged.class == Class::Definition {
         return Err(Error::unsupported(
-            "CHECKPOINT is not a statement here; use the action pintail.checkpoint",
+            "EXPLAIN ANALYZE of a definition would make it; send the definition itself, or EXPLAIN without ANALYZE",
         ));
     }
-    Ok(())
+    Ok(Judged { gives_rows: true, ..judged })
+}
+
+/// Whether a statement that changes rows gives them back: RETURNING outside of brackets, where those of CTEs are.
+fn returns(tokens: &[Token<'_>]) -> bool {
+    let mut level = 0_i64;
+    tokens.iter().any(|token| {
+        level += rewrite::opened(token);
+        level == 0 && token.is_word("returning")
+    })
 }
 
 /// The server's own tables say which puts were applied: changed by hand, they would say something else.
-fn check_not_internal(session: &Session, statement: &Statement<'static>) -> Result<()> {
-    let named = || {
-        let text = statement.get_text()?;
-        // Reading the tokens costs more than this look, which is nearly always the last one.
-        if !text.to_ascii_lowercase().contains(INTERNAL_SCHEMA) {
-            return Ok(false);
-        }
-        rewrite::has_name(session.connection(), text, INTERNAL_SCHEMA)
-    };
-    if named().map_err(|error| session.database().note(error))? {
+fn check_not_internal(session: &Session, tokens: &[Token<'_>]) -> Result<()> {
+    let is_named = tokens.iter().any(|token| token.name().is_some_and(|name| name == INTERNAL_SCHEMA));
+    if is_named || session.looks_in_schema(INTERNAL_SCHEMA) {
         return Err(Error::new(
             Kind::Denied,
             format!("schema {INTERNAL_SCHEMA} is the server's own; it can be read and not changed"),
@@ -238,9 +302,9 @@ pub(super) fn impact(class: Class, sql: &str) -> Impact {
             if adds { Impact::None } else { Impact::Deletes }
         }
         Class::Definition => {
-            // CREATE TABLE ... AS may run for as long as it likes.
-            let adds =
-                text.starts_with("create") && !["index", "replace"].iter().any(|word| text.contains(word));
+            // CREATE TABLE ... AS may run for as long as it likes, and delete in a CTE.
+            let words = ["index", "trigger"].iter().chain(&DELETING);
+            let adds = text.starts_with("create") && !words.into_iter().any(|word| text.contains(word));
             if adds { Impact::None } else { Impact::Reshapes }
         }
     }
@@ -263,7 +327,12 @@ pub fn describe(session: &Session, sql: &str) -> Result<Described> {
 impl Parsed {
     /// What running it does.
     pub fn class(&self) -> Class {
-        self.class
+        self.judged.class
+    }
+
+    /// Whether it leaves the connection's random numbers predictable, which the next client must not meet.
+    pub fn seeds(&self) -> bool {
+        self.judged.reach.seeds
     }
 
     /// Its text.
@@ -282,7 +351,8 @@ impl Parsed {
     /// Errors: as [`describe`].
     pub fn describe(&self, session: &Session) -> Result<Described> {
         let note = |error| session.database().note(error);
-        let class = self.class;
+        let Judged { class, gives_rows, reach } = self.judged;
+        let is_proven = class == Class::Query && reach.is_proven;
         if class == Class::Definition {
             // Binding a definition would look its new objects up; only its parameters matter.
             let names = self.statement.parameter_names().map_err(note)?;
@@ -302,6 +372,7 @@ impl Parsed {
                     is_count: false,
                     parameters: Vec::new(),
                     is_deferred: true,
+                    is_proven,
                 });
             }
             Err(error) => return Err(note(error)),
@@ -324,19 +395,15 @@ impl Parsed {
             }
         }
         let columns = bound.schema.get_all().map_err(note)?;
-        // A change gives rows only with RETURNING. The engine's word for it, a column Count, is not there while
-        // the type of a parameter is open.
-        let text = self.statement.get_text().map_err(note)?;
-        if class == Class::Change
-            && !rewrite::has_word(session.connection(), text, "returning").map_err(note)?
-        {
+        // The engine's word for it, a column Count, is not there while the type of a parameter is open.
+        if !gives_rows {
             return Ok(Described { class, parameters, ..Described::count() });
         }
         let mut schema = Arc::new(arrow_schema(session, columns)?);
         if is_guess {
             schema = super::parameters::renamed(&schema, &parameters);
         }
-        Ok(Described { class, schema, is_count: false, parameters, is_deferred: false })
+        Ok(Described { class, schema, is_count: false, parameters, is_deferred: false, is_proven })
     }
 }
 
@@ -421,6 +488,13 @@ mod tests {
             (Class::Change, "TRUNCATE t", Impact::Deletes),
             (Class::Definition, "CREATE TABLE t AS FROM u", Impact::None),
             (Class::Definition, "CREATE OR REPLACE TABLE t AS FROM u", Impact::Reshapes),
+            (
+                Class::Definition,
+                "CREATE TABLE t AS WITH d AS (DELETE FROM u RETURNING *) FROM d",
+                Impact::Reshapes,
+            ),
+            (Class::Change, "SELECT nextval('s')", Impact::Deletes),
+            (Class::Change, "EXPLAIN ANALYZE INSERT INTO t VALUES (1)", Impact::Deletes),
             (Class::Definition, "CREATE INDEX i ON t (a)", Impact::Reshapes),
             (Class::Definition, "DROP TABLE t", Impact::Reshapes),
         ] {
