@@ -7,10 +7,10 @@ use std::sync::Arc;
 use arrow::array::{Array, AsArray};
 use arrow::datatypes::{Int64Type, SchemaRef};
 
+use super::judge::Class;
 use super::plain::check_importable;
 use super::segment::Segment;
 use super::session::Session;
-use super::statement::Class;
 use super::tables::query;
 use crate::catalog::TableName;
 use crate::error::{Error, Result};
@@ -61,7 +61,8 @@ pub fn append(session: &Session, insert: &Insert, segment: Segment) -> Result<u6
     let rows = segment.rows() as u64;
     let Insert { head, tail } = insert;
     // An upsert deletes, as a trigger may, and the tail of a client's own INSERT may be anything.
-    let may_delete = !tail.is_empty() || (session.in_transaction() && session.database().surface.has_triggers());
+    let may_delete =
+        !tail.is_empty() || (session.in_transaction() && session.database().surface.has_triggers());
     let _turn = may_delete.then(|| session.turn(Class::Change, &format!("{head}{tail}")));
     let sql = |source: &str| format!("{head}{source}{tail}");
     let appended = if rows <= FEW_ROWS {

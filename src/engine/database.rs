@@ -53,6 +53,9 @@ const IDLE_SESSIONS_MAX: usize = 64;
 /// The setting of a connection that bounds what is queued of a result.
 const BUFFER: &str = "max_streaming_buffer_size";
 
+/// Settings with which tests stop checkpoints and commits half way; no client's SET gets as far as the engine.
+const FAULTS: &str = "'debug_checkpoint_abort', 'debug_force_commit_failure'";
+
 /// A log of this size is never reached.
 const NEVER_BYTES: u64 = 1 << 60;
 
@@ -90,13 +93,7 @@ impl Database {
     /// another process; the text says which.
     pub fn open(options: Options) -> Result<Arc<Self>> {
         let in_memory = options.path == ":memory:";
-        let temp_directory = options.temp_directory.clone().unwrap_or_else(|| {
-            if in_memory {
-                std::env::temp_dir().join(format!("pintail-{}.tmp", std::process::id()))
-            } else {
-                PathBuf::from(format!("{}.tmp", options.path))
-            }
-        });
+        let temp_directory = temp_directory(&options);
         if !in_memory
             && let Some(parent) = Path::new(&options.path).parent()
             && !parent.as_os_str().is_empty()
@@ -173,7 +170,7 @@ impl Database {
         // After that nothing is set any more, by whatever way SQL finds, logging and profiling among it.
         for sql in [
             "SET GLOBAL enable_external_access = false".to_owned(),
-            format!("SET GLOBAL allowed_configs = ['{BUFFER}', '{}']", segment::OWNER),
+            format!("SET GLOBAL allowed_configs = ['{BUFFER}', '{}', {FAULTS}]", segment::OWNER),
             "SET GLOBAL lock_configuration = true".to_owned(),
         ] {
             connection.execute(sql, Parameters::None)?;
@@ -292,6 +289,11 @@ impl Database {
         &self.catalog
     }
 
+    /// Where what does not fit into memory goes; it may have to be made.
+    pub fn temp_directory(&self) -> PathBuf {
+        temp_directory(&self.options)
+    }
+
     /// What the database was opened with.
     pub fn options(&self) -> &Options {
         &self.options
@@ -311,6 +313,16 @@ impl Database {
         let started = Instant::now();
         session.execute("CHECKPOINT").map(|_| started.elapsed())
     }
+}
+
+fn temp_directory(options: &Options) -> PathBuf {
+    options.temp_directory.clone().unwrap_or_else(|| {
+        if options.path == ":memory:" {
+            std::env::temp_dir().join(format!("pintail-{}.tmp", std::process::id()))
+        } else {
+            PathBuf::from(format!("{}.tmp", options.path))
+        }
+    })
 }
 
 /// Loads DuckDB's time zone extension from a file.

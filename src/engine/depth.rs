@@ -4,7 +4,8 @@
 //!
 //! Symptom: a text that nests deeply ends the process, because a stack overflow cannot be caught.
 //! Cause: DuckDB 2.0.0 plans and frees what it has read by recursion. It counts the depth of expressions itself (1,000),
-//! but not the terms of one AND, and its parser needs more than linear time for brackets within each other.
+//! but not the terms of one AND, and its parser needs more than linear time for brackets within each other and for long
+//! names.
 //! Official way: none in this version. Ours: stacks as large as those of the engine's own shell, and this count.
 
 use duckdb::enums::TokenType;
@@ -18,6 +19,8 @@ pub const STACK_BYTES: usize = 8 << 20;
 
 /// Brackets and CASEs within each other; people and programs stay far below 100.
 const DEPTH_MAX: usize = 250;
+/// Parts of a name with dots.
+const PARTS_MAX: usize = 250;
 /// Terms that AND, OR, UNION and the like join on one level. With half of the stack, 10,000 terms of an AND are planned
 /// and 20,000 are not.
 const TERMS_MAX: usize = 5000;
@@ -31,7 +34,16 @@ pub(super) fn check(tokens: &[Token<'_>]) -> Result<()> {
     // Terms of every open level; the first is that of the statement.
     let mut levels = vec![0_usize];
     let (mut deepest, mut most) = (0, 0);
+    let (mut parts, mut longest, mut after_dot) = (1, 1, false);
     for token in tokens {
+        let is_dot = token.text == ".";
+        parts = match (is_dot, after_dot) {
+            (true, _) => parts + 1,
+            (false, true) => parts,
+            (false, false) => 1,
+        };
+        after_dot = is_dot;
+        longest = longest.max(parts);
         match token.kind {
             TokenType::Operator => {
                 for sign in token.text.bytes() {
@@ -64,6 +76,11 @@ pub(super) fn check(tokens: &[Token<'_>]) -> Result<()> {
              parts as WITH queries, views or tables"
         )));
     }
+    if longest > PARTS_MAX {
+        return Err(Error::invalid(format!(
+            "the statement has a name of {longest} parts, and the limit is {PARTS_MAX}"
+        )));
+    }
     if most > TERMS_MAX {
         return Err(Error::invalid(format!(
             "the statement joins {most} terms with AND, OR or UNION on one level, and the limit is {TERMS_MAX}; use IN \
@@ -94,7 +111,8 @@ mod tests {
         let refusal = |sql: &str| {
             check(&tokens(&connection, sql).unwrap()).err().map(|error| error.message().to_owned())
         };
-        let kinds = [("(", ")"), ("[", "]"), ("{'a': ", "}"), ("case when a then ", " else 1 end"), ("abs(", ")")];
+        let kinds =
+            [("(", ")"), ("[", "]"), ("{'a': ", "}"), ("case when a then ", " else 1 end"), ("abs(", ")")];
         for (open, close) in kinds {
             let nested = |depth: usize| format!("SELECT {}1{}", open.repeat(depth), close.repeat(depth));
             assert_eq!(refusal(&nested(DEPTH_MAX)), None, "{open}");
@@ -110,7 +128,12 @@ mod tests {
             let text = refusal(&joined(TERMS_MAX + 1)).unwrap();
             assert!(text.contains("5001 terms") && text.contains("limit is 5000"), "{text}");
         }
-        let harmless = format!("SELECT '{}', \"{}\" /* {} */ -- {}", "(".repeat(999), "[".repeat(999), "{", "(");
+        let name = |parts: usize| format!("SELECT a{} FROM t", ".a".repeat(parts - 1));
+        assert_eq!(refusal(&name(250)), None);
+        assert!(refusal(&name(251)).unwrap().contains("251 parts"));
+        assert_eq!(refusal(&format!("SELECT 1{}", ", a.b".repeat(999))), None);
+        let harmless =
+            format!("SELECT '{}', \"{}\" /* {} */ -- {}", "(".repeat(999), "[".repeat(999), "{", "(");
         assert_eq!(refusal(&harmless), None);
         assert_eq!(refusal(&format!("SELECT 1 IN ({})", "(1),".repeat(9999))), None);
         assert_eq!(refusal(&")".repeat(10)), None);

@@ -29,7 +29,7 @@ fn has_no_memory(text: &str) -> bool {
 impl From<duckdb::Error> for Error {
     fn from(error: duckdb::Error) -> Self {
         let kind = kind_of(&error);
-        let mut text = error.message;
+        let mut text = super::advice::local(error.message);
         if has_no_space(&text) {
             // The engine's own words, whatever failed, carry a path of the server.
             let what = if text.contains("commit") { "the commit failed" } else { "the statement failed" };

@@ -7,8 +7,8 @@ use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
+use super::judge::Class;
 use super::session::Session;
-use super::statement::Class;
 use crate::error::{Error, Result};
 
 /// Longest text of a statement that shares a commit, in bytes: longer ones have rows enough to pay for their own.

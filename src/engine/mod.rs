@@ -6,6 +6,7 @@
 //! threads but is used by one at a time. A [`Cursor`] stays on the thread that opened it. [`Interrupt`] may
 //! be called from anywhere, at any time, and is a no-op when its statement is over.
 
+mod advice;
 mod appender;
 mod backup;
 mod cursor;
@@ -18,6 +19,7 @@ mod ffi;
 mod gate;
 mod group;
 mod interrupt;
+mod judge;
 mod keys;
 mod ledger;
 mod maintenance;
@@ -45,6 +47,7 @@ pub use declared::{
 pub use depth::STACK_BYTES;
 pub use gate::StatementTurn;
 pub use interrupt::{Interrupt, Progress};
+pub use judge::Class;
 pub use keys::{ForeignKeyColumn, PrimaryKeyColumn, foreign_keys, primary_keys};
 pub use ledger::{INTERNAL_SCHEMA, LedgerRow, append_ledger, create_ledger, cut_ledger, read_ledger};
 pub use maintenance::Maintenance;
@@ -55,5 +58,5 @@ pub use prepared::Bound;
 pub use restore::{Restored, restore};
 pub use segment::{Segment, UNIT_ROWS, Unit};
 pub use session::{SchemaPath, Session};
-pub use statement::{Class, Described, Parameter, Parsed, count_batch, describe, parse, parse_script};
+pub use statement::{Described, Parameter, Parsed, READ_ONLY, count_batch, describe, parse, parse_script};
 pub use tables::{TableInfo, find_table, list_tables};

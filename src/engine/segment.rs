@@ -273,3 +273,48 @@ impl TablePartitioningCallbacks for SegmentFunction {
         Ok(scan.map_or(0, |scan| scan.number))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use arrow::array::{Int64Array, RecordBatch};
+    use arrow::datatypes::{DataType, Field, Schema};
+
+    use super::{Segment, Unit};
+    use crate::engine::Database;
+
+    /// A token is good on the connection that its segment was published for, once or again, and nowhere else.
+    #[test]
+    fn a_token_is_worth_nothing_on_another_connection() {
+        let database = Database::open(crate::engine::Options {
+            path: ":memory:".into(),
+            memory_limit_bytes: 1 << 28,
+            threads: 2,
+            temp_directory: None,
+            max_temp_bytes: 1 << 28,
+            checkpoint_bytes: 1 << 28,
+            result_buffer_bytes: 1 << 20,
+            icu_extension: None,
+        })
+        .unwrap();
+        let (own, other) = (database.session().unwrap(), database.session().unwrap());
+        let schema = Arc::new(Schema::new(vec![Field::new("a", DataType::Int64, false)]));
+        let segment = || {
+            let rows = Arc::new(Int64Array::from(vec![1, 2, 3]));
+            let batch = RecordBatch::try_new(Arc::clone(&schema), vec![rows]).unwrap();
+            Segment::new(Arc::clone(&schema), vec![Unit::from([batch])])
+        };
+        own.execute("CREATE TABLE t (a BIGINT)").unwrap();
+        for published in [own.publish(segment()), own.publish_again(segment())] {
+            let insert = format!("INSERT INTO t FROM pintail_segment('{}')", published.token());
+            let refused = other.execute(&insert).unwrap_err();
+            assert!(refused.message().contains("internal"), "{refused}");
+            assert_eq!(own.execute(&insert).unwrap(), 3);
+        }
+        for sql in ["CALL enable_logging()", "SET threads = 1", "CALL enable_profiling()"] {
+            let refused = own.execute(sql).unwrap_err();
+            assert!(refused.message().contains("locked"), "{sql}: {refused}");
+        }
+    }
+}

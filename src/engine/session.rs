@@ -14,8 +14,9 @@ use super::database::Database;
 use super::ffi::Link;
 use super::gate::StatementTurn;
 use super::interrupt::{Interrupt, Progress};
+use super::judge::{Class, Impact, impact};
 use super::segment::{Published, Segment, random_token};
-use super::statement::{Class, Impact, Parsed, impact};
+use super::statement::Parsed;
 use crate::catalog::quote_name;
 use crate::error::{Error, Kind, Result};
 

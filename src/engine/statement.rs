@@ -9,26 +9,16 @@ use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use duckdb::enums::TokenType;
 use duckdb::error::DuckDBError;
 use duckdb::logical_type::{LogicalType, LogicalTypeID};
-use duckdb::query_result::StatementType;
 use duckdb::statement::Statement;
 
 use super::depth;
-use super::ledger::INTERNAL_SCHEMA;
+use super::judge::{Class, Judged, judge};
 use super::rewrite::{self, Inside, Token};
 use super::session::Session;
-use super::surface::{self, Reach};
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Result};
 
-/// What running a statement does to the database.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Class {
-    /// Reads: its rows are the result. May be run again.
-    Query,
-    /// Changes rows, or something else that is stored; the result is their count, or the rows of a RETURNING or SELECT.
-    Change,
-    /// Changes the catalog; no result.
-    Definition,
-}
+/// The end of the engine's refusal of a change in a transaction of `Session::begin_read_only`.
+pub const READ_ONLY: &str = "transaction is launched in read-only mode";
 
 /// A parameter of a statement: `?`, `$1` or `$name`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,6 +46,8 @@ pub struct Described {
     pub is_deferred: bool,
     /// It is a query, and nothing in its text can change anything; any other query runs where the engine refuses changes.
     pub is_proven: bool,
+    /// It leaves the connection's random numbers predictable, which the next client must not meet.
+    pub seeds: bool,
 }
 
 impl Described {
@@ -63,7 +55,15 @@ impl Described {
     pub fn count() -> Self {
         let schema = Arc::new(Schema::new(vec![Field::new("count", DataType::Int64, false)]));
         let parameters = Vec::new();
-        Self { class: Class::Change, schema, is_count: true, parameters, is_deferred: false, is_proven: false }
+        Self {
+            class: Class::Change,
+            schema,
+            is_count: true,
+            parameters,
+            is_deferred: false,
+            is_proven: false,
+            seeds: false,
+        }
     }
 
     /// Refuses a statement whose parameters nobody has given values for.
@@ -93,15 +93,6 @@ pub(super) fn named(parameters: &[Parameter]) -> String {
 pub struct Parsed {
     pub(super) statement: Statement<'static>,
     judged: Judged,
-}
-
-/// What running a statement does.
-#[derive(Debug, Clone, Copy)]
-struct Judged {
-    class: Class,
-    /// Its result has columns of its own: it reads, has a RETURNING, or is a SELECT around a change.
-    gives_rows: bool,
-    reach: Reach,
 }
 
 /// Reads the one statement in `sql`.
@@ -142,9 +133,10 @@ pub fn parse_script(session: &Session, sql: &str) -> Result<Vec<Parsed>> {
     let mut parsed = Vec::new();
     loop {
         let number = parsed.len() + 1;
-        let one = next(session, &mut statements).and_then(|statement| statement.map(read).transpose()).map_err(
-            |error: Error| if number == 1 { error } else { error.context(format!("statement {number}")) },
-        )?;
+        let one =
+            next(session, &mut statements).and_then(|statement| statement.map(read).transpose()).map_err(
+                |error: Error| if number == 1 { error } else { error.context(format!("statement {number}")) },
+            )?;
         match one {
             Some(one) => parsed.push(one),
             None if parsed.is_empty() => {
@@ -162,152 +154,11 @@ fn tokens<'sql>(session: &Session, sql: &'sql str) -> Result<Vec<Token<'sql>>> {
     depth::check(&tokens).map(|()| tokens)
 }
 
-fn next(
+pub(super) fn next(
     session: &Session,
     statements: &mut duckdb::statement::Statements,
 ) -> Result<Option<Statement<'static>>> {
     statements.next().transpose().map_err(|error| session.database().note(error))
-}
-
-/// What the statement with these tokens does; `sql` is the text that they are tokens of.
-fn judge(session: &Session, kind: StatementType, sql: &str, tokens: &[Token<'_>]) -> Result<Judged> {
-    let surface = &session.database().surface;
-    if kind == StatementType::Explain {
-        return judge_explain(session, sql, tokens);
-    }
-    let class = class_of(kind)?;
-    if kind == StatementType::Call && tokens.first().is_some_and(|first| !first.is_word("call")) {
-        return Err(surface::no_checkpoint());
-    }
-    let reach = surface.reach(session.connection(), tokens)?;
-    // The engine calls a SELECT what changes rows in a CTE, and bumps sequences in one.
-    let body = surface::changing_body(tokens);
-    if body.is_some_and(|body| body.eq_ignore_ascii_case("copy")) {
-        class_of(StatementType::Copy)?;
-    }
-    if class == Class::Query && body.is_none() && !reach.changes {
-        return Ok(Judged { class, gives_rows: true, reach });
-    }
-    check_not_internal(session, tokens)?;
-    let gives_rows = match class {
-        Class::Query => true,
-        Class::Change => returns(tokens),
-        Class::Definition => {
-            surface.define(tokens, reach)?;
-            false
-        }
-    };
-    let class = if class == Class::Query { Class::Change } else { class };
-    Ok(Judged { class, gives_rows, reach })
-}
-
-/// EXPLAIN only plans, unless it has the word ANALYZE: then it does what its statement does.
-fn judge_explain(session: &Session, sql: &str, tokens: &[Token<'_>]) -> Result<Judged> {
-    let explained = rewrite::explained(tokens);
-    let Some(at) = explained.start.filter(|_| explained.runs) else {
-        let reach = session.database().surface.reach(session.connection(), tokens)?;
-        return Ok(Judged { class: Class::Query, gives_rows: true, reach: Reach { is_proven: true, ..reach } });
-    };
-    let inner = &sql[tokens[at].range.start..];
-    let mut statements =
-        session.connection().parse(inner).map_err(|error| session.database().note(error))?;
-    let statement = next(session, &mut statements)?
-        .ok_or_else(|| Error::invalid("expected a statement after EXPLAIN ANALYZE, found none"))?;
-    let kind = statement.get_type().map_err(|error| session.database().note(error))?;
-    let inner_tokens = rewrite::tokens(session.connection(), inner).map_err(|error| session.database().note(error))?;
-    let judged = judge(session, kind, inner, &inner_tokens)?;
-    if judged.class == Class::Definition {
-        return Err(Error::unsupported(
-            "EXPLAIN ANALYZE of a definition would make it; send the definition itself, or EXPLAIN without ANALYZE",
-        ));
-    }
-    Ok(Judged { gives_rows: true, ..judged })
-}
-
-/// Whether a statement that changes rows gives them back: RETURNING outside of brackets, where those of CTEs are.
-fn returns(tokens: &[Token<'_>]) -> bool {
-    let mut level = 0_i64;
-    tokens.iter().any(|token| {
-        level += rewrite::opened(token);
-        level == 0 && token.is_word("returning")
-    })
-}
-
-/// The server's own tables say which puts were applied: changed by hand, they would say something else.
-fn check_not_internal(session: &Session, tokens: &[Token<'_>]) -> Result<()> {
-    let is_named = tokens.iter().any(|token| token.name().is_some_and(|name| name == INTERNAL_SCHEMA));
-    if is_named || session.looks_in_schema(INTERNAL_SCHEMA) {
-        return Err(Error::new(
-            Kind::Denied,
-            format!("schema {INTERNAL_SCHEMA} is the server's own; it can be read and not changed"),
-        ));
-    }
-    Ok(())
-}
-
-fn class_of(statement: StatementType) -> Result<Class> {
-    use StatementType as S;
-    let denied = |what: &str, instead: &str| {
-        Err(Error::new(Kind::Denied, format!("{what} is not allowed on this server{instead}")))
-    };
-    match statement {
-        S::Select | S::Explain | S::Call | S::Relation | S::Multi => Ok(Class::Query),
-        S::Insert | S::Update | S::Delete | S::MergeInto => Ok(Class::Change),
-        S::Create | S::CreateFunc | S::Alter | S::Drop | S::Analyze | S::Vacuum => Ok(Class::Definition),
-        S::Copy | S::Export | S::CopyDatabase => denied(
-            "COPY, EXPORT or IMPORT",
-            "; use DoPut or `pintail load`, and `pintail query --format parquet`",
-        ),
-        S::Attach | S::Detach | S::Connect | S::Disconnect => denied("attaching another database", ""),
-        S::Load | S::Extension | S::UpdateExtensions => denied("installing or loading an extension", ""),
-        S::Set | S::VariableSet | S::Pragma => denied(
-            "SET, USE or PRAGMA",
-            "; set the session options catalog and schema to change where names are looked up, and the \
-             server's configuration for everything else",
-        ),
-        S::Transaction => Err(Error::unsupported(
-            "BEGIN, COMMIT and ROLLBACK are not statements here; use the actions BeginTransaction and \
-             EndTransaction (ADBC: autocommit=False)",
-        )),
-        S::Prepare | S::Execute => Err(Error::unsupported(
-            "PREPARE and EXECUTE are not statements here; use the action CreatePreparedStatement",
-        )),
-        S::Invalid | S::LogicalPlan | S::ExternalResource | S::Passthrough => {
-            denied("this kind of statement", "")
-        }
-    }
-}
-
-/// What a statement does that checkpoints have to know of.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Impact {
-    /// Nothing: it reads, or adds rows or tables.
-    None,
-    /// Rows are deleted, or may be.
-    Deletes,
-    /// Tables are changed or dropped.
-    Reshapes,
-}
-
-/// What running the statement `sql` of a class means for checkpoints. In doubt more than it is.
-pub(super) fn impact(class: Class, sql: &str) -> Impact {
-    const DELETING: [&str; 6] = ["conflict", "replace", "delete", "update", "merge", "truncate"];
-    let text = sql.trim_start().to_ascii_lowercase();
-    match class {
-        Class::Query => Impact::None,
-        // What an INSERT adds is new; an upsert puts a row in the place of another, and a CTE may do anything.
-        Class::Change => {
-            let rest = text.trim_end_matches([' ', ';']).trim_end_matches("on conflict do nothing");
-            let adds = text.starts_with("insert") && !DELETING.iter().any(|word| rest.contains(word));
-            if adds { Impact::None } else { Impact::Deletes }
-        }
-        Class::Definition => {
-            // CREATE TABLE ... AS may run for as long as it likes, and delete in a CTE.
-            let words = ["index", "trigger"].iter().chain(&DELETING);
-            let adds = text.starts_with("create") && !words.into_iter().any(|word| text.contains(word));
-            if adds { Impact::None } else { Impact::Reshapes }
-        }
-    }
 }
 
 /// The result of a change or definition: the one row `count`.
@@ -330,7 +181,7 @@ impl Parsed {
         self.judged.class
     }
 
-    /// Whether it leaves the connection's random numbers predictable, which the next client must not meet.
+    /// As [`Described::seeds`].
     pub fn seeds(&self) -> bool {
         self.judged.reach.seeds
     }
@@ -373,6 +224,7 @@ impl Parsed {
                     parameters: Vec::new(),
                     is_deferred: true,
                     is_proven,
+                    seeds: reach.seeds,
                 });
             }
             Err(error) => return Err(note(error)),
@@ -403,7 +255,15 @@ impl Parsed {
         if is_guess {
             schema = super::parameters::renamed(&schema, &parameters);
         }
-        Ok(Described { class, schema, is_count: false, parameters, is_deferred: false, is_proven })
+        Ok(Described {
+            class,
+            schema,
+            is_count: false,
+            parameters,
+            is_deferred: false,
+            is_proven,
+            seeds: reach.seeds,
+        })
     }
 }
 
@@ -467,38 +327,4 @@ fn arrow_schema(session: &Session, columns: Vec<(String, LogicalType)>) -> Resul
         fields.insert(index, field);
     }
     Ok(Schema::new_with_metadata(fields, schema.metadata))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::{Class, Impact, impact};
-
-    #[test]
-    fn statements_that_checkpoints_have_to_know_of() {
-        for (class, sql, expected) in [
-            (Class::Query, "SELECT 'delete'", Impact::None),
-            (Class::Change, "INSERT INTO t VALUES (1)", Impact::None),
-            (Class::Change, "  insert into t select * from u", Impact::None),
-            (Class::Change, "INSERT INTO t VALUES (1) ON CONFLICT DO NOTHING;", Impact::None),
-            (Class::Change, "INSERT INTO t VALUES (1) ON CONFLICT DO UPDATE SET a = 1", Impact::Deletes),
-            (Class::Change, "INSERT OR REPLACE INTO t VALUES (1)", Impact::Deletes),
-            (Class::Change, "WITH d AS (DELETE FROM t RETURNING *) INSERT INTO u FROM d", Impact::Deletes),
-            (Class::Change, "INSERT INTO u WITH d AS (DELETE FROM t RETURNING *) FROM d", Impact::Deletes),
-            (Class::Change, "UPDATE t SET a = 1", Impact::Deletes),
-            (Class::Change, "TRUNCATE t", Impact::Deletes),
-            (Class::Definition, "CREATE TABLE t AS FROM u", Impact::None),
-            (Class::Definition, "CREATE OR REPLACE TABLE t AS FROM u", Impact::Reshapes),
-            (
-                Class::Definition,
-                "CREATE TABLE t AS WITH d AS (DELETE FROM u RETURNING *) FROM d",
-                Impact::Reshapes,
-            ),
-            (Class::Change, "SELECT nextval('s')", Impact::Deletes),
-            (Class::Change, "EXPLAIN ANALYZE INSERT INTO t VALUES (1)", Impact::Deletes),
-            (Class::Definition, "CREATE INDEX i ON t (a)", Impact::Reshapes),
-            (Class::Definition, "DROP TABLE t", Impact::Reshapes),
-        ] {
-            assert_eq!(impact(class, sql), expected, "{sql}");
-        }
-    }
 }

@@ -10,10 +10,11 @@ use arrow::datatypes::SchemaRef;
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
+use super::returned::{Limits, Returned};
 use super::shape::Shaper;
 use super::stream::{Queue, Start};
 use super::{Running, Statement};
-use crate::engine::{self, Bound, Class, Cursor, Described, Interrupt, Progress, Step};
+use crate::engine::{self, Bound, Class, Cursor, Described, Interrupt, Parsed, Progress, Step};
 use crate::error::{Error, Kind, Result};
 use crate::session::{Lease, Open};
 
@@ -29,6 +30,9 @@ pub(super) struct Job {
     pub(super) progress: Option<Arc<OnceLock<Progress>>>,
     pub(super) batch_bytes: usize,
     pub(super) batch_rows_max: Option<usize>,
+    /// The statement was taken for a query before, and is refused if it is not one any more.
+    pub(super) only_reads: bool,
+    pub(super) returned: Limits,
 }
 
 /// Where the result goes, and in what shape.
@@ -39,6 +43,8 @@ struct Target<'a> {
     started: Instant,
     batch_bytes: usize,
     batch_rows_max: Option<usize>,
+    only_reads: bool,
+    returned: Limits,
 }
 
 /// Nobody waits for the result any more.
@@ -52,6 +58,8 @@ pub(super) fn run(job: Job, runtime: &Handle, opened: oneshot::Sender<Start>, qu
         started: Instant::now(),
         batch_bytes: job.batch_bytes,
         batch_rows_max: job.batch_rows_max,
+        only_reads: job.only_reads,
+        returned: job.returned,
     };
     let mut session = job.lease.open()?;
     let interrupt = job.interrupt.get_or_init(|| session.interrupt());
@@ -80,6 +88,10 @@ fn text(session: &mut Open, sql: &str, target: &mut Target<'_>) -> Result<Class>
     let statement = engine::parse(session, sql)?;
     let described = statement.describe(session)?.without_parameters()?;
     let class = described.class;
+    target.check(class)?;
+    if described.seeds {
+        session.spoil();
+    }
     if described.is_count {
         if target.open(&described.schema, class).is_err() {
             return Ok(class);
@@ -93,15 +105,35 @@ fn text(session: &mut Open, sql: &str, target: &mut Target<'_>) -> Result<Class>
         return Ok(class);
     }
     let array_bytes = target.batch_bytes * MESSAGES_PER_ARRAY;
-    changing(session, class, sql, |session| {
+    if class == Class::Query {
+        return reading(session, described.is_proven, |session| {
+            let mut cursor =
+                Cursor::open(session, &statement, &described.schema, array_bytes, target.batch_rows_max)?;
+            target.begin(&cursor, class)?;
+            target.stream(&mut cursor).map(|()| class)
+        });
+    }
+    let (schema, returned) = changing(session, class, sql, |session| {
         let mut cursor =
             Cursor::open(session, &statement, &described.schema, array_bytes, target.batch_rows_max)?;
-        if target.open(cursor.schema(), class).is_err() {
-            return Err(Error::new(Kind::Cancelled, "nobody waits for the result any more"));
+        target.begin(&cursor, class)?;
+        let mut returned = Returned::new(target.returned);
+        take(session, &mut cursor, &mut returned)?;
+        Ok((Arc::clone(cursor.schema()), returned))
+    })?;
+    target.give(session, &schema, returned)?;
+    Ok(class)
+}
+
+/// Runs a change to its end and keeps the rows that it gives back.
+fn take(session: &Open, cursor: &mut Cursor<'_>, returned: &mut Returned) -> Result<()> {
+    let directory = session.database().temp_directory();
+    while let Some(array) = cursor.next_batch()? {
+        if array.num_rows() > 0 {
+            returned.take(&directory, array)?;
         }
-        target.stream(&mut cursor)?;
-        Ok(class)
-    })
+    }
+    Ok(())
 }
 
 /// Runs statements one after the other in one transaction, and counts the changed rows.
@@ -124,6 +156,9 @@ fn script(session: &mut Open, sql: &str, target: &mut Target<'_>) -> Result<Clas
     {
         target.count(rows?)?;
         return Ok(class);
+    }
+    if statements.iter().any(Parsed::seeds) {
+        session.spoil();
     }
     // A definition is its own transaction; VACUUM does not run inside another.
     let own = (!single || class == Class::Change) && !session.joins_transaction();
@@ -170,7 +205,11 @@ fn prepared(
     target: &mut Target<'_>,
 ) -> Result<Class> {
     let class = described.class;
+    target.check(class)?;
     bound.keep(session)?;
+    if described.seeds {
+        session.spoil();
+    }
     if described.is_count {
         if target.open(&described.schema, class).is_err() {
             return Ok(class);
@@ -204,36 +243,78 @@ fn prepared(
         target.count(rows)?;
         return Ok(class);
     }
-    let array_bytes = target.batch_bytes * MESSAGES_PER_ARRAY;
     let mut schema: Option<SchemaRef> = None;
-    let mut gone = false;
-    changing(session, class, bound.sql(), |session| {
-        bound.each(session, |run| {
-            if gone {
-                return Ok(());
-            }
-            let mut cursor =
-                bound.open(session, run, &described.schema, array_bytes, target.batch_rows_max)?;
-            match &schema {
-                None => {
-                    schema = Some(Arc::clone(cursor.schema()));
-                    gone = target.open(cursor.schema(), class).is_err();
-                }
-                Some(first) if first.fields() != cursor.schema().fields() => {
-                    return Err(Error::invalid(
-                        "the result's columns changed from one bound row to the next; bind rows of one type",
-                    ));
-                }
-                Some(_) => {}
-            }
-            if gone { Ok(()) } else { target.stream(&mut cursor) }
-        })
-    })?;
+    if class == Class::Query {
+        reading(session, described.is_proven, |session| {
+            runs(session, bound, described, target, &mut schema, |target: &Target<'_>, cursor| {
+                target.stream(cursor)
+            })
+        })?;
+    } else {
+        let mut returned = Returned::new(target.returned);
+        changing(session, class, bound.sql(), |session| {
+            runs(session, bound, described, target, &mut schema, |_, cursor| {
+                take(session, cursor, &mut returned)
+            })
+        })?;
+        if let Some(schema) = &schema {
+            target.give(session, schema, returned)?;
+        }
+    }
     if schema.is_none() {
         // No row was bound: the result is empty, but it has a schema.
         let _: std::result::Result<(), Gone> = target.open(&described.schema, class);
     }
     Ok(class)
+}
+
+/// Runs a prepared statement for every row bound to it, and hands each result to `sink`.
+fn runs(
+    session: &Open,
+    bound: &Bound,
+    described: &Described,
+    target: &mut Target<'_>,
+    schema: &mut Option<SchemaRef>,
+    mut sink: impl FnMut(&Target<'_>, &mut Cursor<'_>) -> Result<()>,
+) -> Result<()> {
+    let array_bytes = target.batch_bytes * MESSAGES_PER_ARRAY;
+    bound.each(session, |run| {
+        let mut cursor = bound.open(session, run, &described.schema, array_bytes, target.batch_rows_max)?;
+        match &*schema {
+            None => {
+                *schema = Some(Arc::clone(cursor.schema()));
+                target.begin(&cursor, described.class)?;
+            }
+            Some(first) if first.fields() != cursor.schema().fields() => {
+                return Err(Error::invalid(
+                    "the result's columns changed from one bound row to the next; bind rows of one type",
+                ));
+            }
+            Some(_) => {}
+        }
+        sink(target, &mut cursor)
+    })
+}
+
+/// Runs a query where the engine refuses every change, unless nothing in its text can make one, or it belongs to a
+/// transaction of the client.
+fn reading<T>(session: &mut Open, is_proven: bool, work: impl FnOnce(&mut Open) -> Result<T>) -> Result<T> {
+    if is_proven || session.joins_transaction() {
+        return work(session);
+    }
+    session.begin_read_only()?;
+    let done = work(session);
+    if session.rollback().is_err() {
+        session.spoil();
+    }
+    done.map_err(|error| match error.message().ends_with(engine::READ_ONLY) {
+        false => error,
+        true => Error::new(
+            Kind::Aborted,
+            "the statement changes something, through a view or a macro that was made after it was looked at; nothing was \
+             changed; send it again",
+        ),
+    })
 }
 
 /// Runs a change in a transaction of its own, unless it belongs to one of the client.
@@ -245,12 +326,10 @@ fn changing<T>(
     sql: &str,
     work: impl FnOnce(&mut Open) -> Result<T>,
 ) -> Result<T> {
-    if class != Class::Change {
+    if class == Class::Definition {
         let _turn = session.turn(class, sql);
         let done = work(session)?;
-        if class == Class::Definition {
-            committed(session);
-        }
+        committed(session);
         return Ok(done);
     }
     let own = !session.joins_transaction();
@@ -288,6 +367,24 @@ impl Target<'_> {
         opened.send(start).map_err(|_| Gone)
     }
 
+    /// As `open`, for a statement that has started, whose client may have left meanwhile.
+    fn begin(&mut self, cursor: &Cursor<'_>, class: Class) -> Result<()> {
+        self.open(cursor.schema(), class)
+            .map_err(|Gone| Error::new(Kind::Cancelled, "nobody waits for the result any more"))
+    }
+
+    /// Refuses a statement that was a query when its ticket was made, and is not one any more.
+    fn check(&self, class: Class) -> Result<()> {
+        if class == Class::Query || !self.only_reads {
+            return Ok(());
+        }
+        Err(Error::new(
+            Kind::Aborted,
+            "the statement was a query when its ticket was made, and changes something now; nothing was changed; ask for it \
+             again with GetFlightInfo",
+        ))
+    }
+
     fn count(&self, rows: u64) -> Result<()> {
         self.queue.push(self.runtime, engine::count_batch(rows)?)
     }
@@ -319,6 +416,22 @@ impl Target<'_> {
         }
         shaper.flush(&mut ready)?;
         self.push_all(&mut ready)
+    }
+
+    /// Streams the rows of a change that is over.
+    fn give(&self, session: &Open, schema: &SchemaRef, returned: Returned) -> Result<()> {
+        let mut shaper = Shaper::new(Arc::clone(schema), self.batch_bytes, self.batch_rows_max);
+        let mut ready: Vec<RecordBatch> = Vec::new();
+        let given = returned.give(|batch| {
+            shaper.push(batch, &mut ready)?;
+            self.push_all(&mut ready)
+        });
+        given.and_then(|()| shaper.flush(&mut ready)).and_then(|()| self.push_all(&mut ready)).map_err(
+            |error| {
+                let made = if session.joins_transaction() { "was made" } else { "has been committed" };
+                Error::new(error.kind(), format!("{}; the change itself {made}", error.message()))
+            },
+        )
     }
 
     fn push_all(&self, ready: &mut Vec<RecordBatch>) -> Result<()> {

@@ -22,7 +22,8 @@ impl Surface {
     /// that would change something whenever it is read.
     pub(in crate::engine) fn define(&self, tokens: &[Token<'_>], reach: Reach) -> Result<()> {
         let Some(verb) = tokens.first().and_then(Token::name) else { return Ok(()) };
-        let skipped = tokens[1..].iter().take_while(|token| BEFORE.iter().any(|word| token.is_word(word))).count();
+        let skipped =
+            tokens[1..].iter().take_while(|token| BEFORE.iter().any(|word| token.is_word(word))).count();
         let kind = tokens.get(1 + skipped).and_then(Token::name).unwrap_or_default();
         let rest = tokens.get(2 + skipped..).unwrap_or_default();
         if kind == "secret" {
@@ -56,7 +57,8 @@ impl Surface {
                 ));
             }
             ("alter", _) => {
-                let renamed = tokens.iter().rposition(|token| token.is_word("to")).and_then(|at| tokens.get(at + 1));
+                let renamed =
+                    tokens.iter().rposition(|token| token.is_word("to")).and_then(|at| tokens.get(at + 1));
                 if let Some(new) = renamed.and_then(Token::name)
                     && self.is_opaque(tokens)
                 {
@@ -87,7 +89,8 @@ impl Surface {
 
 /// The last part of the name after `[IF NOT EXISTS]`.
 fn defined_name(tokens: &[Token<'_>]) -> String {
-    let skipped = tokens.iter().take_while(|token| ["if", "not", "exists"].iter().any(|word| token.is_word(word)));
+    let skipped =
+        tokens.iter().take_while(|token| ["if", "not", "exists"].iter().any(|word| token.is_word(word)));
     let mut rest = tokens[skipped.count()..].iter();
     let mut name = String::new();
     while let Some(part) = rest.next() {
@@ -108,7 +111,8 @@ fn generates_by_change(tokens: &[Token<'_>]) -> bool {
         if generated.is_none() && level > 0 && opens && token.is_word("as") {
             generated = Some(level);
         }
-        if generated.is_some() && opens && token.name().is_some_and(|name| CHANGING.contains(&name.as_str())) {
+        if generated.is_some() && opens && token.name().is_some_and(|name| CHANGING.contains(&name.as_str()))
+        {
             return true;
         }
         if token.kind == TokenType::Operator {

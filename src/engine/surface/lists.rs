@@ -103,8 +103,20 @@ pub(super) const BY_NAME: [&str; 3] = ["histogram", "histogram_values", "query_t
 
 /// Parts of the names of settings that hold a path, an address or what others did.
 pub(super) const SECRET_SETTINGS: [&str; 14] = [
-    "dir", "path", "file", "log", "profil", "secret", "proxy", "repositor", "extension", "user", "password", "config",
-    "output", "pintail",
+    "dir",
+    "path",
+    "file",
+    "log",
+    "profil",
+    "secret",
+    "proxy",
+    "repositor",
+    "extension",
+    "user",
+    "password",
+    "config",
+    "output",
+    "pintail",
 ];
 
 /// Statements that are the body of a CTE and change rows, or write a file.

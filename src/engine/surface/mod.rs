@@ -65,8 +65,10 @@ impl Surface {
     /// Reads what the catalog has: functions of the engine, and views, macros and triggers made earlier.
     pub(super) fn load(connection: &Connection) -> Result<Self> {
         let mut surface = Self::default();
+        // Types with arguments, such as DECIMAL(9, 2), look like calls.
         let functions = "SELECT DISTINCT function_name, function_type FROM duckdb_functions() \
-                         WHERE database_name = 'system'";
+                         WHERE database_name = 'system' UNION ALL \
+                         SELECT DISTINCT type_name, 'type' FROM duckdb_types() WHERE database_name = 'system'";
         for (name, kind) in pairs(connection, functions)? {
             let name = name.to_ascii_lowercase();
             if kind == "table" {
@@ -85,7 +87,9 @@ impl Surface {
         {
             let mut names = surface.names.write().unwrap_or_else(PoisonError::into_inner);
             names.opaque.extend(objects.iter().map(|(name, _)| name.to_ascii_lowercase()));
-            names.changing.extend(pairs(connection, generated)?.into_iter().map(|(name, _)| name.to_ascii_lowercase()));
+            names
+                .changing
+                .extend(pairs(connection, generated)?.into_iter().map(|(name, _)| name.to_ascii_lowercase()));
         }
         // What is behind one view may be behind another one: until nothing more is found.
         loop {
@@ -164,7 +168,9 @@ impl Surface {
             };
             reach.is_proven = false;
             if depth == TEXTS_MAX {
-                return Err(Error::invalid(format!("the function query stands {TEXTS_MAX} times within itself")));
+                return Err(Error::invalid(format!(
+                    "the function query stands {TEXTS_MAX} times within itself"
+                )));
             }
             for text in texts {
                 let tokens = rewrite::tokens(connection, &text)?;
@@ -179,8 +185,7 @@ impl Surface {
 
     /// Refuses what no client may use, whatever it is behind.
     fn check(&self, name: &str, is_called: bool) -> Result<()> {
-        let is_foreign =
-            is_called && self.table_functions.contains(name) && !TABLE_FUNCTIONS.contains(&name);
+        let is_foreign = is_called && self.table_functions.contains(name) && !TABLE_FUNCTIONS.contains(&name);
         if INTERNAL.contains(&name) {
             return Err(Error::invalid(format!("{name} is internal to the server; use DoPut to send rows")));
         }
@@ -217,7 +222,9 @@ fn instead(name: &str) -> &'static str {
         "duckdb_settings" => {
             "; current_setting gives single ones, and `pintail config print` the server's configuration"
         }
-        "duckdb_databases" | "pragma_database_list" => "; information_schema.schemata lists catalogs and schemas",
+        "duckdb_databases" | "pragma_database_list" => {
+            "; information_schema.schemata lists catalogs and schemas"
+        }
         "json_execute_serialized_sql" => "; send the SQL as a statement of its own",
         _ => "",
     }
@@ -236,7 +243,9 @@ fn check_setting(arguments: &[Token<'_>]) -> Result<()> {
     if SECRET_SETTINGS.iter().any(|part| name.contains(part)) {
         return Err(Error::new(
             Kind::Denied,
-            format!("setting \"{name}\" is the server's own and is not shown; `pintail config print` shows its configuration"),
+            format!(
+                "setting \"{name}\" is the server's own and is not shown; `pintail config print` shows its configuration"
+            ),
         ));
     }
     Ok(())
@@ -309,3 +318,6 @@ fn pairs(connection: &Connection, sql: &str) -> Result<Vec<(String, String)>> {
     }
     Ok(rows)
 }
+
+#[cfg(test)]
+mod tests;
