@@ -4,6 +4,7 @@
 
 mod admission;
 mod backup;
+mod bound;
 mod reader;
 mod returned;
 mod shape;

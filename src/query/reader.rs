@@ -13,14 +13,14 @@ use tokio::sync::oneshot;
 use super::returned::{Limits, Returned};
 use super::shape::Shaper;
 use super::stream::{Queue, Start};
-use super::{Running, Statement};
-use crate::engine::{self, Bound, Class, Cursor, Described, Interrupt, Parsed, Progress, Step};
+use super::{Running, Statement, bound};
+use crate::engine::{self, Class, Cursor, Described, Interrupt, Parsed, Progress, Step};
 use crate::error::{Error, Kind, Result};
 use crate::session::{Lease, Open};
 
 /// Arrays are built at twice the size of a message and sliced: handing an array from DuckDB's threads to this
 /// one costs the same whatever its size. At four times, page faults eat what is saved (`make bench`, core).
-const MESSAGES_PER_ARRAY: usize = 2;
+pub(super) const MESSAGES_PER_ARRAY: usize = 2;
 
 pub(super) struct Job {
     pub(super) lease: Lease,
@@ -36,19 +36,19 @@ pub(super) struct Job {
 }
 
 /// Where the result goes, and in what shape.
-struct Target<'a> {
+pub(super) struct Target<'a> {
     runtime: &'a Handle,
     queue: &'a Queue,
     opened: Option<oneshot::Sender<Start>>,
     started: Instant,
-    batch_bytes: usize,
-    batch_rows_max: Option<usize>,
+    pub(super) batch_bytes: usize,
+    pub(super) batch_rows_max: Option<usize>,
     only_reads: bool,
-    returned: Limits,
+    pub(super) returned: Limits,
 }
 
 /// Nobody waits for the result any more.
-struct Gone;
+pub(super) struct Gone;
 
 pub(super) fn run(job: Job, runtime: &Handle, opened: oneshot::Sender<Start>, queue: &Queue) -> Result<()> {
     let mut target = Target {
@@ -71,7 +71,7 @@ pub(super) fn run(job: Job, runtime: &Handle, opened: oneshot::Sender<Start>, qu
     let done = match &job.statement {
         Statement::Text(sql) => text(&mut session, sql, &mut target),
         Statement::Script(sql) => script(&mut session, sql, &mut target),
-        Statement::Bound(bound, described) => prepared(&mut session, bound, described, &mut target),
+        Statement::Bound(bound, described) => bound::prepared(&mut session, bound, described, &mut target),
     };
     let class = done.map_err(|error| session.explain(error))?;
     match &job.statement {
@@ -126,7 +126,7 @@ fn text(session: &mut Open, sql: &str, target: &mut Target<'_>) -> Result<Class>
 }
 
 /// Runs a change to its end and keeps the rows that it gives back.
-fn take(session: &Open, cursor: &mut Cursor<'_>, returned: &mut Returned) -> Result<()> {
+pub(super) fn take(session: &Open, cursor: &mut Cursor<'_>, returned: &mut Returned) -> Result<()> {
     let directory = session.database().temp_directory();
     while let Some(array) = cursor.next_batch()? {
         if array.num_rows() > 0 {
@@ -197,108 +197,13 @@ fn script(session: &mut Open, sql: &str, target: &mut Target<'_>) -> Result<Clas
     Ok(class)
 }
 
-/// Runs a prepared statement once for each row bound to it.
-fn prepared(
-    session: &mut Open,
-    bound: &Bound,
-    described: &Described,
-    target: &mut Target<'_>,
-) -> Result<Class> {
-    let class = described.class;
-    target.check(class)?;
-    bound.keep(session)?;
-    if described.seeds {
-        session.spoil();
-    }
-    if described.is_count {
-        if target.open(&described.schema, class).is_err() {
-            return Ok(class);
-        }
-        let several = bound.runs_more_than_once();
-        let own = (several || class == Class::Change) && !session.joins_transaction();
-        if own {
-            session.begin()?;
-        }
-        let mut rows = 0;
-        let mut done = 0_u64;
-        let ran = bound.each(session, |run| {
-            let _turn = session.turn(class, bound.sql());
-            let changed = bound.execute(session, run);
-            done += 1;
-            rows += changed
-                .map_err(|error| if own && several { error.context(format!("row {done}")) } else { error })?;
-            Ok(())
-        });
-        if let Err(error) = ran {
-            if own && session.rollback().is_err() {
-                session.spoil();
-            }
-            return Err(error);
-        }
-        if own {
-            session.commit()?;
-        } else {
-            committed(session);
-        }
-        target.count(rows)?;
-        return Ok(class);
-    }
-    let mut schema: Option<SchemaRef> = None;
-    if class == Class::Query {
-        reading(session, described.is_proven, |session| {
-            runs(session, bound, described, target, &mut schema, |target: &Target<'_>, cursor| {
-                target.stream(cursor)
-            })
-        })?;
-    } else {
-        let mut returned = Returned::new(target.returned);
-        changing(session, class, bound.sql(), |session| {
-            runs(session, bound, described, target, &mut schema, |_, cursor| {
-                take(session, cursor, &mut returned)
-            })
-        })?;
-        if let Some(schema) = &schema {
-            target.give(session, schema, returned)?;
-        }
-    }
-    if schema.is_none() {
-        // No row was bound: the result is empty, but it has a schema.
-        let _: std::result::Result<(), Gone> = target.open(&described.schema, class);
-    }
-    Ok(class)
-}
-
-/// Runs a prepared statement for every row bound to it, and hands each result to `sink`.
-fn runs(
-    session: &Open,
-    bound: &Bound,
-    described: &Described,
-    target: &mut Target<'_>,
-    schema: &mut Option<SchemaRef>,
-    mut sink: impl FnMut(&Target<'_>, &mut Cursor<'_>) -> Result<()>,
-) -> Result<()> {
-    let array_bytes = target.batch_bytes * MESSAGES_PER_ARRAY;
-    bound.each(session, |run| {
-        let mut cursor = bound.open(session, run, &described.schema, array_bytes, target.batch_rows_max)?;
-        match &*schema {
-            None => {
-                *schema = Some(Arc::clone(cursor.schema()));
-                target.begin(&cursor, described.class)?;
-            }
-            Some(first) if first.fields() != cursor.schema().fields() => {
-                return Err(Error::invalid(
-                    "the result's columns changed from one bound row to the next; bind rows of one type",
-                ));
-            }
-            Some(_) => {}
-        }
-        sink(target, &mut cursor)
-    })
-}
-
 /// Runs a query where the engine refuses every change, unless nothing in its text can make one, or it belongs to a
 /// transaction of the client.
-fn reading<T>(session: &mut Open, is_proven: bool, work: impl FnOnce(&mut Open) -> Result<T>) -> Result<T> {
+pub(super) fn reading<T>(
+    session: &mut Open,
+    is_proven: bool,
+    work: impl FnOnce(&mut Open) -> Result<T>,
+) -> Result<T> {
     if is_proven || session.joins_transaction() {
         return work(session);
     }
@@ -320,7 +225,7 @@ fn reading<T>(session: &mut Open, is_proven: bool, work: impl FnOnce(&mut Open) 
 /// Runs a change in a transaction of its own, unless it belongs to one of the client.
 ///
 /// A statement that commits itself does so at a moment nobody can choose, and commits wait for checkpoints.
-fn changing<T>(
+pub(super) fn changing<T>(
     session: &mut Open,
     class: Class,
     sql: &str,
@@ -353,7 +258,7 @@ fn changing<T>(
 }
 
 /// Tells the maintenance thread of a statement that committed itself.
-fn committed(session: &Open) {
+pub(super) fn committed(session: &Open) {
     if !session.joins_transaction() {
         session.count_commit();
     }
@@ -361,20 +266,20 @@ fn committed(session: &Open) {
 
 impl Target<'_> {
     /// Tells the caller that the result begins.
-    fn open(&mut self, schema: &SchemaRef, class: Class) -> std::result::Result<(), Gone> {
+    pub(super) fn open(&mut self, schema: &SchemaRef, class: Class) -> std::result::Result<(), Gone> {
         let Some(opened) = self.opened.take() else { return Ok(()) };
         let start = Start { schema: Arc::clone(schema), class, prepared: self.started.elapsed() };
         opened.send(start).map_err(|_| Gone)
     }
 
     /// As `open`, for a statement that has started, whose client may have left meanwhile.
-    fn begin(&mut self, cursor: &Cursor<'_>, class: Class) -> Result<()> {
+    pub(super) fn begin(&mut self, cursor: &Cursor<'_>, class: Class) -> Result<()> {
         self.open(cursor.schema(), class)
             .map_err(|Gone| Error::new(Kind::Cancelled, "nobody waits for the result any more"))
     }
 
     /// Refuses a statement that was a query when its ticket was made, and is not one any more.
-    fn check(&self, class: Class) -> Result<()> {
+    pub(super) fn check(&self, class: Class) -> Result<()> {
         if class == Class::Query || !self.only_reads {
             return Ok(());
         }
@@ -385,11 +290,11 @@ impl Target<'_> {
         ))
     }
 
-    fn count(&self, rows: u64) -> Result<()> {
+    pub(super) fn count(&self, rows: u64) -> Result<()> {
         self.queue.push(self.runtime, engine::count_batch(rows)?)
     }
 
-    fn stream(&self, cursor: &mut Cursor<'_>) -> Result<()> {
+    pub(super) fn stream(&self, cursor: &mut Cursor<'_>) -> Result<()> {
         let mut shaper = Shaper::new(Arc::clone(cursor.schema()), self.batch_bytes, self.batch_rows_max);
         let mut ready: Vec<RecordBatch> = Vec::new();
         let mut sent = false;
@@ -419,7 +324,7 @@ impl Target<'_> {
     }
 
     /// Streams the rows of a change that is over.
-    fn give(&self, session: &Open, schema: &SchemaRef, returned: Returned) -> Result<()> {
+    pub(super) fn give(&self, session: &Open, schema: &SchemaRef, returned: Returned) -> Result<()> {
         let mut shaper = Shaper::new(Arc::clone(schema), self.batch_bytes, self.batch_rows_max);
         let mut ready: Vec<RecordBatch> = Vec::new();
         let given = returned.give(|batch| {
