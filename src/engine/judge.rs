@@ -22,6 +22,9 @@ pub enum Class {
     Definition,
 }
 
+/// The version of what was known for a statement that needs to know nothing.
+pub(super) const ALWAYS: u64 = u64::MAX;
+
 /// What running a statement does.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Judged {
@@ -29,6 +32,8 @@ pub(super) struct Judged {
     /// Its result has columns of its own: it reads, has a RETURNING, or is a SELECT around a change.
     pub(super) gives_rows: bool,
     pub(super) reach: Reach,
+    /// What was known of views and macros then.
+    pub(super) version: u64,
 }
 
 /// What the statement with these tokens does; `sql` is the text that they are tokens of.
@@ -39,6 +44,7 @@ pub(super) fn judge(
     tokens: &[Token<'_>],
 ) -> Result<Judged> {
     let surface = &session.database().surface;
+    let version = surface.version();
     if kind == StatementType::Explain {
         return judge_explain(session, sql, tokens);
     }
@@ -53,7 +59,7 @@ pub(super) fn judge(
         class_of(StatementType::Copy)?;
     }
     if class == Class::Query && body.is_none() && !reach.changes {
-        return Ok(Judged { class, gives_rows: true, reach });
+        return Ok(Judged { class, gives_rows: true, reach, version });
     }
     check_not_internal(session, tokens)?;
     let gives_rows = match class {
@@ -65,7 +71,7 @@ pub(super) fn judge(
         }
     };
     let class = if class == Class::Query { Class::Change } else { class };
-    Ok(Judged { class, gives_rows, reach })
+    Ok(Judged { class, gives_rows, reach, version })
 }
 
 /// EXPLAIN only plans, unless it has the word ANALYZE: then it does what its statement does.
@@ -77,6 +83,7 @@ fn judge_explain(session: &Session, sql: &str, tokens: &[Token<'_>]) -> Result<J
             class: Class::Query,
             gives_rows: true,
             reach: Reach { is_proven: true, ..reach },
+            version: ALWAYS,
         });
     };
     let inner = &sql[tokens[at].range.start..];

@@ -12,7 +12,7 @@ use duckdb::logical_type::{LogicalType, LogicalTypeID};
 use duckdb::statement::Statement;
 
 use super::depth;
-use super::judge::{Class, Judged, judge};
+use super::judge::{ALWAYS, Class, Judged, judge};
 use super::rewrite::{self, Inside, Token};
 use super::session::Session;
 use crate::error::{Error, Result};
@@ -44,8 +44,9 @@ pub struct Described {
     /// The statement expands into several, such as PIVOT, and its columns are known only once it runs; until
     /// then the schema is empty.
     pub is_deferred: bool,
-    /// It is a query, and nothing in its text can change anything; any other query runs where the engine refuses changes.
-    pub is_proven: bool,
+    /// It is a query, and nothing in its text could change anything when this was known of views and macros; any other
+    /// query runs where the engine refuses changes.
+    pub(super) proven_at: Option<u64>,
     /// It leaves the connection's random numbers predictable, which the next client must not meet.
     pub seeds: bool,
 }
@@ -61,9 +62,15 @@ impl Described {
             is_count: true,
             parameters,
             is_deferred: false,
-            is_proven: false,
+            proven_at: None,
             seeds: false,
         }
+    }
+
+    /// Whether it can still be said that it reads only.
+    pub fn is_proven(&self, session: &Session) -> bool {
+        self.proven_at
+            .is_some_and(|version| version == ALWAYS || version == session.database().surface.version())
     }
 
     /// Refuses a statement whose parameters nobody has given values for.
@@ -202,8 +209,8 @@ impl Parsed {
     /// Errors: as [`describe`].
     pub fn describe(&self, session: &Session) -> Result<Described> {
         let note = |error| session.database().note(error);
-        let Judged { class, gives_rows, reach } = self.judged;
-        let is_proven = class == Class::Query && reach.is_proven;
+        let Judged { class, gives_rows, reach, version } = self.judged;
+        let proven_at = (class == Class::Query && reach.is_proven).then_some(version);
         if class == Class::Definition {
             // Binding a definition would look its new objects up; only its parameters matter.
             let names = self.statement.parameter_names().map_err(note)?;
@@ -223,7 +230,7 @@ impl Parsed {
                     is_count: false,
                     parameters: Vec::new(),
                     is_deferred: true,
-                    is_proven,
+                    proven_at,
                     seeds: reach.seeds,
                 });
             }
@@ -261,7 +268,7 @@ impl Parsed {
             is_count: false,
             parameters,
             is_deferred: false,
-            is_proven,
+            proven_at,
             seeds: reach.seeds,
         })
     }

@@ -60,7 +60,7 @@ pub(super) fn prepared(
     }
     let mut schema: Option<SchemaRef> = None;
     if class == Class::Query {
-        reading(session, described.is_proven, |session| {
+        reading(session, described.is_proven(session), |session| {
             runs(session, bound, described, target, &mut schema, |target: &Target<'_>, cursor| {
                 target.stream(cursor)
             })

@@ -106,7 +106,7 @@ fn text(session: &mut Open, sql: &str, target: &mut Target<'_>) -> Result<Class>
     }
     let array_bytes = target.batch_bytes * MESSAGES_PER_ARRAY;
     if class == Class::Query {
-        return reading(session, described.is_proven, |session| {
+        return reading(session, described.is_proven(session), |session| {
             let mut cursor =
                 Cursor::open(session, &statement, &described.schema, array_bytes, target.batch_rows_max)?;
             target.begin(&cursor, class)?;

@@ -2,13 +2,12 @@
 //! Runs on: the thread that parses.
 //! Never: forgets a name; what was once a view may be one again in another transaction.
 
-use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 
 use duckdb::enums::TokenType;
 
 use super::lists::CHANGING;
-use super::{NAMES_MAX, Names, Reach, Surface};
+use super::{Reach, Surface, names_of, no_seed};
 use crate::engine::rewrite::Token;
 use crate::error::{Error, Kind, Result};
 
@@ -37,7 +36,9 @@ impl Surface {
                 return Err(Error::invalid("write the name of the schema as a name, not as a text"));
             }
             ("create", "trigger") => self.has_triggers.store(true, Ordering::Relaxed),
-            ("create", "view") => self.note(&defined_name(rest), reach.changes),
+            ("create", "view") => {
+                self.names_mut().note(&defined_name(rest), names_of(tokens), no_seed(reach)?);
+            }
             ("create", "macro" | "function") => {
                 let name = defined_name(rest);
                 if self.functions.contains(&name) {
@@ -48,7 +49,7 @@ impl Surface {
                         ),
                     ));
                 }
-                self.note(&name, reach.changes);
+                self.names_mut().note(&name, names_of(tokens), no_seed(reach)?);
             }
             ("create", "table") if generates_by_change(tokens) => {
                 return Err(Error::invalid(
@@ -59,31 +60,13 @@ impl Surface {
             ("alter", _) => {
                 let renamed =
                     tokens.iter().rposition(|token| token.is_word("to")).and_then(|at| tokens.get(at + 1));
-                if let Some(new) = renamed.and_then(Token::name)
-                    && self.is_opaque(tokens)
-                {
-                    self.note(&new, reach.changes);
+                if let Some(new) = renamed.and_then(Token::name) {
+                    self.names_mut().rename(&names_of(tokens), &new);
                 }
             }
             _ => {}
         }
         Ok(())
-    }
-
-    fn is_opaque(&self, tokens: &[Token<'_>]) -> bool {
-        let names = self.names.read().unwrap_or_else(PoisonError::into_inner);
-        tokens.iter().filter_map(Token::name).any(|name| names.opaque.contains(&name))
-    }
-
-    fn note(&self, name: &str, changes: bool) {
-        let mut names = self.names.write().unwrap_or_else(PoisonError::into_inner);
-        let Names { opaque, changing, .. } = &mut *names;
-        if opaque.len() < NAMES_MAX {
-            opaque.insert(name.to_owned());
-            if changes {
-                changing.insert(name.to_owned());
-            }
-        }
     }
 }
 

@@ -78,19 +78,13 @@ pub(super) const TABLE_FUNCTIONS: [&str; 71] = [
     "unnest",
 ];
 
-/// Names refused wherever they stand: functions that the list above leaves out and that are views as well, macros over
-/// such, and scalar functions that do what no client may do to others.
-pub(super) const REFUSED: [&str; 9] = [
-    "duckdb_databases",
-    "duckdb_logs",
-    "duckdb_logs_parsed",
-    "duckdb_profiling_settings",
-    "getenv",
-    "pg_prepared_statements",
-    "pragma_database_list",
-    "sleep_ms",
-    "write_log",
-];
+/// Views refused wherever their names stand: they show paths, or what others did.
+pub(super) const VIEWS: [&str; 4] =
+    ["duckdb_databases", "duckdb_logs", "pg_prepared_statements", "pragma_database_list"];
+
+/// Other functions that are refused: macros over such views, and scalar functions that do what no client may do to others.
+pub(super) const FUNCTIONS: [&str; 5] =
+    ["duckdb_logs_parsed", "duckdb_profiling_settings", "getenv", "sleep_ms", "write_log"];
 
 /// The server's own functions.
 pub(super) const INTERNAL: [&str; 2] = ["pintail_describe", "pintail_segment"];

@@ -11,22 +11,21 @@
 
 mod definition;
 mod lists;
+mod names;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{PoisonError, RwLock};
+use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use duckdb::Parameters;
 use duckdb::connection::Connection;
 use duckdb::enums::TokenType;
 
-use self::lists::{BODIES, BY_NAME, CHANGING, INTERNAL, REFUSED, SECRET_SETTINGS, TABLE_FUNCTIONS};
+use self::lists::{BODIES, BY_NAME, CHANGING, FUNCTIONS, INTERNAL, SECRET_SETTINGS, TABLE_FUNCTIONS, VIEWS};
+use self::names::Names;
 use super::depth;
 use super::rewrite::{self, Token};
 use crate::error::{Error, Kind, Result};
-
-/// Views and macros remembered by name at most; beyond that every name may stand for anything.
-const NAMES_MAX: usize = 100_000;
 
 /// How often the function `query` may stand in a text of its own.
 const TEXTS_MAX: usize = 8;
@@ -49,16 +48,6 @@ pub(super) struct Surface {
     table_functions: HashSet<String>,
     names: RwLock<Names>,
     has_triggers: AtomicBool,
-}
-
-#[derive(Default)]
-struct Names {
-    /// Views and macros: what is behind them does not show in a statement's text.
-    opaque: HashSet<String>,
-    /// Those, and tables, that change something when they are read.
-    changing: HashSet<String>,
-    /// Those that reach what is refused here, with the refusal.
-    refused: HashMap<String, Error>,
 }
 
 impl Surface {
@@ -84,12 +73,8 @@ impl Surface {
         let objects = pairs(connection, objects)?;
         let generated = "SELECT table_name, sql FROM duckdb_tables() WHERE contains(lower(sql), 'generated always') \
                          AND (contains(lower(sql), 'nextval') OR contains(lower(sql), 'setval'))";
-        {
-            let mut names = surface.names.write().unwrap_or_else(PoisonError::into_inner);
-            names.opaque.extend(objects.iter().map(|(name, _)| name.to_ascii_lowercase()));
-            names
-                .changing
-                .extend(pairs(connection, generated)?.into_iter().map(|(name, _)| name.to_ascii_lowercase()));
+        for (name, _) in pairs(connection, generated)? {
+            surface.names_mut().note_changing(name.to_ascii_lowercase());
         }
         // What is behind one view may be behind another one: until nothing more is found.
         loop {
@@ -103,21 +88,23 @@ impl Surface {
         }
     }
 
-    /// Whether anything new is known of an object afterwards.
+    /// Whether anything is known of a view or macro now that was not.
     fn note_object(&self, connection: &Connection, name: &str, text: &str) -> Result<bool> {
-        let reach = self.reach(connection, &rewrite::tokens(connection, text)?);
-        let mut names = self.names.write().unwrap_or_else(PoisonError::into_inner);
+        let tokens = rewrite::tokens(connection, text)?;
+        let reach = self.reach(connection, &tokens).and_then(no_seed);
         let name = name.to_ascii_lowercase();
         Ok(match reach {
-            Ok(reach) if reach.changes => names.changing.insert(name),
-            Ok(_) => false,
-            Err(_) if names.refused.contains_key(&name) => false,
-            Err(error) => {
-                let text = format!("{} (through \"{name}\")", error.message());
-                names.refused.insert(name, Error::new(error.kind(), text));
-                true
-            }
+            Ok(reach) => self.names_mut().note(&name, names_of(&tokens), reach),
+            Err(error) => self.names_mut().note_refused(&name, &error),
         })
+    }
+
+    fn names(&self) -> RwLockReadGuard<'_, Names> {
+        self.names.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn names_mut(&self) -> RwLockWriteGuard<'_, Names> {
+        self.names.write().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether some table may have a trigger, so that an INSERT may delete.
@@ -125,12 +112,16 @@ impl Surface {
         self.has_triggers.load(Ordering::Relaxed)
     }
 
+    /// A number that is another one after what was proven may not be any more.
+    pub(super) fn version(&self) -> u64 {
+        self.names().version()
+    }
+
     /// What a statement does.
     ///
     /// Errors: `Denied` and `Unsupported` for functions and views that are not for clients.
     pub(super) fn reach(&self, connection: &Connection, tokens: &[Token<'_>]) -> Result<Reach> {
-        let names = self.names.read().unwrap_or_else(PoisonError::into_inner);
-        self.look(connection, &names, tokens, 0)
+        self.look(connection, &self.names(), tokens, 0)
     }
 
     fn look(
@@ -140,14 +131,14 @@ impl Surface {
         tokens: &[Token<'_>],
         depth: usize,
     ) -> Result<Reach> {
-        let mut reach = Reach { changes: false, is_proven: names.opaque.len() < NAMES_MAX, seeds: false };
+        let mut reach = Reach { changes: false, is_proven: !names.is_full(), seeds: false };
         for (at, token) in tokens.iter().enumerate() {
             let Some(name) = token.name() else { continue };
             let is_called = tokens.get(at + 1).is_some_and(|next| next.text.starts_with('('));
             names.check(&name)?;
             self.check(&name, is_called)?;
-            reach.changes |= names.changing.contains(&name);
-            reach.is_proven &= !names.opaque.contains(&name);
+            reach.changes |= names.changes(&name);
+            reach.is_proven &= names.is_proven(&name);
             if !is_called {
                 continue;
             }
@@ -185,11 +176,12 @@ impl Surface {
 
     /// Refuses what no client may use, whatever it is behind.
     fn check(&self, name: &str, is_called: bool) -> Result<()> {
-        let is_foreign = is_called && self.table_functions.contains(name) && !TABLE_FUNCTIONS.contains(&name);
         if INTERNAL.contains(&name) {
             return Err(Error::invalid(format!("{name} is internal to the server; use DoPut to send rows")));
         }
-        if !is_foreign && !REFUSED.contains(&name) {
+        let is_refused = FUNCTIONS.contains(&name)
+            || (self.table_functions.contains(name) && !TABLE_FUNCTIONS.contains(&name));
+        if !(is_called && is_refused) && !VIEWS.contains(&name) {
             return Ok(());
         }
         if matches!(name, "checkpoint" | "force_checkpoint") {
@@ -199,10 +191,19 @@ impl Surface {
     }
 }
 
-impl Names {
-    fn check(&self, name: &str) -> Result<()> {
-        self.refused.get(name).map_or(Ok(()), |error| Err(error.clone()))
+/// The names in a text.
+fn names_of(tokens: &[Token<'_>]) -> HashSet<String> {
+    tokens.iter().filter_map(Token::name).collect()
+}
+
+/// Refuses a view or macro that sets the seed of random numbers: the statement that reads it would not show it.
+fn no_seed(reach: Reach) -> Result<Reach> {
+    if reach.seeds {
+        return Err(Error::unsupported(
+            "setseed is not for views and macros; call it in the statement that needs it",
+        ));
     }
+    Ok(reach)
 }
 
 /// A checkpoint takes turns with commits, and SQL that begins one would not.

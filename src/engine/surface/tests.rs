@@ -1,3 +1,6 @@
+//! What the surface says of texts, over the engine's own tokens and catalog.
+//! Runs on: `cargo test`, an engine in memory. Never: calls what would have an effect; texts are only read.
+
 use duckdb::Parameters;
 use duckdb::connection::Connection;
 use duckdb::environment::{Environment, StorageLocation};
@@ -32,6 +35,8 @@ fn what_reads_is_told_from_what_may_change() {
         "CREATE VIEW behind AS SELECT n FROM bumps",
         "CREATE MACRO bump() AS nextval('s')",
         "CREATE MACRO rows_of(n) AS TABLE SELECT n FROM t",
+        "CREATE VIEW unsure AS FROM query('FROM t')",
+        "CREATE VIEW over_unsure AS FROM unsure, plain",
     ];
     let (_instance, connection, surface) = open(&made);
     // Text, whether it changes something, whether it is proven to read.
@@ -40,9 +45,10 @@ fn what_reads_is_told_from_what_may_change() {
         ("SELECT count(*), max(a), coalesce(b, 'x') FROM t GROUP BY ALL", false, true),
         ("WITH d AS (SELECT 1 AS nextval) SELECT nextval FROM d", false, true),
         ("SELECT CAST(a AS INTEGER), CASE WHEN (a > 1) THEN 1 END FROM t", false, true),
-        ("FROM plain", false, false),
+        ("FROM plain", false, true),
+        ("FROM over_unsure", false, false),
         ("SELECT unknown_function(a) FROM t", false, false),
-        ("FROM rows_of(1)", false, false),
+        ("FROM rows_of(1)", false, true),
         ("FROM query('FROM t')", false, false),
         ("FROM query_table('t')", false, false),
         ("FROM query_table(['t', 'plain'])", false, false),
@@ -72,6 +78,7 @@ fn what_no_client_may_call_is_refused_on_every_way() {
         "CREATE VIEW stops AS FROM checkpoint()",
         "CREATE VIEW hidden AS SELECT * FROM stops",
         "CREATE MACRO listens() AS TABLE FROM enable_logging()",
+        "CREATE MACRO sows() AS setseed(0.5)",
     ];
     let (_instance, connection, surface) = open(&made);
     for (sql, kind, part) in [
@@ -85,6 +92,7 @@ fn what_no_client_may_call_is_refused_on_every_way() {
         ("FROM system.main.checkpoint()", Kind::Unsupported, "pintail.checkpoint"),
         ("FROM stops", Kind::Unsupported, "stops"),
         ("FROM hidden", Kind::Unsupported, "hidden"),
+        ("SELECT sows()", Kind::Unsupported, "setseed"),
         ("FROM listens()", Kind::Denied, "listens"),
         ("FROM query('FROM listens()')", Kind::Denied, "listens"),
         ("FROM query_table('hidden')", Kind::Unsupported, "hidden"),
@@ -123,7 +131,7 @@ fn what_no_client_may_call_is_refused_on_every_way() {
         assert!(error.message().contains(part), "{sql}: {error}");
     }
     for sql in [
-        "SELECT 'enable_logging()', \"checkpoint\", glob FROM t -- checkpoint()",
+        "SELECT 'enable_logging()', \"checkpoint\", glob, sleep_ms FROM t -- checkpoint()",
         "SELECT current_setting('TimeZone'), current_setting('threads')",
         "CALL pragma_table_info('t')",
         "FROM range(3), generate_series(1, 2), unnest([1])",
@@ -145,15 +153,23 @@ fn definitions_are_remembered_by_name() {
         (reach.changes, reach.is_proven)
     };
     assert_eq!(found("FROM v, w"), (false, true));
+    define("CREATE VIEW early AS FROM v").unwrap();
+    define("CREATE VIEW earlier AS FROM early").unwrap();
+    assert_eq!(found("FROM earlier"), (false, true));
     define("CREATE OR REPLACE TEMP VIEW IF NOT EXISTS main.\"V\" AS SELECT nextval('s') FROM t").unwrap();
     define("CREATE VIEW w AS FROM t").unwrap();
     define("CREATE MACRO main.m(x) AS x + 1, (x, y) AS nextval('s')").unwrap();
     assert_eq!(found("FROM v"), (true, false));
-    assert_eq!(found("FROM w"), (false, false));
+    // Made when their name was still that of a table.
+    assert_eq!(found("FROM early"), (true, false));
+    assert_eq!(found("FROM earlier"), (true, false));
+    assert_eq!(found("FROM w"), (false, true));
     assert_eq!(found("SELECT m(1)"), (true, false));
     assert_eq!(found("FROM t"), (false, true));
     define("ALTER VIEW v RENAME TO z").unwrap();
     assert_eq!(found("FROM z"), (true, false));
+    define("ALTER VIEW w RENAME TO w2").unwrap();
+    assert_eq!(found("FROM w2"), (false, true));
     define("ALTER TABLE t RENAME TO t2").unwrap();
     assert_eq!(found("FROM t2"), (false, true));
     define("CREATE TABLE d (a BIGINT DEFAULT nextval('s'), b BIGINT AS (a + 1))").unwrap();
