@@ -7,7 +7,6 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
-use duckdb::connection::Connection;
 use duckdb::instance::Instance;
 
 use super::backup::BackupTarget;
@@ -18,9 +17,10 @@ use super::ffi::Link;
 use super::gate::Gate;
 use super::group::Statements;
 use super::holders::{CheckpointHold, Holders};
-use super::open::{connect, open};
+use super::open::{connect, open, temp_directory};
 use super::segment::{Segments, random_token};
 use super::session::Session;
+use super::surface::Surface;
 use crate::error::{Error, Kind, Result};
 
 /// How to open a database. Sizes in bytes.
@@ -84,6 +84,7 @@ pub struct Database {
     pub(super) segments: Segments,
     pub(super) statements: Statements,
     pub(super) descriptions: Descriptions,
+    surface: OnceLock<Surface>,
     lost: AtomicBool,
     storage_failed: AtomicBool,
     on_lost: OnceLock<Report>,
@@ -111,6 +112,7 @@ impl Database {
             segments: Segments::default(),
             statements: Statements::default(),
             descriptions: Descriptions::default(),
+            surface: OnceLock::new(),
             lost: AtomicBool::new(false),
             storage_failed: AtomicBool::new(false),
             on_lost: OnceLock::new(),
@@ -130,20 +132,19 @@ impl Database {
             self.descriptions.register(connection)
         })?;
         self.catalog.get_or_init(|| opened.catalog);
+        // When it is opened anew, what was noted since the start counts: it is more than the catalog says.
+        self.surface.get_or_init(|| opened.surface);
         *instance = Some(Arc::new(opened.instance));
-        self.give_back(self.link(opened.connection));
         Ok(())
-    }
-
-    fn link(&self, connection: Connection) -> Link {
-        Link::new(connection, random_token(), Arc::clone(&self.alive))
     }
 
     fn connect(&self) -> Result<Link> {
         // Held until the connection counts, so that none is opened on an instance that is being closed.
         let instance = self.instance.read().unwrap_or_else(PoisonError::into_inner);
         let instance = instance.as_ref().ok_or_else(lost)?;
-        Ok(self.link(connect(instance, &self.options)?))
+        let token = random_token();
+        let connection = connect(instance, &self.options, &token)?;
+        Ok(Link::new(connection, token, Arc::clone(&self.alive)))
     }
 
     /// Opens the database anew after a fatal error: closes the instance once nobody uses a connection to it any more,
@@ -283,6 +284,11 @@ impl Database {
         copying.as_ref().map(BackupTarget::bytes_written)
     }
 
+    /// What clients' statements may reach.
+    pub(super) fn surface(&self) -> &Surface {
+        self.surface.get_or_init(Surface::default)
+    }
+
     /// The instance; whoever has it keeps a lost database from being opened anew.
     pub(super) fn instance(&self) -> Result<Arc<Instance>> {
         self.instance.read().unwrap_or_else(PoisonError::into_inner).clone().ok_or_else(lost)
@@ -291,6 +297,11 @@ impl Database {
     /// The database's name as a catalog: the stem of its file.
     pub fn catalog(&self) -> &str {
         self.catalog.get().map_or("", String::as_str)
+    }
+
+    /// Where what does not fit into memory goes; it may have to be made.
+    pub fn temp_directory(&self) -> PathBuf {
+        temp_directory(&self.options)
     }
 
     /// What the database was opened with.

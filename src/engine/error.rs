@@ -154,7 +154,7 @@ impl From<duckdb::Error> for Error {
             format!("{what}: no space left on the disk of database.path or database.temp_directory")
         } else {
             let has_no_memory = has_no_memory(&error);
-            let mut text = error.message;
+            let mut text = super::advice::local(error.message);
             if let Some(position) = text.find("\nStack Trace") {
                 text.truncate(position);
             }

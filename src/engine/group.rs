@@ -8,8 +8,8 @@ use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
 use super::database::Database;
+use super::judge::Class;
 use super::session::Session;
-use super::statement::Class;
 use crate::error::{Error, Kind, Result};
 use crate::group::{Answer, Groups, Work};
 

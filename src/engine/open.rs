@@ -10,18 +10,26 @@ use duckdb::environment::{Environment, StorageLocation};
 use duckdb::instance::{AttachBuilder, Instance, InstanceBuilder};
 
 use super::database::Options;
+use super::segment;
+use super::surface::Surface;
 use super::timezone;
 use crate::catalog::quote_text;
 use crate::error::{Error, Result};
 
+/// The setting of a connection that bounds what is queued of a result.
+const BUFFER: &str = "max_streaming_buffer_size";
+
+/// Settings with which tests stop checkpoints and commits half way; no client's SET gets as far as the engine.
+const FAULTS: &str = "'debug_checkpoint_abort', 'debug_force_commit_failure'";
+
 /// A log of this size is never reached.
 const NEVER_BYTES: u64 = 1 << 60;
 
-/// An instance, its first connection, and the database's name as a catalog.
+/// An instance, the database's name as a catalog, and what a client's SQL reaches.
 pub(super) struct Opened {
     pub(super) instance: Instance,
-    pub(super) connection: Connection,
     pub(super) catalog: String,
+    pub(super) surface: Surface,
 }
 
 /// Opens or creates the database; `register` adds the functions of the server's own.
@@ -49,7 +57,8 @@ pub(super) fn open(
     instance
         .attach(AttachBuilder::new(location).make_default())
         .map_err(|error| explain_open(&options.path, &error))?;
-    let connection = connect(&instance, options)?;
+    let connection = instance.connect()?;
+    segment::register_owner(&connection)?;
     register(&connection)?;
     match &options.icu_extension {
         Some(path) => load_icu(&connection, path)?,
@@ -57,17 +66,41 @@ pub(super) fn open(
     }
     // SQL has no way to files or the network; Parquet and Arrow files come in through `pintail load`.
     // Set last, because attaching the file itself is external access.
-    connection.execute("SET GLOBAL enable_external_access = false", Parameters::None)?;
+    // After that nothing is set any more, by whatever way SQL finds, logging and profiling among it.
+    for sql in [
+        "SET GLOBAL enable_external_access = false".to_owned(),
+        format!("SET GLOBAL allowed_configs = ['{BUFFER}', '{}', {FAULTS}]", segment::OWNER),
+        "SET GLOBAL lock_configuration = true".to_owned(),
+    ] {
+        connection.execute(sql, Parameters::None)?;
+    }
     let catalog = catalog_name(&connection)?;
-    Ok(Opened { instance, connection, catalog })
+    let surface = Surface::load(&connection)?;
+    drop(connection);
+    Ok(Opened { instance, catalog, surface })
 }
 
-/// A connection with a session's settings.
-pub(super) fn connect(instance: &Instance, options: &Options) -> duckdb::Result<Connection> {
+/// A connection with a session's settings. `token`: a word that no other connection has.
+pub(super) fn connect(instance: &Instance, options: &Options, token: &str) -> duckdb::Result<Connection> {
     let connection = instance.connect()?;
     let buffer = format!("{}B", options.result_buffer_bytes);
-    connection.config()?.set_text("max_streaming_buffer_size", &buffer, SettingScope::Session)?;
+    {
+        let config = connection.config()?;
+        config.set_text(BUFFER, &buffer, SettingScope::Session)?;
+        config.set_text(segment::OWNER, token, SettingScope::Session)?;
+    }
     Ok(connection)
+}
+
+/// Where what does not fit into memory goes; it may have to be made.
+pub(super) fn temp_directory(options: &Options) -> PathBuf {
+    options.temp_directory.clone().unwrap_or_else(|| {
+        if options.is_on_disk() {
+            PathBuf::from(format!("{}.tmp", options.path))
+        } else {
+            std::env::temp_dir().join(format!("pintail-{}.tmp", std::process::id()))
+        }
+    })
 }
 
 fn check_folder(options: &Options) -> Result<()> {
@@ -85,19 +118,12 @@ fn check_folder(options: &Options) -> Result<()> {
 
 fn settings(options: &Options) -> Vec<(&'static str, String)> {
     let in_memory = !options.is_on_disk();
-    let temp_directory = options.temp_directory.clone().unwrap_or_else(|| {
-        if in_memory {
-            std::env::temp_dir().join(format!("pintail-{}.tmp", std::process::id()))
-        } else {
-            PathBuf::from(format!("{}.tmp", options.path))
-        }
-    });
     let checkpoint_threshold =
         if in_memory { options.checkpoint_bytes.saturating_mul(2) } else { NEVER_BYTES };
     vec![
         ("memory_limit", format!("{}B", options.memory_limit_bytes)),
         ("threads", options.threads.to_string()),
-        ("temp_directory", temp_directory.display().to_string()),
+        ("temp_directory", temp_directory(options).display().to_string()),
         ("max_temp_directory_size", format!("{}B", options.max_temp_bytes)),
         // A checkpoint inside a committing thread costs 38-45% of load time elsewhere, and others would commit
         // beside it (see `Gate`): with a file, only the maintenance thread checkpoints.

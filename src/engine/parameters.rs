@@ -16,7 +16,7 @@ use duckdb::{DuckDBType, Parameters, QueryParameter, ToValue};
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use super::appender::{BulkInsert, describe_rows};
+use super::appender::{BulkInsert, describe_rows, source};
 use super::export::arrow_schema;
 use super::plain::check_importable;
 use super::rewrite::{self, Inside};
@@ -259,9 +259,8 @@ fn imported_values(session: &Session, batch: &RecordBatch) -> Result<Vec<Value>>
     let rows = batch.num_rows();
     check_importable(batch.schema_ref())?;
     let unit = VecDeque::from([batch.clone()]);
-    let segment = Arc::new(Segment::new(batch.schema(), vec![unit]));
-    let published = session.database().segments.publish(segment);
-    let sql = format!("FROM pintail_segment('{}')", published.token());
+    let published = session.publish(Segment::new(batch.schema(), vec![unit]));
+    let sql = format!("FROM {}", source(published.token()));
     let mut result = session.connection().query(sql, Parameters::None).map_err(note)?;
     let mut values = Vec::with_capacity(rows);
     while let Some(chunk) = result.next_chunk().map_err(note)? {

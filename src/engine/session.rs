@@ -16,8 +16,9 @@ use super::ffi::Link;
 use super::gate::StatementTurn;
 use super::holders::Hold;
 use super::interrupt::{Interrupt, Progress};
-use super::segment::Segment;
-use super::statement::{Class, Impact, Parsed, impact};
+use super::judge::{Class, Impact, impact};
+use super::segment::{Published, Segment, random_token};
+use super::statement::Parsed;
 use crate::catalog::quote_name;
 use crate::error::{Error, Kind, Result};
 
@@ -99,11 +100,17 @@ impl Session {
         changed.map(|rows| rows as u64).map_err(|error| self.database.note(error))
     }
 
-    /// A token for segments with the schema of this one, always the same on this connection.
-    pub(super) fn own_token(&self, segment: &Segment) -> String {
+    /// Makes `segment` readable as `pintail_segment('<token>')` on this connection, until the guard is dropped.
+    pub(super) fn publish(&self, segment: Segment) -> Published<'_> {
+        self.database.segments.publish(self.link().token(), random_token(), segment)
+    }
+
+    /// As `publish`, with a token that is always the same on this connection for segments of one schema.
+    pub(super) fn publish_again(&self, segment: Segment) -> Published<'_> {
         let mut schema = DefaultHasher::new();
         segment.schema().fields().hash(&mut schema);
-        format!("{}{:016x}", self.link().token(), schema.finish())
+        let token = format!("{}{:016x}", self.link().token(), schema.finish());
+        self.database.segments.publish(self.link().token(), token, segment)
     }
 
     fn execute_same(&self, sql: &'static str) -> Result<()> {
@@ -150,6 +157,14 @@ impl Session {
     /// Opens a transaction. It ends with `commit`, or is rolled back when the session is dropped.
     pub fn begin(&mut self) -> Result<()> {
         self.execute_same("BEGIN TRANSACTION")?;
+        self.in_transaction = true;
+        self.reshapes.set(false);
+        Ok(())
+    }
+
+    /// Opens a transaction in which the engine refuses every change but to temporary tables. It ends with `rollback`.
+    pub fn begin_read_only(&mut self) -> Result<()> {
+        self.execute_same("BEGIN TRANSACTION READ ONLY")?;
         self.in_transaction = true;
         self.reshapes.set(false);
         Ok(())
@@ -234,6 +249,8 @@ impl Session {
     ) -> Result<Option<T>> {
         self.disarm();
         let done = {
+            // A trigger of its table may delete. Taken before the commit's turn, which a checkpoint waits for.
+            let _statement = self.database.surface().has_triggers().then(|| self.deletes());
             // No shape changes while this turn is held.
             let _turn = self.database.gate.commit(false);
             if self.database.gate.shape() != Some(shape) {
@@ -266,6 +283,9 @@ impl Session {
     /// to be held over a commit, nor between calls of a client.
     pub fn turn(&self, class: Class, sql: &str) -> Option<StatementTurn> {
         match impact(class, sql) {
+            Impact::None if class == Class::Change && self.database.surface().has_triggers() => {
+                Some(self.deletes())
+            }
             Impact::None => None,
             Impact::Deletes => {
                 // The first word says enough; the rest may hold data.
@@ -287,11 +307,6 @@ impl Session {
         self.reshapes.set(true);
         self.keeps_checkpoints_off("a change of tables");
         self.database.gate.statement()
-    }
-
-    /// Tells the maintenance thread that an autocommitted change went through.
-    pub fn count_commit(&self) {
-        self.database.count_commit();
     }
 
     /// Drops what the open transaction did. After an error the connection is closed instead of reused.
@@ -356,6 +371,11 @@ impl Session {
     /// Whether unqualified names are looked up in this catalog.
     pub fn looks_in(&self, catalog: &str) -> bool {
         self.path.as_ref().is_some_and(|path| path.catalog.eq_ignore_ascii_case(catalog))
+    }
+
+    /// Whether unqualified names are looked up in this schema.
+    pub(super) fn looks_in_schema(&self, schema: &str) -> bool {
+        self.path.as_ref().is_some_and(|path| path.schema.eq_ignore_ascii_case(schema))
     }
 
     /// Notes that a statement may have made a temporary object.

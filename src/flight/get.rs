@@ -65,6 +65,8 @@ impl FlightServer {
                 (Arc::new(self.fetch(&caller.session, read, call).await?), None)
             }
         };
+        // A change has been made before its ticket is, and a ticket may be fetched again.
+        let run_options = RunOptions { only_reads: stop.is_some(), ..run_options };
         let result = self.open_fetch(&fetch, run_options, call).await?;
         let encoder = Encoder::in_form(result.schema(), form, compression)?;
         Ok((result, encoder, stop))

@@ -89,7 +89,7 @@ impl<'a> Options<'a> {
             (one, other) => one.or(other),
         };
         let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
-        Ok(RunOptions { batch_rows_max, deadline, progress: None })
+        Ok(RunOptions { batch_rows_max, deadline, ..RunOptions::default() })
     }
 
     /// `pintail-compression`: how result bodies are compressed; not at all unless asked.

@@ -68,6 +68,7 @@ impl FlightServer {
             let fetch = Fetch::Stored { schema: Arc::clone(&schema), class: Class::Change, batches };
             return Ok(Changed { rows, schema, fetch });
         }
+        let options = RunOptions { returned_bytes_max: Some(RETURNING_BYTES_MAX), ..options };
         let mut result = self.open_fetch(&fetch, options, call).await?;
         let (rows, batches) = run_to_end(&mut result).await?;
         call.rows = rows;
@@ -258,13 +259,6 @@ async fn run_to_end(result: &mut ResultStream) -> Result<(u64, Vec<RecordBatch>)
         let batch = batch?;
         rows += changed_rows(&batch, result.class());
         batches.push(batch);
-        if result.bytes > RETURNING_BYTES_MAX {
-            return Err(Error::exhausted(
-                "64 MiB",
-                "the statement returns too many rows to keep until they are fetched, and was rolled back; \
-                 send it as the ticket of a DoGet, which streams, or leave RETURNING out",
-            ));
-        }
     }
     Ok((rows, batches))
 }

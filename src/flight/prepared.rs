@@ -76,7 +76,8 @@ impl FlightServer {
             return Ok(Fetch::Statement { sql, on, owner: session.owner() });
         }
         let (schema, sql) = self.result_schema(session, &prepared).await?;
-        let described = Described { schema, ..prepared.described.clone() };
+        let mut described = prepared.described.clone();
+        described.schema = schema;
         prepared_fetch(session, &prepared, (sql, described), prepared.bound())
     }
 

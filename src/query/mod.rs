@@ -4,7 +4,9 @@
 
 mod admission;
 mod backup;
+mod bound;
 mod reader;
+mod returned;
 mod shape;
 mod stream;
 
@@ -16,6 +18,8 @@ use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
 pub use stream::ResultStream;
+
+use returned::Limits;
 
 use crate::config;
 use crate::engine::{Bound, Database, Described, Interrupt, Progress};
@@ -31,6 +35,10 @@ pub struct RunOptions {
     pub deadline: Option<Instant>,
     /// Filled when the statement has started, for a caller who wants to know how far it is.
     pub progress: Option<Arc<OnceLock<Progress>>>,
+    /// The statement was taken for a query before: it is refused if it is not one any more.
+    pub only_reads: bool,
+    /// Bytes that the rows which a change gives back may take, for a caller who keeps them.
+    pub returned_bytes_max: Option<u64>,
 }
 
 /// What is to be run.
@@ -163,6 +171,12 @@ impl Query {
             progress: options.progress,
             batch_bytes: self.config.batch_bytes.as_usize(),
             batch_rows_max: options.batch_rows_max,
+            only_reads: options.only_reads,
+            returned: Limits {
+                memory: self.config.buffer_bytes.as_usize(),
+                file: self.database.options().max_temp_bytes,
+                all: options.returned_bytes_max,
+            },
         };
         let runtime = tokio::runtime::Handle::current();
         #[expect(clippy::disallowed_methods, reason = "this is the bridge: one blocking thread per query")]

@@ -291,10 +291,12 @@ impl ResultStream {
         {
             self.reader = None;
             self.ended = true;
-            return Poll::Ready(Some(Err(Error::new(
-                Kind::Deadline,
-                "the query ran longer than the call's deadline or query.timeout allows, and was stopped",
-            ))));
+            let text = if self.class == Class::Change && self.first_batch.is_some() {
+                "the deadline passed while the rows of a change were read; the change itself was made"
+            } else {
+                "the query ran longer than the call's deadline or query.timeout allows, and was stopped"
+            };
+            return Poll::Ready(Some(Err(Error::new(Kind::Deadline, text))));
         }
         match ready!(self.results.items.poll_recv(context)) {
             Some(item) => {
