@@ -9,7 +9,7 @@ use duckdb::qualified_name::QualifiedName;
 use super::cursor::Cursor;
 use super::error::is_no_table;
 use super::session::Session;
-use super::statement::parse;
+use super::statement::parse_own;
 use crate::catalog::{Column, Table, TableName};
 use crate::error::{Error, Kind, Result};
 
@@ -95,7 +95,7 @@ pub fn drop_if_empty(session: &mut Session, table: &TableName) -> Result<bool> {
 
 /// Runs a small catalog query and collects it.
 pub(super) fn query(session: &Session, sql: &str) -> Result<Vec<RecordBatch>> {
-    let statement = parse(session, sql)?;
+    let statement = parse_own(session, sql)?;
     let schema = statement.describe(session)?.schema;
     let mut cursor = Cursor::open(session, &statement, &schema, 1 << 20, None)?;
     let mut batches = Vec::new();
