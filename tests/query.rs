@@ -376,3 +376,24 @@ async fn the_side_port_tells_health_and_metrics() {
         assert!(text.contains(name), "{name} is missing in\n{text}");
     }
 }
+
+/// A spill that cannot be written is told by the name of its file, without the server's folders; what a statement says
+/// itself stays as it is.
+#[tokio::test]
+async fn errors_show_no_folder_of_the_server() {
+    let directory = tempfile::tempdir().unwrap();
+    let occupied = directory.path().join("occupied");
+    std::fs::write(&occupied, "a file where a folder is expected").unwrap();
+    let folder = directory.path().display().to_string();
+    let server = TestServer::start_in(directory, |config| {
+        config.database.temp_directory = Some(occupied.join("spill"));
+        config.database.memory_limit = Some(pintail::config::Bytes::mib(64));
+    })
+    .await;
+    let mut client = server.client().await;
+    let sort = "SELECT * FROM (SELECT md5(i::VARCHAR) AS a, i FROM range(5000000) r(i)) ORDER BY a";
+    let error = query_error(&mut client, sort).await;
+    assert!(error.message().contains("spill") && !error.message().contains(&folder), "{error}");
+    let error = query_error(&mut client, "SELECT error('my own /path/to/x')").await;
+    assert!(error.message().contains("my own /path/to/x"), "{error}");
+}

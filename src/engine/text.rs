@@ -58,11 +58,12 @@ const DISK: [&str; 7] =
 pub(super) fn for_client(text: &str) -> String {
     let mut text = text;
     let mut name = split_name(text);
+    // An error that a statement made up, `error('IO Error: …')`, has another name outside.
+    let is_own = name.is_some_and(|(name, _)| OWN.contains(&name));
     // The innermost name is the reason; the others come from passing it on.
     while let Some(inner) = name.and_then(|(_, rest)| split_name(rest).map(|inner| (rest, inner))) {
         (text, name) = (inner.0, Some(inner.1));
     }
-    let is_own = name.is_some_and(|(name, _)| OWN.contains(&name));
     let failed_commit = name.and_then(|(_, rest)| rest.strip_prefix(COMMIT));
     let is_disk = failed_commit.is_some_and(|cause| DISK.iter().any(|begin| cause.starts_with(begin)));
     if is_own || is_disk { without_folders(text) } else { text.to_owned() }
@@ -162,8 +163,10 @@ mod tests {
             "Conversion Error: Could not convert string '/etc/passwd' to INT32",
             "Permission Error: Cannot access file \"/etc/passwd\" - file system operations are disabled by configuration",
             "Parser Error: syntax error at or near \"/\"",
+            "Invalid Input Error: my words: IO Error: \"/a/b\"",
         ] {
             assert_eq!(for_client(text), text);
         }
+        assert_eq!(for_client("Invalid Input Error: IO Error: \"/a/b\""), "IO Error: \"/a/b\"");
     }
 }
