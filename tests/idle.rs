@@ -312,10 +312,10 @@ async fn a_client_that_leaves_begin_or_commit_leaves_nothing_half_done() {
     let (mut client, mut watcher) = (server.client().await, server.client().await);
     rows(&mut client, "CREATE TABLE t (a BIGINT)").await.unwrap();
     let mut acknowledged = Vec::new();
-    for round in 0..150_u64 {
+    for round in 0..100_u64 {
         // A transaction is opened on the session's own connection, where the next statements run as well.
         rows(&mut client, "CREATE OR REPLACE TEMP TABLE mine (a INTEGER)").await.unwrap();
-        let patience = || Duration::from_micros(rand::random_range(0..2500));
+        let patience = || Duration::from_micros(rand::random_range(0..12_000));
         let insert = format!("INSERT INTO t VALUES ({round})");
         match tokio::time::timeout(patience(), begin(&mut client)).await {
             Ok(id) => {
