@@ -17,7 +17,7 @@ use tonic::Code;
 
 /// Temporary objects of every kind, in number.
 const TEMPORARIES: &str = "\
-    (SELECT count(*) FROM duckdb_tables() WHERE temporary) + (SELECT count(*) FROM duckdb_views() WHERE temporary) \
+    (SELECT count(*) FROM duckdb_tables() WHERE temporary) + (SELECT count(*) FROM duckdb_views() WHERE temporary AND NOT internal) \
     + (SELECT count(*) FROM duckdb_sequences() WHERE temporary) \
     + (SELECT count(*) FROM duckdb_types() WHERE database_name = 'temp' AND NOT internal) \
     + (SELECT count(*) FROM duckdb_functions() WHERE database_name = 'temp' AND NOT internal)";
