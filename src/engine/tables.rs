@@ -9,7 +9,7 @@ use duckdb::qualified_name::QualifiedName;
 
 use super::cursor::Cursor;
 use super::session::Session;
-use super::statement::parse;
+use super::statement::parse_own;
 use crate::catalog::{Column, Table, TableName};
 use crate::error::{Error, Kind, Result};
 
@@ -91,9 +91,9 @@ pub fn find_table(session: &Session, name: &TableName) -> Result<Option<Table>> 
     }
 }
 
-/// Runs a small catalog query and collects it.
+/// Runs a small query of the server's own and collects it.
 pub(super) fn query(session: &Session, sql: &str) -> Result<Vec<RecordBatch>> {
-    let statement = parse(session, sql)?;
+    let statement = parse_own(session, sql)?;
     let schema = statement.describe(session)?.schema;
     let mut cursor = Cursor::open(session, &statement, &schema, 1 << 20, None)?;
     let mut batches = Vec::new();
