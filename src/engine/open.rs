@@ -19,6 +19,9 @@ use crate::error::{Error, Result};
 /// The setting of a connection that bounds what is queued of a result.
 const BUFFER: &str = "max_streaming_buffer_size";
 
+/// Settings of a connection by which the engine counts the progress of its statements.
+const PROGRESS: &str = "'enable_progress_bar', 'enable_progress_bar_print', 'progress_bar_time'";
+
 /// Settings with which tests stop checkpoints and commits half way; no client's SET gets as far as the engine.
 const FAULTS: &str = "'debug_checkpoint_abort', 'debug_force_commit_failure'";
 
@@ -69,7 +72,7 @@ pub(super) fn open(
     // After that nothing is set any more, by whatever way SQL finds, logging and profiling among it.
     for sql in [
         "SET GLOBAL enable_external_access = false".to_owned(),
-        format!("SET GLOBAL allowed_configs = ['{BUFFER}', '{}', {FAULTS}]", segment::OWNER),
+        format!("SET GLOBAL allowed_configs = ['{BUFFER}', '{}', {PROGRESS}, {FAULTS}]", segment::OWNER),
         "SET GLOBAL lock_configuration = true".to_owned(),
     ] {
         connection.execute(sql, Parameters::None)?;

@@ -119,11 +119,11 @@ pub fn parse(session: &Session, sql: &str) -> Result<Parsed> {
     Ok(Parsed { statement, judged })
 }
 
-/// Reads a query of the server's own, which may look where no client's does.
+/// Reads a query of the server's own, which may look at what no client may.
 pub(super) fn parse_own(session: &Session, sql: &str) -> Result<Parsed> {
     let mut statements = session.connection().parse(sql).map_err(|error| session.database().note(error))?;
     let statement = next(session, &mut statements)?
-        .ok_or_else(|| Error::internal("a query of the server's own is empty"))?;
+        .ok_or_else(|| Error::internal("a statement of the server's own vanished while parsing"))?;
     Ok(Parsed { statement, judged: Judged::own() })
 }
 

@@ -93,7 +93,7 @@ pub fn drop_if_empty(session: &mut Session, table: &TableName) -> Result<bool> {
     }
 }
 
-/// Runs a small catalog query and collects it.
+/// Runs a small query of the server's own and collects it.
 pub(super) fn query(session: &Session, sql: &str) -> Result<Vec<RecordBatch>> {
     let statement = parse_own(session, sql)?;
     let schema = statement.describe(session)?.schema;

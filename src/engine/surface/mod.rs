@@ -146,7 +146,8 @@ impl Surface {
             reach.changes |= CHANGING.contains(&name.as_str());
             reach.seeds |= name == "setseed";
             // Keywords before a bracket are syntax, or functions of the engine.
-            reach.is_proven &= token.kind == TokenType::Keyword || self.functions.contains(&name);
+            reach.is_proven &=
+                token.kind == TokenType::Keyword || self.functions.contains(&name) || names.is_plain(&name);
             if name == "current_setting" {
                 check_setting(arguments)?;
             }

@@ -41,6 +41,11 @@ impl Names {
         !self.opaque.contains(name)
     }
 
+    /// Whether the name is that of a view or macro which is proven to read.
+    pub(super) fn is_plain(&self, name: &str) -> bool {
+        self.plain.contains_key(name)
+    }
+
     /// A number that is another one after a name has become one that may change something.
     pub(super) fn version(&self) -> u64 {
         self.version
