@@ -244,9 +244,9 @@ impl Default for Schemas {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Ingest {
-    /// Bytes of batches in flight over all put streams. Default 512 MiB.
+    /// Bytes of batches in flight over all put streams, in their plain form. Default 512 MiB.
     pub memory_limit: Bytes,
-    /// Bytes of batches in flight of one put stream. Default 256 MiB.
+    /// Bytes of batches in flight of one put stream, and what one message may unpack to. Default 256 MiB.
     pub stream_memory_limit: Bytes,
     /// Put streams at one time. Default 256.
     pub max_streams: usize,

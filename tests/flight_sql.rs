@@ -6,7 +6,7 @@ mod common;
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, AsArray, Decimal128Array, Int32Array, Int64Array, RecordBatch, StringArray,
+    Array, ArrayRef, AsArray, Decimal128Array, Int32Array, Int64Array, RecordBatch, RunArray, StringArray,
 };
 use arrow::datatypes::{DataType, Field, Int64Type, Schema, UInt8Type};
 use arrow_flight::FlightInfo;
@@ -252,6 +252,29 @@ async fn bound_rows_give_their_room_back() {
     prepared.set_parameters(rows).unwrap();
     let full = prepared.execute().await.unwrap_err().to_string();
     assert!(full.contains("session.bound_memory_limit"), "{full}");
+}
+
+/// Bound rows count as what they stand for: one run is a few bytes on the wire and any number of rows.
+#[tokio::test]
+async fn bound_rows_count_in_their_plain_form() {
+    let server = TestServer::start_with(|config| {
+        config.session.bound_memory_limit = pintail::config::Bytes::mib(1);
+    })
+    .await;
+    let mut client = sql(&server).await;
+    let runs = |rows: i32| {
+        let run = RunArray::try_new(&Int32Array::from(vec![rows]), &Int64Array::from(vec![1])).unwrap();
+        parameters(vec![("0", Arc::new(run))])
+    };
+    let mut prepared =
+        client.prepare("SELECT count(*) FROM range(2) WHERE range < ?".into(), None).await.unwrap();
+    prepared.set_parameters(runs(500_000_000)).unwrap();
+    let full = prepared.execute().await.unwrap_err().to_string();
+    assert!(full.contains("session.bound_memory_limit"), "{full}");
+    prepared.set_parameters(runs(100)).unwrap();
+    let info = prepared.execute().await.unwrap();
+    let rows: usize = fetch(&mut client, info).await.iter().map(RecordBatch::num_rows).sum();
+    assert_eq!(rows, 100);
 }
 
 fn ingest(table: &str, transaction: Option<bytes::Bytes>, temporary: bool) -> CommandStatementIngest {

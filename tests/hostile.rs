@@ -17,7 +17,8 @@ use arrow::buffer::OffsetBuffer;
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field, Int32Type, Schema};
 use arrow::ipc::CompressionType;
-use arrow_flight::{FlightData, FlightDescriptor};
+use arrow::ipc::writer::IpcWriteOptions;
+use arrow_flight::{FlightData, FlightDescriptor, SchemaAsIpc};
 use common::{TestServer, number, put, wells};
 use futures::{TryStreamExt, stream};
 use ipc::Forged;
@@ -30,6 +31,15 @@ use serde_json::{Value, json};
 use tonic::Request;
 
 const MIB: usize = 1 << 20;
+
+/// A server whose puts may hold this much.
+async fn limited(mib: u64) -> TestServer {
+    TestServer::start_with(|config| {
+        config.ingest.memory_limit = Bytes::mib(mib);
+        config.ingest.stream_memory_limit = Bytes::mib(mib);
+    })
+    .await
+}
 
 fn batch(columns: Vec<(&str, ArrayRef)>) -> RecordBatch {
     let fields: Vec<Field> =
@@ -47,6 +57,11 @@ fn encoded(batches: &[RecordBatch], compression: Option<CompressionType>) -> Vec
         messages.extend(encoder.encode(batch).unwrap().into_iter().map(Frame::into_flight_data));
     }
     messages
+}
+
+/// The messages of one batch.
+fn alone(batch: &RecordBatch) -> Vec<FlightData> {
+    encoded(std::slice::from_ref(batch), None)
 }
 
 /// Puts messages as they are; the JSON of every answer.
@@ -95,7 +110,7 @@ fn numbered(words: ArrayRef) -> RecordBatch {
 /// server answers the next client.
 #[tokio::test]
 async fn what_does_not_fit_is_refused_and_the_server_goes_on() {
-    let server = TestServer::start_with(|config| config.ingest.memory_limit = Bytes::mib(64)).await;
+    let server = limited(64).await;
     let zeros = || -> ArrayRef { Arc::new(Int64Array::from(vec![0; 50_000])) };
     let texts = || -> ArrayRef { Arc::new(StringArray::from(vec!["some text"; 50_000])) };
     let nulls = || -> ArrayRef { Arc::new(NullArray::new(5)) };
@@ -122,10 +137,10 @@ async fn what_does_not_fit_is_refused_and_the_server_goes_on() {
             Kind::Invalid,
             "are declared",
         ),
-        ("runs", forged(of(Arc::new(runs), None), |f| f.rows(tib).node(0, tib, 0)), Kind::Invalid, "\"c\""),
+        ("runs", forged(of(Arc::new(runs), None), |f| f.node(0, tib, 0)), Kind::Invalid, "\"c\""),
         (
             "deep",
-            vec![Encoder::new(&deep, None).unwrap().schema_frame(&deep).unwrap().into_flight_data()],
+            vec![SchemaAsIpc::new(&deep, &IpcWriteOptions::default()).into()],
             Kind::Invalid,
             "message 1 of the stream cannot be decoded",
         ),
@@ -149,7 +164,7 @@ async fn what_does_not_fit_is_refused_and_the_server_goes_on() {
 /// Batches whose plain form is many times the limit are stored whole and in order, with any encoding.
 #[tokio::test]
 async fn a_batch_above_the_limit_passes_in_slices() {
-    let server = TestServer::start_with(|config| config.ingest.memory_limit = Bytes::mib(8)).await;
+    let server = limited(8).await;
     let mut client = server.client().await;
     let rows = 40_000_i32;
     let words: ArrayRef = Arc::new(words(rows, 1000));
@@ -207,25 +222,25 @@ async fn a_batch_above_the_limit_passes_in_slices() {
 /// Slices are one batch: one number, one checksum, the same as that of the plain rows, all or nothing.
 #[tokio::test]
 async fn a_batch_in_slices_is_applied_once() {
-    let server = TestServer::start_with(|config| config.ingest.memory_limit = Bytes::mib(8)).await;
+    let server = limited(8).await;
     let mut client = server.client().await;
     let words: ArrayRef = Arc::new(words(20_000, 1000));
     let plain = cast(&words, &DataType::Utf8).unwrap();
     let (sliced, plain) = (numbered(Arc::clone(&words)), numbered(plain));
     let key = [("pintail-idempotency-key", "load")];
-    let first = send(&mut client, "keyed", encoded(&[sliced.clone()], None), &key).await.unwrap();
+    let first = send(&mut client, "keyed", alone(&sliced), &key).await.unwrap();
     assert_eq!((&first[0]["rows"], &first[0]["duplicate"]), (&json!(20_000), &json!(false)));
     for again in [&sliced, &plain] {
-        let again = send(&mut client, "keyed", encoded(&[again.clone()], None), &key).await.unwrap();
+        let again = send(&mut client, "keyed", alone(again), &key).await.unwrap();
         assert_eq!((&again[0]["rows"], &again[0]["duplicate"]), (&json!(20_000), &json!(true)));
     }
     let other = numbered(Arc::new(self::words(19_999, 1000)));
-    let error = send(&mut client, "keyed", encoded(&[other.clone()], None), &key).await.unwrap_err();
+    let error = send(&mut client, "keyed", alone(&other), &key).await.unwrap_err();
     assert_eq!(error.kind(), Kind::Exists, "{error}");
     assert_eq!(number(&mut client, "SELECT count(*) FROM keyed").await, 20_000);
 
     let with_seq = |batch: &RecordBatch, seq: u64| {
-        let mut messages = encoded(std::slice::from_ref(batch), None);
+        let mut messages = alone(batch);
         messages.last_mut().unwrap().app_metadata = json!({ "seq": seq }).to_string().into();
         messages
     };
@@ -253,11 +268,11 @@ async fn a_batch_in_slices_is_applied_once() {
 /// What breaks a rule in a late slice takes the slices before along.
 #[tokio::test]
 async fn a_batch_in_slices_is_stored_whole_or_not_at_all() {
-    let server = TestServer::start_with(|config| config.ingest.memory_limit = Bytes::mib(8)).await;
+    let server = limited(8).await;
     let mut client = server.client().await;
     common::rows(&mut client, "CREATE TABLE t (n BIGINT CHECK (n < 39000), w VARCHAR)").await.unwrap();
     let rows = numbered(Arc::new(words(40_000, 1000)));
-    let error = send(&mut client, "t", encoded(&[rows.clone()], None), &[]).await.unwrap_err();
+    let error = send(&mut client, "t", alone(&rows), &[]).await.unwrap_err();
     assert_eq!(error.kind(), Kind::Conflict, "{error}");
     assert_eq!(number(&mut client, "SELECT count(*) FROM t").await, 0);
     send(&mut client, "t", encoded(&[rows.slice(0, 39_000)], None), &[]).await.unwrap();
@@ -272,8 +287,11 @@ async fn a_batch_in_slices_is_stored_whole_or_not_at_all() {
 #[tokio::test(flavor = "multi_thread")]
 async fn memory_stays_bounded_whatever_rows_stand_for() {
     let folder = tempfile::tempdir().unwrap();
-    let settings =
-        [("DATABASE__MEMORY_LIMIT", "256 MiB"), ("INGEST__MEMORY_LIMIT", "64 MiB"), ("LOG__LEVEL", "error")];
+    let settings = [
+        ("DATABASE__MEMORY_LIMIT", "256 MiB"),
+        ("INGEST__MEMORY_LIMIT", "64 MiB"),
+        ("INGEST__STREAM_MEMORY_LIMIT", "64 MiB"),
+    ];
     let process = Process::start(folder.path(), process::free_port(), &settings);
     let mut client = Client::connect(&process.uri()).await.unwrap();
     // 300 MB of texts each, that are 1.2 MB of indices.

@@ -452,8 +452,9 @@ mod tests {
             assert!(bytes <= 300_000, "{rows:?}: {bytes}");
             let made = plain_batch(slice(&batch, rows).unwrap(), &plain).unwrap();
             // All but the column of plain numbers are counted, with what expanding runs takes on the way.
-            let taken: usize = made.columns()[..4].iter().map(|column| column.get_array_memory_size()).sum();
-            assert!(taken as u64 <= bytes + 20_000, "{taken} of {bytes}");
+            let taken: usize = made.columns()[..4].iter().map(Array::get_array_memory_size).sum();
+            // Texts are gathered in buffers that grow.
+            assert!(taken as u64 <= bytes * 3 / 2 + 20_000, "{taken} of {bytes}");
         }
         let whole = plain_batch(batch.clone(), &plain).unwrap();
         let taken: usize = whole.columns()[..4].iter().map(|column| extent(&column.to_data()) as usize).sum();

@@ -69,7 +69,8 @@ impl Incoming {
             },
         };
         let started = Instant::now();
-        self.app_metadata = message.app_metadata.clone();
+        // Copied: it is a part of the message, and would keep all of it in memory.
+        self.app_metadata = Bytes::copy_from_slice(&message.app_metadata);
         let looked = self.decoder.look(message);
         self.decode += started.elapsed();
         looked.map(Some)

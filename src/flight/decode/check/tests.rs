@@ -10,7 +10,7 @@ use arrow::array::{
 use arrow::datatypes::{DataType, Field, Int32Type, Schema};
 use arrow::ipc::CompressionType;
 use arrow::ipc::writer::{DictionaryHandling, IpcWriteOptions, StreamEncoder};
-use arrow_flight::FlightData;
+use arrow_flight::{FlightData, SchemaAsIpc};
 use proptest::prelude::*;
 
 use super::super::super::encode::{Encoder, Frame, split};
@@ -58,7 +58,7 @@ fn decoded(messages: Vec<FlightData>) -> Result<Vec<(RecordBatch, Need)>> {
 }
 
 fn refused(messages: Vec<FlightData>) -> Error {
-    decoded(messages).err().expect("the message is refused")
+    decoded(messages).expect_err("the message is refused")
 }
 
 /// The last message of `messages` changed.
@@ -274,10 +274,8 @@ fn parts_of_nested_columns_must_fit() {
 
 #[test]
 fn schemas_are_bounded() {
-    let refused = |schema: Schema| {
-        let encoder = Encoder::new(&schema, None).unwrap();
-        refused(vec![encoder.schema_frame(&schema).unwrap().into_flight_data()])
-    };
+    let refused =
+        |schema: Schema| refused(vec![SchemaAsIpc::new(&schema, &IpcWriteOptions::default()).into()]);
     for (data_type, says) in
         [(DataType::FixedSizeBinary(-5), "a width of -5"), (list_of(DataType::Int8, -2), "a width of -2")]
     {
