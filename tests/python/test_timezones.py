@@ -672,7 +672,7 @@ def test_rows_that_came_in_over_flight(server, connection, oracle):
 
 def test_times_as_pandas_makes_them(server, connection):
     """Nanoseconds with a zone are the unit that pandas and Parquet have by default, and rarely any are used."""
-    frame = pd.DataFrame({"ts": pd.to_datetime(["2024-02-29 12:00:00.123456", None, "1969-12-31 23:59:59"], utc=True)})
+    frame = pd.DataFrame({"ts": pd.to_datetime(["2024-02-29 12:00:00.123456", None, "1969-12-31 23:59:59.000000"], utc=True)})
     frame["ts"] = frame["ts"].astype("datetime64[ns, UTC]")
     with connection.cursor() as cursor:
         cursor.adbc_ingest("whole", pa.Table.from_pandas(frame))
