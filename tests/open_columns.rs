@@ -115,6 +115,22 @@ async fn a_column_that_has_its_type_keeps_it() {
     server.stop().await;
 }
 
+#[tokio::test]
+async fn an_index_stands_in_the_way_of_a_type_and_is_named() {
+    let server = TestServer::start().await;
+    let mut client = server.client().await;
+    put(&mut client, "t", &[open(0)], "create").await.unwrap();
+    rows(&mut client, "CREATE INDEX ids ON t (id)").await.unwrap();
+    let refused = put(&mut client, "t", &[typed(2)], "append").await.unwrap_err();
+    assert_eq!(refused.kind(), Kind::Conflict, "{refused}");
+    assert!(refused.message().contains("drop it"), "{refused}");
+    put(&mut client, "t", &[open(4)], "append").await.unwrap();
+    rows(&mut client, "DROP INDEX ids").await.unwrap();
+    put(&mut client, "t", &[typed(2)], "append").await.unwrap();
+    assert_eq!(number(&mut client, "SELECT count(*) FROM t").await, 6);
+    server.stop().await;
+}
+
 fn moments(nanos: Vec<Option<i64>>) -> RecordBatch {
     let count = nanos.len();
     let array = TimestampNanosecondArray::from(nanos).with_timezone("UTC");

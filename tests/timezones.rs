@@ -98,7 +98,7 @@ async fn series_of_columns_and_of_timestamps_with_a_zone() {
         ),
         (
             "count(*) FROM range(TIMESTAMPTZ '0001-01-01', TIMESTAMPTZ '2020-01-01', INTERVAL 1 HOUR)".into(),
-            "17697840",
+            "17698176",
         ),
     ];
     for (expression, expected) in cases {

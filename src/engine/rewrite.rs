@@ -10,7 +10,7 @@ use duckdb::connection::Connection;
 use duckdb::enums::TokenType;
 use duckdb::tokens::SqlTokenIterator;
 
-pub(super) use series::{UTC_FUNCTION, series_in_utc};
+pub(super) use series::{UTC_FUNCTION, with_series};
 
 use super::appender::{BulkInsert, Insert};
 use crate::catalog::{TableName, quote_name};

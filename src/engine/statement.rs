@@ -174,49 +174,12 @@ pub(super) fn next(
     statements: &mut duckdb::statement::Statements,
 ) -> Result<Option<Statement<'static>>> {
     let statement = statements.next().transpose();
-    let settled = statement
-        .and_then(|statement| statement.map(|statement| with_series(session, statement)).transpose());
+    let settled = statement.and_then(|statement| {
+        statement.map(|statement| rewrite::with_series(session.connection(), statement)).transpose()
+    });
     settled.map_err(|error| session.database().note(error))
 }
 
-/// The statement, with series of timestamps with a zone counted in UTC where the engine has no such table.
-fn with_series(session: &Session, statement: Statement<'static>) -> duckdb::Result<Statement<'static>> {
-    let connection = session.connection();
-    let text = statement.get_text()?;
-    let lower = text.to_ascii_lowercase();
-    if !["range", "generate_series"].iter().any(|name| lower.contains(name)) {
-        return Ok(statement);
-    }
-    let others = rewrite::series_in_utc(connection, text)?;
-    if others.is_empty() {
-        return Ok(statement);
-    }
-    let nulls: Vec<(String, String)> =
-        statement.parameter_names()?.iter().map(|name| ((*name).to_owned(), "\"NULL\"".to_owned())).collect();
-    // The arguments of a table function are bound only when they have values.
-    let binds = |statement: &Statement<'static>| -> duckdb::Result<bool> {
-        if nulls.is_empty() {
-            return Ok(statement.bind(connection).is_ok());
-        }
-        match rewrite::with_types(connection, statement.get_text()?, &nulls, Inside::Null)? {
-            Some(typed) => match connection.parse(typed)?.next() {
-                Some(typed) => Ok(typed?.bind(connection).is_ok()),
-                None => Ok(false),
-            },
-            None => Ok(statement.bind(connection).is_ok()),
-        }
-    };
-    if binds(&statement)? {
-        return Ok(statement);
-    }
-    for other in others {
-        if let Some(Ok(other)) = connection.parse(other)?.next()
-            && binds(&other)?
-        {
-            return Ok(other);
-        }
-    }
-    Ok(statement)
 }
 
 /// The result of a change or definition: the one row `count`.

@@ -66,7 +66,16 @@ impl Placement {
 
     fn run(&self, statements: &[String], session: &Session) -> Result<()> {
         statements.iter().try_for_each(|sql| {
-            session.execute(sql).map(|_| ()).map_err(|error| error.context(format!("table {}", self.what)))
+            session.execute(sql).map(|_| ()).map_err(|error| {
+                let stands = error.message().starts_with("Dependency Error: Cannot alter entry");
+                let error = error.context(format!("table {}", self.what));
+                if !stands {
+                    return error;
+                }
+                let advice =
+                    "an index stands in the way of the column's type; drop it, put the rows and make it again";
+                Error::new(error.kind(), format!("{}; {advice}", error.message()))
+            })
         })
     }
 }

@@ -178,6 +178,20 @@ def test_the_schema_of_flight_info_is_that_of_the_stream(server, filled, own):
         act_sql(client, "ClosePreparedStatement", handle)
 
 
+def test_several_rows_and_series_of_timestamps_with_a_zone(filled):
+    with filled.cursor() as cursor:
+        cursor.execute("SELECT 1::INTEGER + ? AS n", pa.table({"0": [1, 2**40]}))
+        assert cursor.fetchall() == [(2,), (2**40 + 1,)]
+        cursor.execute("SELECT round(1.55::DOUBLE, ?) AS n", pa.table({"0": [0, 1]}))
+        assert cursor.fetchall() == [(2.0,), (1.6,)]
+        cursor.execute("SELECT d = ? AS n FROM wells ORDER BY d", pa.table({"0": ["2024-01-01", "2025-02-02"]}))
+        assert cursor.fetchall() == [(True,), (False,), (False,), (True,)]
+    start = dt.datetime(2024, 1, 1, tzinfo=dt.timezone.utc)
+    for argument in ["?", "?::TIMESTAMPTZ"]:
+        sql = f"SELECT * FROM range({argument}, TIMESTAMPTZ '2024-01-03', INTERVAL 1 DAY)"
+        assert rows(filled, sql, (start,)) == [(start,), (start + dt.timedelta(days=1),)]
+
+
 def test_a_value_that_does_not_fit_is_refused_and_named(filled):
     for sql, value, part in [
         ("SELECT bi FROM wells WHERE d = ?", "yesterday", "yesterday"),

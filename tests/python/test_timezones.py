@@ -8,6 +8,7 @@ when that changes.
 import signal
 
 import duckdb
+import pandas as pd
 import pyarrow as pa
 import pytest
 
@@ -667,6 +668,31 @@ def test_rows_that_came_in_over_flight(server, connection, oracle):
     assert result.schema.field("day").type == pa.timestamp("us", "UTC")
     filtered = "SELECT count(*) FROM sent WHERE at_ >= TIMESTAMPTZ '2001-01-01' - INTERVAL 1 YEAR AND date_trunc('month', at_) = DATE '2000-05-01'"
     assert query(server.client(), filtered).to_pydict() == oracle.sql(filtered).to_arrow_table().to_pydict()
+
+
+def test_times_as_pandas_makes_them(server, connection):
+    """Nanoseconds with a zone are the unit that pandas and Parquet have by default, and rarely any are used."""
+    frame = pd.DataFrame({"ts": pd.to_datetime(["2024-02-29 12:00:00.123456", None, "1969-12-31 23:59:59.000000"], utc=True)})
+    frame["ts"] = frame["ts"].astype("datetime64[ns, UTC]")
+    with connection.cursor() as cursor:
+        cursor.adbc_ingest("whole", pa.Table.from_pandas(frame))
+        finer = pd.DataFrame({"ts": pd.to_datetime(["2024-02-29 12:00:00.123456789"], utc=True).astype("datetime64[ns, UTC]")})
+        cursor.adbc_ingest("finer", pa.Table.from_pandas(finer))
+        with pytest.raises(Exception, match="row 1 .*ts.* TIMESTAMP WITH TIME ZONE"):
+            cursor.adbc_ingest("whole", pa.Table.from_pandas(finer), mode="append")
+        cursor.adbc_ingest("whole", pa.Table.from_pandas(frame), mode="append")
+        cursor.adbc_ingest("finer", pa.Table.from_pandas(frame), mode="append")
+    for table, kind in [("whole", "TIMESTAMP WITH TIME ZONE"), ("finer", "TIMESTAMPTZ_NS")]:
+        for sql, expected in [
+            (f"SELECT DISTINCT typeof(ts) AS x FROM {table}", kind),
+            (f"SELECT max(date_trunc('month', ts))::VARCHAR AS x FROM {table}", "2024-02-01 00:00:00+00"),
+            (f"SELECT count(*) AS x FROM {table} WHERE ts < now() - INTERVAL 1 DAY", 4 if table == "whole" else 3),
+            (f"SELECT min(ts + INTERVAL 1 SECOND)::VARCHAR AS x FROM {table}", "1970-01-01 00:00:00+00"),
+            (f"SELECT max(extract(second FROM ts)) AS x FROM {table}", 59),
+        ]:
+            assert query(server.client(), sql)["x"].to_pylist() == [expected], sql
+    found = query(server.client(), "SELECT ts FROM finer ORDER BY ts DESC NULLS LAST LIMIT 1")["ts"].cast(pa.int64())
+    assert found.to_pylist() == [1709208000123456789]
 
 
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL], ids=["checkpointed", "from the log"])

@@ -1,6 +1,6 @@
 //! `FROM range(…)` over timestamps with a zone -> the same over timestamps in UTC.
-//! Runs on: the thread that prepares. Reads tokens; binds nothing.
-//! Never: touches a call that is not a table of its FROM.
+//! Runs on: the thread that prepares. Reads tokens, and binds statements that have such a call.
+//! Never: touches a statement that the engine binds as it is, or a call that is not a table of its FROM.
 //!
 //! The engine's own table functions `range` and `generate_series` take the columns of tables beside them, and the
 //! C API has no way to register one that does. An overload of ours beside them would make the engine refuse every
@@ -11,50 +11,18 @@ use std::ops::Range;
 
 use duckdb::connection::Connection;
 use duckdb::enums::TokenType;
+use duckdb::statement::Statement;
 
-use super::{Token, tokens};
+use super::{Inside, Token, tokens, with_types};
 
 /// TIMESTAMP WITH TIME ZONE -> the same instant as a TIMESTAMP in UTC. A function and no cast, so that it takes what
 /// the engine would take for a timestamp with a zone, and nothing else.
 pub(in crate::engine) const UTC_FUNCTION: &str = "pintail_utc";
 
 /// Words that end the tables of a FROM, or stand between them; they are no aliases.
-const AFTER_A_TABLE: [&str; 34] = [
-    "anti",
-    "asof",
-    "cross",
-    "except",
-    "fetch",
-    "for",
-    "full",
-    "group",
-    "having",
-    "inner",
-    "intersect",
-    "join",
-    "lateral",
-    "left",
-    "limit",
-    "natural",
-    "offset",
-    "on",
-    "order",
-    "pivot",
-    "positional",
-    "qualify",
-    "returning",
-    "right",
-    "sample",
-    "select",
-    "semi",
-    "set",
-    "tablesample",
-    "union",
-    "unpivot",
-    "using",
-    "where",
-    "window",
-];
+const AFTER_A_TABLE: &str = "anti asof cross except fetch for full group having inner intersect join lateral left limit \
+    natural offset on order pivot positional qualify returning right sample select semi set \
+    tablesample union unpivot using where window";
 
 /// A call of `range` or `generate_series` with three arguments as a table.
 struct Call {
@@ -69,11 +37,53 @@ struct Call {
     alias: Option<String>,
 }
 
+/// The statement, with series of timestamps with a zone counted in UTC where the engine has no such table.
+pub(in crate::engine) fn with_series(
+    connection: &Connection,
+    statement: Statement<'static>,
+) -> duckdb::Result<Statement<'static>> {
+    let text = statement.get_text()?;
+    let lower = text.to_ascii_lowercase();
+    if !["range", "generate_series"].iter().any(|name| lower.contains(name)) {
+        return Ok(statement);
+    }
+    let others = series_in_utc(connection, text)?;
+    if others.is_empty() {
+        return Ok(statement);
+    }
+    let nulls: Vec<(String, String)> =
+        statement.parameter_names()?.iter().map(|name| ((*name).to_owned(), "\"NULL\"".to_owned())).collect();
+    // The arguments of a table function are bound only when they have values.
+    let binds = |statement: &Statement<'static>| -> duckdb::Result<bool> {
+        if nulls.is_empty() {
+            return Ok(statement.bind(connection).is_ok());
+        }
+        match with_types(connection, statement.get_text()?, &nulls, Inside::Null)? {
+            Some(typed) => match connection.parse(typed)?.next() {
+                Some(typed) => Ok(typed?.bind(connection).is_ok()),
+                None => Ok(false),
+            },
+            None => Ok(statement.bind(connection).is_ok()),
+        }
+    };
+    if binds(&statement)? {
+        return Ok(statement);
+    }
+    for other in others {
+        if let Some(Ok(other)) = connection.parse(other)?.next()
+            && binds(&other)?
+        {
+            return Ok(other);
+        }
+    }
+    Ok(statement)
+}
+
 /// `sql` with every such call counting in UTC; empty when there is none.
 ///
 /// The engine names the column of such a table after its alias and lets it be called after the function as well. A
 /// subquery has one name for it, so there are two texts when a table has an alias.
-pub(in crate::engine) fn series_in_utc(connection: &Connection, sql: &str) -> duckdb::Result<Vec<String>> {
+fn series_in_utc(connection: &Connection, sql: &str) -> duckdb::Result<Vec<String>> {
     let calls = calls(&tokens(connection, sql)?);
     if calls.is_empty() {
         return Ok(Vec::new());
@@ -199,7 +209,7 @@ fn call(tokens: &[Token<'_>], first: usize) -> Option<Call> {
     let alias = if is(last + 1, "as") { last + 2 } else { last + 1 };
     let is_alias = |token: &&Token<'_>| {
         matches!(token.kind, TokenType::Keyword | TokenType::Identifier)
-            && !AFTER_A_TABLE.iter().any(|word| token.is_word(word))
+            && !AFTER_A_TABLE.split(' ').any(|word| token.is_word(word))
     };
     Some(Call {
         range: tokens[first].range.start..tokens[last].range.end,
