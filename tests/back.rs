@@ -215,7 +215,7 @@ async fn every_type_goes_back_where_it_came_from() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
-/// FlightInfo, GetSchema, a prepared statement and DoGet say the same, with the header and with the session option.
+/// FlightInfo, GetSchema and DoGet say the same, by the header of a call.
 #[tokio::test]
 async fn extension_types_are_announced_as_they_arrive() {
     let server = TestServer::start().await;
