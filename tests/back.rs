@@ -281,6 +281,9 @@ async fn a_hugeint_of_39_digits_is_refused_by_row_or_leaves_whole() {
     put(&mut client, "t", &[found], "append").await.unwrap();
     let same = "SELECT count(*) FROM t WHERE big = 170141183460469231731687303715884105727";
     assert_eq!(number(&mut client, same).await, 1);
+    // What Arrow has no form for at all is refused by name, before anything runs.
+    let refused = query_error(&mut client, "SELECT 1 AS a, get_type(1) AS kind").await.to_string();
+    assert!(refused.contains("column \"kind\" is TYPE, which has no form in Arrow"), "{refused}");
     let refused = query_error(&mut client, "SELECT to_hours(10000000) AS long").await.to_string();
     assert!(refused.contains("column \"long\"") && refused.contains("292 years"), "{refused}");
 }
