@@ -16,7 +16,7 @@ use arrow::array::{
 };
 use arrow::compute::cast;
 use arrow::datatypes::{
-    DataType, Decimal128Type, Field, IntervalMonthDayNanoType, IntervalUnit, Schema, SchemaRef,
+    DataType, Decimal128Type, Field, FieldRef, IntervalMonthDayNanoType, IntervalUnit, Schema, SchemaRef,
 };
 use duckdb::connection::SettingScope;
 use duckdb::logical_type::{LogicalType, LogicalTypeID};
@@ -36,15 +36,24 @@ pub(super) fn arrow_schema(session: &Session, columns: Vec<(String, LogicalType)
     let note = |error| session.database().note(error);
     let mut known = Vec::new();
     let mut open = Vec::new();
-    let mut is_simple = true;
+    let mut marks = Vec::new();
+    let mut is_plain = true;
     for (index, (name, logical_type)) in columns.into_iter().enumerate() {
         match logical_type.id().map_err(note)? {
             LogicalTypeID::Unknown | LogicalTypeID::Invalid | LogicalTypeID::Any => {
                 open.push((index, Arc::new(Field::new(name, DataType::Null, true))));
             }
             id => {
-                is_simple &= has_one_form(id)
-                    && (id != LogicalTypeID::Varchar || logical_type.name().map_err(note)? != "JSON");
+                is_plain &= !hides_something(id);
+                marks.push(match id {
+                    LogicalTypeID::Uuid => Some("arrow.uuid"),
+                    LogicalTypeID::HugeInt => Some("hugeint"),
+                    LogicalTypeID::Bit => Some(BIT),
+                    LogicalTypeID::Varchar if logical_type.name().map_err(note)? == "JSON" => {
+                        Some("arrow.json")
+                    }
+                    _ => None,
+                });
                 known.push((name, logical_type));
             }
         }
@@ -52,44 +61,32 @@ pub(super) fn arrow_schema(session: &Session, columns: Vec<(String, LogicalType)
     if known.is_empty() {
         return Ok(Schema::new(open.into_iter().map(|(_, field)| field).collect::<Vec<_>>()));
     }
-    let schema = described(session, known, is_simple)?;
-    if open.is_empty() {
-        return Ok(schema);
-    }
-    let mut fields = schema.fields().to_vec();
+    let schema = described(session, known, is_plain)?;
+    let marked = |(field, mark): (&FieldRef, Option<&str>)| match mark {
+        Some(mark) if is_plain => Arc::new((**field).clone().with_metadata([(STANDS_FOR, mark)])),
+        _ => Arc::clone(field),
+    };
+    let mut fields: Vec<FieldRef> = schema.fields().iter().zip(marks).map(marked).collect();
     for (index, field) in open {
         fields.insert(index, field);
     }
     Ok(Schema::new_with_metadata(fields, schema.metadata))
 }
 
-/// Whether the engine's two forms of a type are the same, or differ for BOOLEAN alone.
-fn has_one_form(id: LogicalTypeID) -> bool {
+/// Whether the default form of a type does not say all, or may not say all of its parts.
+fn hides_something(id: LogicalTypeID) -> bool {
     use LogicalTypeID as T;
-    !matches!(
-        id,
-        T::Uuid
-            | T::HugeInt
-            | T::UHugeInt
-            | T::TimeTz
-            | T::Bit
-            | T::List
-            | T::Array
-            | T::Struct
-            | T::Map
-            | T::Union
-            | T::Tuple
-    )
+    matches!(id, T::UHugeInt | T::TimeTz | T::List | T::Array | T::Struct | T::Map | T::Union | T::Tuple)
 }
 
-fn described(session: &Session, columns: Vec<(String, LogicalType)>, is_simple: bool) -> Result<Schema> {
+fn described(session: &Session, columns: Vec<(String, LogicalType)>, is_plain: bool) -> Result<Schema> {
     let ask = |columns: Vec<(String, LogicalType)>| {
         let ask = || session.database().descriptions.arrow_schema(session.connection(), columns);
-        if is_simple { ask() } else { Lossless::on(session)?.over(ask) }
+        if is_plain { ask() } else { Lossless::on(session)?.over(ask) }
     };
-    match ask(columns.clone()) {
+    match ask(columns.clone()).map_err(|error| session.database().note(error)) {
         Ok(schema) => Ok(announced(&schema)),
-        Err(error) => {
+        Err(error) if error.kind() == Kind::Unsupported => {
             // The engine does not say which column it means.
             for (name, logical_type) in columns {
                 let alone = vec![(name.clone(), logical_type.clone())];
@@ -100,8 +97,9 @@ fn described(session: &Session, columns: Vec<(String, LogicalType)>, is_simple: 
                     )));
                 }
             }
-            Err(session.database().note(error))
+            Err(error)
         }
+        Err(error) => Err(error),
     }
 }
 
