@@ -97,6 +97,8 @@ scenarios! {
     changes_in_ctes_run_once: changes_in_ctes;
     /// RETURNING that is read slowly or left changes all or nothing.
     returning_changes_all_or_nothing: returning checkpoints;
+    /// What a trigger writes belongs to the statement that fired it.
+    triggers_belong_to_their_statement: triggers;
     /// Transactions are all or nothing for every reader.
     transactions_are_all_or_nothing: transactions counting;
     /// A transaction that has expired is over for good.
@@ -111,8 +113,8 @@ scenarios! {
     leavers_leave_nothing_behind: leavers small_puts;
     /// Puts follow a declaration that changes.
     puts_follow_their_declaration: small_puts declaring;
-    /// Backups and checkpoints beside puts and transactions.
-    copies_and_checkpoints_beside_writers: small_puts transactions backups checkpoints;
+    /// A copy is the database at one moment, whole, whatever is written beside it.
+    copies_and_checkpoints_beside_writers: small_puts transactions triggers backups checkpoints;
     /// The engine's words in data are data.
     words_of_the_engine_are_data: engine_words small_puts;
     /// What must be refused is refused.

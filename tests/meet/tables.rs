@@ -50,6 +50,12 @@ pub async fn make(hand: &Hand) -> Verdict {
     {
         run(hand, &format!("CREATE TABLE {table} ({COLUMNS}, v DOUBLE)")).await?;
     }
+    for table in ["rung", "rung_log"] {
+        run(hand, &format!("CREATE TABLE {table} ({COLUMNS}, v DOUBLE)")).await?;
+    }
+    let trigger = "CREATE TRIGGER rings AFTER INSERT ON rung REFERENCING NEW TABLE AS fresh FOR EACH STATEMENT \
+                   INSERT INTO rung_log SELECT * FROM fresh";
+    run(hand, trigger).await?;
     for table in ["owned", "shared"] {
         run(hand, &format!("CREATE TABLE {table} (k BIGINT PRIMARY KEY, {COLUMNS}, v DOUBLE)")).await?;
     }

@@ -3,9 +3,12 @@
 
 use std::sync::atomic::Ordering;
 
+use pintail::client::Client;
 use rand::Rng;
 
+use crate::common::number;
 use crate::hand::{Hand, Manner, Verdict};
+use crate::process::{Process, free_port};
 use crate::rows::DECLARED_V;
 use crate::tables::{LENIENT, declaration};
 use crate::world::Actor;
@@ -44,15 +47,49 @@ async fn declaring(hand: &mut Hand) -> Verdict {
     Ok(())
 }
 
+/// What a copy must have as its original has it: kinds of objects, and how many there are.
+const OBJECTS: &str = "SELECT (SELECT count(*) FROM duckdb_triggers()) * 1000000
+    + (SELECT count(*) FROM duckdb_indexes()) * 1000 + (SELECT count(*) FROM duckdb_constraints() WHERE table_name
+    IN ('owned', 'shared', 'alike', 'kept', 'worded'))";
+
+/// A copy, which now and then a second server opens: what was acknowledged before is in it, and no half transaction.
 async fn backups(hand: &mut Hand) -> Verdict {
+    let page = hand.world.page.load(Ordering::SeqCst);
+    let objects = hand.number(OBJECTS).await?;
+    let before = hand.number("SELECT count(*) FROM plain").await?;
     let name = format!("copy-{}-{}.duckdb", hand.client, hand.world.next_put());
     let body = serde_json::json!({ "to": name }).to_string().into_bytes();
-    hand.act("pintail.backup", body, &Manner::calm(), &[]).await?;
-    // A refused one has left no file.
-    let _ = std::fs::remove_file(hand.world.directory.join(name));
+    let is_made = hand.act("pintail.backup", body, &Manner::calm(), &[]).await?.done().is_some();
+    let copy = hand.world.directory.join(name);
+    if is_made && hand.rng.random_bool(0.4) {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::rename(&copy, folder.path().join("test.duckdb")).unwrap();
+        let server = Process::start(folder.path(), free_port(), &[]);
+        let Ok(mut client) = Client::connect(&server.uri()).await else {
+            return hand.finding("a copy cannot be opened");
+        };
+        let found = number(&mut client, "SELECT count(*) FROM plain").await;
+        if found < before && page == hand.world.page.load(Ordering::SeqCst) {
+            return hand.finding(format!("a copy has {found} of {before} rows of plain"));
+        }
+        let found = (number(&mut client, OBJECTS).await, number(&mut client, TORN).await);
+        if found != (objects, 0) {
+            return hand.finding(format!(
+                "a copy has {} of {objects} as triggers, indexes and constraints, and {} halves of transactions",
+                found.0, found.1
+            ));
+        }
+    }
+    // A refused one has left no file, and one that was looked at is gone.
+    let _ = std::fs::remove_file(copy);
     hand.pause(1500).await;
     Ok(())
 }
+
+/// Transactions of which one table has more than the other.
+const TORN: &str = "SELECT count(*) FROM (
+    SELECT client, put FROM (SELECT client, put, 1 AS a, 0 AS b FROM tx_a UNION ALL SELECT client, put, 0, 1 FROM tx_b)
+    GROUP BY client, put HAVING sum(a) <> sum(b))";
 
 async fn checkpoints(hand: &mut Hand) -> Verdict {
     hand.act("pintail.checkpoint", Vec::new(), &Manner::calm(), &[]).await?;
@@ -70,10 +107,7 @@ async fn counting(hand: &mut Hand) -> Verdict {
         return hand.finding(format!("plain had {last} rows and has {count}"));
     }
     hand.counter = page << 40 | count;
-    let torn = "SELECT count(*) FROM (
-        SELECT client, put FROM (SELECT client, put, 1 AS a, 0 AS b FROM tx_a UNION ALL SELECT client, put, 0, 1 FROM tx_b)
-        GROUP BY client, put HAVING sum(a) <> sum(b))";
-    let torn = hand.number(torn).await?;
+    let torn = hand.number(TORN).await?;
     if torn != 0 {
         return hand.finding(format!("{torn} transactions are seen in one of their tables only"));
     }

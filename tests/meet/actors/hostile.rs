@@ -38,7 +38,7 @@ const STATEMENTS: [&str; 9] = [
 
 async fn step(hand: &mut Hand) -> Verdict {
     let calm = Manner::calm();
-    match hand.rng.random_range(0..6) {
+    match hand.rng.random_range(0..7) {
         0 | 1 => {
             let sql = STATEMENTS[hand.rng.random_range(0..STATEMENTS.len())];
             let outcome = match hand.rng.random_range(0..3) {
@@ -55,6 +55,7 @@ async fn step(hand: &mut Hand) -> Verdict {
             hand.sql(&sql, &calm, &REFUSALS).await?;
         }
         3 => odd_values(hand).await?,
+        4 => wide_type(hand).await?,
         _ => broken_message(hand).await?,
     }
     hand.pause(30).await;
@@ -97,6 +98,19 @@ async fn odd_values(hand: &mut Hand) -> Verdict {
     let load = Load { table: "odd".into(), put: 0, batches: vec![batch], headers: Vec::new() };
     let outcome = hand.send(&load, &Manner::calm(), &[Kind::Invalid, Kind::Unsupported]).await?.map_done();
     must_refuse(hand, what, outcome)
+}
+
+/// A type whose width no integer holds, without a row; with a key, so that it is looked at more closely.
+async fn wide_type(hand: &mut Hand) -> Verdict {
+    let list = |field: DataType| DataType::FixedSizeList(Arc::new(Field::new("item", field, true)), i32::MAX);
+    let schema = Arc::new(Schema::new(vec![Field::new("wide", list(list(DataType::Int64)), true)]));
+    let put = hand.world.next_put();
+    let table = format!("made_{put}");
+    let load = Load { table, put, batches: vec![RecordBatch::new_empty(schema)], headers: Vec::new() };
+    let load = load.header("pintail-idempotency-key", format!("wide-{put}"));
+    hand.send(&load, &Manner::calm(), &REFUSALS).await?;
+    hand.sql(&format!("DROP TABLE IF EXISTS {}", load.table), &Manner::calm(), &[]).await?;
+    Ok(())
 }
 
 /// A put whose messages are not what they should be.

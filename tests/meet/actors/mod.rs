@@ -37,6 +37,7 @@ pub const ACTORS: &[&Actor] = &[
     &sql::INSERTS,
     &sql::CTES,
     &sql::RETURNING,
+    &sql::TRIGGERS,
     &transactions::SEVERAL,
     &transactions::EXPIRING,
     &transactions::BUSY,

@@ -14,6 +14,7 @@ use crate::world::Actor;
 
 pub const INSERTS: Actor = Actor { name: "sql_inserts", clients: 3, step: |hand| Box::pin(inserts(hand)) };
 pub const CTES: Actor = Actor { name: "changes_in_ctes", clients: 2, step: |hand| Box::pin(ctes(hand)) };
+pub const TRIGGERS: Actor = Actor { name: "triggers", clients: 2, step: |hand| Box::pin(triggers(hand)) };
 pub const RETURNING: Actor = Actor { name: "returning", clients: 2, step: |hand| Box::pin(returning(hand)) };
 
 /// Runs a statement by one of the ways there are; a result that can be fetched again is fetched again.
@@ -40,6 +41,23 @@ async fn run(hand: &mut Hand, sql: &str, manner: &Manner) -> Verdict<Outcome<()>
             Ok(outcome)
         }
     }
+}
+
+/// Rows that a trigger writes down a second time, by a put or by SQL: both tables have them or neither.
+async fn triggers(hand: &mut Hand) -> Verdict {
+    let count = hand.rng.random_range(1..8);
+    let load = hand.load("rung", count);
+    let entry =
+        hand.world.books.open(hand.actor, hand.client, load.put, &[("rung", count), ("rung_log", count)]);
+    let manner = Manner::any(&mut hand.rng);
+    let outcome = if hand.rng.random_bool(0.5) {
+        hand.send(&load, &manner, &[]).await?.map_done()
+    } else {
+        let sql = format!("INSERT INTO rung VALUES {}", sql_values(&load.batches[0]));
+        run(hand, &sql, &manner).await?
+    };
+    hand.close(entry, outcome.fate());
+    Ok(())
 }
 
 /// A few rows as literals; several clients' statements share commits.
