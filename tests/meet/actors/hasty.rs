@@ -66,7 +66,7 @@ async fn any_call(hand: &mut Hand, manner: &Manner) -> Verdict {
             hand.act("pintail.schema_apply", body, manner, &[]).await?;
         }
         _ => {
-            hand.act("pintail.checkpoint", Vec::new(), manner, &[]).await?;
+            hand.act("pintail.checkpoint", Vec::new(), manner, &[Kind::Conflict]).await?;
         }
     }
     Ok(())

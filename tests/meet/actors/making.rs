@@ -48,6 +48,8 @@ async fn fails(hand: &mut Hand, table: &str) -> Verdict {
     for message in messages {
         send.send(message).await.unwrap();
     }
+    // The stream has no end: the client leaves with its call, and does not say that it is done.
+    let open = send.clone();
     let (stays, leaves) = (hand.rng.random_range(25..90), hand.rng.random_bool(0.3));
     // A header that says nothing a reader could use.
     last.data_header = vec![0xFF; 16].into();
@@ -69,7 +71,9 @@ async fn fails(hand: &mut Hand, table: &str) -> Verdict {
         tokio::select! { ended = feed => ended, heard = listen => heard.map(|_| ()) }
     };
     let expected = [Kind::Invalid, Kind::Cancelled];
-    match hand.call("a put with a broken message", &Manner::calm(), &expected, call).await? {
+    let outcome = hand.call("a put with a broken message", &Manner::calm(), &expected, call).await?;
+    drop(open);
+    match outcome {
         Outcome::Done(()) => hand.finding("a put with a broken message was acknowledged"),
         _ => {
             hand.close(id, Fate::Absent);

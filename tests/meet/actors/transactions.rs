@@ -124,10 +124,12 @@ async fn busy(hand: &mut Hand) -> Verdict {
         return Ok(());
     }
     let since = Instant::now();
+    // Idle now, and for less than it may be; the sweep comes by in most cases.
+    tokio::time::sleep(IDLE * 7 / 10).await;
     let second = own.send(&into(&load, "tx_b"), &Manner::calm(), &OVER).await?;
     let is_whole = matches!(second, Outcome::Done(_));
     let ended = own.end(&id, is_whole, &Manner::calm(), &OVER).await?;
-    if since.elapsed() < IDLE / 2
+    if since.elapsed() < IDLE * 9 / 10
         && let (Outcome::Refused(error), _) | (_, Outcome::Refused(error)) = (&second.map_done(), &ended)
         && error.kind() != Kind::Aborted
     {
