@@ -119,6 +119,7 @@ fn in_process(folder: &Path, length: Duration) -> f64 {
         temp_directory: None,
         max_temp_bytes: 1 << 30,
         checkpoint_bytes: 1 << 30,
+        checkpoint_hold: Duration::from_secs(300),
         result_buffer_bytes: 8 << 20,
         icu_extension: None,
     })

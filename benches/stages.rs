@@ -150,6 +150,7 @@ fn open(directory: &tempfile::TempDir) -> Arc<Database> {
         temp_directory: None,
         max_temp_bytes: 1 << 30,
         checkpoint_bytes: 1 << 30,
+        checkpoint_hold: std::time::Duration::from_secs(300),
         result_buffer_bytes: 8 << 20,
         icu_extension: None,
     })

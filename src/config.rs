@@ -162,6 +162,9 @@ pub struct Database {
     /// WAL size at which the background checkpoint runs. Default 32 MiB: commits wait for a checkpoint, and a start after
     /// a crash replays this much. Larger checkpoints less often, and for longer.
     pub checkpoint_bytes: Bytes,
+    /// How long a transaction that deletes, replaces or updates rows may keep checkpoints off once the log is twice
+    /// `checkpoint_bytes`; then it is rolled back. Default 5 min. `pintail status` names those that do.
+    pub checkpoint_hold: Span,
     /// DuckDB's ICU extension, a file built for this engine's version. Default: none; the time zone functions
     /// that are built in are used. The file is loaded whether it is signed or not.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -181,6 +184,7 @@ impl Default for Database {
             temp_directory: None,
             max_temp_size: Bytes(64 * 1024 * MIB),
             checkpoint_bytes: Bytes::mib(32),
+            checkpoint_hold: Span(Duration::from_secs(300)),
             icu_extension: None,
             backup_directory: None,
         }

@@ -35,7 +35,9 @@ pub mod engine;
 pub mod catalog;
 pub mod config;
 pub mod error;
+pub mod group;
 pub mod metrics;
+pub mod rebuild;
 pub mod size;
 
 pub mod client;

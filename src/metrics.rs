@@ -50,10 +50,19 @@ fn install_first() -> Result<PrometheusHandle, String> {
         "pintail_checkpoint_seconds",
         "Length of a background checkpoint; commits wait for it"
     );
+    describe_counter!(
+        "pintail_recoveries_total",
+        "Times the database was opened anew after a fatal engine error"
+    );
     describe_gauge!("pintail_wal_bytes", "Bytes in the write-ahead log");
     describe_gauge!("pintail_database_bytes", "Bytes of the database file");
     describe_gauge!("process_resident_memory_bytes", "Resident memory of the process");
     Ok(handle)
+}
+
+/// The database was opened anew.
+pub fn recovered() {
+    counter!("pintail_recoveries_total").increment(1);
 }
 
 /// A call ended, stream included.

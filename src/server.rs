@@ -5,9 +5,10 @@
 mod schemas;
 
 use std::net::SocketAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::extract::State;
@@ -40,6 +41,11 @@ const CALLS_PER_CONNECTION_MAX: u32 = 512;
 const FORCED_DRAIN: Duration = Duration::from_secs(3);
 /// How long a server whose engine is lost still answers, with UNAVAILABLE and NOT_SERVING, before it ends.
 const FAREWELL: Duration = Duration::from_millis(250);
+/// How long a lost database waits for its connections to end before the process does.
+const RECOVERY_PATIENCE: Duration = Duration::from_secs(20);
+/// Recoveries within a time after which the process ends: a supervisor, or a person, has to look.
+const RECOVERIES_MAX: usize = 8;
+const RECOVERIES_WITHIN: Duration = Duration::from_secs(600);
 /// How often idle sessions, transactions, prepared statements and tickets are looked for.
 const SWEEP_EVERY: Duration = Duration::from_secs(1);
 /// How long `/readyz` waits for its query.
@@ -55,6 +61,10 @@ pub struct Server {
     http: JoinHandle<()>,
     health: tonic_health::server::HealthReporter,
     lost: watch::Receiver<bool>,
+    report_lost: watch::Sender<bool>,
+    // When the database was opened anew.
+    recoveries: Vec<Instant>,
+    sessions: Arc<Sessions>,
     maintenance: Option<Maintenance>,
     sweeper: JoinHandle<()>,
     drain_timeout: Duration,
@@ -86,12 +96,16 @@ impl Server {
             temp_directory: config.database.temp_directory.clone(),
             max_temp_bytes: config.database.max_temp_size.0,
             checkpoint_bytes: config.database.checkpoint_bytes.0,
+            checkpoint_hold: config.database.checkpoint_hold.0,
             result_buffer_bytes: config.query.buffer_bytes.0,
             icu_extension: config.database.icu_extension.clone(),
         })?;
         let (report_lost, lost) = watch::channel(false);
-        database.on_lost(move |_| {
-            report_lost.send_replace(true);
+        database.on_lost({
+            let report_lost = report_lost.clone();
+            move |_| {
+                report_lost.send_replace(true);
+            }
         });
         let declarations = schemas::put_in_force(&database, &config.schemas, declared)?;
         let maintenance = Maintenance::start(Arc::clone(&database))
@@ -116,7 +130,7 @@ impl Server {
             Arc::clone(&parts.database),
             Arc::clone(&parts.ingest),
             Arc::clone(&parts.query),
-            sessions,
+            Arc::clone(&sessions),
             declarations,
             config,
         );
@@ -150,6 +164,9 @@ impl Server {
             }),
             health,
             lost,
+            report_lost,
+            recoveries: Vec::new(),
+            sessions,
             maintenance: Some(maintenance),
             sweeper,
             drain_timeout: config.server.drain_timeout.0,
@@ -175,26 +192,74 @@ impl Server {
         force: impl Future<Output = ()>,
     ) -> Result<()> {
         let mut lost = self.lost.clone();
-        tokio::select! {
-            () = stop => self.drain(force).await,
-            // The sender lives as long as the database does, so an error cannot come first.
-            Ok(()) = async { lost.wait_for(|lost| *lost).await.map(|_| ()) } => {
-                self.parts.draining.store(true, Ordering::SeqCst);
-                self.health.set_service_status("", tonic_health::ServingStatus::NotServing).await;
-                tokio::time::sleep(FAREWELL).await;
-                self.flight.abort();
-                self.http.abort();
-                Err(Error::new(
-                    Kind::Unavailable,
-                    "the engine had a fatal error and the database can no longer be used; start again to recover",
-                ))
+        tokio::pin!(stop);
+        loop {
+            tokio::select! {
+                () = &mut stop => return self.drain(force).await,
+                // The sender lives as long as the database does, so an error cannot come first.
+                Ok(()) = async { lost.wait_for(|lost| *lost).await.map(|_| ()) } => {
+                    self.health.set_service_status("", tonic_health::ServingStatus::NotServing).await;
+                    if let Err(error) = self.recover().await {
+                        return self.give_up(error).await;
+                    }
+                    lost.mark_unchanged();
+                    self.health.set_service_status("", tonic_health::ServingStatus::Serving).await;
+                }
+                ended = &mut self.flight => {
+                    return Err(Error::internal(match ended {
+                        Ok(Ok(())) => "the Flight port closed by itself".to_owned(),
+                        Ok(Err(error)) => format!("the Flight port failed: {error}"),
+                        Err(error) => format!("the Flight port failed: {error}"),
+                    }));
+                }
             }
-            ended = &mut self.flight => Err(Error::internal(match ended {
-                Ok(Ok(())) => "the Flight port closed by itself".to_owned(),
-                Ok(Err(error)) => format!("the Flight port failed: {error}"),
-                Err(error) => format!("the Flight port failed: {error}"),
-            })),
         }
+    }
+
+    /// Opens the lost database anew while the ports stay open; calls get UNAVAILABLE meanwhile.
+    ///
+    /// Errors: why that cannot be; the process has to end then.
+    async fn recover(&mut self) -> Result<()> {
+        let started = Instant::now();
+        self.recoveries.retain(|at| at.elapsed() < RECOVERIES_WITHIN);
+        if self.recoveries.len() >= RECOVERIES_MAX {
+            return Err(Error::new(Kind::Unavailable, "the database was lost too often in a short time"));
+        }
+        self.recoveries.push(started);
+        let parts = Arc::clone(&self.parts);
+        if parts.database.has_failed_storage() {
+            return Err(Error::new(Kind::Unavailable, "the disk is at fault"));
+        }
+        self.sessions.lose_all();
+        parts.query.interrupt_running();
+        #[expect(clippy::disallowed_methods, reason = "opening a database blocks")]
+        let opened = tokio::task::spawn_blocking(move || {
+            parts.database.reopen(RECOVERY_PATIENCE)?;
+            parts.ingest.recover()
+        });
+        opened.await.map_err(|error| Error::internal(format!("the recovery failed: {error}")))??;
+        self.report_lost.send_replace(false);
+        metrics::recovered();
+        tracing::warn!(
+            milliseconds = started.elapsed().as_millis() as u64,
+            "the database was opened anew after a fatal engine error"
+        );
+        Ok(())
+    }
+
+    /// Says farewell with UNAVAILABLE and NOT_SERVING, and ends; the next start replays the log.
+    async fn give_up(self, why: Error) -> Result<()> {
+        tracing::error!(%why, "the database cannot be opened anew in place");
+        self.parts.draining.store(true, Ordering::SeqCst);
+        tokio::time::sleep(FAREWELL).await;
+        self.flight.abort();
+        self.http.abort();
+        Err(Error::new(
+            Kind::Unavailable,
+            format!(
+                "the engine had a fatal error and the database can no longer be used ({why}); start again to recover"
+            ),
+        ))
     }
 
     /// Stops at once when nothing is under way; for tests and embedding.
@@ -246,7 +311,10 @@ async fn sweep(service: FlightServer) {
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        service.sweep();
+        // What a panic left over is looked at again in a second.
+        if catch_unwind(AssertUnwindSafe(|| service.sweep())).is_err() {
+            tracing::error!("looking for idle sessions panicked");
+        }
     }
 }
 

@@ -87,8 +87,10 @@ const RULES: &[(&str, &[&str])] = &[
     ),
     ("config.rs", LEAF),
     ("error.rs", LEAF),
+    ("group.rs", LEAF),
     ("metrics.rs", LEAF),
     ("size.rs", LEAF),
+    ("rebuild.rs", LEAF),
     ("client", &["duckdb::", "crate::engine", "crate::ingest", "crate::query", "crate::server"]),
 ];
 

@@ -29,6 +29,7 @@ fn open(path: &Path) -> Arc<Database> {
         temp_directory: None,
         max_temp_bytes: 1 << 30,
         checkpoint_bytes: 1 << 30,
+        checkpoint_hold: std::time::Duration::from_secs(300),
         result_buffer_bytes: 8 << 20,
         icu_extension: None,
     })
@@ -60,7 +61,7 @@ impl Fixture {
     }
 
     fn apply_with(&mut self, text: &str, allow_breaking: bool) -> Result<String, pintail::error::Error> {
-        let plans = apply_declared(&mut self.session, &declared(text), allow_breaking)?;
+        let plans = apply_declared(&mut self.session, &declared(text), allow_breaking, |_| ())?;
         // What was applied needs no more, whatever it was.
         let again = plan_declared(&self.session, &declared(text), false)?;
         assert!(again.iter().all(pintail::catalog::TablePlan::is_empty), "{}", render(&again));
@@ -409,7 +410,7 @@ fn tables_are_adopted_and_the_shipped_examples_apply() {
         examples.iter().map(Declaration::listed_name).collect::<Vec<_>>(),
         ["well_production", "well_test"]
     );
-    apply_declared(&mut fixture.session, &examples, false).unwrap();
+    apply_declared(&mut fixture.session, &examples, false, |_| ()).unwrap();
     for example in &examples {
         let actual = actual_table(&fixture.session, &example.name).unwrap().unwrap();
         let (shown, notes) = adopt(&actual, Some(example));

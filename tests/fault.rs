@@ -5,6 +5,8 @@
 mod common;
 #[path = "common/process.rs"]
 mod process;
+#[path = "common/session.rs"]
+mod session;
 
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
@@ -621,6 +623,7 @@ fn open(path: &Path) -> Arc<Database> {
         temp_directory: None,
         max_temp_bytes: 1 << 30,
         checkpoint_bytes: 1 << 40,
+        checkpoint_hold: Duration::from_secs(300),
         result_buffer_bytes: 8 << 20,
         icu_extension: None,
     })
@@ -679,4 +682,46 @@ async fn a_producer_fails_clearly() {
     .err()
     .unwrap();
     assert!(nobody.kind() == Kind::Unavailable && nobody.message().contains("gave up"), "{nobody}");
+}
+
+/// A collision with a transaction of somebody else is no refusal: the batches are sent again under their numbers until
+/// the other one has ended. A newer instance of the producer is nothing that a retry would wait for.
+#[tokio::test]
+async fn a_producer_sends_again_after_a_collision_and_not_after_a_takeover() {
+    let server = TestServer::start().await;
+    let mut other = server.client().await;
+    let open = |epoch: u64| {
+        Producer::open(&server.uri, "p", epoch, table("t"), schema(), options(Duration::from_secs(30)))
+    };
+    let producer = open(1).await.unwrap();
+    producer.send(batch(0, 10)).await.unwrap();
+    producer.flush().await.unwrap();
+    let mut sent = 1;
+    for end in [session::COMMIT, session::ROLLBACK] {
+        let id = session::begin(&mut other).await;
+        rows(&mut other, &format!("ALTER TABLE t ADD COLUMN more_{end} INTEGER")).await.unwrap();
+        for number in sent..sent + 2 {
+            producer.send(batch(number, 10)).await.unwrap();
+        }
+        let started = Instant::now();
+        while producer.lag().retries < 3 {
+            assert!(started.elapsed() < Duration::from_secs(20), "{:?}", producer.lag());
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        let lag = producer.lag();
+        assert_eq!((lag.batches, lag.last_error.map(|error| error.kind())), (2, Some(Kind::Aborted)));
+        session::end(&mut other, &id, end).await.unwrap();
+        producer.flush().await.unwrap();
+        sent += 2;
+        assert_eq!(producer.durable().seq, Some(sent as u64 - 1));
+        assert_eq!(stored_batches(&mut other, 10).await, sent);
+    }
+    let newer = open(2).await.unwrap();
+    producer.send(batch(sent, 10)).await.unwrap();
+    let fenced = producer.flush().await.unwrap_err();
+    assert!(fenced.kind() == Kind::Aborted && fenced.message().contains("fenced"), "{fenced}");
+    assert_eq!(stored_batches(&mut other, 10).await, sent);
+    newer.send(batch(sent, 10)).await.unwrap();
+    newer.close().await.unwrap();
+    assert_eq!(stored_batches(&mut other, 10).await, sent + 1);
 }

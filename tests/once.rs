@@ -466,6 +466,7 @@ async fn a_ledger_changed_by_hand_is_noticed() {
             temp_directory: None,
             max_temp_bytes: 1 << 30,
             checkpoint_bytes: 1 << 30,
+            checkpoint_hold: std::time::Duration::from_secs(300),
             result_buffer_bytes: 8 << 20,
             icu_extension: None,
         })

@@ -433,7 +433,7 @@ async fn flight_sql_ingest_and_update_answer_with_counts() {
 #[tokio::test]
 async fn a_put_that_nobody_waits_for_is_not_committed() {
     use pintail::engine::{Database, Options};
-    use pintail::ingest::{Ingest, Mode, PutRequest, Target, Terms};
+    use pintail::ingest::{Ingest, Mode, Need, PutRequest, Target, Terms};
     use pintail::session::Lease;
     let folder = tempfile::tempdir().unwrap();
     let database = Database::open(Options {
@@ -443,6 +443,7 @@ async fn a_put_that_nobody_waits_for_is_not_committed() {
         temp_directory: None,
         max_temp_bytes: 1 << 30,
         checkpoint_bytes: 1 << 30,
+        checkpoint_hold: Duration::from_secs(300),
         result_buffer_bytes: 8 << 20,
         icu_extension: None,
     })
@@ -457,8 +458,9 @@ async fn a_put_that_nobody_waits_for_is_not_committed() {
         .begin(PutRequest { target, schema: batches[0].schema(), lease, terms: Terms::default() })
         .unwrap();
     for batch in batches {
-        let bytes = batch.get_array_memory_size();
-        put.send(batch, bytes, None).await.unwrap();
+        let need = Need { held: batch.get_array_memory_size(), ..Need::default() };
+        let room = put.room(need).await;
+        put.send(batch, room, None).await.unwrap();
     }
     // The end is behind all the rows in the queue, so the writer has not come to its COMMIT yet.
     let ended = tokio::time::timeout(Duration::from_millis(1), put.finish()).await;

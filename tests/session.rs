@@ -2,8 +2,9 @@
 #![allow(clippy::unwrap_used, missing_docs, reason = "a failed unwrap is a failed test")]
 
 mod common;
+#[path = "common/session.rs"]
+mod session;
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -11,8 +12,8 @@ use arrow::array::{AsArray, Int64Array, RecordBatch};
 use arrow::datatypes::Int64Type;
 use arrow_flight::encode::FlightDataEncoderBuilder;
 use arrow_flight::sql::{
-    ActionCancelQueryRequest, ActionCreatePreparedStatementRequest, ActionEndTransactionRequest, Any,
-    CommandPreparedStatementQuery, CommandStatementQuery, ProstMessageExt,
+    ActionCancelQueryRequest, ActionCreatePreparedStatementRequest, Any, CommandPreparedStatementQuery,
+    CommandStatementQuery, ProstMessageExt,
 };
 use arrow_flight::{
     Action, CancelFlightInfoRequest, FlightData, FlightDescriptor, FlightInfo, PollInfo,
@@ -23,49 +24,8 @@ use futures::{StreamExt, TryStreamExt, stream};
 use pintail::client::Client;
 use pintail::config::{Bytes, Span};
 use prost::Message;
-use tonic::{Code, Request, Status};
-
-/// `SetSessionOptionsRequest` and its kin as any client sends them.
-mod options {
-    #[derive(Clone, PartialEq, prost::Message)]
-    pub(crate) struct Value {
-        #[prost(string, optional, tag = "1")]
-        pub(crate) text: Option<String>,
-    }
-    #[derive(Clone, PartialEq, prost::Message)]
-    pub(crate) struct Options {
-        #[prost(map = "string, message", tag = "1")]
-        pub(crate) options: std::collections::HashMap<String, Value>,
-    }
-    #[derive(Clone, PartialEq, prost::Message)]
-    pub(crate) struct Refused {
-        #[prost(int32, tag = "1")]
-        pub(crate) why: i32,
-    }
-    #[derive(Clone, PartialEq, prost::Message)]
-    pub(crate) struct Answer {
-        #[prost(map = "string, message", tag = "1")]
-        pub(crate) refused: std::collections::HashMap<String, Refused>,
-    }
-}
-
-async fn act(client: &mut Client, name: &str, body: Vec<u8>) -> Result<Vec<u8>, Status> {
-    let mut answers = client.inner().do_action(Action::new(name, body)).await?.into_inner();
-    Ok(answers.message().await?.map(|answer| answer.body.to_vec()).unwrap_or_default())
-}
-
-async fn set(client: &mut Client, name: &str, value: Option<&str>) -> HashMap<String, options::Refused> {
-    let value = options::Value { text: value.map(str::to_owned) };
-    let request = options::Options { options: HashMap::from([(name.to_owned(), value)]) };
-    let answer = act(client, "SetSessionOptions", request.encode_to_vec()).await.unwrap();
-    options::Answer::decode(answer.as_slice()).unwrap().refused
-}
-
-async fn get(client: &mut Client, name: &str) -> Option<String> {
-    let answer = act(client, "GetSessionOptions", Vec::new()).await.unwrap();
-    let options = options::Options::decode(answer.as_slice()).unwrap().options;
-    options.get(name).and_then(|value| value.text.clone())
-}
+use session::{ROLLBACK, act, begin, end, exchange, get, options, set};
+use tonic::{Code, Request};
 
 /// Catalog, schema and the pintail options hold for later calls of the session, and only for its own.
 #[tokio::test]
@@ -116,9 +76,7 @@ async fn a_cookie_carries_the_session_to_another_connection() {
         request
     };
     rows(&mut first, "CREATE SCHEMA s").await.unwrap();
-    let value = options::Value { text: Some("s".into()) };
-    let body = options::Options { options: HashMap::from([("schema".to_owned(), value)]) };
-    let set = with_cookie(Action::new("SetSessionOptions", body.encode_to_vec()));
+    let set = with_cookie(Action::new("SetSessionOptions", session::option("schema", Some("s"))));
     first.inner().do_action(set).await.unwrap();
     drop(first);
     let mut second = server.client().await;
@@ -129,12 +87,6 @@ async fn a_cookie_carries_the_session_to_another_connection() {
     let body = answer.into_inner().message().await.unwrap().unwrap().body;
     let found = options::Options::decode(body).unwrap().options;
     assert_eq!(found["schema"].text.as_deref(), Some("s"));
-}
-
-async fn begin(client: &mut Client) -> bytes::Bytes {
-    let answer = act(client, "BeginTransaction", Vec::new()).await.unwrap();
-    let any = Any::decode(answer.as_slice()).unwrap();
-    any.unpack::<arrow_flight::sql::ActionBeginTransactionResult>().unwrap().unwrap().transaction_id
 }
 
 /// What nobody uses is ended: transactions are rolled back, prepared statements forgotten.
@@ -176,7 +128,6 @@ async fn idle_transactions_and_statements_expire() {
             .prepared_statement_handle
     };
     let started = Instant::now();
-    let end = ActionEndTransactionRequest { transaction_id: id, action: 1 };
     loop {
         // Another session sees no trace, and in the end the id is unknown.
         assert!(started.elapsed() < Duration::from_secs(20), "the transaction does not expire");
@@ -186,8 +137,9 @@ async fn idle_transactions_and_statements_expire() {
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
-    let gone = act(&mut client, "EndTransaction", end.as_any().encode_to_vec()).await.unwrap_err();
+    let gone = end(&mut client, &id, session::COMMIT).await.unwrap_err();
     assert_eq!((gone.code(), gone.message().contains("idle")), (Code::NotFound, true));
+    end(&mut client, &id, ROLLBACK).await.unwrap();
     assert_eq!(number(&mut client, "SELECT count(*) FROM t").await, 0);
     let command = CommandPreparedStatementQuery { prepared_statement_handle: handle };
     let descriptor = FlightDescriptor::new_cmd(command.as_any().encode_to_vec());
@@ -224,28 +176,6 @@ async fn a_closed_connection_ends_its_transaction() {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     assert_eq!(number(&mut watcher, "SELECT count(*) FROM t").await, 0);
-}
-
-async fn exchange(
-    client: &mut Client,
-    sql: &str,
-    batches: Vec<RecordBatch>,
-) -> Result<Vec<RecordBatch>, arrow_flight::error::FlightError> {
-    let descriptor = FlightDescriptor::new_cmd(sql.to_owned());
-    let messages: Vec<FlightData> = if batches.is_empty() {
-        vec![FlightData::new().with_descriptor(descriptor)]
-    } else {
-        FlightDataEncoderBuilder::new()
-            .with_flight_descriptor(Some(descriptor))
-            .build(stream::iter(batches.into_iter().map(Ok)))
-            .try_collect()
-            .await
-            .unwrap()
-    };
-    let answers = client.inner().do_exchange(stream::iter(messages)).await?.into_inner();
-    arrow_flight::decode::FlightRecordBatchStream::new_from_flight_data(answers.map_err(Into::into))
-        .try_collect()
-        .await
 }
 
 /// Uploaded rows are the table `input` of the statement; nothing of it stays behind.

@@ -57,7 +57,119 @@ async fn timestamps_with_a_zone_work_without_the_extension() {
         let error = query_error(&mut client, &format!("SELECT {expression}")).await;
         assert_eq!(error.kind(), Kind::Invalid, "{error}");
         assert!(error.to_string().contains(part), "{error}");
+        assert!(error.message().matches(" Error: ").count() <= 1, "{error}");
     }
+    server.stop().await;
+}
+
+/// The engine's own series take the columns of tables beside them, and timestamps with a zone have series as well.
+#[tokio::test(flavor = "multi_thread")]
+async fn series_of_columns_and_of_timestamps_with_a_zone() {
+    let server = TestServer::start().await;
+    let mut client = server.client().await;
+    let two = "(VALUES (2), (3)) v(n)";
+    let days = "TIMESTAMPTZ '2020-01-01', TIMESTAMPTZ '2020-01-03', INTERVAL 1 DAY";
+    let cases = [
+        (format!("list(n * 10 + x ORDER BY n, x) FROM {two}, range(n) t(x)"), "[20, 21, 30, 31, 32]"),
+        (
+            format!("list(x ORDER BY x) FROM {two} CROSS JOIN LATERAL generate_series(1, n) t(x)"),
+            "[1, 1, 2, 2, 3]",
+        ),
+        (format!("sum(s.x) FROM {two}, (SELECT max(range) AS x FROM range(n)) s"), "3"),
+        (
+            "count(*) FROM (VALUES (DATE '2020-01-01')) v(d), range(d, d + INTERVAL 3 DAYS, INTERVAL 1 DAY)"
+                .into(),
+            "3",
+        ),
+        (format!("list(range) FROM range({days})"), "['2020-01-01 00:00:00+00', '2020-01-02 00:00:00+00']"),
+        (format!("max(generate_series) FROM generate_series({days})"), "2020-01-03 00:00:00+00"),
+        (format!("max(day) FROM generate_series({days}) AS day"), "2020-01-03 00:00:00+00"),
+        (format!("max(t.range) FROM range({days}) t"), "2020-01-02 00:00:00+00"),
+        (
+            format!("max(x) FROM range({days}) WITH ORDINALITY AS t(x, i) WHERE i = 1"),
+            "2020-01-01 00:00:00+00",
+        ),
+        (format!("typeof(any_value(x)) FROM main.range({days}) t(x)"), "TIMESTAMP WITH TIME ZONE"),
+        (
+            "list(x ORDER BY x) FROM (VALUES (TIMESTAMPTZ '2020-01-01'), ('2020-01-05')) v(ts), \
+             range(ts, ts + INTERVAL 2 DAYS, INTERVAL 1 DAY) t(x) WHERE extract(day FROM x) > 1"
+                .into(),
+            "['2020-01-02 00:00:00+00', '2020-01-05 00:00:00+00', '2020-01-06 00:00:00+00']",
+        ),
+        (
+            "count(*) FROM range(TIMESTAMPTZ '0001-01-01', TIMESTAMPTZ '2020-01-01', INTERVAL 1 HOUR)".into(),
+            "17697840",
+        ),
+    ];
+    for (expression, expected) in cases {
+        let sql = format!("SELECT CAST(x AS VARCHAR) FROM (SELECT {expression}) q(x)");
+        let batches = rows(&mut client, &sql).await.unwrap();
+        let column = batches[0].column(0).as_string::<i32>();
+        assert_eq!(column.value(0), expected, "{expression}");
+    }
+    let error =
+        query_error(&mut client, "SELECT * FROM range(now(), 'infinity'::TIMESTAMPTZ, INTERVAL 1 DAY)").await;
+    assert_eq!(error.kind(), Kind::Invalid, "{error}");
+    let listed = "SELECT range(TIMESTAMPTZ '0001-01-01', now(), INTERVAL 1 SECOND)";
+    let error = query_error(&mut client, listed).await;
+    assert!(error.message().contains("as a table"), "{error}");
+    for name in ["current_time", "localtime"] {
+        assert_eq!(text(&mut client, &format!("{name} IS NOT NULL")).await, "true");
+    }
+    server.stop().await;
+}
+
+/// What can be asked of TIMESTAMPTZ_NS, which the engine itself can only store.
+#[tokio::test(flavor = "multi_thread")]
+async fn nanoseconds_with_a_zone_bind_and_keep_their_digits() {
+    let server = TestServer::start().await;
+    let mut client = server.client().await;
+    rows(
+        &mut client,
+        "CREATE TABLE n AS SELECT '2023-12-31 23:59:59.999999999+00'::TIMESTAMPTZ_NS AS t, \
+         TIMESTAMPTZ '2023-12-31 23:59:59.999999+00' AS us",
+    )
+    .await
+    .unwrap();
+    let cases = [
+        ("t > us AND us < t AND t <> us AND NOT t = us", "true"),
+        ("t < now() AND now() > t AND t BETWEEN us AND now()", "true"),
+        ("t > '2023-12-31' AND t > TIMESTAMP '2023-12-31' AND t > DATE '2023-12-31'", "true"),
+        ("greatest(t, us) = t AND typeof(coalesce(us, t)) = 'TIMESTAMPTZ_NS'", "true"),
+        ("t + INTERVAL 1 DAY", "2024-01-01 23:59:59.999999999+00"),
+        ("INTERVAL 1 MONTH + t", "2024-01-31 23:59:59.999999999+00"),
+        ("t - INTERVAL 1 SECOND", "2023-12-31 23:59:58.999999999+00"),
+        ("date_trunc('day', t)", "2023-12-31 00:00:00+00"),
+        ("year(t) * 100 + date_part('month', t)", "202312"),
+        ("extract(second FROM t)", "59"),
+        ("date_part(['year', 'day'], t)", "{'year': 2023, 'day': 31}"),
+        ("date_diff('hour', t, us)", "0"),
+        ("date_diff('day', t, TIMESTAMPTZ '2024-01-01')", "1"),
+        ("age(t, us)", "00:00:00"),
+        ("time_bucket(INTERVAL 1 HOUR, t)", "2023-12-31 23:00:00+00"),
+        ("t - us", "00:00:00"),
+        ("epoch_ns(t)", "1704067199999999999"),
+        ("epoch_us(t)", "1704067199999999"),
+        ("epoch_ms(t)", "1704067199999"),
+        ("last_day(t)", "2023-12-31"),
+        ("dayname(t) || monthname(t)", "SundayDecember"),
+        ("isfinite(t)", "true"),
+        ("strftime(t, '%Y-%m-%d')", "2023-12-31"),
+        ("t::DATE", "2023-12-31"),
+        ("t::TIMESTAMP", "2024-01-01 00:00:00"),
+        ("t::VARCHAR", "2023-12-31 23:59:59.999999999+00"),
+        ("t AT TIME ZONE 'Europe/Berlin'", "2024-01-01 00:59:59.999999999"),
+    ];
+    for (expression, expected) in cases {
+        assert_eq!(text(&mut client, &format!("SELECT {expression} FROM n")).await, expected, "{expression}");
+    }
+    let aggregates = "SELECT min(t) = max(t) AND first(t) = t AND len(list(t)) = 1 FROM n GROUP BY t";
+    assert_eq!(text(&mut client, aggregates).await, "true");
+    let joined = "SELECT count(*) FROM n a JOIN n b ON a.t = b.us";
+    assert_eq!(text(&mut client, joined).await, "0", "a nanosecond lies between them");
+    let error = query_error(&mut client, "SELECT t < TIMESTAMPTZ '9999-12-31' FROM n").await;
+    assert_eq!(error.kind(), Kind::Invalid, "{error}");
+    assert!(error.message().contains("2262"), "{error}");
     server.stop().await;
 }
 
@@ -71,6 +183,7 @@ fn opening_is_quick_and_a_missing_extension_is_named() {
         temp_directory: None,
         max_temp_bytes: 1 << 30,
         checkpoint_bytes: 1 << 30,
+        checkpoint_hold: Duration::from_secs(300),
         result_buffer_bytes: 8 << 20,
         icu_extension,
     };

@@ -394,11 +394,6 @@ async fn every_result_type_is_described_as_it_arrives() {
     let server = TestServer::start().await;
     let mut client = server.client().await;
     rows(&mut client, "CREATE TYPE mood AS ENUM ('sad', 'ok')").await.unwrap();
-    let refused_types = [
-        ("1::UHUGEINT", "UHUGEINT"),
-        ("'12:00:00+02'::TIMETZ", "TIME WITH TIME ZONE"),
-        ("[{'a': 1::UHUGEINT}]", "UHUGEINT"),
-    ];
     for expression in [
         "NULL",
         "true",
@@ -449,19 +444,7 @@ async fn every_result_type_is_described_as_it_arrives() {
     ] {
         let sql = format!("SELECT {expression} AS x");
         let info = client.inner().get_flight_info(FlightDescriptor::new_cmd(sql.clone())).await;
-        let info = match info {
-            Ok(info) => info.into_inner(),
-            Err(refused) => {
-                // A type without an exact Arrow form is refused by name, not sent as something else.
-                let (_, name) = refused_types
-                    .iter()
-                    .find(|(known, _)| *known == expression)
-                    .unwrap_or_else(|| panic!("{expression}: {refused}"));
-                assert!(refused.message().contains(name), "{expression}: {refused}");
-                continue;
-            }
-        };
-        assert!(refused_types.iter().all(|(known, _)| *known != expression), "{expression} is not refused");
+        let info = info.unwrap_or_else(|refused| panic!("{expression}: {refused}")).into_inner();
         let described = info.try_decode_schema().unwrap();
         let found = rows(&mut client, &sql).await.unwrap();
         assert_eq!(*found[0].schema(), described, "{expression}");

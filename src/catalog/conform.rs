@@ -3,17 +3,20 @@
 //! Never: changes a value. A difference in type is allowed only where every value keeps its meaning, or
 //! where the engine refuses a value that does not fit; nothing turns into NULL.
 
+mod error;
+
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use arrow::datatypes::DataType;
-use thiserror::Error as ThisError;
 
 use super::{
-    Column, Declaration, DeclaredField, NewColumns, Strictness, Table, TableName, from_duckdb, quote_name,
-    quote_text,
+    Column, Declaration, DeclaredField, NewColumns, Strictness, Table, comes_back, from_duckdb, join_types,
+    quote_name, quote_text,
 };
-use crate::error::{Error, shorten};
+use crate::error::shorten;
+
+pub use error::ConformError;
 
 /// A column as a stream offers it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,6 +45,8 @@ pub struct Conformed {
     pub columns: Vec<Placed>,
     /// Columns to be added to the table first: name and DuckDB type.
     pub added: Vec<(String, String)>,
+    /// Open columns that get their type first: name and DuckDB type.
+    pub settled: Vec<(String, String)>,
 }
 
 /// One column of a stream and its place in the table.
@@ -71,6 +76,8 @@ pub enum Cast {
         /// The offered type, to come back to.
         from: String,
     },
+    /// As it is, when it has the declared number of bytes.
+    Width(i32),
 }
 
 impl Placed {
@@ -85,7 +92,7 @@ impl Placed {
         match &self.cast {
             Cast::None => source.to_owned(),
             Cast::Plain => format!("CAST({source} AS {to})"),
-            Cast::Exact { .. } => {
+            Cast::Exact { .. } | Cast::Width(_) => {
                 let misfit = self.misfit_of(source).unwrap_or_default();
                 let rule = format!("column {}: a value does not fit {to}", quote_name(&self.target));
                 let rule = quote_text(&rule);
@@ -100,6 +107,7 @@ impl Placed {
         match &self.cast {
             Cast::None => source,
             Cast::Plain | Cast::Exact { .. } => format!("TRY_CAST({source} AS {})", self.duckdb_type),
+            Cast::Width(width) => format!("CASE WHEN octet_length({source}) = {width} THEN {source} END"),
         }
     }
 
@@ -117,76 +125,10 @@ impl Placed {
                 "({source} IS NOT NULL \
                  AND TRY_CAST(TRY_CAST({source} AS {to}) AS {from}) IS DISTINCT FROM {source})"
             )),
+            Cast::Width(width) => {
+                Some(format!("({source} IS NOT NULL AND octet_length({source}) <> {width})"))
+            }
         }
-    }
-}
-
-/// Why a stream does not fit a table. Each variant names table, column and rule.
-#[derive(Debug, Clone, PartialEq, Eq, ThisError)]
-pub enum ConformError {
-    /// The stream has no columns.
-    #[error("table {table}: the stream has no columns")]
-    NoColumns {
-        /// The table.
-        table: TableName,
-    },
-    /// A column is offered twice.
-    #[error("table {table}: column \"{column}\" is there twice in the stream")]
-    Duplicate {
-        /// The table.
-        table: TableName,
-        /// The column.
-        column: String,
-    },
-    /// The table has no such column.
-    #[error("table {table} has no column \"{column}\"{hint}; its columns are {known}")]
-    UnknownColumn {
-        /// The table.
-        table: TableName,
-        /// The offered column.
-        column: String,
-        /// The name that may have been meant, or nothing.
-        hint: String,
-        /// The table's columns.
-        known: String,
-    },
-    /// The column is computed by the table.
-    #[error("table {table}: column \"{column}\" is generated and cannot be put")]
-    Generated {
-        /// The table.
-        table: TableName,
-        /// The column.
-        column: String,
-    },
-    /// Types differ and the change is not lossless.
-    #[error("table {table}: column \"{column}\" is {expected} and the stream offers {offered}; {rule}")]
-    Type {
-        /// The table.
-        table: TableName,
-        /// The column.
-        column: String,
-        /// The table's type.
-        expected: String,
-        /// The stream's type.
-        offered: String,
-        /// What is done, and what to do.
-        rule: &'static str,
-    },
-    /// Columns that must be there are not.
-    #[error("table {table}: the stream lacks {columns}; {rule}")]
-    Missing {
-        /// The table.
-        table: TableName,
-        /// The columns.
-        columns: String,
-        /// Why they must be there, and what to do.
-        rule: &'static str,
-    },
-}
-
-impl From<Box<ConformError>> for Error {
-    fn from(error: Box<ConformError>) -> Self {
-        Error::invalid(error.to_string())
     }
 }
 
@@ -224,7 +166,8 @@ pub fn conform_some(
     let known: HashMap<String, &Column> =
         table.columns.iter().map(|column| (column.name.to_lowercase(), column)).collect();
     let mut taken = HashSet::new();
-    let mut conformed = Conformed { columns: Vec::with_capacity(offered.len()), added: Vec::new() };
+    let mut conformed =
+        Conformed { columns: Vec::with_capacity(offered.len()), added: Vec::new(), settled: Vec::new() };
     for one in offered {
         let lower = one.name.to_lowercase();
         if !taken.insert(lower.clone()) {
@@ -232,16 +175,12 @@ pub fn conform_some(
         }
         let Some(target) = known.get(&lower) else {
             if contract.declared.is_some_and(|declared| declared.on_new_column == NewColumns::Add) {
-                // An Arrow null column says nothing about its type; INTEGER is what CREATE TABLE AS takes.
-                let is_null = one.duckdb_type == "\"NULL\"";
-                let duckdb_type = if is_null { "INTEGER".to_owned() } else { one.duckdb_type.clone() };
-                let cast = if is_null { Cast::Plain } else { Cast::None };
-                conformed.added.push((one.name.clone(), duckdb_type.clone()));
+                conformed.added.push((one.name.clone(), one.duckdb_type.clone()));
                 conformed.columns.push(Placed {
                     target: one.name.clone(),
                     source: one.name.clone(),
-                    duckdb_type,
-                    cast,
+                    duckdb_type: one.duckdb_type.clone(),
+                    cast: Cast::None,
                     is_required: false,
                 });
                 continue;
@@ -252,6 +191,8 @@ pub fn conform_some(
             return Err(Box::new(ConformError::Generated { table: name(), column: one.name.clone() }));
         }
         let field = contract.declared.and_then(|declared| declared.field(&target.name));
+        let settled = if field.is_none() { settled(target, one) } else { None };
+        let target = settled.as_ref().unwrap_or(target);
         let cast = match (contract.declared, field) {
             (Some(declared), Some(field)) => declared_cast(declared.mode, field, contract, target, one),
             // A column that a producer has added is held to its type in the table.
@@ -274,8 +215,15 @@ pub fn conform_some(
             cast,
             is_required: contract.declared.is_some_and(|declared| declared.is_required(&target.name)),
         });
+        conformed.settled.extend(settled.map(|column| (column.name, column.duckdb_type)));
     }
     Ok(conformed)
+}
+
+/// An open column as it is once it has the type that is offered; `None` for one that stays as it is.
+fn settled(target: &Column, offered: &Offered) -> Option<Column> {
+    let joined = join_types(&target.duckdb_type, &offered.duckdb_type)?;
+    (joined != target.duckdb_type).then(|| Column { duckdb_type: joined, ..target.clone() })
 }
 
 fn unknown_column(table: &Table, column: &str) -> ConformError {
@@ -328,8 +276,20 @@ fn declared_cast(
     offered: &Offered,
 ) -> Result<Cast, (String, &'static str)> {
     let same = |field: &DeclaredField| {
-        offered.duckdb_type == field.data_type.duckdb && is_same_width(&field.data_type.arrow, &offered.arrow)
+        // What a SELECT of the column gives goes back into it.
+        (offered.duckdb_type == field.data_type.duckdb
+            || comes_back(&offered.duckdb_type, &field.data_type.duckdb))
+            && is_same_width(&field.data_type.arrow, &offered.arrow)
     };
+    // So do bytes of a declared width, which leave as bytes of any.
+    if let DataType::FixedSizeBinary(width) = &field.data_type.arrow
+        && matches!(&offered.arrow, DataType::Binary | DataType::LargeBinary | DataType::BinaryView)
+        && offered.duckdb_type == "BLOB"
+        && field.data_type.duckdb == "BLOB"
+        && target.duckdb_type == "BLOB"
+    {
+        return Ok(Cast::Width(*width));
+    }
     let expected = |rule| (field.data_type.text.clone(), rule);
     match mode {
         Strictness::Strict => {
@@ -371,11 +331,20 @@ fn is_same_width(declared: &DataType, offered: &DataType) -> bool {
 }
 
 fn plain_cast(target: &Column, offered: &Offered) -> Option<Cast> {
-    if offered.duckdb_type == target.duckdb_type {
+    let (from, to) = (&offered.duckdb_type, &target.duckdb_type);
+    if from == to {
         Some(Cast::None)
+    } else if is_allowed(from, to) {
+        Some(Cast::Plain)
     } else {
-        is_allowed(&offered.duckdb_type, &target.duckdb_type).then_some(Cast::Plain)
+        // Most clients send nanoseconds because it is their only unit, and few have any.
+        is_whole_micros(from, to).then(|| Cast::Exact { from: from.clone() })
     }
+}
+
+/// Whether a column of microseconds is offered nanoseconds, of which those fit that are whole microseconds.
+fn is_whole_micros(from: &str, to: &str) -> bool {
+    matches!((from, to), ("TIMESTAMP_NS", "TIMESTAMP") | ("TIMESTAMPTZ_NS", "TIMESTAMP WITH TIME ZONE"))
 }
 
 /// The offered type as the reader of the message knows it.
@@ -410,13 +379,15 @@ fn is_narrowing(from: &str, to: &str) -> bool {
 
 /// Whether a cast keeps every value, or fails loudly for those it cannot keep.
 fn is_allowed(from: &str, to: &str) -> bool {
-    if from == "\"NULL\"" {
+    // What is open fits wherever the rest is the same. What leaves for a type comes back, as text or in another form:
+    // the engine refuses what does not parse.
+    if join_types(from, to).is_some_and(|joined| joined == to) || comes_back(from, to) {
         return true;
     }
     if let (Some((precision, scale)), Some((to_precision, to_scale))) = (decimal(from), decimal(to)) {
         return to_scale >= scale && to_precision - to_scale >= precision - scale;
     }
-    // A whole decimal is how HUGEINT travels in Arrow; the cast checks the range.
+    // The cast checks the range.
     if to == "HUGEINT" && decimal(from).is_some_and(|(_, scale)| scale == 0) {
         return true;
     }
@@ -445,8 +416,7 @@ fn is_allowed(from: &str, to: &str) -> bool {
         "TIMESTAMP_S" => &["TIMESTAMP_MS", "TIMESTAMP", "TIMESTAMP_NS"],
         "TIMESTAMP_MS" => &["TIMESTAMP", "TIMESTAMP_NS"],
         "TIMESTAMP" => &["TIMESTAMP_NS"],
-        // Text that stands for a value: the engine parses it and refuses what does not parse.
-        "VARCHAR" => return matches!(to, "UUID" | "JSON") || to.starts_with("ENUM("),
+        "TIMESTAMP WITH TIME ZONE" => &["TIMESTAMPTZ_NS"],
         _ => &[],
     };
     wider.contains(&to)

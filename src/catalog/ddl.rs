@@ -33,15 +33,14 @@ pub fn check_new_table(name: &TableName, schema: &Schema) -> Result<()> {
 
 /// CREATE TABLE text for columns of `schema` whose DuckDB types are `types`, in order.
 ///
-/// A field that is not nullable becomes NOT NULL; a table in the catalog `temp` is a temporary one.
+/// A field that is not nullable becomes NOT NULL; a table in the catalog `temp` is a temporary one. A type that is
+/// open stays so, until [`settle_columns`].
 pub fn create_table(name: &TableName, schema: &Schema, types: &[String], replace: bool) -> String {
     let columns: Vec<String> = schema
         .fields()
         .iter()
         .zip(types)
         .map(|(field, duckdb_type)| {
-            // An Arrow null column says nothing about its type; INTEGER is what CREATE TABLE AS takes.
-            let duckdb_type = if duckdb_type == "\"NULL\"" { "INTEGER" } else { duckdb_type };
             let rule = if field.is_nullable() { "" } else { " NOT NULL" };
             format!("{} {duckdb_type}{rule}", quote_name(field.name()))
         })
@@ -62,7 +61,13 @@ pub fn insert_head(name: &TableName, columns: &[Placed]) -> String {
 pub const ROW: &str = "\"pintail row\"";
 
 /// What follows the rows of an INSERT that leaves a row with a known key as it is.
-pub const IGNORE_CONFLICT: &str = " WHERE true ON CONFLICT DO NOTHING";
+///
+/// It names the key. Without, every UNIQUE column counts as well, and the engine (2.0.0) takes rows with NULL in such a
+/// column for equal and drops them.
+pub fn ignore_conflict(key: &[String]) -> String {
+    let key: Vec<String> = key.iter().map(|name| quote_name(name)).collect();
+    format!(" WHERE true ON CONFLICT ({}) DO NOTHING", key.join(", "))
+}
 
 /// What follows the rows of an INSERT that takes the new row in place of the one with its key.
 ///
@@ -76,7 +81,7 @@ pub fn replace_conflict(table: &Table, key: &[String]) -> String {
         .map(|column| format!("{0} = excluded.{0}", quote_name(&column.name)))
         .collect();
     if set.is_empty() {
-        return IGNORE_CONFLICT.to_owned();
+        return ignore_conflict(key);
     }
     let key: Vec<String> = key.iter().map(|name| quote_name(name)).collect();
     format!(" WHERE true ON CONFLICT ({}) DO UPDATE SET {}", key.join(", "), set.join(", "))
@@ -97,6 +102,15 @@ pub fn add_columns(name: &TableName, added: &[(String, String)]) -> Vec<String> 
         format!("ALTER TABLE {} ADD COLUMN IF NOT EXISTS {} {duckdb_type}", name.to_sql(), quote_name(column))
     };
     added.iter().map(add).collect()
+}
+
+/// Gives open columns the types that a stream brings. What is in them are NULLs and empty lists.
+pub fn settle_columns(name: &TableName, settled: &[(String, String)]) -> Vec<String> {
+    let settle = |(column, duckdb_type): &(String, String)| {
+        let column = quote_name(column);
+        format!("ALTER TABLE {} ALTER COLUMN {column} SET DATA TYPE {duckdb_type}", name.to_sql())
+    };
+    settled.iter().map(settle).collect()
 }
 
 /// The table that takes the rejected rows of `name`.
@@ -208,6 +222,6 @@ mod tests {
             Field::new("c", DataType::Null, true),
         ]);
         let text = create_table(&table(), &schema, &["BIGINT".into(), "\"NULL\"".into()], true);
-        assert_eq!(text, "CREATE OR REPLACE TABLE \"t\" (\"a b\" BIGINT NOT NULL, \"c\" INTEGER)");
+        assert_eq!(text, "CREATE OR REPLACE TABLE \"t\" (\"a b\" BIGINT NOT NULL, \"c\" \"NULL\")");
     }
 }

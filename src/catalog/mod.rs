@@ -7,12 +7,18 @@ mod datatype;
 mod ddl;
 mod declaration;
 mod evolution;
+mod nanos;
+mod open;
+
+pub use nanos::{depends_on_values, stored_types};
+pub use open::{join_arrow, join_types};
 
 pub use conform::{Cast, ConformError, Conformed, Contract, Offered, Placed, conform, conform_some};
+use datatype::comes_back;
 pub use datatype::{TypeError, from_duckdb, parse as parse_type, spellings};
 pub use ddl::{
-    IGNORE_CONFLICT, ROW, add_columns, check_new_table, create_rejected, create_table, declared_create,
-    index_name, insert_head, last_of_key, rejected_name, replace_conflict,
+    ROW, add_columns, check_new_table, create_rejected, create_table, declared_create, ignore_conflict,
+    index_name, insert_head, last_of_key, rejected_name, replace_conflict, settle_columns,
 };
 pub use declaration::{
     Declaration, Declarations, DeclaredField, DeclaredType, NewColumns, Problem, Problems, SchemaFile,
@@ -51,8 +57,13 @@ impl TableName {
                 Self { catalog: Some(catalog.clone()), schema: Some(schema.clone()), table: table.clone() }
             }
             _ => {
+                let nested = if path.len() > 3 {
+                    "; a table of a nested schema takes rows by INSERT alone"
+                } else {
+                    ""
+                };
                 return Err(Error::invalid(format!(
-                    "expected a path of [table], [schema, table] or [catalog, schema, table], found {} parts",
+                    "expected a path of [table], [schema, table] or [catalog, schema, table], found {} parts{nested}",
                     path.len()
                 )));
             }
@@ -63,20 +74,7 @@ impl TableName {
     /// A name from `table`, `schema.table` or `catalog.schema.table`, as the command line takes it.
     /// A part in double quotes may contain dots, and a quote that is doubled.
     pub fn from_text(text: &str) -> Result<Self> {
-        let mut parts = vec![String::new()];
-        let mut quoted = false;
-        let mut letters = text.chars().peekable();
-        while let Some(letter) = letters.next() {
-            match letter {
-                '"' if quoted && letters.next_if_eq(&'"').is_some() => {
-                    parts.last_mut().expect("starts with one part").push('"');
-                }
-                '"' => quoted = !quoted,
-                '.' if !quoted => parts.push(String::new()),
-                _ => parts.last_mut().expect("starts with one part").push(letter),
-            }
-        }
-        Self::from_path(&parts)
+        Self::from_path(&split_name(text))
     }
 
     /// Refuses parts that are empty, too long, or hold a NUL.
@@ -109,6 +107,24 @@ impl fmt::Display for TableName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.parts().collect::<Vec<_>>().join("."))
     }
+}
+
+/// The parts of a name with dots between them. A part in double quotes may contain dots, and a quote that is doubled.
+pub fn split_name(text: &str) -> Vec<String> {
+    let mut parts = vec![String::new()];
+    let mut quoted = false;
+    let mut letters = text.chars().peekable();
+    while let Some(letter) = letters.next() {
+        match letter {
+            '"' if quoted && letters.next_if_eq(&'"').is_some() => {
+                parts.last_mut().expect("starts with one part").push('"');
+            }
+            '"' => quoted = !quoted,
+            '.' if !quoted => parts.push(String::new()),
+            _ => parts.last_mut().expect("starts with one part").push(letter),
+        }
+    }
+    parts
 }
 
 /// A column of an existing table.

@@ -12,15 +12,16 @@ use clap::Args;
 use clap::ValueEnum;
 use futures::StreamExt;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use pintail::catalog::{TableName, quote_text};
+use pintail::catalog::{TableName, quote_text, rejected_name};
 use pintail::client::{Client, PutAnswer};
 use pintail::error::{Error, Kind, Result};
 use tokio::task::JoinHandle;
 use tokio_stream::wrappers::ReceiverStream;
 use xxhash_rust::xxh3::xxh3_64;
 
+use super::files::find_files;
 use super::show::grouped;
-use super::source::{Part, Source, find_files};
+use super::source::{Part, Source};
 use super::{Failure, Remote, is_terminal};
 
 /// How often a line is printed where there is no terminal for a bar.
@@ -92,7 +93,11 @@ impl LoadMode {
 #[derive(Default)]
 struct Tally {
     files: usize,
+    // Rows that were dealt with, and of those the ones that are not in the table, or in the place of another.
     rows: u64,
+    ignored: u64,
+    replaced: u64,
+    rejected: u64,
     parts: usize,
     skipped: usize,
     // Parts of the file under way: done, and in all.
@@ -122,8 +127,30 @@ impl Tally {
             self.parts += 1;
             self.of_file.0 += 1;
             self.rows += answer.rows;
+            self.ignored += answer.ignored.unwrap_or_default();
+            self.replaced += answer.replaced.unwrap_or_default();
+            self.rejected += answer.rejected.unwrap_or_default();
         }
         Ok(())
+    }
+
+    /// Rows that are in the table because of this load.
+    fn stored(&self) -> u64 {
+        self.rows.saturating_sub(self.ignored + self.rejected)
+    }
+
+    /// The rows that are in the table, and what became of the others.
+    fn rows(&self, table: &TableName) -> String {
+        let mut text = format!("{} rows", count(self.stored()));
+        for (rows, what) in [(self.replaced, "replaced"), (self.ignored, "ignored")] {
+            if rows > 0 {
+                text = format!("{text}, {} {what}", count(rows));
+            }
+        }
+        if self.rejected > 0 {
+            text = format!("{text}, {} rejected (see {})", count(self.rejected), rejected_name(table));
+        }
+        text
     }
 
     /// Counts a part that is there already.
@@ -143,6 +170,7 @@ impl Load {
         for path in paths {
             files.push(Source::open(&path)?);
         }
+        Source::agree(&mut files);
         let mut client = Client::connect(&self.remote.server).await?;
         let mut keys = Keys::new(&mut client, &table, self.starts_anew()).await?;
         let progress = Progress::start(&files);
@@ -170,8 +198,9 @@ impl Load {
         };
         let again = if tally.skipped == tally.parts { " (--again loads them again)" } else { "" };
         println!(
-            "loaded {} rows from {} file{} into {table} in {seconds:.2} s ({} rows/s){there}{again}",
-            count(tally.rows),
+            "loaded {}{} from {} file{} into {table} in {seconds:.2} s ({} rows/s){there}{again}",
+            tally.rows(&table),
+            if tally.stored() == tally.rows && tally.replaced == 0 { "" } else { "," },
             tally.files,
             if tally.files == 1 { "" } else { "s" },
             grouped(rate as i64)
@@ -194,7 +223,7 @@ impl Load {
         tally: &mut Tally,
     ) -> Result<()> {
         tally.of_file = (0, 0);
-        let schema = Arc::clone(&source.schema);
+        let schema = Arc::clone(&source.sent);
         // While one part is being committed, the next one is read already, and sent if the two cannot collide.
         let (sender, mut parts) = tokio::sync::mpsc::channel(1);
         #[expect(clippy::disallowed_methods, reason = "a client reads its own files on a thread of its own")]
@@ -259,16 +288,16 @@ impl Load {
         } else {
             path.display().to_string()
         };
-        let rows = count(tally.rows);
+        let rows = tally.rows(table);
         let kept = match (tally.files, done) {
             // Nobody knows of a commit whose answer was lost.
             (0, 0) if error.kind() == Kind::Unavailable => format!("nothing was confirmed for {table}"),
             (0, 0) => format!("nothing was committed to {table}"),
             (files, 0) => format!(
-                "{files} of {total} files with {rows} rows were committed to {table}, and nothing of this file"
+                "{files} of {total} files with {rows} were committed to {table}, and nothing of this file"
             ),
             (files, done) => format!(
-                "{files} of {total} files and {done} of {of} parts of this one, with {rows} rows, were committed to \
+                "{files} of {total} files and {done} of {of} parts of this one, with {rows}, were committed to \
                  {table}"
             ),
         };

@@ -3,6 +3,7 @@
 //! Never: prints a secret, a half-written file, or a second line where one says it.
 
 mod backup;
+mod files;
 mod load;
 mod output;
 mod query;
@@ -17,6 +18,7 @@ use std::process::ExitCode;
 
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use pintail::config::Config;
+use pintail::engine::STACK_BYTES;
 use pintail::error::{Error, Kind};
 
 /// Arrow-native columnar ingestion: an Arrow Flight and Flight SQL server over DuckDB.
@@ -161,6 +163,7 @@ fn config(source: &ConfigSource, show: impl Fn(&Config)) -> Result<(), Failure> 
 fn block_on(work: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
+        .thread_stack_size(STACK_BYTES)
         .build()
         .map_err(|error| Error::internal(format!("cannot start the async runtime: {error}")))?;
     runtime.block_on(work)

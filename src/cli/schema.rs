@@ -129,7 +129,7 @@ impl Against {
         let plans = engine::plan_declared(&session, declarations, self.allow_breaking)?;
         show_plan(&plans, &render(&plans))?;
         if apply {
-            engine::apply_declared(&mut session, declarations, self.allow_breaking)?;
+            engine::apply_declared(&mut session, declarations, self.allow_breaking, |_| ())?;
             println!("applied in one transaction");
         }
         Ok(())
@@ -184,6 +184,7 @@ pub(super) fn options(path: String) -> Options {
         temp_directory: None,
         max_temp_bytes: config.database.max_temp_size.0,
         checkpoint_bytes: config.database.checkpoint_bytes.0,
+        checkpoint_hold: config.database.checkpoint_hold.0,
         result_buffer_bytes: config.query.buffer_bytes.0,
         icu_extension: config.database.icu_extension.clone(),
     }

@@ -6,6 +6,7 @@ use std::path::Path;
 
 use clap::Args;
 use pintail::config::{Config, LogFormat};
+use pintail::engine::STACK_BYTES;
 use pintail::error::{Error, Kind};
 use pintail::server::Server;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -58,6 +59,8 @@ impl Serve {
         start_logging(&config)?;
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .enable_all()
+            // They parse and plan.
+            .thread_stack_size(STACK_BYTES)
             // A thread for every query and every put that may run, and some for catalog look-ups.
             .max_blocking_threads(config.query.max_concurrent + config.ingest.max_streams + 64)
             .build()

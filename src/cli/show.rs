@@ -87,6 +87,12 @@ fn print_status(server: &str, status: &Value) {
     );
     println!("ingest    {} streams, {} in flight", number("/ingest/streams"), size("/ingest/inflight_bytes"));
     println!("query     {} running, {} waiting", number("/query/running"), number("/query/queued"));
+    let holds = status.pointer("/checkpoint/kept_off_by").and_then(Value::as_array);
+    for hold in holds.into_iter().flatten() {
+        let what = hold.get("what").and_then(Value::as_str).unwrap_or("?");
+        let seconds = hold.get("seconds").and_then(Value::as_f64).unwrap_or_default();
+        println!("          {what} keeps checkpoints off, for {seconds:.0} s");
+    }
 }
 
 /// A size to three digits, for reading, not for computing.

@@ -6,18 +6,21 @@
 //! The checksum tells a part from another one before any of it is sent: of Parquet it covers the bytes in the file,
 //! of Arrow the values, and of both the names and types of the columns.
 
+use std::collections::HashMap;
 use std::fs::File;
 use std::io::{BufReader, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use arrow::array::RecordBatch;
-use arrow::datatypes::{Schema, SchemaRef};
+use arrow::array::{Array, RecordBatch, RecordBatchOptions, new_null_array};
+use arrow::compute::{can_cast_types, cast};
+use arrow::datatypes::{DataType, Schema, SchemaRef};
 use arrow::error::ArrowError;
 use arrow::ipc::reader::{FileReaderBuilder, StreamReader};
 use parquet::arrow::arrow_reader::{
     ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder,
 };
+use pintail::catalog::join_arrow;
 use pintail::error::{Error, Result};
 use pintail::ingest::StreamChecksum;
 use tokio::sync::mpsc;
@@ -38,7 +41,10 @@ type Batches = Box<dyn Iterator<Item = Result<RecordBatch>> + Send>;
 /// A file ready to be read.
 pub(super) struct Source {
     pub(super) path: PathBuf,
-    pub(super) schema: SchemaRef,
+    /// What is sent: the file's columns, with the types of other files where its own are open.
+    pub(super) sent: SchemaRef,
+    // The file's own.
+    schema: SchemaRef,
     /// Rows, where the file says so.
     pub(super) rows: Option<u64>,
     content: Content,
@@ -66,12 +72,45 @@ pub(super) struct Part {
 impl Source {
     /// Reads what the file says about itself.
     pub(super) fn open(path: &Path) -> Result<Self> {
+        // Reading a pipe would wait for ever, and a file is read twice.
+        if !path.metadata().map_err(|error| unreadable(path, error))?.is_file() {
+            return Err(unreadable(path, "expected a file, found a pipe, device or socket"));
+        }
         let (schema, rows, content) = match ending(path) {
             Some("parquet") => open_parquet(path)?,
             Some("arrow" | "feather" | "arrows") => (open_arrow(path)?.0, None, Content::Arrow),
             _ => return Err(unreadable(path, "expected a name ending in .parquet, .arrow or .arrows")),
         };
-        Ok(Self { path: path.to_owned(), schema, rows, content })
+        Ok(Self { path: path.to_owned(), sent: Arc::clone(&schema), schema, rows, content })
+    }
+
+    /// Gives columns without a type, which hold nothing but NULLs or empty lists, the type that they have in another
+    /// file, whichever of them comes first.
+    pub(super) fn agree(files: &mut [Self]) {
+        let mut known: HashMap<String, DataType> = HashMap::new();
+        for field in files.iter().flat_map(|file| file.schema.fields()) {
+            let name = field.name().to_lowercase();
+            let joined = match known.get(&name) {
+                None => field.data_type().clone(),
+                // Where types differ in another way, the server says what it makes of it.
+                Some(other) => join_arrow(other, field.data_type()).unwrap_or_else(|| other.clone()),
+            };
+            known.insert(name, joined);
+        }
+        for file in files {
+            let fields = file.schema.fields().iter().map(|field| {
+                let own = field.data_type();
+                let joined = known.get(&field.name().to_lowercase()).and_then(|other| join_arrow(own, other));
+                match joined {
+                    Some(joined) if joined != *own && (own.is_null() || can_cast_types(own, &joined)) => {
+                        Arc::new(field.as_ref().clone().with_data_type(joined).with_nullable(true))
+                    }
+                    _ => Arc::clone(field),
+                }
+            });
+            let fields: Vec<_> = fields.collect();
+            file.sent = Arc::new(Schema::new_with_metadata(fields, file.schema.metadata().clone()));
+        }
     }
 
     /// Reads the parts in their order; ends early when nobody takes them. An error is the last item. Blocks.
@@ -99,7 +138,7 @@ impl Source {
                         .build()
                         .map_err(|error| failed(&error))?;
                     let place = Place { number: index + 1, of, checksum, rows };
-                    if !fill(parts, place, &mut checked(reader)) {
+                    if !fill(parts, place, &mut as_sent(checked(reader), &self.sent)) {
                         return Ok(());
                     }
                 }
@@ -107,7 +146,7 @@ impl Source {
             Content::Arrow => {
                 let plan = arrow_parts(&self.path, &self.schema)?;
                 let of = plan.len();
-                let mut batches = open_arrow(&self.path)?.1;
+                let mut batches = as_sent(open_arrow(&self.path)?.1, &self.sent);
                 for (index, (count, checksum)) in plan.into_iter().enumerate() {
                     let place = Place { number: index + 1, of, checksum, rows: 0 };
                     let mut own = batches.by_ref().take(count);
@@ -121,6 +160,26 @@ impl Source {
         }
         Ok(())
     }
+}
+
+/// The batches with the types of `schema`, where their own are open.
+fn as_sent(batches: Batches, schema: &SchemaRef) -> Batches {
+    let schema = Arc::clone(schema);
+    Box::new(batches.map(move |batch| {
+        let batch = batch?;
+        if batch.schema_ref().fields() == schema.fields() {
+            return Ok(batch);
+        }
+        let typed =
+            batch.columns().iter().zip(schema.fields()).map(|(column, field)| match column.data_type() {
+                own if own == field.data_type() => Ok(Arc::clone(column)),
+                DataType::Null => Ok(new_null_array(field.data_type(), column.len())),
+                _ => cast(column, field.data_type()),
+            });
+        let columns = typed.collect::<Result<Vec<_>, ArrowError>>()?;
+        let rows = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
+        Ok(RecordBatch::try_new_with_options(Arc::clone(&schema), columns, &rows)?)
+    }))
 }
 
 struct Place {
@@ -218,7 +277,7 @@ fn arrow_parts(path: &Path, schema: &Schema) -> Result<Vec<(usize, u64)>> {
         filled += rows;
         if let Some((count, checksum)) = parts.last_mut() {
             *count += 1;
-            checksum.add(batch)?;
+            checksum.add(&batch)?;
         }
     }
     let whole = |(count, values): (usize, StreamChecksum)| {
@@ -267,60 +326,16 @@ fn parquet_checksum(
     Ok(checksum.digest())
 }
 
-fn ending(path: &Path) -> Option<&str> {
+pub(super) fn ending(path: &Path) -> Option<&str> {
     path.extension().and_then(|extension| extension.to_str())
 }
 
-fn unreadable(path: &Path, error: impl std::fmt::Display) -> Error {
+pub(super) fn unreadable(path: &Path, error: impl std::fmt::Display) -> Error {
     Error::invalid(format!("cannot read {}: {error}", path.display()))
 }
 
 fn checked(batches: impl Iterator<Item = Result<RecordBatch, ArrowError>> + Send + 'static) -> Batches {
     Box::new(batches.map(|batch| batch.map_err(Error::from)))
-}
-
-/// Files, globs and folders -> the files, sorted within each argument, none twice.
-pub(super) fn find_files(arguments: &[String]) -> Result<Vec<PathBuf>> {
-    let mut files: Vec<PathBuf> = Vec::new();
-    for argument in arguments {
-        let path = Path::new(argument);
-        let mut found = Vec::new();
-        if path.is_dir() {
-            walk(path, &mut found)?;
-        } else if path.exists() {
-            found.push(path.to_owned());
-        } else {
-            let matches = glob::glob(argument).map_err(|error| {
-                Error::invalid(format!("\"{argument}\" is not a file, folder or glob: {error}"))
-            })?;
-            found.extend(matches.flatten().filter(|path| path.is_file()));
-        }
-        if found.is_empty() {
-            return Err(Error::invalid(format!("no .parquet, .arrow or .arrows file at \"{argument}\"")));
-        }
-        found.sort();
-        found.retain(|path| !files.contains(path));
-        files.extend(found);
-    }
-    Ok(files)
-}
-
-fn walk(folder: &Path, found: &mut Vec<PathBuf>) -> Result<()> {
-    let entries = std::fs::read_dir(folder)
-        .map_err(|error| Error::invalid(format!("cannot read folder {}: {error}", folder.display())))?;
-    for entry in entries.flatten() {
-        let path = entry.path();
-        if path.is_dir() {
-            walk(&path, found)?;
-        } else if path
-            .extension()
-            .and_then(|e| e.to_str())
-            .is_some_and(|e| ["parquet", "arrow", "arrows"].contains(&e))
-        {
-            found.push(path);
-        }
-    }
-    Ok(())
 }
 
 #[cfg(test)]

@@ -40,7 +40,8 @@ pub struct PutAnswer {
     pub table: String,
     /// Rows stored.
     pub rows: u64,
-    /// Whether the rows survive a crash of the server.
+    /// Whether the rows survive a crash of the server: not those of an in-memory database or a temporary table, nor,
+    /// until its COMMIT, those of a transaction.
     pub durable: bool,
     /// Whether the server had this stream before and stored nothing now.
     pub duplicate: bool,

@@ -371,7 +371,8 @@ impl State {
                 Kind::Conflict,
                 format!(
                     "the server has lost batches: {} was acknowledged before, {} is what it has now; was another \
-                     database put in its place?",
+                     database put in its place, or this producer forgotten while more than ingest.ledger_producers \
+                     others wrote?",
                     told(self.durable.seq),
                     told(seq)
                 ),

@@ -7,10 +7,10 @@ use std::sync::Arc;
 use arrow::array::{Array, AsArray};
 use arrow::datatypes::{Int64Type, SchemaRef};
 
+use super::judge::Class;
 use super::plain::check_importable;
 use super::segment::Segment;
 use super::session::Session;
-use super::statement::Class;
 use super::tables::query;
 use crate::catalog::TableName;
 use crate::error::{Error, Result};
@@ -60,13 +60,14 @@ impl BulkInsert {
 pub fn append(session: &Session, insert: &Insert, segment: Segment) -> Result<u64> {
     let rows = segment.rows() as u64;
     let Insert { head, tail } = insert;
-    // An upsert deletes, and the tail of a client's own INSERT may be anything.
-    let _turn = (!tail.is_empty()).then(|| session.turn(Class::Change, &format!("{head}{tail}")));
+    // An upsert deletes, as a trigger may, and the tail of a client's own INSERT may be anything.
+    let may_delete =
+        !tail.is_empty() || (session.in_transaction() && session.database().surface().has_triggers());
+    let _turn = may_delete.then(|| session.turn(Class::Change, &format!("{head}{tail}")));
     let sql = |source: &str| format!("{head}{source}{tail}");
     let appended = if rows <= FEW_ROWS {
         // Reading and planning the statement would take longer than running it, and it will come again.
-        let token = session.own_token(&segment);
-        let published = session.database().segments.publish_as(token, Arc::new(segment));
+        let published = session.publish_again(segment);
         session.execute_again(&sql(&source(published.token())))?
     } else {
         over_segment(session, segment, sql)?
@@ -82,7 +83,7 @@ pub fn append(session: &Session, insert: &Insert, segment: Segment) -> Result<u6
 ///
 /// Returns the changed-row count.
 pub fn over_segment(session: &Session, segment: Segment, sql: impl FnOnce(&str) -> String) -> Result<u64> {
-    let published = session.database().segments.publish(Arc::new(segment));
+    let published = session.publish(segment);
     session.execute(&sql(&source(published.token())))
 }
 
@@ -92,7 +93,7 @@ pub fn rows_of_segment(
     segment: Segment,
     sql: impl FnOnce(&str) -> String,
 ) -> Result<Vec<(u64, String)>> {
-    let published = session.database().segments.publish(Arc::new(segment));
+    let published = session.publish(segment);
     let mut rows = Vec::new();
     for batch in query(session, &sql(&source(published.token())))? {
         let (numbers, texts) =
@@ -105,8 +106,9 @@ pub fn rows_of_segment(
     Ok(rows)
 }
 
-fn source(token: &str) -> String {
-    format!("pintail_segment('{token}')")
+pub(super) fn source(token: &str) -> String {
+    // By its full name: a client's macro of that name would come first.
+    format!("system.main.pintail_segment('{token}')")
 }
 
 /// Rows of a table, as the session's transaction sees it.
@@ -124,8 +126,8 @@ pub fn describe_rows(session: &Session, schema: &SchemaRef) -> Result<Vec<(Strin
     let note = |error| session.database().note(error);
     check_importable(schema)?;
     let segment = Segment::new(Arc::clone(schema), Vec::new());
-    let published = session.database().segments.publish(Arc::new(segment));
-    let sql = format!("FROM pintail_segment('{}')", published.token());
+    let published = session.publish(segment);
+    let sql = format!("FROM {}", source(published.token()));
     let statement = session
         .connection()
         .parse(sql)

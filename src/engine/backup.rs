@@ -5,8 +5,10 @@
 //!
 //! The copy is `COPY FROM DATABASE` into a second, hidden database of the same instance, in one transaction: the
 //! snapshot that every reader gets, and with it tables, keys, indexes, views, macros, sequences, comments and the
-//! ingest ledger. Copying the file itself would be faster, but needs a checkpoint, which waits for a moment
-//! without writers; and closing a second handle on the file would give up the lock that keeps other programs out.
+//! ingest ledger. Triggers it leaves out; they are made in the copy afterwards, so that they do not fire for its rows.
+//! Then the copy is opened, and gets its name only when it holds all that the database held at that moment.
+//! Copying the file itself would be faster, but needs a checkpoint, which waits for a moment without writers; and
+//! closing a second handle on the file would give up the lock that keeps other programs out.
 
 use std::fs::File;
 use std::path::{Component, Path, PathBuf};
@@ -15,15 +17,19 @@ use std::sync::{Arc, PoisonError};
 
 use duckdb::Parameters;
 use duckdb::environment::StorageLocation;
+use duckdb::error::DuckDBError;
 use duckdb::instance::AttachBuilder;
 
-use super::database::Database;
+use super::database::{Database, Options};
+use super::inventory::{Inventory, Trigger, named};
 use super::session::Session;
 use crate::catalog::quote_name;
 use crate::error::{Error, Kind, Result};
 
 /// What the file is called until it is whole.
 const PARTIAL: &str = "partial";
+/// Memory that the look at a finished copy may take: catalog queries and counts.
+const LOOK_MEMORY_BYTES: u64 = 256 << 20;
 /// Endings that DuckDB, or this module, gives to files of its own.
 const RESERVED: [&str; 5] = ["wal", "checkpoint", "recovery", "tmp", PARTIAL];
 
@@ -145,10 +151,14 @@ pub fn backup(session: &mut Session, target: &BackupTarget, cancelled: &AtomicBo
     let _alone = Alone::enter(&database, target)?;
     target.check_free()?;
     remove_partial(target)?;
-    let written = write(session, target).and_then(|()| {
-        if cancelled.load(Ordering::SeqCst) {
-            return Err(Error::new(Kind::Cancelled, "the backup was cancelled"));
-        }
+    let check = || match cancelled.load(Ordering::SeqCst) {
+        true => Err(Error::new(Kind::Cancelled, "the backup was cancelled")),
+        false => Ok(()),
+    };
+    let written = write(session, target).and_then(|whole| {
+        check()?;
+        complete(&database, target, &whole)?;
+        check()?;
         put_in_place(target)
     });
     if written.is_err()
@@ -183,8 +193,9 @@ impl Drop for Alone<'_> {
     }
 }
 
-fn write(session: &Session, target: &BackupTarget) -> Result<()> {
-    let instance = session.database().instance();
+/// Copies, and gives what is to be in the copy.
+fn write(session: &Session, target: &BackupTarget) -> Result<Inventory> {
+    let instance = session.database().instance()?;
     let path = target.partial().display().to_string();
     // In no list of databases, and under a name that nobody can guess, so that no statement reaches it.
     let alias = format!("pintail_backup_{:032x}", rand::random::<u128>());
@@ -194,21 +205,97 @@ fn write(session: &Session, target: &BackupTarget) -> Result<()> {
     let copied = copy_all(session, &alias);
     // Writes what is in the copy's log into its file, and closes it.
     let detached = instance.detach(&alias).map(|_| ()).map_err(plain);
-    copied.and(detached)
+    copied.and_then(|whole| detached.map(|()| whole))
 }
 
-fn copy_all(session: &Session, alias: &str) -> Result<()> {
+fn copy_all(session: &Session, alias: &str) -> Result<Inventory> {
     // Not `Session::execute`: a fatal error of the copy is not one of the database, and must not stop the server.
     let execute = |sql: &str| session.connection().execute(sql, Parameters::None).map(|_| ()).map_err(plain);
     execute("BEGIN TRANSACTION")?;
-    let from = quote_name(session.database().catalog());
-    let copied = execute(&format!("COPY FROM DATABASE {from} TO {}", quote_name(alias)));
+    let copy = || {
+        let whole = Inventory::read(session)?;
+        let nested = whole.nested_indexes();
+        if !nested.is_empty() {
+            return Err(Error::new(
+                Kind::Conflict,
+                format!(
+                    "the engine cannot copy indexes in nested schemas: {}; drop them, or move their tables to a \
+                     schema of the first level",
+                    named(&nested)
+                ),
+            ));
+        }
+        let from = quote_name(session.database().catalog());
+        execute(&format!("COPY FROM DATABASE {from} TO {}", quote_name(alias)))?;
+        Ok(whole)
+    };
+    let copied = copy();
     if copied.is_ok() {
-        return execute("COMMIT");
+        execute("COMMIT")?;
+    } else {
+        // The error that counts is the first one; a failed transaction is gone either way.
+        let _ = execute("ROLLBACK");
     }
-    // The error that counts is the first one; a failed transaction is gone either way.
-    let _ = execute("ROLLBACK");
     copied
+}
+
+/// Makes in the copy what the engine left out, and compares it with what was to be in it.
+///
+/// Errors: `Conflict` naming what is missing.
+fn complete(database: &Database, target: &BackupTarget, whole: &Inventory) -> Result<()> {
+    let options = Options {
+        path: target.partial().display().to_string(),
+        memory_limit_bytes: database.options().memory_limit_bytes.min(LOOK_MEMORY_BYTES),
+        temp_directory: None,
+        ..database.options().clone()
+    };
+    let copy = Database::open(options)?;
+    let session = copy.session()?;
+    let mut refused = Vec::new();
+    for trigger in &whole.triggers {
+        if let Err(error) = make_trigger(&session, trigger) {
+            refused.push(format!("trigger {} ({error})", trigger.name));
+        }
+    }
+    if !refused.is_empty() {
+        return Err(Error::new(
+            Kind::Conflict,
+            format!(
+                "the backup would not be whole, so it was given up: {}; a trigger names tables without the database's \
+                 name: make it again like that, or drop it",
+                named(&refused)
+            ),
+        ));
+    }
+    let missing = whole.missing_in(&Inventory::read(&session)?);
+    if !missing.is_empty() {
+        return Err(Error::new(
+            Kind::Conflict,
+            format!(
+                "the backup would not be whole, so it was given up: {}; drop what the engine cannot copy, or make it \
+                 again in another form",
+                named(&missing)
+            ),
+        ));
+    }
+    // What was made is in a log of the copy, which must be a file alone.
+    session.execute("CHECKPOINT").map(|_| ())
+}
+
+/// A trigger's statement names its tables as they were named when it was made, from wherever that was: from its own
+/// schema, or from `main`.
+fn make_trigger(session: &Session, trigger: &Trigger) -> Result<()> {
+    let catalog = session.database().catalog();
+    let use_schema = |path: &[String]| {
+        let parts = [catalog].into_iter().chain(path.iter().map(String::as_str));
+        session.execute(&format!("USE {}", parts.map(quote_name).collect::<Vec<_>>().join(".")))
+    };
+    let made = use_schema(&trigger.schema).and_then(|_| session.execute(&trigger.sql));
+    use_schema(&["main".to_owned()])?;
+    if made.is_err() && trigger.schema != ["main"] {
+        return session.execute(&trigger.sql).map(|_| ());
+    }
+    made.map(|_| ())
 }
 
 /// An error of the copy, as something the caller can act on.
@@ -225,6 +312,15 @@ fn plain(error: duckdb::Error) -> Error {
             Kind::Conflict,
             "a default or other expression names this database itself, such as nextval('db.main.s'), and would \
              not work in a copy; write it without the database's name",
+        );
+    }
+    if error.code == DuckDBError::DatabaseConstraint
+        && text.starts_with("Constraint Error: Violates foreign key constraint")
+    {
+        return Error::new(
+            Kind::Conflict,
+            "the engine cannot copy a table whose rows refer to rows of the same table by a foreign key; make the \
+             table again without that key",
         );
     }
     if text.contains("has been invalidated") {

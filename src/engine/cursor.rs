@@ -2,14 +2,13 @@
 //! Runs on: the one thread that opened it. `next` blocks and lends the thread to the execution.
 //! Never: waits for a reader; holds more than the engine's result buffer and the batch in hand.
 
-use std::sync::Arc;
-
 use arrow::array::RecordBatch;
-use arrow::datatypes::{DataType, Schema, SchemaRef};
+use arrow::datatypes::{DataType, Fields, SchemaRef};
 use duckdb::Parameters;
 use duckdb::arrow::ArrowArray;
 use duckdb::query_result::{ArrowQueryResult, ArrowResultStep};
 
+use super::export::{Exported, Lossless, needs_lossless};
 use super::ffi;
 use super::segment::UNIT_ROWS;
 use super::session::Session;
@@ -30,9 +29,11 @@ pub enum Step {
 pub struct Cursor<'session> {
     result: ArrowQueryResult<'session>,
     session: &'session Session,
-    schema: SchemaRef,
+    exported: Exported,
     // An array that had to be waited for before the schema was known.
     first: Option<ArrowArray>,
+    // Given so far.
+    rows: u64,
 }
 
 /// Vectors (2,048 rows) per array that divide a row group evenly. Arrays end at row groups, so any other number
@@ -44,33 +45,31 @@ const VECTOR_ROWS: usize = UNIT_ROWS / VECTORS[0];
 /// Rows per array, from the schema: what `array_bytes` holds, a fifth more at most. Values of variable length
 /// are guessed; what the guess misses is merged or sliced later.
 fn array_rows(schema: &SchemaRef, array_bytes: usize, rows_max: Option<usize>) -> usize {
-    let row_bytes: usize = schema.fields().iter().map(|field| value_bytes(field.data_type())).sum();
-    let vectors_max = (array_bytes + array_bytes / 5) / (row_bytes.max(1) * VECTOR_ROWS);
+    let vectors_max =
+        (array_bytes + array_bytes / 5) / row_bytes(schema.fields()).max(1).saturating_mul(VECTOR_ROWS);
     let vectors = VECTORS.into_iter().find(|vectors| *vectors <= vectors_max).unwrap_or(1);
     rows_max.map_or(vectors * VECTOR_ROWS, |limit| (vectors * VECTOR_ROWS).min(limit.max(1)))
+}
+
+/// Arrays of arrays of arrays have more bytes than there are numbers for.
+fn row_bytes(fields: &Fields) -> usize {
+    fields.iter().fold(0, |bytes: usize, field| bytes.saturating_add(value_bytes(field.data_type())))
 }
 
 fn value_bytes(data_type: &DataType) -> usize {
     match data_type {
         DataType::Utf8 | DataType::Binary | DataType::LargeUtf8 | DataType::LargeBinary => 16,
         DataType::List(child) | DataType::LargeList(child) | DataType::Map(child, _) => {
-            4 * value_bytes(child.data_type())
+            value_bytes(child.data_type()).saturating_mul(4)
         }
         DataType::FixedSizeList(child, size) => {
-            usize::try_from(*size).unwrap_or(1) * value_bytes(child.data_type())
+            value_bytes(child.data_type()).saturating_mul(usize::try_from(*size).unwrap_or(1))
         }
         DataType::FixedSizeBinary(size) => usize::try_from(*size).unwrap_or(16),
-        DataType::Struct(fields) => fields.iter().map(|field| value_bytes(field.data_type())).sum(),
+        DataType::Struct(fields) => row_bytes(fields),
         DataType::Boolean | DataType::Null => 1,
         other => other.primitive_width().unwrap_or(16),
     }
-}
-
-fn same_types(one: &Schema, other: &Schema) -> bool {
-    let types = |schema: &Schema| -> Vec<DataType> {
-        schema.fields().iter().map(|field| field.data_type().clone()).collect()
-    };
-    types(one) == types(other)
 }
 
 impl<'session> Cursor<'session> {
@@ -85,8 +84,9 @@ impl<'session> Cursor<'session> {
         rows_max: Option<usize>,
     ) -> Result<Self> {
         let rows = array_rows(schema, array_bytes, rows_max);
-        let result = statement.statement.arrow_query(session.connection(), Parameters::None, Some(rows));
-        Self::started(session, result, schema)
+        Self::started(session, schema, || {
+            statement.statement.arrow_query(session.connection(), Parameters::None, Some(rows))
+        })
     }
 
     /// Starts the prepared statement `sql` with the values of one row.
@@ -99,33 +99,35 @@ impl<'session> Cursor<'session> {
         rows_max: Option<usize>,
     ) -> Result<Self> {
         let rows = array_rows(schema, array_bytes, rows_max);
-        Self::started(session, session.kept(sql)?.execute_arrow(values, Some(rows)), schema)
+        let kept = session.kept(sql)?;
+        Self::started(session, schema, || kept.execute_arrow(values, Some(rows)))
     }
 
     fn started(
         session: &'session Session,
-        result: duckdb::Result<ArrowQueryResult<'session>>,
         schema: &SchemaRef,
+        start: impl FnOnce() -> duckdb::Result<ArrowQueryResult<'session>>,
     ) -> Result<Self> {
         let note = |error| session.database().note(error);
-        let mut result = result.map_err(note)?;
+        // The form is fixed when the result knows its columns.
+        let lossless = needs_lossless(schema).then(|| Lossless::on(session)).transpose().map_err(note)?;
+        let mut result = start().map_err(note)?;
         let mut first = None;
-        let schema = match result.schema().and_then(ffi::import_schema) {
-            // What was announced, unless it could not be known.
-            Ok(actual) if same_types(&actual, schema) => Arc::clone(schema),
-            Ok(actual) => Arc::new(actual),
+        let raw = match result.schema().and_then(ffi::import_schema) {
+            Ok(raw) => raw,
             // Statements that expand to several, such as PIVOT, know their columns only once they run.
             Err(_) => {
                 first = result.next_array().map_err(note)?;
-                Arc::new(result.schema().and_then(ffi::import_schema).map_err(note)?)
+                result.schema().and_then(ffi::import_schema).map_err(note)?
             }
         };
-        Ok(Self { result, session, schema, first })
+        let exported = Exported::new(raw, lossless.is_some(), schema)?;
+        Ok(Self { result, session, exported, first, rows: 0 })
     }
 
     /// Schema of the batches.
     pub fn schema(&self) -> &SchemaRef {
-        &self.schema
+        self.exported.schema()
     }
 
     /// One bounded unit of execution; returns at once when nothing is ready.
@@ -152,7 +154,30 @@ impl<'session> Cursor<'session> {
         }
     }
 
-    fn import(&self, array: ArrowArray) -> Result<RecordBatch> {
-        ffi::import_batch(array, &self.schema).map_err(|error| self.session.database().note(error))
+    fn import(&mut self, array: ArrowArray) -> Result<RecordBatch> {
+        let batch = ffi::import_batch(array, self.exported.raw())
+            .map_err(|error| self.session.database().note(error))?;
+        let first_row = self.rows + 1;
+        self.rows += batch.num_rows() as u64;
+        self.exported.batch(batch, first_row)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use arrow::datatypes::{Field, Schema};
+    use std::sync::Arc;
+
+    /// The widest type that can be written down still gives a number of rows.
+    #[test]
+    fn arrays_of_arrays_have_a_width() {
+        let mut data_type = DataType::Int64;
+        for _ in 0..12 {
+            data_type = DataType::FixedSizeList(Arc::new(Field::new("item", data_type, true)), 100_000);
+        }
+        let field = Field::new("c", data_type, true);
+        let schema = Arc::new(Schema::new(vec![field.clone(), field]));
+        assert_eq!(array_rows(&schema, usize::MAX / 2, None), VECTOR_ROWS);
     }
 }

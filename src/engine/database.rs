@@ -1,28 +1,26 @@
-//! Open a database file with Pintail's settings; sessions, checkpoints, sizes, close.
+//! An open database: sessions, checkpoints, sizes, opening anew after a fatal error.
 //! Runs on: any thread; opening, checkpointing and closing block.
-//! Never: reaches out on its own (extension autoload and autoinstall are off), or overwrites a file it
-//! cannot open.
+//! Never: opens a file a second time while a connection to the first instance is in use.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
-use duckdb::Parameters;
-use duckdb::connection::{Connection, SettingScope};
-use duckdb::environment::{Environment, StorageLocation};
-use duckdb::instance::{AttachBuilder, Instance, InstanceBuilder};
+use duckdb::instance::Instance;
 
 use super::backup::BackupTarget;
+use super::culprits::Culprits;
 use super::describe::Descriptions;
-use super::error::is_fatal;
+use super::error::{is_fatal, is_of_storage};
 use super::ffi::Link;
 use super::gate::Gate;
-use super::group::Group;
+use super::group::Statements;
+use super::holders::{CheckpointHold, Holders};
+use super::open::{connect, open, temp_directory};
 use super::segment::{Segments, random_token};
 use super::session::Session;
-use super::timezone;
-use crate::catalog::quote_text;
+use super::surface::Surface;
 use crate::error::{Error, Kind, Result};
 
 /// How to open a database. Sizes in bytes.
@@ -40,6 +38,8 @@ pub struct Options {
     pub max_temp_bytes: u64,
     /// WAL size at which the maintenance thread checkpoints.
     pub checkpoint_bytes: u64,
+    /// How long a transaction may keep checkpoints off once the log is twice that size.
+    pub checkpoint_hold: Duration,
     /// Result bytes DuckDB may queue per query ahead of the reader.
     pub result_buffer_bytes: u64,
     /// DuckDB's own time zone extension; `None` uses the functions of `timezone` instead.
@@ -49,33 +49,51 @@ pub struct Options {
 /// Sessions kept for reuse; more are opened under load and closed afterwards.
 const IDLE_SESSIONS_MAX: usize = 64;
 
-/// A log of this size is never reached.
-const NEVER_BYTES: u64 = 1 << 60;
-
 /// How long a checkpoint waits for statements that change rows; new ones wait behind it.
 const PATIENCE: Duration = Duration::from_millis(20);
 /// The same with a log twice as large as it should be.
 const PATIENCE_OVERDUE: Duration = Duration::from_secs(2);
+
+fn lost() -> Error {
+    Error::new(
+        Kind::Unavailable,
+        "the database was lost to a fatal error and is being opened anew; try again",
+    )
+}
+
+impl Options {
+    /// Whether there is a file behind the database.
+    pub(super) fn is_on_disk(&self) -> bool {
+        self.path != ":memory:"
+    }
+}
 
 /// Told the text of a fatal error.
 type Report = Box<dyn Fn(&str) + Send + Sync>;
 
 /// An open DuckDB database.
 pub struct Database {
-    instance: Instance,
+    // `None` while a lost database is opened anew.
+    instance: RwLock<Option<Arc<Instance>>>,
     options: Options,
     wal_path: Option<PathBuf>,
+    // Every connection has a share of it.
+    alive: Arc<()>,
     idle: Mutex<Vec<Link>>,
-    catalog: String,
+    catalog: OnceLock<String>,
     pub(super) segments: Segments,
-    pub(super) group: Group,
+    pub(super) statements: Statements,
     pub(super) descriptions: Descriptions,
+    surface: OnceLock<Surface>,
     lost: AtomicBool,
+    storage_failed: AtomicBool,
     on_lost: OnceLock<Report>,
+    culprits: Culprits,
     commits: AtomicU64,
     // The backup being written.
     pub(super) copying: Mutex<Option<BackupTarget>>,
     pub(super) gate: Arc<Gate>,
+    pub(super) holders: Arc<Holders>,
 }
 
 impl Database {
@@ -84,99 +102,82 @@ impl Database {
     /// Errors: `Invalid` for a setting DuckDB refuses, a file that is not a database, or one locked by
     /// another process; the text says which.
     pub fn open(options: Options) -> Result<Arc<Self>> {
-        let in_memory = options.path == ":memory:";
-        let temp_directory = options.temp_directory.clone().unwrap_or_else(|| {
-            if in_memory {
-                std::env::temp_dir().join(format!("pintail-{}.tmp", std::process::id()))
-            } else {
-                PathBuf::from(format!("{}.tmp", options.path))
-            }
-        });
-        if !in_memory
-            && let Some(parent) = Path::new(&options.path).parent()
-            && !parent.as_os_str().is_empty()
-            && !parent.is_dir()
-        {
-            return Err(Error::invalid(format!(
-                "cannot open database {}: folder {} does not exist",
-                options.path,
-                parent.display()
-            )));
-        }
-        let checkpoint_threshold =
-            if in_memory { options.checkpoint_bytes.saturating_mul(2) } else { NEVER_BYTES };
-        let settings = [
-            ("memory_limit", format!("{}B", options.memory_limit_bytes)),
-            ("threads", options.threads.to_string()),
-            ("temp_directory", temp_directory.display().to_string()),
-            ("max_temp_directory_size", format!("{}B", options.max_temp_bytes)),
-            // A checkpoint inside a committing thread costs 38-45% of load time elsewhere, and others would commit
-            // beside it (see `Gate`): with a file, only the maintenance thread checkpoints.
-            ("checkpoint_threshold", format!("{checkpoint_threshold}B")),
-            // A commit that skips the WAL holds its lock for a whole checkpoint.
-            ("auto_checkpoint_skip_wal_threshold", u64::from(u32::MAX).saturating_mul(1024).to_string()),
-            ("autoload_known_extensions", "false".into()),
-            ("autoinstall_known_extensions", "false".into()),
-            ("allow_community_extensions", "false".into()),
-            // A locally built extension has no signature; the operator vouches for the one file that is named.
-            ("allow_unsigned_extensions", options.icu_extension.is_some().to_string()),
-            // Results leave as plain Utf8, Binary and List: older clients refuse view and large types.
-            ("produce_arrow_string_view", "false".into()),
-            ("arrow_large_buffer_size", "false".into()),
-            ("preserve_insertion_order", "true".into()),
-        ];
-        let build = || {
-            Environment::new()
-                .and_then(|environment| InstanceBuilder::new().options(settings.clone()).build(&environment))
-                .map_err(|error| Error::invalid(format!("the engine refuses a setting: {}", error.message)))
-        };
-        if !in_memory {
-            merge_logs(&options.path, build)?;
-        }
-        let instance = build()?;
-        let location =
-            if in_memory { StorageLocation::InMemory } else { StorageLocation::OnDisk(options.path.clone()) };
-        instance
-            .attach(AttachBuilder::new(location).make_default())
-            .map_err(|error| explain_open(&options.path, &error))?;
-        let mut database = Self {
-            instance,
-            wal_path: (!in_memory).then(|| PathBuf::from(format!("{}.wal", options.path))),
+        let database = Self {
+            instance: RwLock::new(None),
+            wal_path: options.is_on_disk().then(|| PathBuf::from(format!("{}.wal", options.path))),
             options,
+            alive: Arc::default(),
             idle: Mutex::new(Vec::new()),
-            catalog: String::new(),
+            catalog: OnceLock::new(),
             segments: Segments::default(),
-            group: Group::default(),
+            statements: Statements::default(),
             descriptions: Descriptions::default(),
+            surface: OnceLock::new(),
             lost: AtomicBool::new(false),
+            storage_failed: AtomicBool::new(false),
             on_lost: OnceLock::new(),
+            culprits: Culprits::default(),
             commits: AtomicU64::new(0),
             copying: Mutex::new(None),
             gate: Arc::default(),
+            holders: Arc::default(),
         };
-        let connection = database.connect()?;
-        database.segments.register(&connection)?;
-        database.descriptions.register(&connection)?;
-        match &database.options.icu_extension {
-            Some(path) => load_icu(&connection, path)?,
-            None => timezone::register(&connection)?,
-        }
-        // SQL has no way to files or the network; Parquet and Arrow files come in through `pintail load`.
-        // Set last, because attaching the file itself is external access.
-        connection.execute("SET GLOBAL enable_external_access = false", Parameters::None)?;
-        database.catalog = catalog_name(&connection)?;
-        database.give_back(Link::new(connection, random_token()));
+        database.open_instance(&mut database.instance.write().unwrap_or_else(PoisonError::into_inner))?;
         Ok(Arc::new(database))
     }
 
-    fn connect(&self) -> Result<Connection> {
-        let connection = self.instance.connect()?;
-        connection.config()?.set_text(
-            "max_streaming_buffer_size",
-            &format!("{}B", self.options.result_buffer_bytes),
-            SettingScope::Session,
-        )?;
-        Ok(connection)
+    fn open_instance(&self, instance: &mut Option<Arc<Instance>>) -> Result<()> {
+        let opened = open(&self.options, |connection| {
+            self.segments.register(connection)?;
+            self.descriptions.register(connection)
+        })?;
+        self.catalog.get_or_init(|| opened.catalog);
+        // When it is opened anew, what was noted since the start counts: it is more than the catalog says.
+        self.surface.get_or_init(|| opened.surface);
+        *instance = Some(Arc::new(opened.instance));
+        Ok(())
+    }
+
+    fn connect(&self) -> Result<Link> {
+        // Held until the connection counts, so that none is opened on an instance that is being closed.
+        let instance = self.instance.read().unwrap_or_else(PoisonError::into_inner);
+        let instance = instance.as_ref().ok_or_else(lost)?;
+        let token = random_token();
+        let connection = connect(instance, &self.options, &token)?;
+        Ok(Link::new(connection, token, Arc::clone(&self.alive)))
+    }
+
+    /// Opens the database anew after a fatal error: closes the instance once nobody uses a connection to it any more,
+    /// replays the log as a start does, and serves again. Blocks.
+    ///
+    /// Errors: `Unavailable` when connections are still in use after `patience`; `Invalid` when the database cannot be
+    /// opened. It is lost then, and the process has to end.
+    pub fn reopen(&self, patience: Duration) -> Result<()> {
+        let until = Instant::now() + patience;
+        loop {
+            drop(std::mem::take(&mut *self.idle.lock().unwrap_or_else(PoisonError::into_inner)));
+            let mut instance = self.instance.write().unwrap_or_else(PoisonError::into_inner);
+            let in_use = Arc::strong_count(&self.alive) - 1;
+            let shared = instance.as_ref().map_or(0, |instance| Arc::strong_count(instance) - 1);
+            if in_use + shared == 0 {
+                // The file's lock is given up with it.
+                *instance = None;
+                self.open_instance(&mut instance)?;
+                break;
+            }
+            drop(instance);
+            if Instant::now() > until {
+                return Err(Error::new(
+                    Kind::Unavailable,
+                    format!("{in_use} connections to the lost database are still in use"),
+                ));
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        // What was known of tables may not have been durable.
+        self.gate.reshaped();
+        self.lost.store(false, Ordering::SeqCst);
+        Ok(())
     }
 
     /// A connection of one's own until the session is dropped.
@@ -184,15 +185,12 @@ impl Database {
     /// Errors: `Unavailable` when the database was lost to a fatal error.
     pub fn session(self: &Arc<Self>) -> Result<Session> {
         if self.is_lost() {
-            return Err(Error::new(
-                Kind::Unavailable,
-                "the database was lost to a fatal error; the server is stopping",
-            ));
+            return Err(lost());
         }
         let pooled = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
         let link = match pooled {
             Some(link) => link,
-            None => Link::new(self.connect()?, random_token()),
+            None => self.connect()?,
         };
         Ok(Session::new(Arc::clone(self), link))
     }
@@ -207,7 +205,9 @@ impl Database {
     /// Looks at an engine error before it is passed on: a fatal one marks the database as lost.
     pub(super) fn note(&self, error: duckdb::Error) -> Error {
         if is_fatal(&error) && !self.lost.swap(true, Ordering::SeqCst) {
-            tracing::error!(error = %error.message, "fatal engine error; the database can no longer be used");
+            tracing::error!(error = %error.message, "fatal engine error; the database has to be opened anew");
+            self.culprits.met();
+            self.storage_failed.store(is_of_storage(&error), Ordering::SeqCst);
             if let Some(report) = self.on_lost.get() {
                 report(&error.message);
             }
@@ -215,15 +215,33 @@ impl Database {
         error.into()
     }
 
-    /// Lets small INSERT statements of several sessions share a commit from now on.
-    pub fn share_commits(&self) {
-        self.group.switch_on();
+    /// Lets small INSERT statements of several sessions share a commit from now on; they wait for company for `wait`
+    /// at most.
+    pub fn share_commits(self: &Arc<Self>, wait: Duration) {
+        self.statements.switch_on(self, wait);
     }
 
-    /// Calls `report` once, from the thread that meets it, when the engine has a fatal error.
+    /// Refuses a statement that has ended in fatal engine errors before.
+    ///
+    /// Errors: `Denied`, with its fingerprint.
+    pub fn check_culprit(&self, sql: &str) -> Result<()> {
+        self.culprits.check(sql)
+    }
+
+    /// Takes note that `sql` has failed on this thread. If the database was lost to it, it is remembered.
+    pub fn failed(&self, sql: &str) {
+        self.culprits.failed(sql);
+    }
+
+    /// Calls `report`, from the thread that meets it, whenever the engine has a fatal error.
     pub fn on_lost(&self, report: impl Fn(&str) + Send + Sync + 'static) {
         // A second hook is a programming error without effect on users; the first one stays.
         let _ = self.on_lost.set(Box::new(report));
+    }
+
+    /// Whether the database was lost to its disk: to be opened again by a new process, once somebody has looked at it.
+    pub fn has_failed_storage(&self) -> bool {
+        self.storage_failed.load(Ordering::SeqCst)
     }
 
     /// Whether a fatal error has made the database unusable.
@@ -240,8 +258,8 @@ impl Database {
         self.commits.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// A number that is another one after the shape of a table, or what it is held to, has changed.
-    pub fn shape(&self) -> u64 {
+    /// Version counter, counted up when the shape of a table changes or what it is held to; `None` while that happens.
+    pub fn shape(&self) -> Option<u64> {
         self.gate.shape()
     }
 
@@ -266,13 +284,24 @@ impl Database {
         copying.as_ref().map(BackupTarget::bytes_written)
     }
 
-    pub(super) fn instance(&self) -> &Instance {
-        &self.instance
+    /// What clients' statements may reach.
+    pub(super) fn surface(&self) -> &Surface {
+        self.surface.get_or_init(Surface::default)
+    }
+
+    /// The instance; whoever has it keeps a lost database from being opened anew.
+    pub(super) fn instance(&self) -> Result<Arc<Instance>> {
+        self.instance.read().unwrap_or_else(PoisonError::into_inner).clone().ok_or_else(lost)
     }
 
     /// The database's name as a catalog: the stem of its file.
     pub fn catalog(&self) -> &str {
-        &self.catalog
+        self.catalog.get().map_or("", String::as_str)
+    }
+
+    /// Where what does not fit into memory goes; it may have to be made.
+    pub fn temp_directory(&self) -> PathBuf {
+        temp_directory(&self.options)
     }
 
     /// What the database was opened with.
@@ -280,13 +309,38 @@ impl Database {
         &self.options
     }
 
+    /// The transactions that keep checkpoints off, the oldest first.
+    pub fn checkpoint_holds(&self) -> Vec<CheckpointHold> {
+        self.holders.list()
+    }
+
     /// Writes the log into the database file, and says for how long it kept commits waiting. Blocks; waits for
-    /// commits under way, and for nobody else.
+    /// commits under way, and for nobody else. Once the log is twice as large as it should be, transactions that have
+    /// kept checkpoints off for longer than `checkpoint_hold` are ended.
     ///
-    /// Errors: `Conflict` or `Aborted` while writers are active; try again later.
+    /// Errors: `Conflict` or `Aborted` while writers are active, naming the oldest; try again later.
     pub fn checkpoint(self: &Arc<Self>) -> Result<Duration> {
-        let session = self.session()?;
         let is_overdue = self.wal_bytes() >= self.options.checkpoint_bytes.saturating_mul(2);
+        let done = self.try_checkpoint(is_overdue);
+        let Err(error) = done else { return done };
+        if is_overdue {
+            self.holders.end_older_than(self.options.checkpoint_hold);
+        }
+        match self.holders.list().first() {
+            Some(oldest) if matches!(error.kind(), Kind::Conflict | Kind::Aborted) => Err(Error::new(
+                error.kind(),
+                format!(
+                    "transactions keep the checkpoint off, the oldest for {} ({}); try again later",
+                    humantime::format_duration(Duration::from_secs(oldest.age.as_secs())),
+                    oldest.what
+                ),
+            )),
+            _ => Err(error),
+        }
+    }
+
+    fn try_checkpoint(self: &Arc<Self>, is_overdue: bool) -> Result<Duration> {
+        let session = self.session()?;
         let patience = if is_overdue { PATIENCE_OVERDUE } else { PATIENCE };
         let _turn = self.gate.checkpoint(patience).ok_or_else(|| {
             Error::new(Kind::Conflict, "statements that change rows are running; try again later")
@@ -294,71 +348,4 @@ impl Database {
         let started = Instant::now();
         session.execute("CHECKPOINT").map(|_| started.elapsed())
     }
-}
-
-/// Loads DuckDB's time zone extension from a file.
-///
-/// Errors: `Invalid`, naming the setting, when the file is missing, of another version or platform, or broken.
-fn load_icu(connection: &Connection, path: &Path) -> Result<()> {
-    let refuse = |why: &str| {
-        Error::invalid(format!("setting database.icu_extension: cannot load {}: {why}", path.display()))
-    };
-    if !path.is_file() {
-        return Err(refuse("there is no such file"));
-    }
-    let text = quote_text(&path.display().to_string());
-    // Sessions begin in UTC, as they do without the extension; its own default is the machine's zone.
-    for sql in [format!("LOAD {text}"), "SET GLOBAL TimeZone = 'UTC'".to_owned()] {
-        connection.execute(sql, Parameters::None).map_err(|error| {
-            refuse(&crate::error::shorten(error.message.lines().next().unwrap_or(""), 400))
-        })?;
-    }
-    Ok(())
-}
-
-/// Brings the two logs that a kill in the middle of a checkpoint leaves into one, before the database is opened.
-///
-/// Symptom: after such a kill the first statement that reads a table fails with "attempted to dereference shared_ptr
-/// that is NULL", and the engine is invalid from then on. Nothing is lost; the start after that works.
-/// Cause: DuckDB 2.0.0 replays and merges both logs in one go; where rows of a table with a secondary index were
-/// deleted, what it has in memory afterwards is unusable, while the merged log on disk is right.
-/// No commit runs beside a checkpoint of ours (see `Gate`), but one of an older version may have.
-/// Official way: none in this version. Ours: attach once for the merge, detach without a checkpoint, then open.
-fn merge_logs(path: &str, build: impl Fn() -> Result<Instance>) -> Result<()> {
-    if !Path::new(&format!("{path}.wal.checkpoint")).exists() {
-        return Ok(());
-    }
-    tracing::info!("a checkpoint was interrupted; its two logs are merged before the database is opened");
-    let instance = build()?;
-    let connection = instance.connect()?;
-    // What is in memory must not reach the file.
-    connection.execute("PRAGMA disable_checkpoint_on_shutdown", Parameters::None)?;
-    instance
-        .attach(AttachBuilder::new(StorageLocation::OnDisk(path.to_owned())))
-        .map_err(|error| explain_open(path, &error))?;
-    Ok(())
-}
-
-fn catalog_name(connection: &Connection) -> Result<String> {
-    let mut result = connection.query("SELECT current_database()", Parameters::None)?;
-    let chunk = result.next_chunk()?.ok_or_else(|| Error::internal("the database has no name"))?;
-    let name = chunk.get_vector_at::<String>(0)?.reader()?.get(0)?.map(str::to_owned);
-    name.ok_or_else(|| Error::internal("the database has no name"))
-}
-
-fn explain_open(path: &str, error: &duckdb::Error) -> Error {
-    let text = &error.message;
-    let why = if text.contains("lock on file") {
-        let holder = text
-            .split("held in ")
-            .nth(1)
-            .map(|rest| rest.split(". ").next().unwrap_or(rest).trim_end_matches('.'))
-            .map_or(String::new(), |holder| format!(" by {holder}"));
-        format!("it is locked{holder}; stop that process or choose another file")
-    } else if text.contains("not a valid DuckDB") {
-        "it is not a DuckDB database file".to_owned()
-    } else {
-        crate::error::shorten(text.lines().next().unwrap_or("unknown error"), 400)
-    };
-    Error::invalid(format!("cannot open database {path}: {why}"))
 }

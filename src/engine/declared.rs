@@ -8,7 +8,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use super::keys::primary_keys;
 use super::metadata::{columns, rows};
 use super::session::Session;
-use super::tables::query;
+use super::tables::{LOCK_COLUMN, lock_table, query};
 use crate::catalog::{
     Actual, ActualColumn, ActualIndex, Declaration, SchemaFile, TableName, TablePlan, plan, quote_name,
     quote_text, read_declarations, render,
@@ -17,8 +17,6 @@ use crate::error::{Error, Kind, Result};
 
 /// The server's own schema, which no listing shows.
 pub(super) const INTERNAL_SCHEMA: &str = "pintail_internal";
-/// A column that a table has only inside the transaction that rebuilds it.
-const LOCK_COLUMN: &str = "__pintail_lock";
 
 /// A version of a declaration that was applied.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -222,11 +220,14 @@ pub fn plan_declared(
 
 /// Brings the database to the declarations in one transaction, records their versions, and gives what was done.
 ///
+/// `in_force` is called with the earlier versions once the change is committed, before any other commit: whoever sees the
+/// tables as they are now is held to the new declarations.
 /// Errors: `Conflict` with every refusal, or with the statement that failed; nothing is changed then.
 pub fn apply_declared(
     session: &mut Session,
     declarations: &[Declaration],
     allow_breaking: bool,
+    in_force: impl FnOnce(Vec<Declaration>),
 ) -> Result<Vec<TablePlan>> {
     // Looked at before the transaction, whose first statements lock what is rebuilt.
     let before = plan_declared(session, declarations, allow_breaking)?;
@@ -239,10 +240,13 @@ pub fn apply_declared(
     session.begin()?;
     let done = {
         let _turn = session.reshapes();
-        lock(session, &rebuilt).and_then(|()| apply_begun(session, declarations, &rebuilt, allow_breaking))
+        lock(session, &rebuilt).and_then(|()| {
+            let plans = apply_begun(session, declarations, &rebuilt, allow_breaking)?;
+            Ok((plans, earlier_declarations(session)?))
+        })
     };
     match done {
-        Ok(plans) => session.commit().map(|()| plans),
+        Ok((plans, earlier)) => session.commit_and(|| in_force(earlier)).map(|()| plans),
         Err(error) => {
             // The error that led here is the one to report; dropping the session rolls back as well.
             let _ = session.rollback();
@@ -251,16 +255,11 @@ pub fn apply_declared(
     }
 }
 
-/// Keeps every other writer out of the tables that are rebuilt.
-///
-/// Symptom: rows that another transaction commits while a table is copied are gone after the rename, and nobody is
-/// told. Cause: the engine lets a DROP TABLE pass over rows its snapshot does not see. Our way: a table that is
-/// altered takes no rows from others, not even from transactions under way, so the first statement alters it; and
-/// what was committed between the snapshot and that statement is found by comparing with a later snapshot.
+/// Keeps every other writer out of the tables that are rebuilt: rows that another transaction commits while a table is
+/// copied would be gone after the rename, and nobody would be told.
 fn lock(session: &Session, tables: &[&Declaration]) -> Result<()> {
     for declaration in tables {
-        let table = declaration.name.to_sql();
-        session.execute(&format!("ALTER TABLE {table} ADD COLUMN \"{LOCK_COLUMN}\" BOOLEAN"))?;
+        lock_table(session, &declaration.name)?;
     }
     if tables.is_empty() {
         return Ok(());

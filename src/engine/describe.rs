@@ -50,13 +50,14 @@ impl Descriptions {
     ) -> duckdb::Result<Schema> {
         let token = format!("{:032x}", rand::random::<u128>());
         self.set(&token, Entry::Asked(columns));
-        let bound =
-            connection.parse(format!("FROM pintail_describe('{token}')")).and_then(|mut statements| {
+        let bound = connection.parse(format!("FROM system.main.pintail_describe('{token}')")).and_then(
+            |mut statements| {
                 let statement = statements
                     .next()
                     .ok_or_else(|| duckdb::Error::api_error("describe statement vanished while parsing"))??;
                 statement.bind(connection)
-            });
+            },
+        );
         let entry = self.take(&token);
         bound?;
         match entry {

@@ -24,8 +24,9 @@ use std::time::{Duration, Instant};
 pub(super) struct Gate {
     state: Mutex<State>,
     changed: Condvar,
-    /// Counts what changed the shape of tables.
-    shape: AtomicU64,
+    /// Changes of the shape of tables: begun, and done. Where the two differ, one is being committed.
+    begun: AtomicU64,
+    done: AtomicU64,
 }
 
 #[derive(Default)]
@@ -35,6 +36,8 @@ struct State {
     /// A checkpoint waits for statements, and then for commits: later ones wait behind it.
     stops_statements: bool,
     stops_commits: bool,
+    /// A commit that changes the shape of tables is under way, or waits for the others.
+    reshapes: bool,
 }
 
 /// A commit's turn, until it is dropped.
@@ -44,10 +47,7 @@ pub(super) struct CommitTurn<'gate> {
 }
 
 /// A statement's turn, until it is dropped.
-pub struct StatementTurn {
-    gate: Arc<Gate>,
-    reshapes: bool,
-}
+pub struct StatementTurn(Arc<Gate>);
 
 /// A checkpoint's turn, until it is dropped.
 pub(super) struct CheckpointTurn<'gate>(&'gate Gate);
@@ -65,27 +65,40 @@ impl Gate {
         self.changed.wait_while(state, |state| while_(state)).unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A number that is another one after the shape of a table has changed.
-    pub(super) fn shape(&self) -> u64 {
-        self.shape.load(Ordering::Acquire)
+    /// Version counter of what tables look like and are held to; `None` while it changes.
+    ///
+    /// A caller that reads it, looks tables up, and finds the same number later (after its transaction has its
+    /// snapshot, or while it holds a turn) has looked at tables as its transaction sees them.
+    pub(super) fn shape(&self) -> Option<u64> {
+        let done = self.done.load(Ordering::SeqCst);
+        (self.begun.load(Ordering::SeqCst) == done).then_some(done)
     }
 
-    /// What tables look like, or are held to, has changed.
+    /// What tables are held to has changed.
     pub(super) fn reshaped(&self) {
-        self.shape.fetch_add(1, Ordering::AcqRel);
+        self.begun.fetch_add(1, Ordering::SeqCst);
+        self.done.fetch_add(1, Ordering::SeqCst);
     }
 
-    /// Waits until no checkpoint runs or is about to.
+    /// Waits until no checkpoint runs or is about to. A commit that changes the shape of tables waits for all others,
+    /// and they for it: what was found out about a table holds while a commit has its turn.
     pub(super) fn commit(&self, reshapes: bool) -> CommitTurn<'_> {
-        self.wait(self.state(), |state| state.stops_commits).commits += 1;
+        let mut state = self.wait(self.state(), |state| state.stops_commits || state.reshapes);
+        if reshapes {
+            state.reshapes = true;
+            // A checkpoint that came meanwhile goes first: it does not wait for what has not begun.
+            state = self.wait(state, |state| state.commits > 0 || state.stops_commits);
+            self.begun.fetch_add(1, Ordering::SeqCst);
+        }
+        state.commits += 1;
         CommitTurn { gate: self, reshapes }
     }
 
     /// Waits until no checkpoint runs or wants to, for a statement that deletes rows or changes the shape of tables.
     /// The statement's own commit comes after this turn.
-    pub(super) fn statement(self: &Arc<Self>, reshapes: bool) -> StatementTurn {
+    pub(super) fn statement(self: &Arc<Self>) -> StatementTurn {
         self.wait(self.state(), |state| state.stops_statements).statements += 1;
-        StatementTurn { gate: Arc::clone(self), reshapes }
+        StatementTurn(Arc::clone(self))
     }
 
     /// Waits until neither a commit nor another checkpoint runs; `None` when statements do not end within `patience`.
@@ -112,12 +125,13 @@ impl Gate {
 
 impl Drop for CommitTurn<'_> {
     fn drop(&mut self) {
-        if self.reshapes {
-            self.gate.reshaped();
-        }
         let mut state = self.gate.state();
         state.commits -= 1;
-        if state.commits == 0 && state.stops_commits {
+        if self.reshapes {
+            self.gate.done.fetch_add(1, Ordering::SeqCst);
+            state.reshapes = false;
+        }
+        if state.commits == 0 && (state.stops_commits || state.reshapes || self.reshapes) {
             self.gate.changed.notify_all();
         }
     }
@@ -125,13 +139,10 @@ impl Drop for CommitTurn<'_> {
 
 impl Drop for StatementTurn {
     fn drop(&mut self) {
-        if self.reshapes {
-            self.gate.reshaped();
-        }
-        let mut state = self.gate.state();
+        let mut state = self.0.state();
         state.statements -= 1;
         if state.statements == 0 && state.stops_statements {
-            self.gate.changed.notify_all();
+            self.0.changed.notify_all();
         }
     }
 }
@@ -166,7 +177,7 @@ mod tests {
             for _ in 0..4 {
                 scope.spawn(|| {
                     while Instant::now() < until {
-                        let turn = gate.statement(false);
+                        let turn = gate.statement();
                         work();
                         drop(turn);
                         let _turn = gate.commit(false);
@@ -187,20 +198,50 @@ mod tests {
     #[test]
     fn a_long_statement_puts_a_checkpoint_off_and_no_commit_waits() {
         let gate = Arc::new(Gate::default());
-        let _statement = gate.statement(false);
+        let _statement = gate.statement();
         assert!(gate.checkpoint(Duration::from_millis(20)).is_none());
         drop(gate.commit(false));
-        drop(gate.statement(false));
+        drop(gate.statement());
     }
 
     #[test]
-    fn what_changes_shapes_is_counted() {
-        let gate = Arc::new(Gate::default());
-        drop(gate.statement(false));
-        drop(gate.commit(false));
-        assert_eq!(gate.shape(), 0);
-        drop(gate.statement(true));
-        drop(gate.commit(true));
-        assert_eq!(gate.shape(), 2);
+    fn a_commit_that_reshapes_is_alone_and_counted() {
+        let (gate, at_work) = (Arc::new(Gate::default()), AtomicUsize::new(0));
+        let until = Instant::now() + Duration::from_millis(300);
+        let reshaped = AtomicUsize::new(0);
+        std::thread::scope(|scope| {
+            for _ in 0..3 {
+                scope.spawn(|| {
+                    while Instant::now() < until {
+                        let _turn = gate.commit(false);
+                        let shape = gate.shape().expect("no shape changes beside a commit");
+                        at_work.fetch_add(1, Ordering::SeqCst);
+                        std::thread::sleep(Duration::from_micros(100));
+                        at_work.fetch_sub(1, Ordering::SeqCst);
+                        assert_eq!(gate.shape(), Some(shape));
+                    }
+                });
+            }
+            for _ in 0..2 {
+                scope.spawn(|| {
+                    while Instant::now() < until {
+                        let turn = gate.commit(true);
+                        assert_eq!((at_work.load(Ordering::SeqCst), gate.shape()), (0, None));
+                        reshaped.fetch_add(1, Ordering::SeqCst);
+                        drop(turn);
+                        std::thread::sleep(Duration::from_micros(300));
+                    }
+                });
+            }
+            while Instant::now() < until {
+                let turn = gate.checkpoint(Duration::from_millis(20));
+                assert!(turn.is_none() || at_work.load(Ordering::SeqCst) == 0);
+                drop(turn);
+                std::thread::sleep(Duration::from_micros(300));
+            }
+        });
+        assert_eq!(gate.shape(), Some(reshaped.load(Ordering::SeqCst) as u64));
+        gate.reshaped();
+        assert_eq!(gate.shape(), Some(reshaped.load(Ordering::SeqCst) as u64 + 1));
     }
 }

@@ -1,148 +1,158 @@
-//! Small INSERT statements of many sessions -> one transaction, one commit, a count for each.
-//! Runs on: the threads of the statements themselves: the first that finds nobody at work does the work of all that
-//! wait, and the others wait for their answer. Blocks.
-//! Never: lets one statement's error reach another; each that was in a failed transaction runs alone.
+//! Small INSERT statements of many sessions -> one transaction for those into one table, a count for each.
+//! Runs on: the threads of the statements, which wait; the transaction runs on the thread of the table's queue.
+//! Never: lets one statement's error reach another; commits a statement that its client has given up.
 
-use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::sync::{Arc, OnceLock, Weak};
+use std::time::Duration;
 
+use super::database::Database;
+use super::judge::Class;
 use super::session::Session;
-use super::statement::Class;
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
+use crate::group::{Answer, Groups, Work};
 
 /// Longest text of a statement that shares a commit, in bytes: longer ones have rows enough to pay for their own.
 const TEXT_BYTES_MAX: usize = 16 << 10;
 /// Statements of one transaction at most.
-const GROUP_MAX: usize = 256;
+const STATEMENTS_MAX: usize = 256;
+/// How often a statement that waits looks whether its client is still there.
+const LOOK_EVERY: Duration = Duration::from_millis(5);
 
-/// The statements that wait for a shared commit.
+/// The small INSERT statements of a database; off until it is told for how long they may wait for company.
 #[derive(Default)]
-pub(super) struct Group {
-    is_on: AtomicBool,
-    state: Mutex<State>,
-    changed: Condvar,
-}
+pub(super) struct Statements(OnceLock<Arc<Groups<String, Small>>>);
 
-#[derive(Default)]
-struct State {
-    is_working: bool,
-    waiting: VecDeque<Arc<Waiting>>,
-}
-
-struct Waiting {
+/// A statement that waits for a shared commit.
+struct Small {
     sql: String,
-    outcome: Mutex<Option<Result<u64>>>,
+    /// Set when its client has gone; until COMMIT that counts.
+    left: Arc<AtomicBool>,
+    reply: SyncSender<Result<u64>>,
 }
 
-impl Group {
-    pub(super) fn switch_on(&self) {
-        self.is_on.store(true, Ordering::Relaxed);
+impl Work for Small {
+    fn rows(&self) -> usize {
+        1
     }
 
-    /// Whether `sql`, one statement that changes rows, may share a commit: an INSERT of a few rows of its own.
-    pub(super) fn takes(&self, sql: &str) -> bool {
-        if !self.is_on.load(Ordering::Relaxed) || sql.len() > TEXT_BYTES_MAX {
-            return false;
-        }
-        let text = sql.trim_start().to_ascii_lowercase();
-        // A SELECT may read for long, and a RETURNING has rows to give back.
-        text.starts_with("insert") && ["select", "returning", "from"].iter().all(|word| !text.contains(word))
+    fn fail(self, error: Error) {
+        // A thread that waits no more is nobody to tell.
+        let _ = self.reply.send(Err(error));
+    }
+}
+
+impl Statements {
+    /// Lets statements share commits from now on; the first call counts.
+    pub(super) fn switch_on(&self, database: &Arc<Database>, wait: Duration) {
+        let database = Arc::downgrade(database);
+        self.0.get_or_init(|| {
+            Groups::new(wait, STATEMENTS_MAX, move || {
+                let database = Weak::clone(&database);
+                Box::new(move |group| commit_group(&database, group))
+            })
+        });
     }
 
-    /// Runs `sql` with those of other sessions and gives its changed-row count, after COMMIT has returned.
-    pub(super) fn run(&self, session: &mut Session, sql: &str) -> Result<u64> {
-        let own = Arc::new(Waiting { sql: sql.to_owned(), outcome: Mutex::new(None) });
-        let mut state = self.state();
-        state.waiting.push_back(Arc::clone(&own));
-        loop {
-            if let Some(outcome) = own.take() {
-                return outcome;
+    /// Runs `sql` with those of other sessions and gives its changed-row count, after COMMIT has returned; `None` when
+    /// it is not one that may share a commit: an INSERT of a few rows of its own.
+    pub(super) fn run(&self, sql: &str, is_given_up: impl Fn() -> bool) -> Option<Result<u64>> {
+        let groups = self.0.get()?;
+        let table = target(sql)?;
+        let left = Arc::new(AtomicBool::new(false));
+        let (reply, answer) = sync_channel(1);
+        groups.put(&table, Small { sql: sql.to_owned(), left: Arc::clone(&left), reply });
+        Some(wait(&answer, || {
+            if is_given_up() {
+                left.store(true, Ordering::Release);
             }
-            if state.is_working {
-                state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
-                continue;
+        }))
+    }
+}
+
+fn wait(answer: &Receiver<Result<u64>>, look: impl Fn()) -> Result<u64> {
+    loop {
+        match answer.recv_timeout(LOOK_EVERY) {
+            Ok(outcome) => return outcome,
+            Err(RecvTimeoutError::Timeout) => look(),
+            Err(RecvTimeoutError::Disconnected) => {
+                return Err(Error::internal(
+                    "the thread of the shared commit failed; nothing of this was stored",
+                ));
             }
-            state.is_working = true;
-            let count = state.waiting.len().min(GROUP_MAX);
-            let group: Vec<Arc<Waiting>> = state.waiting.drain(..count).collect();
-            drop(state);
-            let at_work = AtWork(self);
-            work(session, &group);
-            drop(at_work);
-            state = self.state();
         }
     }
-
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
-/// Lets the next statement do the work when this one's is over, however it ends.
-struct AtWork<'a>(&'a Group);
-
-impl Drop for AtWork<'_> {
-    fn drop(&mut self) {
-        self.0.state().is_working = false;
-        self.0.changed.notify_all();
+/// What the INSERT calls its table, as a word to tell queues apart; `None` for a statement that does not share.
+fn target(sql: &str) -> Option<String> {
+    if sql.len() > TEXT_BYTES_MAX {
+        return None;
     }
+    let text = sql.trim_start().to_ascii_lowercase();
+    let rest = text.strip_prefix("insert")?.trim_start().strip_prefix("into")?;
+    // A SELECT may read for long, and a RETURNING has rows to give back.
+    if ["select", "returning", "from"].iter().any(|word| text.contains(word)) {
+        return None;
+    }
+    let table = rest.trim_start().split(|letter: char| letter.is_whitespace() || letter == '(').next()?;
+    Some(table.to_owned())
 }
 
-impl Waiting {
-    fn answer(&self, outcome: Result<u64>) {
-        *self.outcome.lock().unwrap_or_else(PoisonError::into_inner) = Some(outcome);
-    }
-
-    fn take(&self) -> Option<Result<u64>> {
-        self.outcome.lock().unwrap_or_else(PoisonError::into_inner).take()
-    }
-}
-
-fn work(session: &mut Session, group: &[Arc<Waiting>]) {
-    // Whoever panics here leaves nobody without an answer.
-    let _answered = Unanswered(group);
-    if group.len() > 1
-        && let Ok(counts) = together(session, group)
-    {
-        for (waiting, count) in group.iter().zip(counts) {
-            waiting.answer(Ok(count));
-        }
-        return;
-    }
-    for waiting in group {
-        let alone = together(session, std::slice::from_ref(waiting));
-        waiting.answer(alone.map(|counts| counts.into_iter().sum()));
-    }
-}
-
-fn together(session: &mut Session, group: &[Arc<Waiting>]) -> Result<Vec<u64>> {
-    session.begin()?;
-    let counts: Result<Vec<u64>> = {
-        let run = |waiting: &Arc<Waiting>| {
-            let _turn = session.turn(Class::Change, &waiting.sql);
-            session.execute(&waiting.sql)
-        };
-        group.iter().map(run).collect()
+/// Runs statements together; when that fails, each by itself, so that every client hears its own error.
+fn commit_group(database: &Weak<Database>, group: Vec<Small>) -> Vec<Answer> {
+    let mut answers: Vec<Answer> = Vec::with_capacity(group.len());
+    let mut answer = |small: Small, outcome: Result<u64>| {
+        answers.push(Box::new(move || drop(small.reply.send(outcome))));
     };
-    match counts {
-        Ok(counts) => session.commit().map(|()| counts),
-        Err(error) => {
-            if session.rollback().is_err() {
-                session.spoil();
-            }
-            Err(error)
-        }
+    let session = || {
+        let database = database.upgrade();
+        database.ok_or_else(|| Error::new(Kind::Unavailable, "the database is closed"))?.session()
+    };
+    if group.len() > 1
+        && let Ok(counts) = session().and_then(|session| together(session, &group))
+    {
+        group.into_iter().zip(counts).for_each(|(small, count)| answer(small, Ok(count)));
+        return answers;
     }
+    for small in group {
+        let alone = session().and_then(|session| together(session, std::slice::from_ref(&small)));
+        answer(small, alone.map(|counts| counts.into_iter().sum()));
+    }
+    answers
 }
 
-struct Unanswered<'a>(&'a [Arc<Waiting>]);
+fn together(mut session: Session, group: &[Small]) -> Result<Vec<u64>> {
+    session.begin()?;
+    let run = |small: &Small| {
+        let _turn = session.turn(Class::Change, &small.sql);
+        session.execute(&small.sql)
+    };
+    let counts = group.iter().map(run).collect::<Result<Vec<u64>>>()?;
+    // As late as can be. Dropping the session rolls back.
+    if group.iter().any(|small| small.left.load(Ordering::Acquire)) {
+        return Err(Error::new(Kind::Cancelled, "the client left before the commit; nothing was stored"));
+    }
+    session.commit().map(|()| counts)
+}
 
-impl Drop for Unanswered<'_> {
-    fn drop(&mut self) {
-        for waiting in self.0 {
-            let mut outcome = waiting.outcome.lock().unwrap_or_else(PoisonError::into_inner);
-            outcome.get_or_insert_with(|| Err(Error::internal("the shared transaction failed")));
+#[cfg(test)]
+mod tests {
+    use super::target;
+
+    #[test]
+    fn small_inserts_share_by_table() {
+        for (sql, table) in [
+            ("INSERT INTO t VALUES (1)", Some("t")),
+            (" insert into s.\"T\"(a) values (1);", Some("s.\"t\"")),
+            ("INSERT INTO t SELECT 1", None),
+            ("INSERT INTO t VALUES (1) RETURNING a", None),
+            ("INSERT OR REPLACE INTO t VALUES (1)", None),
+            ("DELETE FROM t", None),
+        ] {
+            assert_eq!(target(sql).as_deref(), table, "{sql}");
         }
+        assert_eq!(target(&format!("INSERT INTO t VALUES ('{}')", "x".repeat(20_000))), None);
     }
 }

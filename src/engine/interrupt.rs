@@ -3,6 +3,7 @@
 //! Never: reaches a statement other than its own. Connections are pooled, so an interrupt that comes late
 //! would otherwise stop whatever runs on the connection next.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use duckdb::connection::{Connection, InterruptHandle};
@@ -10,16 +11,24 @@ use duckdb::query_progress::QueryProgressTracker;
 
 /// Stops one statement; clones stop the same one.
 #[derive(Debug, Clone)]
-pub struct Interrupt(Arc<Mutex<Option<InterruptHandle>>>);
+pub struct Interrupt(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    handle: Mutex<Option<InterruptHandle>>,
+    asked: AtomicBool,
+}
 
 impl Interrupt {
     pub(super) fn new(connection: &Connection) -> Self {
-        Self(Arc::new(Mutex::new(Some(connection.interrupt_handle()))))
+        let handle = Mutex::new(Some(connection.interrupt_handle()));
+        Self(Arc::new(Shared { handle, asked: AtomicBool::new(false) }))
     }
 
     /// Asks the engine to stop the statement at its next step.
     pub fn interrupt(&self) {
-        if let Some(handle) = &*self.0.lock().unwrap_or_else(PoisonError::into_inner) {
+        self.0.asked.store(true, Ordering::Release);
+        if let Some(handle) = &*self.0.handle.lock().unwrap_or_else(PoisonError::into_inner) {
             // The only error is a closed connection, and then there is nothing to stop.
             let _ = handle.interrupt();
         }
@@ -27,7 +36,12 @@ impl Interrupt {
 
     /// The statement is over: from now on `interrupt` does nothing.
     pub(super) fn disarm(&self) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
+        self.0.handle.lock().unwrap_or_else(PoisonError::into_inner).take();
+    }
+
+    /// Whether the statement was asked to stop, also when it runs on another connection.
+    pub(super) fn was_asked(&self) -> bool {
+        self.0.asked.load(Ordering::Acquire)
     }
 }
 

@@ -49,24 +49,22 @@ pub struct ForeignKeyColumn {
     pub key_sequence: i32,
 }
 
-/// The primary key columns of the tables called `table`, in every catalog and schema that is not given.
-/// Names are taken exactly as stored.
+/// The primary key columns of the tables called `table`, in every catalog and schema that is not given. Case makes
+/// no difference between names, as in SQL.
 pub fn primary_keys(
     session: &Session,
     catalog: Option<&str>,
     schema: Option<&str>,
     table: &str,
 ) -> Result<Vec<PrimaryKeyColumn>> {
-    let mut condition =
-        format!("p.constraint_type = '{PRIMARY_KEY}' AND p.table_name = {}", quote_text(table));
-    for (column, value) in [("database_name", catalog), ("schema_name", schema)] {
-        if let Some(value) = value {
-            condition.push_str(&format!(" AND p.{column} = {}", quote_text(value)));
-        }
-    }
+    let condition =
+        format!("p.constraint_type = '{PRIMARY_KEY}' AND lower(p.table_name) = lower({})", quote_text(table));
+    let is = |wanted: Option<&str>, found: &str| wanted.is_none_or(|name| name.eq_ignore_ascii_case(found));
     let parts = key_parts(session, &condition)?;
     Ok(parts
         .into_iter()
+        // The engine takes letters outside of ASCII as they are.
+        .filter(|part| is(catalog, &part.catalog) && is(schema, &part.schema) && is(Some(table), &part.table))
         .map(|part| PrimaryKeyColumn {
             catalog: part.catalog,
             schema: part.schema,
@@ -106,12 +104,12 @@ struct KeyPart {
 fn key_parts(session: &Session, condition: &str) -> Result<Vec<KeyPart>> {
     let sql = format!(
         "{VISIBLE}, parts AS ( \
-             SELECT database_name, schema_name, table_name, constraint_index, constraint_type, \
+             SELECT v.database_name, v.schema_name, table_name, constraint_index, constraint_type, \
                     constraint_name, referenced_table, database_oid, table_oid, \
                     unnest(constraint_column_indexes) AS column_place, \
                     unnest(referenced_column_names) AS referenced_column, \
                     unnest(range(1, len(constraint_column_indexes) + 1)) AS key_sequence \
-             FROM duckdb_constraints() SEMI JOIN visible USING (database_oid, schema_oid) \
+             FROM duckdb_constraints() JOIN visible v USING (database_oid, schema_oid) \
              WHERE constraint_type IN ('{PRIMARY_KEY}', 'UNIQUE', '{FOREIGN_KEY}')) \
          SELECT p.database_name, p.schema_name, p.table_name, p.constraint_index, p.constraint_type, \
                 p.constraint_name, p.key_sequence::INTEGER, c.column_name, p.referenced_table, \

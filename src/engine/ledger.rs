@@ -2,12 +2,23 @@
 //! Runs on: the thread of the session; blocks.
 //! Never: decides what an entry means (`ingest::ledger` does), or updates a row: it is a log.
 
-use arrow::array::{Array, AsArray, RecordBatch};
-use arrow::datatypes::{Int64Type, UInt64Type};
+use std::borrow::Cow;
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
 
+use arrow::array::{
+    Array, AsArray, Int64Array, PrimitiveArray, RecordBatch, StringArray, TimestampMicrosecondArray,
+    UInt64Array,
+};
+use arrow::datatypes::{ArrowPrimitiveType, DataType, Field, Int64Type, Schema, TimeUnit, UInt64Type};
+
+use super::appender::{Insert, append};
+use super::cursor::Cursor;
+use super::segment::{Segment, UNIT_ROWS};
 use super::session::Session;
+use super::statement::parse;
 use super::tables::{find_table, query};
-use crate::catalog::{TableName, quote_name};
+use crate::catalog::{TableName, quote_name, quote_text};
 use crate::error::{Error, Result};
 
 /// Schema of the server's own tables.
@@ -24,25 +35,39 @@ const COLUMNS: [(&str, &str); 8] = [
     ("answer", "VARCHAR"),
 ];
 
-/// One row of the ledger, as it is found.
+/// Bytes of an array that the ledger is read in.
+const READ_BYTES: usize = 1 << 20;
+
+/// One row of the ledger, `at` apart, as it is found or to be written.
 #[derive(Debug, Clone, Default)]
-pub struct LedgerRow {
+pub struct LedgerRow<'a> {
     /// `schema.table`.
-    pub table: Option<String>,
+    pub table: Option<&'a str>,
     /// Idempotency key of a stream.
-    pub key: Option<String>,
+    pub key: Option<&'a str>,
     /// Producer of a batch.
-    pub producer: Option<String>,
+    pub producer: Option<&'a str>,
     /// Its epoch.
-    pub epoch: Option<u64>,
+    pub epoch: Option<i64>,
     /// The batch's number.
-    pub seq: Option<u64>,
+    pub seq: Option<i64>,
     /// Rows of the stream, or of the producer's batches up to this one.
-    pub rows: Option<u64>,
+    pub rows: Option<i64>,
     /// Checksum of the content.
     pub checksum: Option<u64>,
     /// The first answer to a stream with a key, as JSON.
-    pub answer: Option<String>,
+    pub answer: Option<Cow<'a, str>>,
+}
+
+/// What a cut leaves in the table.
+#[derive(Debug, Clone, Copy)]
+pub struct LedgerBounds {
+    /// Newest rows with a key.
+    pub keys: usize,
+    /// Producers and tables, those written to last.
+    pub lines: usize,
+    /// Newest batches of each of them.
+    pub batches: usize,
 }
 
 fn name(session: &Session) -> TableName {
@@ -53,12 +78,12 @@ fn name(session: &Session) -> TableName {
     }
 }
 
-/// Every row in the order it was written, or `None` when there is no ledger yet.
+/// Hands every row to `each`, in the order they were written; false when there is no ledger yet.
 ///
 /// Errors: `Invalid` when the table does not have the columns that the server gave it.
-pub fn read_ledger(session: &Session) -> Result<Option<Vec<LedgerRow>>> {
+pub fn read_ledger(session: &Session, each: &mut dyn FnMut(LedgerRow<'_>)) -> Result<bool> {
     let name = name(session);
-    let Some(table) = find_table(session, &name)? else { return Ok(None) };
+    let Some(table) = find_table(session, &name)? else { return Ok(false) };
     let found: Vec<(&str, &str)> =
         table.columns.iter().map(|column| (column.name.as_str(), column.duckdb_type.as_str())).collect();
     if found.first().is_none_or(|first| *first != ("at", "TIMESTAMP")) || found[1..] != COLUMNS {
@@ -67,35 +92,36 @@ pub fn read_ledger(session: &Session) -> Result<Option<Vec<LedgerRow>>> {
              applied; restore it, or drop it to begin anew (retries of earlier puts are not recognised then)",
         ));
     }
-    let columns: Vec<&str> = COLUMNS.iter().map(|(column, _)| *column).collect();
-    let sql = format!("SELECT {} FROM {} ORDER BY rowid", columns.join(", "), name.to_sql());
-    let mut rows = Vec::new();
-    for batch in query(session, &sql)? {
-        rows.extend((0..batch.num_rows()).map(|row| read(&batch, row)));
+    // The order of a scan is the order of writing; sorting by rowid would only cost.
+    let statement = parse(session, &format!("SELECT {} FROM {}", column_list(), name.to_sql()))?;
+    let schema = statement.describe(session)?.schema;
+    let mut cursor = Cursor::open(session, &statement, &schema, READ_BYTES, None)?;
+    while let Some(batch) = cursor.next_batch()? {
+        read(&batch, each);
     }
-    Ok(Some(rows))
+    Ok(true)
 }
 
-fn read(batch: &RecordBatch, row: usize) -> LedgerRow {
-    let text = |column: usize| {
-        let values = batch.column(column).as_string::<i32>();
-        (!values.is_null(row)).then(|| values.value(row).to_owned())
-    };
-    let number = |column: usize| {
-        let values = batch.column(column).as_primitive::<Int64Type>();
-        (!values.is_null(row)).then(|| u64::try_from(values.value(row)).ok()).flatten()
-    };
+fn read(batch: &RecordBatch, each: &mut dyn FnMut(LedgerRow<'_>)) {
+    let texts: [&StringArray; 4] = [0, 1, 2, 7].map(|column| batch.column(column).as_string::<i32>());
+    let numbers: [&Int64Array; 3] = [3, 4, 5].map(|column| batch.column(column).as_primitive::<Int64Type>());
     let checksums = batch.column(6).as_primitive::<UInt64Type>();
-    LedgerRow {
-        table: text(0),
-        key: text(1),
-        producer: text(2),
-        epoch: number(3),
-        seq: number(4),
-        rows: number(5),
-        checksum: (!checksums.is_null(row)).then(|| checksums.value(row)),
-        answer: text(7),
+    for row in 0..batch.num_rows() {
+        let [table, key, producer, answer] =
+            texts.map(|values| values.is_valid(row).then(|| values.value(row)));
+        let [epoch, seq, rows] = numbers.map(|values| value(values, row));
+        let checksum = value(checksums, row);
+        let answer = answer.map(Cow::Borrowed);
+        each(LedgerRow { table, key, producer, epoch, seq, rows, checksum, answer });
     }
+}
+
+fn value<T: ArrowPrimitiveType>(values: &PrimitiveArray<T>, row: usize) -> Option<T::Native> {
+    values.is_valid(row).then(|| values.value(row))
+}
+
+fn column_list() -> String {
+    COLUMNS.map(|(column, _)| column).join(", ")
 }
 
 /// Makes the table, in a transaction of its own.
@@ -113,36 +139,104 @@ pub fn create_ledger(session: &Session) -> Result<()> {
         .map(|_| ())
 }
 
-/// Appends rows, each the SQL values of all columns but `at`, in the session's transaction.
-pub fn append_ledger(session: &Session, rows: &[String]) -> Result<()> {
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-    let at = format!("make_timestamp({})", now.as_micros());
-    let rows: Vec<String> = rows.iter().map(|row| row.replacen('(', &format!("({at}, "), 1)).collect();
-    session.execute(&format!("INSERT INTO {} VALUES {}", name(session).to_sql(), rows.join(", "))).map(|_| ())
+/// Appends rows in the session's transaction.
+pub fn append_ledger(session: &Session, rows: &[LedgerRow<'_>]) -> Result<()> {
+    let columns = column_list();
+    let insert = Insert {
+        head: format!(
+            "INSERT INTO {} (\"at\", {columns}) SELECT \"at\", {columns} FROM ",
+            name(session).to_sql()
+        ),
+        tail: String::new(),
+    };
+    let batch = batch(rows)?;
+    let schema = batch.schema();
+    let slices = (0..batch.num_rows()).step_by(UNIT_ROWS);
+    let units =
+        slices.map(|from| [batch.slice(from, UNIT_ROWS.min(batch.num_rows() - from))].into()).collect();
+    append(session, &insert, Segment::new(schema, units)).map(|_| ())
 }
 
-/// Deletes all but the newest rows: `keys_max` of keys, `batches_max` of each producer and table, and only the
-/// `producers_max` used last.
-pub fn cut_ledger(
-    session: &Session,
-    keys_max: usize,
-    batches_max: usize,
-    producers_max: usize,
-) -> Result<()> {
+fn batch(rows: &[LedgerRow<'_>]) -> Result<RecordBatch> {
+    let text =
+        |column: fn(&LedgerRow<'_>) -> Option<String>| -> StringArray { rows.iter().map(column).collect() };
+    let number =
+        |column: fn(&LedgerRow<'_>) -> Option<i64>| -> Int64Array { rows.iter().map(column).collect() };
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_micros();
+    let now = i64::try_from(now).unwrap_or(i64::MAX);
+    let kinds = [("at", DataType::Timestamp(TimeUnit::Microsecond, None))].into_iter().chain(COLUMNS.map(
+        |(name, kind)| match kind {
+            "BIGINT" => (name, DataType::Int64),
+            "UBIGINT" => (name, DataType::UInt64),
+            _ => (name, DataType::Utf8),
+        },
+    ));
+    let schema = Schema::new(kinds.map(|(name, kind)| Field::new(name, kind, true)).collect::<Vec<_>>());
+    Ok(RecordBatch::try_new(
+        Arc::new(schema),
+        vec![
+            Arc::new(TimestampMicrosecondArray::from_value(now, rows.len())),
+            Arc::new(text(|row| row.table.map(str::to_owned))),
+            Arc::new(text(|row| row.key.map(str::to_owned))),
+            Arc::new(text(|row| row.producer.map(str::to_owned))),
+            Arc::new(number(|row| row.epoch)),
+            Arc::new(number(|row| row.seq)),
+            Arc::new(number(|row| row.rows)),
+            Arc::new(rows.iter().map(|row| row.checksum).collect::<UInt64Array>()),
+            Arc::new(text(|row| row.answer.as_deref().map(str::to_owned))),
+        ],
+    )?)
+}
+
+/// Deletes all but the rows that `bounds` leave, in the session's transaction, and gives the number of those. Order
+/// is the order of writing, as it is for whoever reads the table. Producers and tables in `kept` stay whatever their
+/// place is, and the newest epoch of a producer stays as long as any row of it does.
+///
+/// A row that another transaction commits meanwhile is not looked at, so it stays.
+pub fn cut_ledger(session: &Session, bounds: LedgerBounds, kept: &[(&str, &str)]) -> Result<u64> {
     let name = name(session).to_sql();
-    session
-        .execute(&format!(
-            "DELETE FROM {name} WHERE rowid IN (SELECT row FROM ( \
-                 SELECT rowid AS row, key, \
-                        row_number() OVER (PARTITION BY key IS NULL, \
-                                           CASE WHEN key IS NULL THEN producer END, \
-                                           CASE WHEN key IS NULL THEN table_name END \
-                                           ORDER BY rowid DESC) AS age \
-                 FROM {name}) \
-             WHERE age > CASE WHEN key IS NULL THEN {batches_max} ELSE {keys_max} END) \
-             OR (key IS NULL AND (producer, table_name) NOT IN ( \
-                 SELECT (producer, table_name) FROM {name} WHERE key IS NULL \
-                 GROUP BY producer, table_name ORDER BY max(rowid) DESC LIMIT {producers_max}))"
-        ))
-        .map(|_| ())
+    let LedgerBounds { keys, lines, batches } = bounds;
+    let pair =
+        |(producer, table): &(&str, &str)| format!("({}, {})", quote_text(producer), quote_text(table));
+    let kept = match kept {
+        [] => "false".to_owned(),
+        kept => {
+            let pairs: Vec<String> = kept.iter().map(pair).collect();
+            format!("(producer, table_name) IN ({})", pairs.join(", "))
+        }
+    };
+    session.execute(&format!(
+        "DELETE FROM {name} WHERE rowid IN ( \
+             SELECT place FROM ( \
+                 SELECT rowid AS place, row_number() OVER (ORDER BY rowid DESC) AS age FROM {name} WHERE key IS NOT NULL) \
+             WHERE age > {keys} \
+         UNION ALL \
+             SELECT place FROM ( \
+                 SELECT *, bool_or(stays) OVER (PARTITION BY producer) AS any_stays FROM ( \
+                     SELECT *, dense_rank() OVER (ORDER BY newest DESC) <= {lines} OR coalesce({kept}, false) AS stays FROM ( \
+                         SELECT rowid AS place, producer, table_name, \
+                                max(rowid) OVER (PARTITION BY producer, table_name) AS newest, \
+                                row_number() OVER (PARTITION BY producer, table_name \
+                                                   ORDER BY seq IS NULL, rowid DESC) AS age, \
+                                first_value(rowid) OVER (PARTITION BY producer \
+                                                         ORDER BY epoch DESC NULLS LAST, rowid DESC) AS epoch_place \
+                         FROM {name} WHERE key IS NULL))) \
+             WHERE CASE WHEN place = epoch_place THEN NOT any_stays \
+                        WHEN place = newest THEN NOT stays \
+                        ELSE NOT stays OR age > {batches} END)"
+    ))?;
+    super::appender::count_rows(session, &self::name(session))
+}
+
+/// The producers and tables that there are rows of.
+pub fn ledger_lines(session: &Session) -> Result<Vec<(String, String)>> {
+    let sql =
+        format!("SELECT DISTINCT producer, table_name FROM {} WHERE key IS NULL", name(session).to_sql());
+    let mut lines = Vec::new();
+    for batch in query(session, &sql)? {
+        let [producers, tables] = [0, 1].map(|column| batch.column(column).as_string::<i32>());
+        let pairs = producers.iter().zip(tables);
+        lines.extend(pairs.filter_map(|(producer, table)| Some((producer?.to_owned(), table?.to_owned()))));
+    }
+    Ok(lines)
 }

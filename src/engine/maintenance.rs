@@ -2,13 +2,14 @@
 //! Runs on: one thread of its own.
 //! Never: runs inside a commit, forces a checkpoint under load, or keeps the process alive.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use super::database::Database;
-use crate::error::Kind;
+use crate::error::{Error, Kind};
 
 /// How often the log is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
@@ -51,10 +52,13 @@ fn look_after(database: &Arc<Database>, stop: &(Mutex<bool>, Condvar)) {
     loop {
         let stopped = stop.0.lock().unwrap_or_else(PoisonError::into_inner);
         let (stopped, _) = stop.1.wait_timeout(stopped, LOOK_EVERY).unwrap_or_else(PoisonError::into_inner);
-        if *stopped || database.is_lost() {
+        if *stopped {
             return;
         }
         drop(stopped);
+        if database.is_lost() {
+            continue;
+        }
         let commits = database.commits();
         if commits != commits_seen {
             commits_seen = commits;
@@ -67,7 +71,10 @@ fn look_after(database: &Arc<Database>, stop: &(Mutex<bool>, Condvar)) {
             continue;
         }
         let started = Instant::now();
-        match database.checkpoint() {
+        // A panic is one checkpoint that failed, not the end of all.
+        let done = catch_unwind(AssertUnwindSafe(|| database.checkpoint()))
+            .unwrap_or_else(|_| Err(Error::internal("the checkpoint panicked")));
+        match done {
             Ok(held_up) => {
                 busy.store(false, Ordering::Relaxed);
                 let took = started.elapsed();

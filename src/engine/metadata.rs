@@ -9,7 +9,7 @@ use arrow::datatypes::{Int32Type, Int64Type};
 
 use super::session::Session;
 use super::tables::query;
-use crate::catalog::{TableName, quote_text};
+use crate::catalog::{TableName, quote_name, quote_text, split_name};
 use crate::error::Result;
 
 /// A schema and the database it is in.
@@ -17,8 +17,10 @@ use crate::error::Result;
 pub struct SchemaInfo {
     /// Database.
     pub catalog: String,
-    /// Schema.
+    /// Schema; one inside another as SQL spells it, `outer.inner`.
     pub schema: String,
+    /// Whether it is inside another one.
+    pub is_nested: bool,
 }
 
 /// A table or view as metadata calls list it.
@@ -26,20 +28,29 @@ pub struct SchemaInfo {
 pub struct TableEntry {
     /// Database; `temp` for the connection's temporary objects.
     pub catalog: String,
-    /// Schema.
+    /// Schema, as in [`SchemaInfo`].
     pub schema: String,
     /// Table or view.
     pub table: String,
+    /// The full name, part by part: database, schema, perhaps schemas inside it, table.
+    pub path: Vec<String>,
     /// `BASE TABLE`, `LOCAL TEMPORARY` or `VIEW`.
     pub table_type: String,
     /// What COMMENT ON said.
     pub comment: Option<String>,
+    /// Rows as the engine estimates them; exact for tables without deletes. `None` for views.
+    pub rows: Option<u64>,
 }
 
 impl TableEntry {
-    /// The full name.
+    /// The full name, as [`columns`] and [`columns_by_table`] know the table.
     pub fn name(&self) -> TableName {
         full_name(self.catalog.clone(), self.schema.clone(), self.table.clone())
+    }
+
+    /// The full name as SQL.
+    pub fn to_sql(&self) -> String {
+        self.path.iter().map(|part| quote_name(part)).collect::<Vec<_>>().join(".")
     }
 }
 
@@ -66,45 +77,70 @@ pub struct ColumnEntry {
     pub auto_increment: bool,
 }
 
-/// The schemas a client can name a table in. Left out are the engine's own databases, the server's own schema,
-/// and schemas inside another schema: `"catalog"."schema"."table"` does not reach those.
+/// The schemas a client can name a table in. Left out are the engine's own databases and the server's own schema.
+/// The engine's listings name a schema inside another one by its last part alone, so that several look the same:
+/// here `schema_name` is its whole path as SQL spells it, and `schema_path` the same with every part quoted.
 pub(super) const VISIBLE: &str = "\
-    WITH visible AS ( \
-        SELECT s.database_oid, s.oid AS schema_oid, s.database_name, s.schema_name \
+    WITH RECURSIVE visible AS ( \
+        SELECT s.database_oid, s.oid AS schema_oid, s.database_name, s.schema_name, \
+               '\"' || replace(s.schema_name, '\"', '\"\"') || '\"' AS schema_path, false AS is_nested, \
+               CASE WHEN regexp_full_match(s.schema_name, '[A-Za-z_][A-Za-z0-9_]*') THEN s.schema_name \
+                    ELSE '\"' || replace(s.schema_name, '\"', '\"\"') || '\"' END AS spelled \
         FROM duckdb_schemas() s JOIN duckdb_databases() d ON d.database_oid = s.database_oid \
         WHERE (NOT d.internal OR d.database_name = 'temp') AND s.parent_schema_oid IS NULL \
-              AND s.schema_name NOT IN ('information_schema', 'pg_catalog', 'pintail_internal'))";
+              AND s.schema_name NOT IN ('information_schema', 'pg_catalog', 'pintail_internal') \
+        UNION ALL \
+        SELECT s.database_oid, s.oid, s.database_name, v.spelled || '.' || i.spelled, \
+               v.schema_path || '.\"' || replace(s.schema_name, '\"', '\"\"') || '\"', true, \
+               v.spelled || '.' || i.spelled \
+        FROM duckdb_schemas() s \
+             JOIN visible v ON v.database_oid = s.database_oid AND v.schema_oid = s.parent_schema_oid, \
+             LATERAL (SELECT CASE WHEN regexp_full_match(s.schema_name, '[A-Za-z_][A-Za-z0-9_]*') THEN s.schema_name \
+                    ELSE '\"' || replace(s.schema_name, '\"', '\"\"') || '\"' END AS spelled) i)";
 
 /// Every schema by catalog and name. `temp` is among them only while the connection has temporary objects.
 pub fn schemas(session: &Session) -> Result<Vec<SchemaInfo>> {
     let sql = format!(
-        "{VISIBLE} SELECT database_name, schema_name FROM visible \
+        "{VISIBLE} SELECT database_name, schema_name, is_nested FROM visible \
          WHERE database_name <> 'temp' \
                OR EXISTS (FROM duckdb_tables() WHERE temporary AND NOT internal) \
                OR EXISTS (FROM duckdb_views() WHERE temporary AND NOT internal) \
          ORDER BY 1, 2"
     );
-    rows(session, &sql, |row| SchemaInfo { catalog: row.text(0), schema: row.text(1) })
+    rows(session, &sql, |row| SchemaInfo {
+        catalog: row.text(0),
+        schema: row.text(1),
+        is_nested: row.flag(2),
+    })
 }
 
 /// Every table and view by catalog, schema and name.
 pub fn tables(session: &Session) -> Result<Vec<TableEntry>> {
     let sql = format!(
         "{VISIBLE} \
-         SELECT database_name, schema_name, table_name, \
-                CASE WHEN temporary THEN 'LOCAL TEMPORARY' ELSE 'BASE TABLE' END, comment \
-         FROM duckdb_tables() SEMI JOIN visible USING (database_oid, schema_oid) WHERE NOT internal \
+         SELECT v.database_name, v.schema_name, table_name, \
+                CASE WHEN temporary THEN 'LOCAL TEMPORARY' ELSE 'BASE TABLE' END, comment, v.schema_path, \
+                estimated_size::BIGINT \
+         FROM duckdb_tables() JOIN visible v USING (database_oid, schema_oid) WHERE NOT internal \
          UNION ALL \
-         SELECT database_name, schema_name, view_name, 'VIEW', comment \
-         FROM duckdb_views() SEMI JOIN visible USING (database_oid, schema_oid) WHERE NOT internal \
+         SELECT v.database_name, v.schema_name, view_name, 'VIEW', comment, v.schema_path, NULL::BIGINT \
+         FROM duckdb_views() JOIN visible v USING (database_oid, schema_oid) WHERE NOT internal \
          ORDER BY 1, 2, 3"
     );
-    rows(session, &sql, |row| TableEntry {
-        catalog: row.text(0),
-        schema: row.text(1),
-        table: row.text(2),
-        table_type: row.text(3),
-        comment: row.text_or_none(4),
+    rows(session, &sql, |row| {
+        let (catalog, table) = (row.text(0), row.text(2));
+        let mut path = vec![catalog.clone()];
+        path.extend(split_name(&row.text(5)));
+        path.push(table.clone());
+        TableEntry {
+            catalog,
+            schema: row.text(1),
+            table,
+            path,
+            table_type: row.text(3),
+            comment: row.text_or_none(4),
+            rows: row.long_or_none(6).map(|rows| rows.max(0) as u64),
+        }
     })
 }
 
@@ -114,7 +150,8 @@ pub fn columns(session: &Session, name: &TableName) -> Result<Vec<ColumnEntry>> 
     let catalog = name.catalog.as_deref().map_or_else(|| "current_database()".to_owned(), quote_text);
     let schema = quote_text(name.schema.as_deref().unwrap_or("main"));
     let table = quote_text(&name.table);
-    let condition = format!("database_name = {catalog} AND schema_name = {schema} AND table_name = {table}");
+    let condition =
+        format!("v.database_name = {catalog} AND v.schema_name = {schema} AND table_name = {table}");
     Ok(column_rows(session, &condition)?.into_iter().map(|(_, column)| column).collect())
 }
 
@@ -132,10 +169,10 @@ fn column_rows(session: &Session, condition: &str) -> Result<Vec<(TableName, Col
     // A view that does not bind has one column without a name.
     let sql = format!(
         "{VISIBLE} \
-         SELECT database_name, schema_name, table_name, column_name, data_type, is_nullable, \
+         SELECT v.database_name, v.schema_name, table_name, column_name, data_type, is_nullable, \
                 CASE WHEN is_generated THEN NULL ELSE column_default END, is_generated, comment, \
                 numeric_precision, numeric_scale \
-         FROM duckdb_columns() SEMI JOIN visible USING (database_oid, schema_oid) \
+         FROM duckdb_columns() JOIN visible v USING (database_oid, schema_oid) \
          WHERE NOT internal AND column_name IS NOT NULL AND {condition} \
          ORDER BY 1, 2, 3, column_index"
     );
@@ -187,6 +224,11 @@ impl Row<'_> {
 
     pub(super) fn long(&self, column: usize) -> i64 {
         self.batch.column(column).as_primitive::<Int64Type>().value(self.index)
+    }
+
+    fn long_or_none(&self, column: usize) -> Option<i64> {
+        let numbers = self.batch.column(column).as_primitive::<Int64Type>();
+        numbers.is_valid(self.index).then(|| numbers.value(self.index))
     }
 
     fn flag(&self, column: usize) -> bool {

@@ -6,21 +6,31 @@
 //! threads but is used by one at a time. A [`Cursor`] stays on the thread that opened it. [`Interrupt`] may
 //! be called from anywhere, at any time, and is a no-op when its statement is over.
 
+mod advice;
 mod appender;
 mod backup;
+mod culprits;
 mod cursor;
 mod database;
 mod declared;
+mod depth;
 mod describe;
 mod error;
+mod expand;
+mod export;
+mod extras;
 mod ffi;
 mod gate;
 mod group;
+mod holders;
 mod interrupt;
+mod inventory;
+mod judge;
 mod keys;
 mod ledger;
 mod maintenance;
 mod metadata;
+mod open;
 mod parameters;
 mod plain;
 mod prepared;
@@ -29,7 +39,9 @@ mod rewrite;
 mod segment;
 mod session;
 mod statement;
+mod surface;
 mod tables;
+mod text;
 mod timezone;
 
 pub use appender::{BulkInsert, Insert, append, count_rows, describe_rows, over_segment, rows_of_segment};
@@ -40,17 +52,25 @@ pub use declared::{
     RecordedVersion, actual_table, apply_declared, earlier_declarations, plan_declared,
     recorded_declarations, recorded_versions,
 };
+pub use depth::STACK_BYTES;
+pub use expand::{expansion, longest_value, may_expand, plain_width, slice, slices};
+pub use extras::table_extras;
 pub use gate::StatementTurn;
+pub use holders::CheckpointHold;
 pub use interrupt::{Interrupt, Progress};
+pub use judge::{Class, runs_alone};
 pub use keys::{ForeignKeyColumn, PrimaryKeyColumn, foreign_keys, primary_keys};
-pub use ledger::{INTERNAL_SCHEMA, LedgerRow, append_ledger, create_ledger, cut_ledger, read_ledger};
+pub use ledger::{
+    INTERNAL_SCHEMA, LedgerBounds, LedgerRow, append_ledger, create_ledger, cut_ledger, ledger_lines,
+    read_ledger,
+};
 pub use maintenance::Maintenance;
 pub use metadata::{ColumnEntry, SchemaInfo, TableEntry, columns, columns_by_table, schemas, tables};
 pub use parameters::{bulk_insert, describe_bound, match_columns};
-pub use plain::{plain_batch, plain_schema};
+pub use plain::{BIT, STANDS_FOR, plain_batch, plain_schema};
 pub use prepared::Bound;
 pub use restore::{Restored, restore};
 pub use segment::{Segment, UNIT_ROWS, Unit};
 pub use session::{SchemaPath, Session};
-pub use statement::{Class, Described, Parameter, Parsed, count_batch, describe, parse, parse_script};
-pub use tables::{TableInfo, find_table, list_tables};
+pub use statement::{Described, Parameter, Parsed, READ_ONLY, count_batch, describe, parse, parse_script};
+pub use tables::{drop_if_empty, find_table};

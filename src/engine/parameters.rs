@@ -8,14 +8,16 @@ use arrow::datatypes::{
     Schema, SchemaRef, UInt8Type, UInt16Type, UInt32Type, UInt64Type,
 };
 use duckdb::connection::Connection;
+use duckdb::logical_type::LogicalType;
 use duckdb::value::Value;
 use duckdb::vector::Unknown;
-use duckdb::{DuckDBType, Parameters, ToValue};
+use duckdb::{DuckDBType, Parameters, QueryParameter, ToValue};
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use super::appender::{BulkInsert, describe_rows};
+use super::appender::{BulkInsert, describe_rows, source};
+use super::export::arrow_schema;
 use super::plain::check_importable;
 use super::rewrite::{self, Inside};
 use super::segment::Segment;
@@ -60,26 +62,108 @@ pub fn match_columns(parameters: &[Parameter], rows: &SchemaRef) -> Result<Vec<u
         .collect()
 }
 
-/// What a statement returns when its parameters have the types of `rows`.
+/// What a statement returns for the rows bound to its parameters, `batches` with the columns `rows`, and the text to
+/// run it by.
 ///
+/// Types alone are not enough: the engine takes a bound text for a literal, which turns into a date beside a date,
+/// and some functions have to know a value to bind. So it is asked with the values that it will run with.
 /// Errors: as `describe`; `Invalid` when the number of parameters is not that of the columns.
 pub fn describe_bound(
     session: &Session,
     sql: &str,
     described: &Described,
     rows: &SchemaRef,
-) -> Result<Described> {
+    batches: &[RecordBatch],
+) -> Result<(SchemaRef, String)> {
     let columns = match_columns(&described.parameters, rows)?;
+    let as_it_is = |schema: SchemaRef| (schema, sql.to_owned());
     if described.is_count {
-        return Ok(described.clone());
+        return Ok(as_it_is(Arc::clone(&described.schema)));
     }
-    let offered = describe_rows(session, rows)?;
-    let types: Vec<(String, String)> = described
+    let Some(first) = batches.iter().find(|batch| batch.num_rows() > 0) else {
+        return describe_typed(session, sql, described, rows, &columns).map(as_it_is);
+    };
+    let first = first.slice(0, 1).project(&columns)?;
+    let error = match describe_values(session, sql, described, &first) {
+        Ok(schema) => return Ok(as_it_is(schema)),
+        Err(error) => error,
+    };
+    if let Some(found) = describe_narrowed(session, sql, described, &first)? {
+        return Ok(found);
+    }
+    // DESCRIBE takes queries only, and not those that expand into several or change something.
+    describe_typed(session, sql, described, rows, &columns).map(as_it_is).map_err(|_| error)
+}
+
+/// The same with an INTEGER for each BIGINT, which some functions do not take. Clients send every whole number as a
+/// BIGINT; the engine's own would have made it an INTEGER.
+fn describe_narrowed(
+    session: &Session,
+    sql: &str,
+    described: &Described,
+    row: &RecordBatch,
+) -> Result<Option<(SchemaRef, String)>> {
+    let is_wide = |array: &dyn Array| *array.data_type() == DataType::Int64;
+    let wide = described.parameters.iter().zip(row.columns()).filter(|(_, array)| is_wide(array));
+    let narrowed: Vec<&str> = wide.map(|(parameter, _)| parameter.name.as_str()).collect();
+    if narrowed.is_empty() {
+        return Ok(None);
+    }
+    let text = rewrite::with_integers(session.connection(), sql, &narrowed)
+        .map_err(|error| session.database().note(error))?;
+    let schema = describe_values(session, &text, described, row).ok();
+    Ok(schema.map(|schema| (renamed(&schema, &described.parameters), text)))
+}
+
+/// The schema of a query for one row of values, by the engine's own DESCRIBE.
+fn describe_values(
+    session: &Session,
+    sql: &str,
+    described: &Described,
+    row: &RecordBatch,
+) -> Result<SchemaRef> {
+    let note = |error| session.database().note(error);
+    let values = values(session, row)?.pop().unwrap_or_default();
+    let named: Vec<(&str, &dyn QueryParameter)> = described
         .parameters
         .iter()
-        .zip(&columns)
-        .map(|(parameter, column)| (parameter.name.clone(), offered[*column].1.clone()))
+        .zip(&values)
+        .map(|(parameter, value)| (parameter.name.as_str(), value as &dyn QueryParameter))
         .collect();
+    // On a line of its own, the statement keeps its columns in the engine's messages.
+    let describe = format!("DESCRIBE\n{sql}");
+    let mut columns: Vec<(String, String)> = Vec::new();
+    {
+        let mut result = session.connection().query(describe, Parameters::Named(&named)).map_err(note)?;
+        while let Some(chunk) = result.next_chunk().map_err(note)? {
+            let names = chunk.get_vector_at::<String>(0).map_err(note)?;
+            let types = chunk.get_vector_at::<String>(1).map_err(note)?;
+            let (names, types) = (names.reader().map_err(note)?, types.reader().map_err(note)?);
+            for row in 0..names.len() {
+                let text = |found: Option<&str>| found.unwrap_or_default().to_owned();
+                columns.push((text(names.get(row).map_err(note)?), text(types.get(row).map_err(note)?)));
+            }
+        }
+    }
+    let mut typed = Vec::with_capacity(columns.len());
+    for (name, duckdb_type) in columns {
+        typed.push((name, LogicalType::from_text(session.connection(), &duckdb_type).map_err(note)?));
+    }
+    Ok(Arc::new(arrow_schema(session, typed)?))
+}
+
+/// What a statement returns for parameters of the types of `rows`, as far as types tell.
+fn describe_typed(
+    session: &Session,
+    sql: &str,
+    described: &Described,
+    rows: &SchemaRef,
+    columns: &[usize],
+) -> Result<SchemaRef> {
+    let offered = describe_rows(session, rows)?;
+    let typed = described.parameters.iter().zip(columns);
+    let types: Vec<(String, String)> =
+        typed.map(|(parameter, column)| (parameter.name.clone(), offered[*column].1.clone())).collect();
     let with = |inside| {
         let typed = rewrite::with_types(session.connection(), sql, &types, inside)
             .map_err(|error| session.database().note(error))?;
@@ -94,9 +178,10 @@ pub fn describe_bound(
         Ok(Some(typed)) if is_known(&typed) => Some(typed),
         _ => with(Inside::Null)?,
     };
-    let Some(typed) = typed else { return Ok(described.clone()) };
-    let schema = renamed(&typed.schema, &described.parameters);
-    Ok(Described { schema, ..described.clone() })
+    Ok(match typed {
+        Some(typed) => renamed(&typed.schema, &described.parameters),
+        None => Arc::clone(&described.schema),
+    })
 }
 
 /// `schema` with the names that its columns have without the casts of `rewrite::with_types`.
@@ -174,9 +259,8 @@ fn imported_values(session: &Session, batch: &RecordBatch) -> Result<Vec<Value>>
     let rows = batch.num_rows();
     check_importable(batch.schema_ref())?;
     let unit = VecDeque::from([batch.clone()]);
-    let segment = Arc::new(Segment::new(batch.schema(), vec![unit]));
-    let published = session.database().segments.publish(segment);
-    let sql = format!("FROM pintail_segment('{}')", published.token());
+    let published = session.publish(Segment::new(batch.schema(), vec![unit]));
+    let sql = format!("FROM {}", source(published.token()));
     let mut result = session.connection().query(sql, Parameters::None).map_err(note)?;
     let mut values = Vec::with_capacity(rows);
     while let Some(chunk) = result.next_chunk().map_err(note)? {

@@ -9,6 +9,7 @@ use duckdb::{Parameters, QueryParameter};
 
 use super::cursor::Cursor;
 use super::parameters::{match_columns, values};
+use super::plain::check_importable;
 use super::session::Session;
 use super::statement::{Parameter, parse};
 use crate::error::{Error, Result};
@@ -31,7 +32,7 @@ impl Bound {
     /// Binds `rows` to the statement `sql`, whose parameters are `parameters`.
     ///
     /// Errors: `Invalid` when the columns do not match the parameters, or there are parameters and nothing was
-    /// ever bound (`None`).
+    /// ever bound (`None`); `Unsupported` for a type that DuckDB has not.
     pub fn new(sql: String, parameters: Vec<Parameter>, rows: Option<Vec<RecordBatch>>) -> Result<Self> {
         if rows.is_none() && !parameters.is_empty() {
             return Err(Error::invalid(format!(
@@ -43,6 +44,7 @@ impl Bound {
         let rows = rows.unwrap_or_default();
         if let Some(first) = rows.first() {
             match_columns(&parameters, first.schema_ref())?;
+            check_importable(first.schema_ref())?;
         }
         Ok(Self { sql, parameters, rows })
     }

@@ -12,9 +12,10 @@ use arrow::datatypes::Int64Type;
 
 use super::backup::{remove_files, sync_folder, with_ending};
 use super::database::{Database, Options};
-use super::ledger::read_ledger;
+use super::inventory::{Inventory, to_sql};
+use super::ledger::{INTERNAL_SCHEMA, read_ledger};
 use super::session::Session;
-use super::tables::{list_tables, query};
+use super::tables::query;
 use crate::catalog::quote_name;
 use crate::error::{Error, Kind, Result};
 
@@ -150,13 +151,16 @@ fn copy(from: &Path, to: &Path, progress: &mut dyn FnMut(u64)) -> Result<u64> {
 fn read_all(options: &Options) -> Result<(u64, u64)> {
     let database = Database::open(options.clone())?;
     let session = database.session()?;
-    read_ledger(&session)?;
-    let (mut tables, mut rows) = (0, 0);
-    for table in list_tables(&session)?.into_iter().filter(|table| table.rows.is_some()) {
-        let count = read_table(&session, &table.name.to_sql()).map_err(|error| error.context(&table.name))?;
-        (tables, rows) = (tables + 1, rows + count);
+    read_ledger(&session, &mut |_| {})?;
+    let tables = Inventory::read(&session)?.tables;
+    let mut rows = 0;
+    let own = |path: &Vec<String>| path.first().is_some_and(|schema| schema == INTERNAL_SCHEMA);
+    for path in &tables {
+        let count = read_table(&session, &to_sql(&session, path))
+            .map_err(|error| error.context(format!("table {}", path.join("."))))?;
+        rows += if own(path) { 0 } else { count };
     }
-    Ok((tables, rows))
+    Ok((tables.iter().filter(|path| !own(path)).count() as u64, rows))
 }
 
 fn read_table(session: &Session, table: &str) -> Result<u64> {

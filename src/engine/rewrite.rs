@@ -2,26 +2,42 @@
 //! Runs on: the thread that prepares. Reads the engine's own tokens, so strings and comments are never mistaken.
 //! Never: changes what a statement means; what it does not recognise runs row by row instead.
 
+mod series;
+
 use std::ops::Range;
 
 use duckdb::connection::Connection;
 use duckdb::enums::TokenType;
 use duckdb::tokens::SqlTokenIterator;
 
+pub(super) use series::{UTC_FUNCTION, series_in_utc};
+
 use super::appender::{BulkInsert, Insert};
 use crate::catalog::{TableName, quote_name};
 
 /// A token of a statement and its bytes in the text.
-struct Token<'sql> {
-    kind: TokenType,
-    text: &'sql str,
-    range: Range<usize>,
+pub(super) struct Token<'sql> {
+    pub(super) kind: TokenType,
+    pub(super) text: &'sql str,
+    pub(super) range: Range<usize>,
 }
 
 impl Token<'_> {
-    fn is_word(&self, word: &str) -> bool {
+    pub(super) fn is_word(&self, word: &str) -> bool {
         matches!(self.kind, TokenType::Keyword | TokenType::Identifier)
             && self.text.eq_ignore_ascii_case(word)
+    }
+
+    /// The keyword or name it is, in lower case and without quotes; the engine tells names apart by letters alone.
+    pub(super) fn name(&self) -> Option<String> {
+        if !matches!(self.kind, TokenType::Keyword | TokenType::Identifier) {
+            return None;
+        }
+        let quoted = self.text.strip_prefix('"').and_then(|text| text.strip_suffix('"'));
+        Some(match quoted {
+            Some(quoted) => quoted.replace("\"\"", "\"").to_ascii_lowercase(),
+            None => self.text.to_ascii_lowercase(),
+        })
     }
 
     fn is_sign(&self, sign: &str) -> bool {
@@ -36,7 +52,8 @@ struct Place {
     first_token: usize,
 }
 
-fn tokens<'sql>(connection: &Connection, sql: &'sql str) -> duckdb::Result<Vec<Token<'sql>>> {
+/// The tokens of `sql`, comments left out.
+pub(super) fn tokens<'sql>(connection: &Connection, sql: &'sql str) -> duckdb::Result<Vec<Token<'sql>>> {
     let mut tokens = Vec::new();
     for token in SqlTokenIterator::new(connection, sql)? {
         let token = token?;
@@ -121,6 +138,16 @@ pub(super) fn with_types(
     }))
 }
 
+/// `sql` with a cast to INTEGER for each of the parameters `narrowed`.
+pub(super) fn with_integers(connection: &Connection, sql: &str, narrowed: &[&str]) -> duckdb::Result<String> {
+    let tokens = tokens(connection, sql)?;
+    let value = |name: &str| {
+        let is_narrowed = narrowed.iter().any(|narrowed| narrowed.eq_ignore_ascii_case(name));
+        Some(if is_narrowed { format!("CAST(${name} AS INTEGER)") } else { format!("${name}") })
+    };
+    Ok(replaced(sql, 0..sql.len(), &places(&tokens), value).unwrap_or_else(|| sql.to_owned()))
+}
+
 /// The name that a result column has without the casts of [`with_types`]: columns without an alias are named
 /// after their expression.
 pub(super) fn without_casts(name: &str, parameters: &[String]) -> String {
@@ -162,36 +189,43 @@ fn balanced(text: &str) -> Option<usize> {
     None
 }
 
-/// Whether `word` is among the keywords and names of `sql`, outside of strings and comments.
-pub(super) fn has_word(connection: &Connection, sql: &str, word: &str) -> duckdb::Result<bool> {
-    Ok(tokens(connection, sql)?.iter().any(|token| token.is_word(word)))
+/// Brackets that a token opens, less those that it closes.
+pub(super) fn opened(token: &Token<'_>) -> i64 {
+    if token.kind != TokenType::Operator {
+        return 0;
+    }
+    token.text.bytes().map(|sign| i64::from(sign == b'(') - i64::from(sign == b')')).sum()
 }
 
-/// Whether `name` is among the names of `sql`, quoted or not.
-pub(super) fn has_name(connection: &Connection, sql: &str, name: &str) -> duckdb::Result<bool> {
-    let is_name = |token: &Token<'_>| {
-        token.kind == TokenType::Identifier && token.text.trim_matches('"').eq_ignore_ascii_case(name)
+/// What stands behind EXPLAIN.
+pub(super) struct Explained {
+    /// It runs, because of the word ANALYZE.
+    pub(super) runs: bool,
+    /// The first token of the statement.
+    pub(super) start: Option<usize>,
+}
+
+/// Reads `EXPLAIN [ANALYZE] [(ANALYZE, FORMAT json, …)] statement`.
+pub(super) fn explained(tokens: &[Token<'_>]) -> Explained {
+    const OPTIONS: [&str; 3] = ["analyze", "format", "sql"];
+    let named = |at: usize, words: &[&str]| {
+        tokens.get(at).and_then(Token::name).is_some_and(|name| words.contains(&name.as_str()))
     };
-    Ok(tokens(connection, sql)?.iter().any(|token| token.is_word(name) || is_name(token)))
-}
-
-/// Whether `sql`, in which the word is, is CHECKPOINT, with or without FORCE or EXPLAIN, or calls a function of that
-/// name, or one that runs a text.
-pub(super) fn begins_checkpoint(connection: &Connection, sql: &str) -> duckdb::Result<bool> {
-    let tokens = tokens(connection, sql)?;
-    let explains = tokens.first().is_some_and(|first| first.is_word("explain"));
-    Ok((0..tokens.len()).any(|at| {
-        let name = tokens[at].text.trim_matches('"').to_ascii_lowercase();
-        let called = tokens.get(at + 1).is_some_and(|next| next.text == "(");
-        let first = at == 0
-            || ["force", "analyze", "explain"].iter().any(|word| tokens[at - 1].is_word(word))
-            || (explains && tokens[at - 1].text == ")");
-        match name.as_str() {
-            "checkpoint" | "force_checkpoint" => called || first,
-            "query" => called,
-            _ => false,
+    let mut runs = named(1, &OPTIONS[..1]);
+    let mut start = 1 + usize::from(runs);
+    // A bracket without an option is the statement's own.
+    if tokens.get(start).is_some_and(|token| token.text == "(") && named(start + 1, &OPTIONS) {
+        let mut level = 0;
+        for (at, token) in tokens.iter().enumerate().skip(start) {
+            level += opened(token);
+            runs |= named(at, &OPTIONS[..1]);
+            if level == 0 {
+                start = at + 1;
+                break;
+            }
         }
-    }))
+    }
+    Explained { runs, start: (start < tokens.len()).then_some(start) }
 }
 
 /// `INSERT INTO t (…) VALUES (…)` with parameters -> the same INSERT over a whole batch, whose columns are
@@ -329,7 +363,7 @@ fn column_name(parameter: &str) -> String {
 }
 
 fn depth(tokens: &[Token<'_>]) -> i64 {
-    tokens.iter().map(|token| i64::from(token.is_sign("(")) - i64::from(token.is_sign(")"))).sum()
+    tokens.iter().map(opened).sum()
 }
 
 #[cfg(test)]

@@ -9,14 +9,17 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
+use duckdb::DuckDBType;
 use duckdb::bind_arguments::BindArgument;
-use duckdb::connection::{Connection, Context};
+use duckdb::connection::{Connection, Context, SettingScope};
+use duckdb::custom_option::{CustomOptionBuilder, CustomOptionCallbacks};
 use duckdb::data_chunk::DataChunkRef;
 use duckdb::signature::{FunctionParameter, SignatureBuilder};
 use duckdb::table_function::{
     BindFunctionHandle, ExecColumnInfo, InitColumnData, OrderPreservation, PartitionData,
     TableFunctionBuilder, TableFunctionCallbacks, TablePartitioningCallbacks,
 };
+use duckdb::value::Value;
 
 use super::ffi::Importer;
 
@@ -55,25 +58,54 @@ impl Segment {
     }
 }
 
-/// Segments that a statement of this process may read, by token.
+/// Setting of a connection with a word that no other one has: a callback is told of its connection by its settings alone.
+pub(super) const OWNER: &str = "pintail_connection";
+
+struct Owner;
+
+impl CustomOptionCallbacks for Owner {
+    fn update(
+        &self,
+        _context: &Context,
+        value: Value,
+        _scope: SettingScope,
+        _is_reset: bool,
+    ) -> duckdb::Result<Value> {
+        Ok(value)
+    }
+}
+
+/// Makes the setting [`OWNER`] known to the instance behind `connection`.
+pub(super) fn register_owner(connection: &Connection) -> duckdb::Result<()> {
+    let about = "whose segments a connection may read";
+    CustomOptionBuilder::new(OWNER, about, String::logical_type(connection)?, Owner)
+        .no_global()
+        .register(connection)
+}
+
+/// Segments that a statement of this process may read, by token, each with the word of its connection.
 ///
-/// Tokens are random, because any SQL may call the function: a guessed token would read another client's rows.
+/// No client's statement may name the function (`surface`). Still tokens are random and good on one connection only, so
+/// that one that shows in a text is worth nothing to others.
 #[derive(Clone, Default)]
-pub(super) struct Segments(Arc<Mutex<HashMap<String, Arc<Segment>>>>);
+pub(super) struct Segments(Arc<Mutex<HashMap<String, Held>>>);
+
+#[derive(Clone)]
+struct Held {
+    segment: Arc<Segment>,
+    owner: Arc<str>,
+}
 
 impl Segments {
-    /// Makes `segment` readable as `pintail_segment('<token>')` until the returned guard is dropped.
-    pub(super) fn publish(&self, segment: Arc<Segment>) -> Published<'_> {
-        self.publish_as(random_token(), segment)
-    }
-
-    /// As `publish`, with a token that only one connection uses, and for segments of one schema.
-    pub(super) fn publish_as(&self, token: String, segment: Arc<Segment>) -> Published<'_> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(token.clone(), segment);
+    /// Makes `segment` readable as `pintail_segment('<token>')` on the connection with the word `owner`, until the
+    /// returned guard is dropped.
+    pub(super) fn publish(&self, owner: &str, token: String, segment: Segment) -> Published<'_> {
+        let held = Held { segment: Arc::new(segment), owner: owner.into() };
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(token.clone(), held);
         Published { segments: self, token }
     }
 
-    fn get(&self, token: &str) -> Option<Arc<Segment>> {
+    fn get(&self, token: &str) -> Option<Held> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).get(token).cloned()
     }
 
@@ -153,7 +185,12 @@ impl TableFunctionCallbacks for SegmentFunction {
             None => None,
         };
         let token = token.unwrap_or_default();
-        let segment = self.0.get(&token).ok_or_else(unknown)?;
+        let held = self.0.get(&token).ok_or_else(unknown)?;
+        let (word, _) = context.config()?.get_value(OWNER)?;
+        if word.get::<String>()?.as_deref() != Some(&*held.owner) {
+            return Err(unknown());
+        }
+        let segment = held.segment;
         for column in Importer::new(context, &segment.schema)?.schema()?.iter()? {
             let (name, logical_type) = column?;
             output.add_result_column(name, &logical_type)?;
@@ -170,7 +207,7 @@ impl TableFunctionCallbacks for SegmentFunction {
         _context: &Context,
         _columns: InitColumnData<'_>,
     ) -> duckdb::Result<(Option<Run>, Option<usize>)> {
-        let segment = self.0.get(&bound.token).ok_or_else(unknown)?;
+        let segment = self.0.get(&bound.token).ok_or_else(unknown)?.segment;
         // The plan reads vectors of the types that it was bound to.
         if !Arc::ptr_eq(&segment.schema, &bound.schema) && segment.schema.fields() != bound.schema.fields() {
             return Err(duckdb::Error::api_error(
@@ -234,5 +271,51 @@ impl TablePartitioningCallbacks for SegmentFunction {
         _request: PartitionData<'_>,
     ) -> duckdb::Result<usize> {
         Ok(scan.map_or(0, |scan| scan.number))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use arrow::array::{Int64Array, RecordBatch};
+    use arrow::datatypes::{DataType, Field, Schema};
+
+    use super::{Segment, Unit};
+    use crate::engine::Database;
+
+    /// A token is good on the connection that its segment was published for, once or again, and nowhere else.
+    #[test]
+    fn a_token_is_worth_nothing_on_another_connection() {
+        let database = Database::open(crate::engine::Options {
+            path: ":memory:".into(),
+            memory_limit_bytes: 1 << 28,
+            threads: 2,
+            temp_directory: None,
+            max_temp_bytes: 1 << 28,
+            checkpoint_bytes: 1 << 28,
+            checkpoint_hold: std::time::Duration::from_secs(300),
+            result_buffer_bytes: 1 << 20,
+            icu_extension: None,
+        })
+        .unwrap();
+        let (own, other) = (database.session().unwrap(), database.session().unwrap());
+        let schema = Arc::new(Schema::new(vec![Field::new("a", DataType::Int64, false)]));
+        let segment = || {
+            let rows = Arc::new(Int64Array::from(vec![1, 2, 3]));
+            let batch = RecordBatch::try_new(Arc::clone(&schema), vec![rows]).unwrap();
+            Segment::new(Arc::clone(&schema), vec![Unit::from([batch])])
+        };
+        own.execute("CREATE TABLE t (a BIGINT)").unwrap();
+        for published in [own.publish(segment()), own.publish_again(segment())] {
+            let insert = format!("INSERT INTO t FROM pintail_segment('{}')", published.token());
+            let refused = other.execute(&insert).unwrap_err();
+            assert!(refused.message().contains("internal"), "{refused}");
+            assert_eq!(own.execute(&insert).unwrap(), 3);
+        }
+        for sql in ["CALL enable_logging()", "SET threads = 1", "CALL enable_profiling()"] {
+            let refused = own.execute(sql).unwrap_err();
+            assert!(refused.message().contains("locked"), "{sql}: {refused}");
+        }
     }
 }

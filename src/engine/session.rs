@@ -11,11 +11,14 @@ use duckdb::connection::Connection;
 use duckdb::statement::{PreparedStatement, Statement};
 
 use super::database::Database;
+use super::error::{has_no_transaction, is_aborted};
 use super::ffi::Link;
 use super::gate::StatementTurn;
+use super::holders::Hold;
 use super::interrupt::{Interrupt, Progress};
-use super::segment::Segment;
-use super::statement::{Class, Impact, Parsed, impact};
+use super::judge::{Class, Impact, impact};
+use super::segment::{Published, Segment, random_token};
+use super::statement::Parsed;
 use crate::catalog::quote_name;
 use crate::error::{Error, Kind, Result};
 
@@ -45,6 +48,9 @@ pub struct Session {
     interrupts: RefCell<Vec<Interrupt>>,
     // Whether the open transaction changes the shape of tables.
     reshapes: Cell<bool>,
+    // What the open transaction is for, and its place among those that keep checkpoints off.
+    purpose: RefCell<String>,
+    hold: RefCell<Option<Hold>>,
 }
 
 impl Session {
@@ -58,6 +64,8 @@ impl Session {
             path: None,
             interrupts: RefCell::default(),
             reshapes: Cell::new(false),
+            purpose: RefCell::default(),
+            hold: RefCell::default(),
         }
     }
 
@@ -92,11 +100,17 @@ impl Session {
         changed.map(|rows| rows as u64).map_err(|error| self.database.note(error))
     }
 
-    /// A token for segments with the schema of this one, always the same on this connection.
-    pub(super) fn own_token(&self, segment: &Segment) -> String {
+    /// Makes `segment` readable as `pintail_segment('<token>')` on this connection, until the guard is dropped.
+    pub(super) fn publish(&self, segment: Segment) -> Published<'_> {
+        self.database.segments.publish(self.link().token(), random_token(), segment)
+    }
+
+    /// As `publish`, with a token that is always the same on this connection for segments of one schema.
+    pub(super) fn publish_again(&self, segment: Segment) -> Published<'_> {
         let mut schema = DefaultHasher::new();
         segment.schema().fields().hash(&mut schema);
-        format!("{}{:016x}", self.link().token(), schema.finish())
+        let token = format!("{}{:016x}", self.link().token(), schema.finish());
+        self.database.segments.publish(self.link().token(), token, segment)
     }
 
     fn execute_same(&self, sql: &'static str) -> Result<()> {
@@ -110,15 +124,15 @@ impl Session {
     }
 
     /// Runs the statement `sql` in a transaction that it shares with small INSERTs of other sessions, and returns the
-    /// changed-row count after COMMIT; `None` when it is not one that shares.
-    pub fn share_commit(&mut self, class: Class, sql: &str) -> Option<Result<u64>> {
-        // Whoever does the work does it on its own connection: names must mean the same to all.
+    /// changed-row count after COMMIT; `None` when it is not one that shares. An interrupt takes it back, until COMMIT.
+    pub fn share_commit(&self, class: Class, sql: &str) -> Option<Result<u64>> {
+        // It runs on another connection: names must mean the same there.
         let is_plain = !self.in_transaction && self.path.is_none() && !self.may_hold_temporaries;
-        let takes = is_plain && class == Class::Change && self.database.group.takes(sql);
-        takes.then(|| {
-            let database = Arc::clone(&self.database);
-            database.group.run(self, sql)
-        })
+        if !is_plain || class != Class::Change {
+            return None;
+        }
+        let is_given_up = || self.interrupts.borrow().iter().any(Interrupt::was_asked);
+        self.database.statements.run(sql, is_given_up)
     }
 
     /// Prepares the statement with the text `sql`, unless this connection has it already.
@@ -148,58 +162,173 @@ impl Session {
         Ok(())
     }
 
-    /// Commits. When this returns, the rows are in the log or the file, synced.
-    pub fn commit(&mut self) -> Result<()> {
-        // Whatever COMMIT answers, DuckDB has left the transaction afterwards.
-        self.in_transaction = false;
-        {
-            let _turn = self.database.gate.commit(self.reshapes.take());
-            self.execute_same("COMMIT")?;
-        }
-        self.database.count_commit();
+    /// Opens a transaction in which the engine refuses every change but to temporary tables. It ends with `rollback`.
+    pub fn begin_read_only(&mut self) -> Result<()> {
+        self.execute_same("BEGIN TRANSACTION READ ONLY")?;
+        self.in_transaction = true;
+        self.reshapes.set(false);
         Ok(())
     }
 
-    /// Does what is a single INSERT outside of a transaction. When this returns, its rows are in the log, synced.
-    pub fn commits_itself<T>(&mut self, work: impl FnOnce(&Self) -> Result<T>) -> Result<T> {
+    /// Says what the session's transactions are for; a status shows it when one keeps checkpoints off.
+    pub fn set_purpose(&self, purpose: &str) {
+        purpose.clone_into(&mut self.purpose.borrow_mut());
+    }
+
+    /// Refuses to go on with a transaction that has kept checkpoints off for too long.
+    ///
+    /// Errors: `Aborted`, naming the setting; the transaction can only be rolled back.
+    pub fn check_hold(&self) -> Result<()> {
+        if self.hold.borrow().as_ref().is_some_and(Hold::has_to_end) {
+            return Err(Error::new(
+                Kind::Aborted,
+                "the transaction has kept checkpoints off for too long and is rolled back (limit: \
+                 database.checkpoint_hold); commit earlier, in smaller transactions",
+            ));
+        }
+        Ok(())
+    }
+
+    fn keeps_checkpoints_off(&self, what: &str) {
+        let mut hold = self.hold.borrow_mut();
+        if self.in_transaction && hold.is_none() {
+            let purpose = self.purpose.borrow();
+            let what = if purpose.is_empty() { what } else { &purpose };
+            *hold = Some(self.database.holders.enter(what.to_owned(), Interrupt::new(self.connection())));
+        }
+    }
+
+    fn is_over(&mut self) {
+        self.in_transaction = false;
+        self.hold.get_mut().take();
+        self.purpose.get_mut().clear();
+    }
+
+    /// Commits. When this returns, the rows are in the log or the file, synced. The transaction is over either way.
+    ///
+    /// Errors: `Aborted` when another transaction was first; nothing was applied then. After any error the connection
+    /// is closed instead of reused.
+    pub fn commit(&mut self) -> Result<()> {
+        self.commit_and(|| ())
+    }
+
+    /// As [`Session::commit`], and then calls `done`; no other commit is made in between.
+    pub fn commit_and(&mut self, done: impl FnOnce()) -> Result<()> {
+        // The engine looks for interrupts before COMMIT does its work: a deadline that passes now would leave the
+        // transaction open and aborted.
+        self.disarm();
+        if let Err(error) = self.check_hold() {
+            let _ = self.rollback();
+            return Err(error);
+        }
+        let committed = {
+            let _turn = self.database.gate.commit(self.reshapes.take());
+            self.execute_same("COMMIT").map(|()| done())
+        };
+        self.is_over();
+        match committed {
+            Ok(()) => {
+                self.database.count_commit();
+                Ok(())
+            }
+            Err(error) => {
+                self.spoil();
+                // What COMMIT left open holds locks until the connection is closed, which may be later.
+                let _ = self.execute_same("ROLLBACK");
+                Err(error)
+            }
+        }
+    }
+
+    /// Does what is a single INSERT outside of a transaction, unless the shape of a table has changed since
+    /// [`Database::shape`] gave `shape`: then it gives `None`. When this returns, its rows are in the log, synced.
+    pub fn commits_itself<T>(
+        &mut self,
+        shape: u64,
+        work: impl FnOnce(&Self) -> Result<T>,
+    ) -> Result<Option<T>> {
+        self.disarm();
         let done = {
+            // A trigger of its table may delete. Taken before the commit's turn, which a checkpoint waits for.
+            let _statement = self.database.surface().has_triggers().then(|| self.deletes());
+            // No shape changes while this turn is held.
             let _turn = self.database.gate.commit(false);
+            if self.database.gate.shape() != Some(shape) {
+                return Ok(None);
+            }
             work(self)?
         };
         self.database.count_commit();
-        Ok(done)
+        Ok(Some(done))
+    }
+
+    /// Runs statements of the server's own that make or change tables, in a transaction of their own.
+    pub fn define(&mut self, statements: &[String]) -> Result<()> {
+        self.begin()?;
+        let done = {
+            let _turn = self.reshapes();
+            statements.iter().try_for_each(|sql| self.execute(sql).map(|_| ()))
+        };
+        match done {
+            Ok(()) => self.commit(),
+            Err(error) => {
+                // The first error is the one to report.
+                let _ = self.rollback();
+                Err(error)
+            }
+        }
     }
 
     /// What a statement has to hold while it runs, so that no checkpoint runs beside it; waits for one under way. Not
     /// to be held over a commit, nor between calls of a client.
     pub fn turn(&self, class: Class, sql: &str) -> Option<StatementTurn> {
         match impact(class, sql) {
+            Impact::None if class == Class::Change && self.database.surface().has_triggers() => {
+                Some(self.deletes())
+            }
             Impact::None => None,
-            Impact::Deletes => Some(self.deletes()),
+            Impact::Deletes => {
+                // The first word says enough; the rest may hold data.
+                self.keeps_checkpoints_off(&sql.split_whitespace().next().unwrap_or_default().to_uppercase());
+                Some(self.database.gate.statement())
+            }
             Impact::Reshapes => Some(self.reshapes()),
         }
     }
 
     /// As [`Session::turn`], for a statement of the server's own that deletes rows or may.
     pub fn deletes(&self) -> StatementTurn {
-        self.database.gate.statement(false)
+        self.keeps_checkpoints_off("DELETE");
+        self.database.gate.statement()
     }
 
     /// As [`Session::turn`], for statements of the server's own that change or drop tables.
     pub fn reshapes(&self) -> StatementTurn {
         self.reshapes.set(true);
-        self.database.gate.statement(true)
+        self.keeps_checkpoints_off("a change of tables");
+        self.database.gate.statement()
     }
 
-    /// Tells the maintenance thread that an autocommitted change went through.
-    pub fn count_commit(&self) {
-        self.database.count_commit();
-    }
-
-    /// Drops what the open transaction did.
+    /// Drops what the open transaction did. After an error the connection is closed instead of reused.
     pub fn rollback(&mut self) -> Result<()> {
-        self.in_transaction = false;
-        self.execute_same("ROLLBACK")
+        self.disarm();
+        self.is_over();
+        self.reshapes.set(false);
+        let done = self.execute_same("ROLLBACK");
+        if done.is_err() {
+            self.spoil();
+        }
+        done
+    }
+
+    /// Whether nothing is open on the connection. The engine is asked: whoever goes by its own account of what was
+    /// begun and ended hands an open transaction to the next user of the connection one day.
+    fn is_at_rest(&self) -> bool {
+        match self.link().run_same("ROLLBACK") {
+            // There was one; it is gone now.
+            Ok(_) => true,
+            Err(error) => has_no_transaction(&error),
+        }
     }
 
     /// Whether a transaction is open.
@@ -209,7 +338,8 @@ impl Session {
 
     /// Whether the open transaction takes no more statements because one of them failed.
     pub fn is_aborted(&self) -> bool {
-        self.in_transaction && self.execute("SELECT 1").is_err_and(|error| error.kind() == Kind::Conflict)
+        self.in_transaction
+            && self.connection().execute("SELECT 1", Parameters::None).is_err_and(|error| is_aborted(&error))
     }
 
     /// Looks unqualified names up in `path` from now on; `None` means the database's own `main`.
@@ -241,6 +371,11 @@ impl Session {
     /// Whether unqualified names are looked up in this catalog.
     pub fn looks_in(&self, catalog: &str) -> bool {
         self.path.as_ref().is_some_and(|path| path.catalog.eq_ignore_ascii_case(catalog))
+    }
+
+    /// Whether unqualified names are looked up in this schema.
+    pub(super) fn looks_in_schema(&self, schema: &str) -> bool {
+        self.path.as_ref().is_some_and(|path| path.schema.eq_ignore_ascii_case(schema))
     }
 
     /// Notes that a statement may have made a temporary object.
@@ -290,15 +425,11 @@ impl Session {
 impl Drop for Session {
     fn drop(&mut self) {
         self.disarm();
-        if self.in_transaction && self.execute("ROLLBACK").is_err() {
-            // Closing the connection rolls back as well.
+        // Closing a connection rolls back as well.
+        if !self.reusable || !self.is_at_rest() || (self.path.is_some() && self.use_path(None).is_err()) {
             return;
         }
-        if self.reusable && self.path.is_some() && self.use_path(None).is_err() {
-            return;
-        }
-        let Some(link) = self.link.take() else { return };
-        if self.reusable {
+        if let Some(link) = self.link.take() {
             self.database.give_back(*link);
         }
     }

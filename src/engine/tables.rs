@@ -1,60 +1,17 @@
-//! The database's own catalog -> what tables there are and what their columns look like.
+//! The database's own catalog -> what the columns of a table look like.
 //! Runs on: the thread of the session; blocks for a catalog query.
 //! Never: reads table rows.
 
-use arrow::array::{Array, AsArray, RecordBatch};
-use arrow::datatypes::Int64Type;
+use arrow::array::RecordBatch;
 use duckdb::description::TableDescription;
 use duckdb::qualified_name::QualifiedName;
 
 use super::cursor::Cursor;
+use super::error::is_no_table;
 use super::session::Session;
 use super::statement::parse;
 use crate::catalog::{Column, Table, TableName};
 use crate::error::{Error, Kind, Result};
-
-/// A table as `ListFlights` and `pintail tables` show it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TableInfo {
-    /// Full name.
-    pub name: TableName,
-    /// `BASE TABLE` or `VIEW`.
-    pub table_type: String,
-    /// Rows as the engine estimates them; exact for tables without deletes. `None` for views.
-    pub rows: Option<u64>,
-    /// Number of columns.
-    pub columns: u64,
-}
-
-/// All user tables and views, by name.
-pub fn list_tables(session: &Session) -> Result<Vec<TableInfo>> {
-    let sql = "SELECT database_name, schema_name, table_name, 'BASE TABLE' AS kind, estimated_size::BIGINT, \
-                      column_count::BIGINT \
-               FROM duckdb_tables() WHERE NOT internal AND NOT temporary AND schema_name <> 'pintail_internal' \
-               UNION ALL \
-               SELECT database_name, schema_name, view_name, 'VIEW', NULL::BIGINT, column_count::BIGINT \
-               FROM duckdb_views() WHERE NOT internal AND NOT temporary \
-               ORDER BY ALL";
-    let mut tables = Vec::new();
-    for batch in query(session, sql)? {
-        let text = |column: usize, row: usize| batch.column(column).as_string::<i32>().value(row).to_owned();
-        let rows = batch.column(4).as_primitive::<Int64Type>();
-        let columns = batch.column(5).as_primitive::<Int64Type>();
-        for row in 0..batch.num_rows() {
-            tables.push(TableInfo {
-                name: TableName {
-                    catalog: Some(text(0, row)),
-                    schema: Some(text(1, row)),
-                    table: text(2, row),
-                },
-                table_type: text(3, row),
-                rows: (!rows.is_null(row)).then(|| rows.value(row).max(0) as u64),
-                columns: columns.value(row).max(0) as u64,
-            });
-        }
-    }
-    Ok(tables)
-}
 
 /// The columns of `name`, or `None` when there is no such table.
 ///
@@ -77,7 +34,7 @@ pub fn find_table(session: &Session, name: &TableName) -> Result<Option<Table>> 
     match read() {
         Ok(columns) => Ok(Some(Table { name: name.clone(), columns })),
         Err(error) => {
-            let is_view = error.message.contains("is not a");
+            let is_view = is_no_table(&error);
             let error = session.database().note(error);
             match error.kind() {
                 Kind::NotFound => Ok(None),
@@ -87,6 +44,51 @@ pub fn find_table(session: &Session, name: &TableName) -> Result<Option<Table>> 
                 )),
                 _ => Err(error),
             }
+        }
+    }
+}
+
+/// A column that a table has only inside a transaction that keeps every other writer out of it.
+///
+/// The engine lets a DROP TABLE pass over rows that its snapshot does not see. A table that is altered takes no rows from
+/// others, not even from transactions under way, so the first statement of such a transaction alters the table; and what
+/// was committed between its snapshot and that statement is found in a later snapshot.
+pub(super) const LOCK_COLUMN: &str = "__pintail_lock";
+
+/// Keeps every other writer out of a table until the open transaction ends.
+pub(super) fn lock_table(session: &Session, table: &TableName) -> Result<()> {
+    let table = table.to_sql();
+    session.execute(&format!("ALTER TABLE {table} ADD COLUMN \"{LOCK_COLUMN}\" BOOLEAN")).map(|_| ())
+}
+
+/// Drops a table if there is no row in it, committed or about to be; whether it did. Writers that are at work on an empty
+/// table hear that it was dropped.
+///
+/// Errors: `Aborted` when another transaction changes the table, which then stays.
+pub fn drop_if_empty(session: &mut Session, table: &TableName) -> Result<bool> {
+    let name = table.to_sql();
+    session.begin()?;
+    let dropped = {
+        let _turn = session.reshapes();
+        let is_empty = |session: &Session| -> Result<bool> {
+            let rows = query(session, &format!("SELECT 1 FROM {name} LIMIT 1"))?;
+            Ok(rows.iter().all(|batch| batch.num_rows() == 0))
+        };
+        lock_table(session, table).and_then(|()| {
+            let later = session.database().session()?;
+            if !is_empty(session)? || !is_empty(&later)? {
+                return Ok(false);
+            }
+            session.execute(&format!("DROP TABLE {name}")).map(|_| true)
+        })
+    };
+    match dropped {
+        Ok(true) => session.commit().map(|()| true),
+        Ok(false) => session.rollback().map(|()| false),
+        Err(error) => {
+            // The first error is the one to report.
+            let _ = session.rollback();
+            Err(error)
         }
     }
 }

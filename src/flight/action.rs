@@ -22,6 +22,7 @@ use super::FlightServer;
 use super::call::Call;
 use super::caller::Caller;
 use super::descriptor::{checked_sql, handle_bytes, on, statement_handle, transaction_handle};
+use super::form::Form;
 use super::info::expiration;
 use super::proto::CloseSessionResult;
 use crate::engine::BackupTarget;
@@ -74,6 +75,7 @@ impl FlightServer {
         &self,
         caller: &Caller,
         action: Action,
+        form: Form,
         call: &mut Call,
     ) -> Result<Option<Bytes>> {
         let name = action.r#type.as_str();
@@ -105,7 +107,7 @@ impl FlightServer {
                 let on = on(request.transaction_id.as_deref(), On::Auto)?;
                 let sql = checked_sql(request.query)?;
                 call.what = crate::error::shorten(&format!("{name} {sql}"), 500);
-                let result = self.create_prepared(session, sql, on).await?;
+                let result = self.create_prepared(session, sql, on, form).await?;
                 // arrow-flight's own message knows nothing of `is_update`, so the envelope is made here.
                 let type_url = arrow_flight::sql::ActionCreatePreparedStatementResult::type_url().to_owned();
                 let any = Any { type_url, value: result.encode_to_vec().into() };
@@ -145,7 +147,10 @@ impl FlightServer {
                 Ok(Some(endpoint.encode_to_vec().into()))
             }
             "SetSessionOptions" => self.set_options(session, unwrapped(&action.body)).await.map(Some),
-            "GetSessionOptions" => Ok(Some(super::option::all(session))),
+            "GetSessionOptions" => {
+                session.check()?;
+                Ok(Some(super::option::all(session)))
+            }
             "CloseSession" => {
                 self.sessions.close(session);
                 Ok(Some(CloseSessionResult { status: 1 }.encode_to_vec().into()))
@@ -238,6 +243,12 @@ impl FlightServer {
                 "memory_limit_bytes": options.memory_limit_bytes,
                 "threads": options.threads,
                 "healthy": !self.database.is_lost(),
+            },
+            "checkpoint": {
+                "kept_off_by": self.database.checkpoint_holds().iter().map(|hold| json!({
+                    "what": hold.what,
+                    "seconds": hold.age.as_secs_f64(),
+                })).collect::<Vec<_>>(),
             },
             "backup": { "bytes": self.database.backup_bytes() },
             "memory": {

@@ -9,6 +9,7 @@ use tonic::{Code, Status};
 use super::caller::Caller;
 use super::status::code_name;
 use crate::metrics;
+use crate::session::InUse;
 
 /// A call under way.
 pub(super) struct Call {
@@ -23,6 +24,7 @@ pub(super) struct Call {
     pub(super) bytes: u64,
     stages: Vec<(&'static str, Duration)>,
     slow_after: Option<Duration>,
+    in_use: Vec<InUse>,
 }
 
 impl Call {
@@ -38,6 +40,7 @@ impl Call {
             bytes: 0,
             stages: Vec::new(),
             slow_after: None,
+            in_use: vec![caller.in_use.clone()],
         }
     }
 
@@ -50,6 +53,11 @@ impl Call {
     pub(super) fn stage(&mut self, name: &'static str, took: Duration) {
         metrics::stage(name, took);
         self.stages.push((name, took));
+    }
+
+    /// Keeps something in use until the call has ended.
+    pub(super) fn hold(&mut self, uses: Vec<InUse>) {
+        self.in_use.extend(uses);
     }
 
     /// The call ended as it should.

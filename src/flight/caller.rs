@@ -15,10 +15,12 @@ use tonic::metadata::MetadataMap;
 use super::connection::Link;
 use super::{Answers, FlightServer, answers};
 use crate::error::{Error, Result};
-use crate::session::{ClientSession, Handle};
+use crate::session::{ClientSession, Handle, InUse};
 
 /// Name of the session cookie, as Flight's own session middleware calls it.
 const COOKIE: &str = "arrow_flight_session_id";
+/// Before the number in a bearer token, so that a token of another kind is not taken for one of an earlier run.
+const TOKEN: &str = "pintail-";
 /// Go's clients leave the padding out; both forms are taken.
 const BASE64: GeneralPurpose = GeneralPurpose::new(
     &STANDARD,
@@ -32,6 +34,8 @@ pub(super) struct Caller {
     pub(super) address: Option<SocketAddr>,
     /// `trace-id` of the W3C `traceparent` header.
     pub(super) trace: Option<String>,
+    /// Held until the call has ended, and the stream it began.
+    pub(super) in_use: InUse,
     has_cookie: bool,
 }
 
@@ -39,16 +43,23 @@ impl FlightServer {
     /// Who makes the call: by cookie, then by bearer token, then by TCP connection.
     pub(super) fn caller(&self, metadata: &MetadataMap, extensions: &tonic::Extensions) -> Caller {
         let link = extensions.get::<Link>();
-        let by_cookie = cookie(metadata).and_then(|cookie| self.sessions.by_cookie(cookie));
+        let (cookie, token) = (cookie(metadata), bearer(metadata));
+        let by_cookie = cookie.and_then(|cookie| self.sessions.by_cookie(cookie));
         let has_cookie = by_cookie.is_some();
-        let session = by_cookie
-            .or_else(|| bearer(metadata).and_then(|token| self.sessions.by_bearer(token)))
-            .unwrap_or_else(|| match link {
+        let known = by_cookie.or_else(|| token.and_then(|token| self.sessions.by_bearer(token)));
+        let session = known.unwrap_or_else(|| {
+            let session = match link {
                 Some(link) => link.session(|| self.sessions.open()),
                 None => self.sessions.open(),
-            });
+            };
+            if let Some(unknown) = cookie.or(token) {
+                self.sessions.stand_in(&session, unknown);
+            }
+            session
+        });
         let address = link.and_then(Link::address);
-        Caller { session, address, trace: trace_id(metadata), has_cookie }
+        let in_use = session.enter();
+        Caller { session, address, trace: trace_id(metadata), in_use, has_cookie }
     }
 
     /// Gives the client its cookie, unless it has sent one.
@@ -70,7 +81,7 @@ impl FlightServer {
         if let Some(value) = metadata.get("authorization") {
             check_basic(value.to_str().unwrap_or_default())?;
         }
-        let token = format!("{:032x}", self.sessions.bearer()?);
+        let token = format!("{TOKEN}{:032x}", self.sessions.bearer()?);
         let bearer = format!("Bearer {token}")
             .parse()
             .map_err(|_| Error::internal("a token does not fit into a header"))?;
@@ -111,7 +122,7 @@ fn cookie(metadata: &MetadataMap) -> Option<Handle> {
 
 fn bearer(metadata: &MetadataMap) -> Option<Handle> {
     let (scheme, token) = metadata.get("authorization")?.to_str().ok()?.split_once(' ')?;
-    if scheme.eq_ignore_ascii_case("bearer") { number(token.trim()) } else { None }
+    if scheme.eq_ignore_ascii_case("bearer") { number(token.trim().strip_prefix(TOKEN)?) } else { None }
 }
 
 fn number(text: &str) -> Option<Handle> {
@@ -135,14 +146,20 @@ mod tests {
         let mut metadata = MetadataMap::new();
         let id = "0123456789abcdef0123456789abcdef";
         metadata.insert("cookie", format!("other=1; {COOKIE}={id}").parse().unwrap());
-        metadata.insert("authorization", format!("Bearer {id}").parse().unwrap());
+        metadata.insert("authorization", format!("Bearer {TOKEN}{id}").parse().unwrap());
         metadata.insert("traceparent", format!("00-{id}-00f067aa0ba902b7-01").parse().unwrap());
         assert_eq!(cookie(&metadata), Some(0x0123_4567_89ab_cdef_0123_4567_89ab_cdef));
         assert_eq!(bearer(&metadata), cookie(&metadata));
         assert_eq!(trace_id(&metadata).as_deref(), Some(id));
         metadata.insert("cookie", format!("{COOKIE}=short").parse().unwrap());
         metadata.insert("traceparent", "00-zz-1-1".parse().unwrap());
+        metadata.insert("authorization", format!("Bearer {id}").parse().unwrap());
         assert_eq!((cookie(&metadata), trace_id(&metadata)), (None, None));
+        assert_eq!(
+            bearer(&metadata),
+            None,
+            "a token that this server never gave out says nothing of a session"
+        );
     }
 
     #[test]

@@ -9,15 +9,18 @@ use bytes::Bytes;
 use prost::Message;
 
 use super::metadata::Metadata;
-use crate::catalog::TableName;
+use crate::catalog::{TableName, quote_name};
 use crate::error::{Error, Kind, Result};
 use crate::ingest::Mode;
-use crate::session::{Handle, On};
+use crate::session::{ClientSession, Handle, On};
 
 /// Longest SQL text, in bytes.
 const SQL_BYTES_MAX: usize = 4 << 20;
 /// Every Flight SQL command's type URL starts with this.
 const FLIGHT_SQL: &str = "type.googleapis.com/arrow.flight.protocol.sql.";
+
+/// The catalog of a connection's temporary tables.
+pub(super) const TEMPORARY: &str = "temp";
 
 /// Something to read.
 #[derive(Debug, Clone, PartialEq)]
@@ -56,14 +59,33 @@ pub(super) enum Write {
     PreparedUpdate(Handle),
 }
 
-/// The statement that reads a whole table.
-pub(super) fn select_all(name: &TableName) -> String {
-    format!("SELECT * FROM {}", name.to_sql())
+/// The statement that reads a whole table, whose name is SQL.
+pub(super) fn select_all(table: &str) -> String {
+    format!("SELECT * FROM {table}")
+}
+
+/// The database's own catalog, in its own spelling.
+///
+/// Errors: `NotFound` for any other.
+pub(super) fn own_or_refused(catalog: &str, session: &ClientSession) -> Result<String> {
+    let own = session.catalog();
+    if catalog.eq_ignore_ascii_case(own) {
+        return Ok(own.to_owned());
+    }
+    Err(Error::not_found(format!(
+        "catalog {} does not exist here; this server has the catalog {own}, and {TEMPORARY} for temporary tables",
+        crate::error::shorten(catalog, 200)
+    )))
 }
 
 /// What GetFlightInfo and GetSchema are asked for.
 pub(super) fn read(descriptor: &FlightDescriptor) -> Result<Read> {
     match descriptor.r#type() {
+        // As ListFlights has them: a table in a schema that is inside another one.
+        DescriptorType::Path if descriptor.path.len() > 3 => {
+            let parts: Vec<String> = descriptor.path.iter().map(|part| quote_name(part)).collect();
+            checked_sql(select_all(&parts.join("."))).map(|sql| Read::Statement(sql, On::Join))
+        }
         DescriptorType::Path => TableName::from_path(&descriptor.path).map(Read::Table),
         DescriptorType::Cmd => read_command(&descriptor.cmd),
         DescriptorType::Unknown => {
@@ -168,7 +190,7 @@ fn command(bytes: &[u8]) -> Result<Option<Command>> {
 
 fn statement_ingest(ingest: CommandStatementIngest) -> Result<Write> {
     // Clients that ingest inside a transaction often do not say so: it goes into the session's own.
-    let on = on(ingest.transaction_id.as_deref(), if ingest.temporary { On::Own } else { On::Join })?;
+    let on = on(ingest.transaction_id.as_deref(), On::Rows)?;
     if let Some(option) = ingest.options.keys().next() {
         return Err(Error::invalid(format!("unknown ingest option \"{option}\"")));
     }
@@ -235,7 +257,7 @@ mod tests {
         assert_eq!(read_command(b"SELECT 1").unwrap(), sql(On::Join));
         let path = FlightDescriptor::new_path(vec!["s".into(), "t".into()]);
         let Read::Table(table) = read(&path).unwrap() else { panic!("a path is a table") };
-        assert_eq!(select_all(&table), "SELECT * FROM \"s\".\"t\"");
+        assert_eq!(select_all(&table.to_sql()), "SELECT * FROM \"s\".\"t\"");
     }
 
     #[test]

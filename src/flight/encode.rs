@@ -2,9 +2,11 @@
 //! Runs on: the task of the call.
 //! Never: copies a batch's buffers; `wire::FrameCodec` writes them straight into the socket's buffer.
 
+use std::sync::Arc;
+
 use arrow::array::RecordBatch;
 use arrow::buffer::Buffer;
-use arrow::datatypes::Schema;
+use arrow::datatypes::{Schema, SchemaRef};
 use arrow::ipc::CompressionType;
 use arrow::ipc::root_as_message;
 use arrow::ipc::writer::{IpcWriteOptions, StreamEncoder};
@@ -12,6 +14,7 @@ use arrow_flight::FlightData;
 use bytes::{BufMut, Bytes};
 use prost::encoding::{WireType, encode_key, encode_varint, encoded_len_varint, key_len};
 
+use super::form::{Form, Shaping};
 use crate::error::{Error, Result};
 
 /// One FlightData message whose body is still in the buffers it came in.
@@ -93,6 +96,7 @@ pub struct Encoder {
     options: IpcWriteOptions,
     // The stream encoder puts the schema in front of the first batch; the schema has been sent by then.
     drop_schema: bool,
+    shaping: Shaping,
 }
 
 impl Encoder {
@@ -100,20 +104,32 @@ impl Encoder {
     ///
     /// Errors: `Invalid` when the schema has no IPC form.
     pub fn new(schema: &Schema, compression: Option<CompressionType>) -> Result<Self> {
+        Self::in_form(&Arc::new(schema.clone()), Form::default(), compression)
+    }
+
+    /// The same for batches of `schema`, as the engine gives them, that are to leave in `form`.
+    pub(super) fn in_form(
+        schema: &SchemaRef,
+        form: Form,
+        compression: Option<CompressionType>,
+    ) -> Result<Self> {
         let options = IpcWriteOptions::default().try_with_compression(compression)?;
-        let stream = StreamEncoder::try_new_with_options(schema, options.clone())?;
-        Ok(Self { stream, options, drop_schema: true })
+        let shaping = Shaping::new(schema, form);
+        let stream = StreamEncoder::try_new_with_options(shaping.schema(), options.clone())?;
+        Ok(Self { stream, options, drop_schema: true, shaping })
     }
 
     /// The stream's first frame. Known before the first batch, so that a client can start on the schema.
     pub fn schema_frame(&self, schema: &Schema) -> Result<Frame> {
-        let alone = StreamEncoder::try_new_with_options(schema, self.options.clone())?.finish()?;
+        let schema = self.shaping.form().schema(schema);
+        let alone = StreamEncoder::try_new_with_options(&schema, self.options.clone())?.finish()?;
         split(alone)?.into_iter().next().ok_or_else(|| Error::internal("the schema was not encoded"))
     }
 
     /// Frames of a batch: new dictionaries, if any, and the rows.
     pub fn encode(&mut self, batch: &RecordBatch) -> Result<Vec<Frame>> {
-        let mut frames = split(self.stream.encode(batch)?)?;
+        let batch = self.shaping.batch(batch)?;
+        let mut frames = split(self.stream.encode(&batch)?)?;
         if std::mem::take(&mut self.drop_schema) {
             frames.remove(0);
         }
@@ -125,7 +141,7 @@ impl Encoder {
 ///
 /// Source: Arrow columnar format, "Encapsulated message format": continuation marker, length of the padded
 /// header, header, body of `bodyLength` bytes.
-fn split(parts: Vec<Buffer>) -> Result<Vec<Frame>> {
+pub(super) fn split(parts: Vec<Buffer>) -> Result<Vec<Frame>> {
     let mut frames = Vec::new();
     // Columns without values or validity leave empty parts behind; they belong to no message.
     let mut parts = parts.into_iter().filter(|part| !part.is_empty());

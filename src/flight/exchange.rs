@@ -8,7 +8,7 @@ use tonic::{Request, Response, Status, Streaming};
 use super::FlightServer;
 use super::call::Call;
 use super::caller::Caller;
-use super::decode::Decoded;
+use super::decode::Looked;
 use super::descriptor;
 use super::encode::Encoder;
 use super::get::{FrameStream, opened_stream};
@@ -45,31 +45,35 @@ impl FlightServer {
     ) -> Result<(ResultStream, Encoder)> {
         let options = Options::new(request.metadata(), &caller.session);
         let (run_options, compression) = (options.run_options()?, options.compression()?);
-        let (mut incoming, descriptor) = Incoming::open(request, "exchange").await?;
+        let form = options.form()?;
+        let (mut incoming, descriptor) =
+            Incoming::open(request, "exchange", self.ingest.stream_bytes()).await?;
         let sql = descriptor::exchange(&descriptor)?;
         call.what = crate::error::shorten(&sql, 500);
         call.slow_after(self.slow_query);
+        caller.session.check()?;
+        // The client is busy, so its transaction is not idle, although this call is not part of it.
+        call.hold(caller.session.hold_transactions());
         // A session of its own, so that two exchanges of one client do not meet in one table.
-        let scratch = self.sessions.open();
-        scratch.look_where(&caller.session);
+        let scratch = self.sessions.scratch(&caller.session);
         let schema = loop {
             match incoming.next().await? {
                 None => break None,
-                Some(Decoded::Schema(schema)) => break Some(schema),
+                Some(Looked::Schema(schema)) => break Some(schema),
                 Some(_) => {}
             }
         };
         // Without a schema there are no rows, and the statement runs without its input.
         if let Some(schema) = schema.filter(|schema| !schema.fields().is_empty()) {
-            incoming.unread(Decoded::Schema(schema));
+            incoming.unread(Looked::Schema(schema));
             let table = TableName { catalog: None, schema: None, table: INPUT.into() };
-            let input = target(&scratch, table, Mode::Create, true)?;
-            let lease = scratch.lease(On::Own).await?;
+            let (input, _) = target(&scratch, table, Mode::Create, true)?;
+            let lease = scratch.lease_for_temporaries(On::Own).await?;
             self.rows(Some(incoming), input, lease, None, Terms::default(), call).await?;
         }
         let fetch = Fetch::Statement { sql, on: On::Auto, owner: scratch.owner() };
         let result = self.open_fetch(&fetch, run_options, call).await?;
-        let encoder = Encoder::new(result.schema(), compression)?;
+        let encoder = Encoder::in_form(result.schema(), form, compression)?;
         Ok((result, encoder))
     }
 }

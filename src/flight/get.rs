@@ -55,6 +55,7 @@ impl FlightServer {
     ) -> Result<(ResultStream, Encoder, Option<Stop>)> {
         let options = Options::new(request.metadata(), &caller.session);
         let (run_options, compression) = (options.run_options()?, options.compression()?);
+        let form = options.form()?;
         call.slow_after(self.slow_query);
         let ticket = &request.get_ref().ticket;
         let (fetch, stop) = match self.tickets.redeem(ticket)? {
@@ -64,8 +65,10 @@ impl FlightServer {
                 (Arc::new(self.fetch(&caller.session, read, call).await?), None)
             }
         };
+        // A change has been made before its ticket is, and a ticket may be fetched again.
+        let run_options = RunOptions { only_reads: stop.is_some(), ..run_options };
         let result = self.open_fetch(&fetch, run_options, call).await?;
-        let encoder = Encoder::new(result.schema(), compression)?;
+        let encoder = Encoder::in_form(result.schema(), form, compression)?;
         Ok((result, encoder, stop))
     }
 
@@ -79,19 +82,19 @@ impl FlightServer {
         match fetch {
             Fetch::Statement { sql, on, owner } => {
                 call.what = crate::error::shorten(sql, 500);
-                let lease = self.sessions.of(owner).lease(*on).await?;
+                let lease = self.sessions.of(owner)?.lease_of(owner, *on).await?;
                 self.query.run(lease, Statement::Text(sql.clone()), options).await
             }
             Fetch::Bound { prepared, bound, described, owner, .. } => {
                 call.what = crate::error::shorten(bound.sql(), 500);
-                let session = self.sessions.of(owner);
-                let lease = session.lease(session.now(prepared.on)).await?;
+                let session = self.sessions.of(owner)?;
+                let lease = session.lease_of(owner, session.now(prepared.on)).await?;
                 let statement = Statement::Bound(bound.clone(), described.clone());
                 self.query.run(lease, statement, options).await
             }
             Fetch::Metadata { metadata, owner } => {
                 call.what = metadata.name().to_owned();
-                let lease = self.sessions.of(owner).lease(On::Join).await?;
+                let lease = self.sessions.of(owner)?.lease_of(owner, On::Join).await?;
                 let metadata = metadata.clone();
                 let batch = self.query.look(lease, move |session| metadata.read(session)).await?;
                 Ok(ResultStream::stored(batch.schema(), Class::Query, vec![batch]))

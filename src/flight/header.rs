@@ -6,13 +6,14 @@ use std::time::{Duration, Instant};
 use arrow::ipc::CompressionType;
 use tonic::metadata::MetadataMap;
 
+use super::form::Form;
 use crate::error::{Error, Result};
 use crate::ingest::{Mode, OnConflict};
 use crate::query::RunOptions;
 use crate::session::ClientSession;
 
 /// Names of the options, which may come as a header of one call or as an option of the session.
-pub(super) const OPTIONS: [&str; 9] = [
+pub(super) const OPTIONS: [&str; 10] = [
     "pintail-mode",
     "pintail-commit",
     "pintail-on-conflict",
@@ -22,6 +23,7 @@ pub(super) const OPTIONS: [&str; 9] = [
     "pintail-compression",
     "pintail-batch-rows",
     "pintail-timeout-ms",
+    "pintail-extension-types",
 ];
 
 /// Headers that tell a stream from others, so that it is applied once.
@@ -87,7 +89,7 @@ impl<'a> Options<'a> {
             (one, other) => one.or(other),
         };
         let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
-        Ok(RunOptions { batch_rows_max, deadline, progress: None })
+        Ok(RunOptions { batch_rows_max, deadline, ..RunOptions::default() })
     }
 
     /// `pintail-compression`: how result bodies are compressed; not at all unless asked.
@@ -98,6 +100,18 @@ impl<'a> Options<'a> {
             Some("zstd") => Ok(Some(CompressionType::ZSTD)),
             Some(other) => Err(Error::invalid(format!(
                 "header pintail-compression: expected none, lz4 or zstd, found \"{other}\""
+            ))),
+        }
+    }
+
+    /// `pintail-extension-types`: whether types that Arrow has extension types for leave as those.
+    pub(super) fn form(&self) -> Result<Form> {
+        match self.text("pintail-extension-types")?.as_deref() {
+            None | Some("off" | "false") => Ok(Form::Plain),
+            // A session option may come as a boolean.
+            Some("on" | "true") => Ok(Form::Extensions),
+            Some(other) => Err(Error::invalid(format!(
+                "header pintail-extension-types: expected on or off, found \"{other}\""
             ))),
         }
     }
@@ -183,6 +197,7 @@ pub(super) fn check_option(name: &'static str, value: &str) -> Result<()> {
     let options = Options { metadata: &metadata, session: None };
     options.put_options(true)?;
     options.compression()?;
+    options.form()?;
     options.run_options().map(|_| ())
 }
 
@@ -226,6 +241,7 @@ mod tests {
             ("pintail-on-conflict", "merge"),
             ("pintail-epoch", "-1"),
             ("pintail-compression", "gzip"),
+            ("pintail-extension-types", "yes"),
         ] {
             assert!(check_option(name, value).unwrap_err().to_string().contains(name));
         }

@@ -1,43 +1,45 @@
-//! The request stream of a DoPut or DoExchange -> decoded messages, one after the other.
+//! The request stream of a DoPut or DoExchange -> messages that fit together, one after the other.
 //! Runs on: the task of the call.
-//! Never: takes a client that left for one that has finished.
+//! Never: takes a client that left for one that has finished; decodes a message before its caller has room for it.
 
 use std::time::{Duration, Instant};
 
+use arrow::array::RecordBatch;
 use arrow_flight::{FlightData, FlightDescriptor};
 use bytes::Bytes;
 use tonic::{Code, Request, Streaming};
 
-use super::decode::{Decoded, Decoder};
+use super::decode::{Decoder, Looked, Waiting};
 use super::wire::Ended;
 use crate::error::{Error, Kind, Result};
 
-/// The messages of a stream that a client sends, decoded, told apart from a client that left.
+/// The messages of a stream that a client sends, told apart from a client that left.
 pub(super) struct Incoming {
     stream: Streaming<FlightData>,
     ended: Ended,
     decoder: Decoder,
     // The first message, until it has been decoded.
     first: Option<FlightData>,
-    // What was looked at and given back.
-    unread: Option<Decoded>,
-    /// `app_metadata` of the message decoded last.
+    // What was given back.
+    unread: Option<Looked>,
+    /// `app_metadata` of the message that came last.
     pub(super) app_metadata: Bytes,
     /// Time spent on decoding.
     pub(super) decode: Duration,
 }
 
 impl Incoming {
-    /// Waits for the first message, which says what the stream is for.
+    /// Waits for the first message, which says what the stream is for. Messages may unpack to `bytes_max`.
     pub(super) async fn open(
         request: Request<Streaming<FlightData>>,
         call: &str,
+        bytes_max: usize,
     ) -> Result<(Self, FlightDescriptor)> {
         let ended = request.extensions().get::<Ended>().cloned().unwrap_or_default();
         let mut incoming = Self {
             stream: request.into_inner(),
             ended,
-            decoder: Decoder::default(),
+            decoder: Decoder::within(bytes_max),
             first: None,
             unread: None,
             app_metadata: Bytes::new(),
@@ -53,10 +55,11 @@ impl Incoming {
         Ok((incoming, descriptor))
     }
 
-    /// The next message, decoded, or `None` when the client has said that it is done.
-    pub(super) async fn next(&mut self) -> Result<Option<Decoded>> {
-        if let Some(decoded) = self.unread.take() {
-            return Ok(Some(decoded));
+    /// The next message, or `None` when the client has said that it is done. Rows and dictionaries are to be decoded
+    /// before the next one is asked for.
+    pub(super) async fn next(&mut self) -> Result<Option<Looked>> {
+        if let Some(looked) = self.unread.take() {
+            return Ok(Some(looked));
         }
         let message = match self.first.take() {
             Some(first) => first,
@@ -67,14 +70,30 @@ impl Incoming {
         };
         let started = Instant::now();
         self.app_metadata = message.app_metadata.clone();
-        let decoded = self.decoder.decode(message);
+        let looked = self.decoder.look(message);
         self.decode += started.elapsed();
-        decoded.map(Some)
+        looked.map(Some)
+    }
+
+    /// Decodes the rows that `next` gave last.
+    pub(super) fn rows(&mut self, waiting: Waiting) -> Result<RecordBatch> {
+        let started = Instant::now();
+        let batch = self.decoder.rows(waiting);
+        self.decode += started.elapsed();
+        batch
+    }
+
+    /// Takes the dictionary that `next` gave last.
+    pub(super) fn dictionary(&mut self, waiting: Waiting) -> Result<()> {
+        let started = Instant::now();
+        let taken = self.decoder.dictionary(waiting);
+        self.decode += started.elapsed();
+        taken
     }
 
     /// Gives back what `next` gave last.
-    pub(super) fn unread(&mut self, decoded: Decoded) {
-        self.unread = Some(decoded);
+    pub(super) fn unread(&mut self, looked: Looked) {
+        self.unread = Some(looked);
     }
 
     async fn message(&mut self) -> Result<Option<FlightData>> {

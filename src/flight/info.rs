@@ -19,11 +19,12 @@ use prost_types::Timestamp;
 use super::FlightServer;
 use super::call::Call;
 use super::caller::Caller;
-use super::descriptor::{self, Read, select_all};
+use super::descriptor::{self, Read, TEMPORARY, own_or_refused, select_all};
+use super::form::Form;
 use super::get::changed_rows;
 use super::ticket::{self, Fetch};
 use crate::catalog::TableName;
-use crate::engine::{self, Class, TableInfo};
+use crate::engine::{self, Class, TableEntry};
 use crate::error::{Error, Kind, Result};
 use crate::query::{ResultStream, RunOptions};
 use crate::session::{ClientSession, On};
@@ -45,15 +46,16 @@ impl FlightServer {
         caller: &Caller,
         descriptor: FlightDescriptor,
         options: RunOptions,
+        form: Form,
         call: &mut Call,
     ) -> Result<FlightInfo> {
         let read = descriptor::read(&descriptor)?;
         let (fetch, schema, class) = self.described(&caller.session, read, call).await?;
         if class == Class::Query {
-            return self.endpoint_info(fetch, &schema, descriptor, None, false);
+            return self.endpoint_info(fetch, &form.schema(&schema), descriptor, None, false);
         }
         let Changed { rows, schema, fetch } = self.change(fetch, options, call).await?;
-        self.endpoint_info(fetch, &schema, descriptor, Some(rows), false)
+        self.endpoint_info(fetch, &form.schema(&schema), descriptor, Some(rows), false)
     }
 
     /// Makes a change and keeps its result for a fetch.
@@ -66,6 +68,7 @@ impl FlightServer {
             let fetch = Fetch::Stored { schema: Arc::clone(&schema), class: Class::Change, batches };
             return Ok(Changed { rows, schema, fetch });
         }
+        let options = RunOptions { returned_bytes_max: Some(RETURNING_BYTES_MAX), ..options };
         let mut result = self.open_fetch(&fetch, options, call).await?;
         let (rows, batches) = run_to_end(&mut result).await?;
         call.rows = rows;
@@ -85,7 +88,7 @@ impl FlightServer {
         Ok(match read {
             Read::Statement(sql, on) => Fetch::Statement { sql, on, owner },
             Read::Table(name) => {
-                let sql = select_all(&full_name(&name, session));
+                let sql = select_all(&full_name(&name, session)?.to_sql());
                 Fetch::Statement { sql, on: On::Join, owner }
             }
             Read::Metadata(metadata) => Fetch::Metadata { metadata, owner },
@@ -154,6 +157,7 @@ impl FlightServer {
         &self,
         caller: &Caller,
         descriptor: &FlightDescriptor,
+        form: Form,
         call: &mut Call,
     ) -> Result<SchemaResult> {
         let schema = match descriptor::read(descriptor)? {
@@ -161,11 +165,11 @@ impl FlightServer {
             Read::Prepared(handle) if !caller.session.prepared(handle)?.described.is_deferred => {
                 let prepared = caller.session.prepared(handle)?;
                 call.what = crate::error::shorten(&prepared.sql, 500);
-                self.result_schema(&caller.session, &prepared).await?
+                self.result_schema(&caller.session, &prepared).await?.0
             }
             read => self.described(&caller.session, read, call).await?.1,
         };
-        Ok(SchemaResult { schema: ipc(&schema)? })
+        Ok(SchemaResult { schema: ipc(&form.schema(&schema))? })
     }
 
     /// Every table and view. `criteria`, if not empty, is a prefix of the table's name.
@@ -173,6 +177,7 @@ impl FlightServer {
         &self,
         caller: &Caller,
         criteria: &[u8],
+        form: Form,
         call: &mut Call,
     ) -> Result<Vec<FlightInfo>> {
         let prefix = std::str::from_utf8(criteria)
@@ -182,15 +187,15 @@ impl FlightServer {
             .to_owned();
         let lease = caller.session.lease(On::Join).await?;
         let tables = self.query.look(lease, move |session| {
-            let mut tables = engine::list_tables(session)?;
-            tables.retain(|table| table.name.table.starts_with(&prefix));
+            let mut tables = engine::tables(session)?;
+            tables.retain(|table| table.catalog != TEMPORARY && table.table.starts_with(&prefix));
             let mut described = Vec::with_capacity(tables.len());
             for table in tables {
-                match engine::describe(session, &select_all(&table.name)) {
+                match engine::describe(session, &select_all(&table.to_sql())) {
                     Ok(one) => described.push((table, one.schema)),
                     // A view over something that is gone must not hide the tables that are there.
                     Err(error) if matches!(error.kind(), Kind::Invalid | Kind::NotFound) => {
-                        tracing::debug!(table = %table.name, %error, "left out of the listing");
+                        tracing::debug!(table = %table.name(), %error, "left out of the listing");
                     }
                     Err(error) => return Err(error),
                 }
@@ -199,24 +204,51 @@ impl FlightServer {
         });
         let tables = tables.await?;
         call.rows = tables.len() as u64;
-        tables.into_iter().map(|(table, schema)| self.table_flight(caller, table, &schema)).collect()
+        tables
+            .into_iter()
+            .map(|(table, schema)| self.table_flight(caller, table, &form.schema(&schema)))
+            .collect()
     }
 
-    fn table_flight(&self, caller: &Caller, table: TableInfo, schema: &Schema) -> Result<FlightInfo> {
+    fn table_flight(&self, caller: &Caller, table: TableEntry, schema: &Schema) -> Result<FlightInfo> {
         let owner = caller.session.owner();
-        let fetch = Fetch::Statement { sql: select_all(&table.name), on: On::Join, owner };
-        let path = table.name.parts().map(str::to_owned).collect();
-        self.endpoint_info(fetch, schema, FlightDescriptor::new_path(path), table.rows, true)
+        let fetch = Fetch::Statement { sql: select_all(&table.to_sql()), on: On::Join, owner };
+        self.endpoint_info(fetch, schema, FlightDescriptor::new_path(table.path), table.rows, true)
     }
 }
 
 /// `name` with the session's catalog and schema where it has none: a temporary table of the same name would
 /// otherwise come first.
-pub(super) fn full_name(name: &TableName, session: &ClientSession) -> TableName {
+///
+/// Errors: `NotFound` for a catalog that is neither the database's own nor that of temporary tables.
+pub(super) fn full_name(name: &TableName, session: &ClientSession) -> Result<TableName> {
     let path = session.path();
+    let catalog = match name.catalog.as_deref() {
+        Some(catalog) if catalog.eq_ignore_ascii_case(TEMPORARY) => return temporary_name(name),
+        Some(catalog) => own_or_refused(catalog, session)?,
+        None => path.catalog,
+    };
     let schema = name.schema.clone().unwrap_or(path.schema);
-    let catalog = name.catalog.clone().unwrap_or(path.catalog);
-    TableName { catalog: Some(catalog), schema: Some(schema), table: name.table.clone() }
+    Ok(TableName { catalog: Some(catalog), schema: Some(schema), table: name.table.clone() })
+}
+
+/// The full name of a temporary table.
+///
+/// Errors: `Invalid` for a name that is another place's.
+pub(super) fn temporary_name(name: &TableName) -> Result<TableName> {
+    let is = |part: &Option<String>, only: &str| {
+        part.as_deref().is_none_or(|part| part.eq_ignore_ascii_case(only))
+    };
+    // With a schema alone, the catalog would be the database's own.
+    let is_elsewhere = name.schema.is_some() && name.catalog.is_none();
+    if is_elsewhere || !is(&name.catalog, TEMPORARY) || !is(&name.schema, "main") {
+        return Err(Error::invalid(format!(
+            "temporary table {name}: temporary tables live in the catalog temp and its one schema main; leave catalog \
+             and schema out"
+        )));
+    }
+    let (catalog, schema) = (Some(TEMPORARY.to_owned()), Some("main".to_owned()));
+    Ok(TableName { catalog, schema, table: name.table.clone() })
 }
 
 /// Runs a change to its end: rows changed, and what it returns.
@@ -227,13 +259,6 @@ async fn run_to_end(result: &mut ResultStream) -> Result<(u64, Vec<RecordBatch>)
         let batch = batch?;
         rows += changed_rows(&batch, result.class());
         batches.push(batch);
-        if result.bytes > RETURNING_BYTES_MAX {
-            return Err(Error::exhausted(
-                "64 MiB",
-                "the statement returns too many rows to keep until they are fetched, and was rolled back; \
-                 send it as the ticket of a DoGet, which streams, or leave RETURNING out",
-            ));
-        }
     }
     Ok((rows, batches))
 }

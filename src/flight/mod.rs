@@ -11,6 +11,7 @@ mod decode;
 mod descriptor;
 mod encode;
 mod exchange;
+mod form;
 mod get;
 mod header;
 mod incoming;
@@ -41,7 +42,7 @@ use futures::stream::{self, BoxStream};
 use tonic::{Request, Response, Status, Streaming};
 
 pub use connection::{Connection, incoming as accept};
-pub use decode::{Decoded, Decoder};
+pub use decode::{Decoded, Decoder, Looked, Waiting};
 pub use encode::{Encoder, Frame};
 pub use wire::{FrameCodec, FrameEncoder, Wire};
 
@@ -132,15 +133,19 @@ impl FlightService for FlightServer {
     async fn list_flights(&self, request: Request<Criteria>) -> Reply<Self::ListFlightsStream> {
         let caller = self.caller(request.metadata(), request.extensions());
         let mut call = Call::new("ListFlights", &caller);
-        let flights = self.flights(&caller, &request.into_inner().expression, &mut call).await;
+        let flights = match Options::new(request.metadata(), &caller.session).form() {
+            Ok(form) => self.flights(&caller, &request.into_inner().expression, form, &mut call).await,
+            Err(error) => Err(error),
+        };
         call.end(flights.map(answers))
     }
 
     async fn get_flight_info(&self, request: Request<FlightDescriptor>) -> Reply<FlightInfo> {
         let caller = self.caller(request.metadata(), request.extensions());
         let mut call = Call::new("GetFlightInfo", &caller);
-        let info = match Options::new(request.metadata(), &caller.session).run_options() {
-            Ok(options) => self.flight_info(&caller, request.into_inner(), options, &mut call).await,
+        let options = Options::new(request.metadata(), &caller.session);
+        let info = match options.run_options().and_then(|run| Ok((run, options.form()?))) {
+            Ok((run, form)) => self.flight_info(&caller, request.into_inner(), run, form, &mut call).await,
             Err(error) => Err(error),
         };
         call.end(info.map(Response::new))
@@ -149,8 +154,9 @@ impl FlightService for FlightServer {
     async fn poll_flight_info(&self, request: Request<FlightDescriptor>) -> Reply<PollInfo> {
         let caller = self.caller(request.metadata(), request.extensions());
         let mut call = Call::new("PollFlightInfo", &caller);
-        let info = match Options::new(request.metadata(), &caller.session).run_options() {
-            Ok(options) => self.poll(&caller, request.into_inner(), options, &mut call).await,
+        let options = Options::new(request.metadata(), &caller.session);
+        let info = match options.run_options().and_then(|run| Ok((run, options.form()?))) {
+            Ok((run, form)) => self.poll(&caller, request.into_inner(), run, form, &mut call).await,
             Err(error) => Err(error),
         };
         call.end(info.map(Response::new))
@@ -159,7 +165,10 @@ impl FlightService for FlightServer {
     async fn get_schema(&self, request: Request<FlightDescriptor>) -> Reply<SchemaResult> {
         let caller = self.caller(request.metadata(), request.extensions());
         let mut call = Call::new("GetSchema", &caller);
-        let schema = self.schema(&caller, &request.into_inner(), &mut call).await;
+        let schema = match Options::new(request.metadata(), &caller.session).form() {
+            Ok(form) => self.schema(&caller, &request.into_inner(), form, &mut call).await,
+            Err(error) => Err(error),
+        };
         call.end(schema.map(Response::new))
     }
 
@@ -191,7 +200,10 @@ impl FlightService for FlightServer {
     async fn do_action(&self, request: Request<Action>) -> Reply<Self::DoActionStream> {
         let caller = self.caller(request.metadata(), request.extensions());
         let mut call = Call::new("DoAction", &caller);
-        let answer = self.action(&caller, request.into_inner(), &mut call).await;
+        let answer = match Options::new(request.metadata(), &caller.session).form() {
+            Ok(form) => self.action(&caller, request.into_inner(), form, &mut call).await,
+            Err(error) => Err(error),
+        };
         let answer = answer.map(|body| {
             let results = body.map(|body| arrow_flight::Result { body });
             self.with_cookie(answers(results.into_iter().collect()), &caller)

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use prost::Message;
 
 use super::FlightServer;
+use super::descriptor::{TEMPORARY, own_or_refused};
 use super::header::{OPTIONS, check_option};
 use super::proto::{
     GetSessionOptionsResult, OptionError, OptionErrorValue, OptionValue, SessionOptionValue,
@@ -24,6 +25,7 @@ impl FlightServer {
         let request = SetSessionOptionsRequest::decode(body).map_err(|error| {
             Error::invalid(format!("SetSessionOptions: the request cannot be read: {error}"))
         })?;
+        session.begin_anew();
         let mut errors = HashMap::new();
         // The catalog first: a schema that comes along is looked up in it.
         let mut options: Vec<_> = request.session_options.into_iter().collect();
@@ -62,6 +64,12 @@ impl FlightServer {
         match name {
             "catalog" => {
                 let catalog = text.unwrap_or_else(own_catalog);
+                if catalog.eq_ignore_ascii_case(TEMPORARY) {
+                    return Err(Error::invalid(
+                        "temporary tables are found without their catalog; it cannot be the session's",
+                    ));
+                }
+                let catalog = own_or_refused(&catalog, session)?;
                 session.set_path(SchemaPath { catalog, schema: "main".into() }).await
             }
             "schema" => {

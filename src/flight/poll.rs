@@ -16,6 +16,7 @@ use super::FlightServer;
 use super::call::Call;
 use super::caller::Caller;
 use super::descriptor;
+use super::form::Form;
 use super::info::{Changed, expiration, info};
 use super::ticket::{Fetch, LIFETIME};
 use crate::engine::{Class, Progress};
@@ -72,11 +73,12 @@ impl FlightServer {
         caller: &Caller,
         descriptor: FlightDescriptor,
         options: RunOptions,
+        form: Form,
         call: &mut Call,
     ) -> Result<PollInfo> {
         let number = match decode(&descriptor.cmd) {
             Some(number) => number,
-            None => self.start_poll(caller, descriptor, options.clone(), call).await?,
+            None => self.start_poll(caller, descriptor, options.clone(), form, call).await?,
         };
         let unknown = || Error::not_found("unknown or expired poll; send the statement again");
         let (mut outcome, schema, asked, progress) = {
@@ -113,10 +115,12 @@ impl FlightServer {
         caller: &Caller,
         descriptor: FlightDescriptor,
         options: RunOptions,
+        form: Form,
         call: &mut Call,
     ) -> Result<u128> {
         let read = descriptor::read(&descriptor)?;
         let (fetch, schema, class) = self.described(&caller.session, read, call).await?;
+        let schema = Arc::new(form.schema(&schema));
         let progress = Arc::new(OnceLock::new());
         // The deadline of one poll is not that of the statement.
         let options = RunOptions { deadline: None, progress: Some(Arc::clone(&progress)), ..options };
@@ -124,7 +128,7 @@ impl FlightServer {
         let (server, asked, caller) = (self.clone(), descriptor.clone(), caller.clone());
         let work = tokio::spawn(async move {
             let mut call = Call::new("PollFlightInfo.run", &caller);
-            let result = server.begin_result(fetch, class, descriptor, options, &mut call).await;
+            let result = server.begin_result(fetch, class, descriptor, options, form, &mut call).await;
             tell.send_replace(Some(result.clone()));
             // The error reaches the client with its next poll; the log gets it now.
             let _ = call.end(result);
@@ -146,16 +150,17 @@ impl FlightServer {
         class: Class,
         descriptor: FlightDescriptor,
         options: RunOptions,
+        form: Form,
         call: &mut Call,
     ) -> Result<FlightInfo> {
         if class != Class::Query {
             let Changed { rows, schema, fetch } = self.change(fetch, options, call).await?;
-            return self.endpoint_info(fetch, &schema, descriptor, Some(rows), false);
+            return self.endpoint_info(fetch, &form.schema(&schema), descriptor, Some(rows), false);
         }
         let mut result = self.open_fetch(&fetch, options, call).await?;
         result.wait_first().await?;
         let schema = Arc::clone(result.schema());
-        self.endpoint_info(Fetch::begun(result), &schema, descriptor, None, false)
+        self.endpoint_info(Fetch::begun(result), &form.schema(&schema), descriptor, None, false)
     }
 }
 

@@ -10,14 +10,15 @@ use bytes::Bytes;
 
 use super::FlightServer;
 use super::call::Call;
-use super::decode::Decoded;
+use super::decode::Looked;
 use super::descriptor::handle_bytes;
+use super::form::Form;
 use super::get::count_changed;
 use super::incoming::Incoming;
 use super::info::{full_name, ipc};
 use super::proto::CreatePreparedStatementResult;
 use super::ticket::Fetch;
-use crate::engine::{self, Bound, BulkInsert, Class, Parameter};
+use crate::engine::{self, Bound, BulkInsert, Class, Described, Parameter};
 use crate::error::{Error, Result};
 use crate::ingest::{Target, Terms};
 use crate::query::RunOptions;
@@ -34,6 +35,7 @@ impl FlightServer {
         session: &Arc<ClientSession>,
         sql: String,
         on: On,
+        form: Form,
     ) -> Result<CreatePreparedStatementResult> {
         let lease = session.lease(on).await?;
         let text = sql.clone();
@@ -54,8 +56,8 @@ impl FlightServer {
         let handle = session.keep(Prepared::new(sql, described, on, bulk))?;
         Ok(CreatePreparedStatementResult {
             prepared_statement_handle: handle_bytes(handle),
-            dataset_schema: ipc(&dataset)?,
-            parameter_schema: ipc(&parameters)?,
+            dataset_schema: ipc(&form.schema(&dataset))?,
+            parameter_schema: ipc(&Form::Plain.schema(&parameters))?,
             is_update,
         })
     }
@@ -73,12 +75,10 @@ impl FlightServer {
             let (sql, on) = (prepared.sql.clone(), session.now(prepared.on));
             return Ok(Fetch::Statement { sql, on, owner: session.owner() });
         }
-        let schema = self.result_schema(session, &prepared).await?;
-        let mut fetch = prepared_fetch(session, &prepared, prepared.bound())?;
-        if let Fetch::Bound { described, .. } = &mut fetch {
-            described.schema = schema;
-        }
-        Ok(fetch)
+        let (schema, sql) = self.result_schema(session, &prepared).await?;
+        let mut described = prepared.described.clone();
+        described.schema = schema;
+        prepared_fetch(session, &prepared, (sql, described), prepared.bound())
     }
 
     /// Takes the bound rows of an INSERT in as a bulk load and counts them; `None` when that is not to be.
@@ -86,7 +86,7 @@ impl FlightServer {
         let Fetch::Bound { prepared, bound, owner, .. } = fetch else { return Ok(None) };
         let (Some(insert), Some(first)) = (&prepared.bulk, bound.rows().first()) else { return Ok(None) };
         let rows: usize = bound.rows().iter().map(RecordBatch::num_rows).sum();
-        let session = self.sessions.of(owner);
+        let session = self.sessions.of(owner)?;
         if rows <= self.bulk_rows(&session, insert) {
             return Ok(None);
         }
@@ -98,8 +98,8 @@ impl FlightServer {
     /// Rows up to which an INSERT runs row by row. Into a declared table it never does: its declaration is looked
     /// at for whole batches.
     fn bulk_rows(&self, session: &ClientSession, bulk: &BulkInsert) -> usize {
-        let is_declared =
-            bulk.table.as_ref().is_some_and(|table| self.ingest.is_declared(&full_name(table, session)));
+        let table = bulk.table.as_ref().and_then(|table| full_name(table, session).ok());
+        let is_declared = table.is_some_and(|table| self.ingest.is_declared(&table));
         if is_declared { 0 } else { BULK_ROWS }
     }
 
@@ -113,31 +113,33 @@ impl FlightServer {
         call: &mut Call,
     ) -> Result<u64> {
         let lease = session.lease(session.now(prepared.on)).await?;
-        let table = insert.table.as_ref().map(|table| full_name(table, session));
+        let table = insert.table.as_ref().map(|table| full_name(table, session)).transpose()?;
         let target = Target::Statement { bulk: Box::new(insert.clone()), table };
         let summary = self.rows(incoming, target, lease, Some(begun), Terms::default(), call).await?;
         Ok(summary.ack.counts.inserted)
     }
 
-    /// Schema of the result for the rows bound last.
+    /// Schema of the result for the rows bound last, and the text that gives it.
     pub(super) async fn result_schema(
         &self,
         session: &Arc<ClientSession>,
         prepared: &Arc<Prepared>,
-    ) -> Result<SchemaRef> {
+    ) -> Result<(SchemaRef, String)> {
         let described = &prepared.described;
+        let as_it_is = || Ok((Arc::clone(&described.schema), prepared.sql.clone()));
         let Some(bound) = prepared.bound().filter(|_| !described.parameters.is_empty()) else {
-            return Ok(Arc::clone(&described.schema));
+            return as_it_is();
         };
         if described.is_count || has_types(&described.parameters, &bound.schema)? {
-            return Ok(Arc::clone(&described.schema));
+            return as_it_is();
         }
         let lease = session.lease(session.now(prepared.on)).await?;
         let prepared = Arc::clone(prepared);
         let described = self.query.look(lease, move |session| {
-            engine::describe_bound(session, &prepared.sql, &prepared.described, &bound.schema)
+            let (schema, rows) = (&bound.schema, &bound.batches);
+            engine::describe_bound(session, &prepared.sql, &prepared.described, schema, rows)
         });
-        Ok(described.await?.schema)
+        described.await
     }
 
     /// Keeps the rows of a stream for the parameters of a prepared statement.
@@ -151,8 +153,8 @@ impl FlightServer {
         let prepared = session.prepared(handle)?;
         call.what = crate::error::shorten(&prepared.sql, 200);
         let mut rows = Gathered::new(session);
-        while let Some(decoded) = incoming.next().await? {
-            rows.take(decoded)?;
+        while let Some(looked) = incoming.next().await? {
+            rows.take(&mut incoming, looked)?;
         }
         let rows = rows.bound(&prepared.described.parameters)?;
         call.rows = rows.batches.iter().map(|batch| batch.num_rows() as u64).sum();
@@ -174,8 +176,8 @@ impl FlightServer {
         call.what = crate::error::shorten(&prepared.sql, 200);
         let parameters = &prepared.described.parameters;
         let mut rows = Gathered::new(session);
-        while let Some(decoded) = incoming.next().await? {
-            rows.take(decoded)?;
+        while let Some(looked) = incoming.next().await? {
+            rows.take(&mut incoming, looked)?;
             if rows.batches.len() > 1 || rows.rows() > BULK_ROWS {
                 let bulk = prepared.bulk.as_ref().zip(rows.schema.clone());
                 if let Some((insert, schema)) = bulk {
@@ -187,7 +189,8 @@ impl FlightServer {
             }
         }
         let bound = if rows.is_empty() { prepared.bound() } else { Some(Arc::new(rows.bound(parameters)?)) };
-        let fetch = prepared_fetch(session, &prepared, bound)?;
+        let as_it_is = (prepared.sql.clone(), prepared.described.clone());
+        let fetch = prepared_fetch(session, &prepared, as_it_is, bound)?;
         if let Some(changed) = self.change_in_bulk(&fetch, call).await? {
             return Ok(changed);
         }
@@ -201,11 +204,11 @@ impl FlightServer {
 fn prepared_fetch(
     session: &Arc<ClientSession>,
     prepared: &Arc<Prepared>,
+    (sql, described): (String, Described),
     rows: Option<Arc<BoundRows>>,
 ) -> Result<Fetch> {
     let batches = rows.as_ref().map(|rows| rows.batches.clone());
-    let described = prepared.described.clone();
-    let bound = Bound::new(prepared.sql.clone(), described.parameters.clone(), batches)?;
+    let bound = Bound::new(sql, described.parameters.clone(), batches)?;
     Ok(Fetch::Bound { prepared: Arc::clone(prepared), bound, rows, described, owner: session.owner() })
 }
 
@@ -223,16 +226,26 @@ impl<'a> Gathered<'a> {
         Self { session, schema: None, batches: Vec::new(), room: Vec::new() }
     }
 
-    fn take(&mut self, decoded: Decoded) -> Result<()> {
-        match decoded {
-            Decoded::Schema(schema) => self.schema = Some(engine::plain_schema(&schema)),
-            Decoded::Batch(batch, held_bytes) => {
+    /// Takes what came last, once there is room for it in its plain form.
+    fn take(&mut self, incoming: &mut Incoming, looked: Looked) -> Result<()> {
+        match looked {
+            Looked::Schema(schema) => self.schema = Some(engine::plain_schema(&schema)),
+            Looked::Rows(waiting) => {
                 let plain =
                     self.schema.as_ref().ok_or_else(|| Error::invalid("rows arrived before their schema"))?;
-                self.room.push(self.session.room(held_bytes)?);
+                self.room.push(self.session.room(waiting.held_bytes())?);
+                let batch = incoming.rows(waiting)?;
+                if engine::may_expand(batch.schema_ref(), plain) {
+                    let most = self.session.bound_bytes_max();
+                    self.room.push(self.session.room(engine::expansion(&batch, plain, most))?);
+                }
                 self.batches.push(engine::plain_batch(batch, plain)?);
             }
-            Decoded::Nothing => {}
+            Looked::Dictionary(waiting) => {
+                self.room.push(self.session.room(waiting.held_bytes())?);
+                incoming.dictionary(waiting)?;
+            }
+            Looked::Nothing => {}
         }
         Ok(())
     }
@@ -253,11 +266,17 @@ impl<'a> Gathered<'a> {
     }
 }
 
-/// Whether rows of `schema` have exactly the types that the statement was described with.
+/// Whether rows of `schema` have exactly the types that the statement was described with, and those are types of which
+/// the engine has one for each of Arrow's.
 fn has_types(parameters: &[Parameter], schema: &SchemaRef) -> Result<bool> {
     let columns = engine::match_columns(parameters, schema)?;
+    let is_plain = |data_type: &DataType| {
+        let is_other = matches!(data_type, DataType::Float16 | DataType::UInt64 | DataType::Date64);
+        (data_type.is_integer() || data_type.is_floating() || data_type.is_temporal()) && !is_other
+            || matches!(data_type, DataType::Boolean | DataType::Utf8)
+    };
     let same = |(parameter, column): (&Parameter, &usize)| {
-        parameter.data_type != DataType::Null && parameter.data_type == *schema.field(*column).data_type()
+        is_plain(&parameter.data_type) && parameter.data_type == *schema.field(*column).data_type()
     };
     Ok(parameters.iter().zip(&columns).all(same))
 }

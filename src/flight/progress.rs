@@ -35,7 +35,7 @@ impl FlightServer {
     /// Starts the put and gives its answers as they come.
     pub(super) fn put_in_progress(&self, opened: Opened, mut call: Call) -> Answers<PutResult> {
         let (progress, acks) = watch::channel(Ack::default());
-        let (table, template) = (opened.table(), opened.template());
+        let (table, template) = (opened.table(), opened.template(self));
         let server = self.clone();
         let put = tokio::spawn(async move {
             let answer = server.put(opened, Some(progress), &mut call).await;

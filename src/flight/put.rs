@@ -16,17 +16,18 @@ use tonic::{Request, Streaming};
 use super::FlightServer;
 use super::call::Call;
 use super::caller::Caller;
-use super::decode::Decoded;
-use super::descriptor::{self, Write};
+use super::decode::Looked;
+use super::descriptor::{self, TEMPORARY, Write};
 use super::get::count_changed;
 use super::header::{Options, PutOptions};
 use super::incoming::Incoming;
-use super::info::full_name;
-use crate::catalog::TableName;
+use super::info::{full_name, temporary_name};
+use crate::catalog::{TableName, quote_name};
+use crate::engine;
 use crate::error::{Error, Result};
 use crate::ingest::{
-    Ack, Commit, KeyEntry, Keyed, Mode, OnConflict, Put, PutRequest, PutSummary, StreamChecksum, Target,
-    Terms, sequence,
+    Ack, Commit, KeyEntry, Keyed, Mode, Need, OnConflict, Put, PutRequest, PutSummary, StreamChecksum,
+    Target, Terms, sequence,
 };
 use crate::query::{RunOptions, Statement};
 use crate::session::{ClientSession, Lease, On};
@@ -47,9 +48,14 @@ impl Opened {
     }
 
     /// What acknowledgements before the end say besides their counts.
-    pub(super) fn template(&self) -> PutAnswer {
+    pub(super) fn template(&self, server: &FlightServer) -> PutAnswer {
         let on_conflict = self.ask.on_conflict;
-        PutAnswer { ack: Ack::default(), durable: true, on_conflict, rejects: false }
+        let durable = match &self.write {
+            Write::Table(table) => server.keeps(table),
+            Write::Ingest { temporary, .. } => !temporary && server.keeps_rows(),
+            _ => true,
+        };
+        PutAnswer { ack: Ack::default(), durable, on_conflict, rejects: false }
     }
 
     /// The table that acknowledgements name.
@@ -68,11 +74,13 @@ impl FlightServer {
         caller: Caller,
         request: Request<Streaming<FlightData>>,
     ) -> Result<Opened> {
+        // Before its options are read: some may be gone.
+        caller.session.check()?;
         let options = Options::new(request.metadata(), &caller.session);
         let ask = options.put_options(self.auto_create)?;
         let run_options = options.run_options()?;
         let names_stream = options.names_stream();
-        let (incoming, descriptor) = Incoming::open(request, "put").await?;
+        let (incoming, descriptor) = Incoming::open(request, "put", self.ingest.stream_bytes()).await?;
         let write = descriptor::write(&descriptor)?;
         if names_stream && !matches!(write, Write::Table(_) | Write::Ingest { .. }) {
             return Err(Error::unsupported(
@@ -96,7 +104,7 @@ impl FlightServer {
             Write::Table(table) => {
                 let shown = table.to_string();
                 let target = target(session, table, ask.mode, false)?;
-                let answer = self.rows_once(session, incoming, target, On::Join, ask, progress, call).await?;
+                let answer = self.rows_once(session, incoming, target, On::Rows, ask, progress, call).await?;
                 Ok(PutResult { app_metadata: answer.to_json(&shown).into() })
             }
             Write::Ingest { table, mode, temporary, on } => {
@@ -129,7 +137,7 @@ impl FlightServer {
         &self,
         session: &Arc<ClientSession>,
         incoming: Incoming,
-        target: Target,
+        (target, is_temporary): (Target, bool),
         on: On,
         ask: PutOptions,
         progress: Option<watch::Sender<Ack>>,
@@ -139,6 +147,13 @@ impl FlightServer {
         let Target::Table { table, .. } = &target else {
             return Err(Error::internal("a put without a table"));
         };
+        if is_temporary && (ask.key.is_some() || ask.producer.is_some() || progress.is_some()) {
+            return Err(Error::invalid(format!(
+                "temporary table {target}: pintail-idempotency-key, pintail-producer and pintail-commit progress are \
+                 for tables that outlive their session; leave them out"
+            )));
+        }
+        self.check_not_nested(session, table).await?;
         let claim = match (&ask.key, &ask.producer) {
             (Some(key), _) => match self.ingest.claim_key(key, table).await? {
                 Keyed::New(claim) => Some(claim),
@@ -158,11 +173,30 @@ impl FlightServer {
             claim,
             producer: ask.producer.map(|(producer, _)| producer),
         };
-        let on_conflict = terms.on_conflict;
-        let lease = session.lease(on).await?;
+        let (on_conflict, keeps) = (terms.on_conflict, self.keeps(table));
+        let lease =
+            if is_temporary { session.lease_for_temporaries(on).await? } else { session.lease(on).await? };
         let summary = self.rows(Some(incoming), target, lease, None, terms, call).await?;
         let PutSummary { ack, durable, rejects, .. } = summary;
+        let durable = durable && keeps;
         Ok(PutAnswer { ack, durable, on_conflict, rejects })
+    }
+
+    /// Refuses a schema inside another one, named as the listings spell it.
+    async fn check_not_nested(&self, session: &Arc<ClientSession>, table: &TableName) -> Result<()> {
+        let Some(named) = table.schema.clone().filter(|schema| schema.contains('.')) else { return Ok(()) };
+        let lease = session.lease(On::Rows).await?;
+        let schemas = self.query.look(lease, |session| engine::schemas(session)).await?;
+        let mut same = schemas.iter().filter(|known| known.schema.eq_ignore_ascii_case(&named));
+        // A schema of its own may have a dot in its name.
+        if same.clone().all(|known| known.is_nested) && same.next().is_some() {
+            return Err(Error::unsupported(format!(
+                "schema {named} is inside another schema, and puts do not go there; use INSERT INTO {named}.{} with \
+                 rows bound to its parameters",
+                quote_name(&table.table)
+            )));
+        }
+        Ok(())
     }
 
     /// Reads a stream that has been applied before to its end, and gives the first answer again.
@@ -174,14 +208,36 @@ impl FlightServer {
         call: &mut Call,
     ) -> Result<PutAnswer> {
         let mut checksum = StreamChecksum::default();
-        while let Some(decoded) = incoming.next().await? {
-            if let Decoded::Batch(batch, _) = decoded {
-                checksum.add(batch)?;
+        let mut intake = self.ingest.intake()?;
+        while let Some(looked) = incoming.next().await? {
+            match looked {
+                Looked::Rows(waiting) => {
+                    let _room = intake.room(waiting.need()).await;
+                    checksum.add(&incoming.rows(waiting)?)?;
+                }
+                Looked::Dictionary(waiting) => {
+                    intake.dictionary(waiting.dictionary(), waiting.held_bytes()).await?;
+                    incoming.dictionary(waiting)?;
+                }
+                Looked::Schema(_) | Looked::Nothing => {}
             }
         }
         let (ack, on_conflict) = checksum.answer(known, table)?;
         call.rows = 0;
-        Ok(PutAnswer { ack, durable: true, on_conflict, rejects: ack.counts.rejected > 0 })
+        let durable = self.keeps(table);
+        Ok(PutAnswer { ack, durable, on_conflict, rejects: ack.counts.rejected > 0 })
+    }
+
+    /// Whether committed rows outlive the process.
+    fn keeps_rows(&self) -> bool {
+        self.database.options().path != ":memory:"
+    }
+
+    /// As `keeps_rows`, for those of one table: temporary ones end with their client.
+    fn keeps(&self, table: &TableName) -> bool {
+        let is_temporary =
+            table.catalog.as_deref().is_some_and(|catalog| catalog.eq_ignore_ascii_case("temp"));
+        !is_temporary && self.keeps_rows()
     }
 
     /// Takes the rows of one stream to their commit, or back again. `begun` are batches that are there already,
@@ -248,9 +304,10 @@ impl FlightServer {
                     Some(open) => open,
                     None => put.insert(begin(batch.schema())?),
                 };
-                let held_bytes = batch.get_array_memory_size();
-                call.bytes += held_bytes as u64;
-                open.send(batch, held_bytes, None).await?;
+                let held = batch.get_array_memory_size();
+                call.bytes += held as u64;
+                let room = open.room(Need { held, ..Need::default() }).await;
+                open.send(batch, room, None).await?;
             }
             columns = Some(wanted);
         }
@@ -266,20 +323,27 @@ impl FlightServer {
             };
             match following {
                 None => return Ok(incoming.decode),
-                Some(Decoded::Schema(schema)) => *put = Some(begin(schema)?),
-                Some(Decoded::Batch(batch, held_bytes)) => {
-                    let put =
-                        put.as_mut().ok_or_else(|| Error::invalid("rows arrived before their schema"))?;
+                Some(Looked::Schema(schema)) => *put = Some(begin(schema)?),
+                Some(Looked::Dictionary(waiting)) => {
+                    let put = put.as_mut().ok_or_else(too_early)?;
+                    put.dictionary(waiting.dictionary(), waiting.held_bytes()).await?;
+                    incoming.dictionary(waiting)?;
+                }
+                Some(Looked::Rows(waiting)) => {
+                    let put = put.as_mut().ok_or_else(too_early)?;
+                    let need = waiting.need();
+                    let room = put.room(need).await;
+                    let batch = incoming.rows(waiting)?;
                     call.rows += batch.num_rows() as u64;
-                    call.bytes += held_bytes as u64;
+                    call.bytes += need.held as u64;
                     let batch = match &columns {
                         Some(columns) => batch.project(columns)?,
                         None => batch,
                     };
                     let seq = if is_numbered { Some(sequence(&incoming.app_metadata)?) } else { None };
-                    put.send(batch, held_bytes, seq).await?;
+                    put.send(batch, room, seq).await?;
                 }
-                Some(Decoded::Nothing) => {}
+                Some(Looked::Nothing) => {}
             }
         }
     }
@@ -290,24 +354,20 @@ impl FlightServer {
     }
 }
 
-/// Where the rows for `table` go; temporary tables live in the catalog `temp`.
+fn too_early() -> Error {
+    Error::invalid("rows arrived before their schema")
+}
+
+/// Where the rows for `table` go, and whether that is a temporary table, which lives on the client's own connection.
 pub(super) fn target(
     session: &ClientSession,
     table: TableName,
     mode: Mode,
     temporary: bool,
-) -> Result<Target> {
-    if !temporary {
-        return Ok(Target::Table { table: full_name(&table, session), shown: table, mode });
-    }
-    if table.catalog.as_deref().is_some_and(|catalog| catalog != "temp") {
-        return Err(Error::invalid(format!(
-            "temporary table {table}: temporary tables live in the catalog temp; leave catalog and schema out"
-        )));
-    }
-    let full =
-        TableName { catalog: Some("temp".into()), schema: Some("main".into()), table: table.table.clone() };
-    Ok(Target::Table { table: full, shown: table, mode })
+) -> Result<(Target, bool)> {
+    let full = if temporary { temporary_name(&table)? } else { full_name(&table, session)? };
+    let is_temporary = full.catalog.as_deref() == Some(TEMPORARY);
+    Ok((Target::Table { table: full, shown: table, mode }, is_temporary))
 }
 
 /// What is told about a put.

@@ -58,14 +58,14 @@ impl FlightServer {
     pub(super) async fn schema_apply(&self, body: &[u8]) -> Result<Value> {
         let request: Files = read(body, "{\"files\": [{\"name\": \"t.toml\", \"text\": \"…\"}]}")?;
         let declarations = read_declarations(&request.files)?;
-        let applied = declarations.clone();
+        let in_force = Arc::clone(&self.declarations);
         let plans = self.query.look(self.pooled(), move |session| {
-            let plans = engine::apply_declared(session, &applied, request.allow_breaking)?;
-            Ok((plans, engine::earlier_declarations(session)?))
+            let applied = declarations.clone();
+            engine::apply_declared(session, &declarations, request.allow_breaking, |earlier| {
+                in_force.add(applied, earlier);
+            })
         });
-        let (plans, earlier) = plans.await?;
-        self.declarations.add(declarations, earlier);
-        self.database.reshaped();
+        let plans = plans.await?;
         Ok(json!({ "tables": plans, "text": render(&plans) }))
     }
 

@@ -84,6 +84,13 @@ struct Entry {
     streams: Vec<oneshot::Sender<()>>,
 }
 
+impl Entry {
+    /// Whether a stream fetches it now: that can be stopped, however long it takes.
+    fn is_streaming(&self) -> bool {
+        self.streams.iter().any(|stream| !stream.is_canceled())
+    }
+}
+
 /// Completes when the stream is to be stopped.
 pub(super) type Stop = oneshot::Receiver<()>;
 
@@ -134,11 +141,12 @@ impl Tickets {
     fn make_room(&self, entries: &mut HashMap<u128, Entry>) -> Result<()> {
         let now = Instant::now();
         let before = entries.len();
-        entries.retain(|_, entry| entry.expires > now);
+        entries.retain(|_, entry| entry.expires > now || entry.is_streaming());
         if entries.len() < before {
             return Ok(());
         }
-        let spare = |entry: &Entry| entry.spare || entry.issued.elapsed() > UNFETCHED_MIN;
+        let spare =
+            |entry: &Entry| !entry.is_streaming() && (entry.spare || entry.issued.elapsed() > UNFETCHED_MIN);
         let mut issued: Vec<Instant> =
             entries.values().filter(|entry| spare(entry)).map(|entry| entry.issued).collect();
         if issued.is_empty() {
@@ -199,7 +207,10 @@ impl Tickets {
     /// Forgets what has expired.
     pub(super) fn sweep(&self) {
         let now = Instant::now();
-        self.entries.lock().unwrap_or_else(PoisonError::into_inner).retain(|_, entry| entry.expires > now);
+        self.entries
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .retain(|_, entry| entry.expires > now || entry.is_streaming());
     }
 }
 
@@ -241,13 +252,28 @@ mod tests {
         assert!(tickets.redeem(b"SELECT 1").unwrap().is_none());
     }
 
+    /// What is being fetched does not make room: it could not be stopped any more.
+    #[test]
+    fn a_ticket_lives_as_long_as_its_stream() {
+        let tickets = Tickets::new(2);
+        let ticket = tickets.issue(stored(), false).unwrap();
+        let (_, mut stop) = tickets.redeem(&ticket).unwrap().unwrap();
+        for _ in 0..10 {
+            tickets.issue(stored(), true).unwrap();
+        }
+        tickets.entries.lock().unwrap().values_mut().for_each(|entry| entry.expires = entry.issued);
+        tickets.sweep();
+        assert!(tickets.cancel(&ticket));
+        assert_eq!(stop.try_recv(), Ok(Some(())));
+    }
+
     #[test]
     fn fetched_and_listed_tickets_make_room_and_waiting_ones_do_not() {
         let tickets = Tickets::new(10);
         for _ in 0..100 {
             tickets.issue(stored(), true).unwrap();
             let ticket = tickets.issue(stored(), false).unwrap();
-            tickets.redeem(&ticket).unwrap();
+            drop(tickets.redeem(&ticket).unwrap());
         }
         let tickets = Tickets::new(10);
         let waiting: Vec<Bytes> = (0..10).map(|_| tickets.issue(stored(), false).unwrap()).collect();

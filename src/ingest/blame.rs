@@ -182,18 +182,25 @@ fn shown(value: &str) -> String {
     if short.len() < value.len() { format!("\"{short}…\"") } else { format!("\"{short}\"") }
 }
 
+/// The engine's words about a broken constraint. A key or value that it quotes comes after them.
+fn constraint(message: &str) -> &str {
+    message.strip_prefix("Constraint Error: ").unwrap_or(message)
+}
+
 /// `NOT NULL constraint failed: t.column`.
 fn null_column(message: &str) -> Option<&str> {
-    let (_, place) = message.split_once("NOT NULL constraint failed: ")?;
+    let place = constraint(message).strip_prefix("NOT NULL constraint failed: ")?;
     place.lines().next()?.rsplit('.').next()
 }
 
 /// `duplicate key "1, x"` of DuckDB's two texts about it.
 fn duplicate_key(message: &str) -> Option<&str> {
-    let (_, rest) = message.split_once("uplicate key \"")?;
-    let line = rest.lines().next()?;
-    let end = line.rfind("\" violates").or_else(|| line.rfind('"'))?;
-    line.get(..end)
+    let message = constraint(message);
+    if let Some(rest) = message.strip_prefix("Duplicate key \"") {
+        return rest.rsplit_once("\" violates ").map(|(key, _)| key);
+    }
+    let rest = message.strip_prefix("PRIMARY KEY or UNIQUE constraint violation: duplicate key \"")?;
+    rest.rsplit_once('"').map(|(key, _)| key)
 }
 
 #[cfg(test)]
@@ -206,6 +213,10 @@ mod tests {
         for (text, key) in [
             ("Duplicate key \"id: 1\" violates primary key constraint.", "id: 1"),
             (
+                "Constraint Error: Duplicate key \"s: a\nb\" violates x\" violates unique constraint.",
+                "s: a\nb\" violates x",
+            ),
+            (
                 "PRIMARY KEY or UNIQUE constraint violation: duplicate key \"1, x, y: \"q\"\"",
                 "1, x, y: \"q\"",
             ),
@@ -213,6 +224,9 @@ mod tests {
             assert_eq!(duplicate_key(text), Some(key));
         }
         assert_eq!(duplicate_key("something else"), None);
+        let quoted = "Constraint Error: Duplicate key \"s: NOT NULL constraint failed: t.v\" violates unique constraint.";
+        assert_eq!(null_column(quoted), None);
+        assert_eq!(duplicate_key("CHECK constraint failed: duplicate key \"x\""), None);
     }
 
     #[test]

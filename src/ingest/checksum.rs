@@ -1,18 +1,25 @@
 //! RecordBatch -> a checksum of its values, the same however they lie in memory.
 //! Runs on: the thread that appends; one pass over the bytes.
-//! Never: depends on slices, offsets or padding: a retry may be cut and aligned in another way.
+//! Never: depends on slices, offsets, padding or what lies below a NULL: a retry may be cut and aligned in another way.
 
-use arrow::array::{Array, ArrayData, RecordBatch, make_array};
+use arrow::array::{Array, ArrayData, MutableArrayData, RecordBatch, make_array};
 use arrow::buffer::{BooleanBuffer, NullBuffer};
 use arrow::compute::cast;
-use arrow::datatypes::DataType;
+use arrow::datatypes::{DataType, UnionMode};
 use xxhash_rust::xxh3::Xxh3;
 
+use crate::engine;
 use crate::error::{Error, Result};
+
+/// Encoded columns are made plain in pieces of this size, and again for each pass over them.
+const PIECE_BYTES: usize = 4 << 20;
 
 /// Adds up the content of batches, in order.
 #[derive(Default)]
 pub(super) struct Checksum(Xxh3);
+
+/// Calls a function with the pieces of a column, in order; as often as it is asked to.
+type Pieces<'a> = dyn Fn(&mut dyn FnMut(&ArrayData) -> Result<()>) -> Result<()> + 'a;
 
 impl Checksum {
     /// The checksum of one batch.
@@ -22,14 +29,27 @@ impl Checksum {
         Ok(checksum.value())
     }
 
-    /// Adds a batch. Empty ones do not count; where a stream is cut into batches does.
+    /// Adds a batch, encoded or plain: both have the same checksum. Empty ones do not count; where a stream is cut
+    /// into batches does.
     pub(super) fn add(&mut self, batch: &RecordBatch) -> Result<()> {
         if batch.num_rows() == 0 {
             return Ok(());
         }
         self.number(batch.num_rows() as u64);
-        for column in batch.columns() {
-            self.array(&column.to_data())?;
+        let plain = engine::plain_schema(batch.schema_ref());
+        if !engine::may_expand(batch.schema_ref(), &plain) {
+            return batch.columns().iter().try_for_each(|column| self.one(&column.to_data()));
+        }
+        for index in 0..batch.num_columns() {
+            let column = batch.project(&[index])?;
+            let plain = std::sync::Arc::new(plain.project(&[index])?);
+            self.array(plain.field(0).data_type(), &|visit| {
+                for (rows, _) in engine::slices(&column, &plain, PIECE_BYTES) {
+                    let piece = engine::plain_batch(engine::slice(&column, rows)?, &plain)?;
+                    visit(&piece.column(0).to_data())?;
+                }
+                Ok(())
+            })?;
         }
         Ok(())
     }
@@ -43,57 +63,97 @@ impl Checksum {
         self.0.update(&number.to_le_bytes());
     }
 
-    fn nulls(&mut self, nulls: Option<&NullBuffer>) {
-        match nulls.filter(|nulls| nulls.null_count() > 0) {
-            None => self.number(0),
-            Some(nulls) => {
-                self.number(nulls.null_count() as u64);
-                self.bits(nulls.inner());
+    fn one(&mut self, data: &ArrayData) -> Result<()> {
+        self.array(data.data_type(), &|visit| visit(data))
+    }
+
+    fn array(&mut self, data_type: &DataType, pieces: &Pieces<'_>) -> Result<()> {
+        let (mut rows, mut nulls, mut count, mut first) = (0, 0, 0, None);
+        pieces(&mut |piece| {
+            if count == 0 {
+                first = Some(piece.clone());
             }
+            count += 1;
+            rows += piece.len() as u64;
+            nulls += piece.null_count() as u64;
+            Ok(())
+        })?;
+        self.number(rows);
+        self.number(nulls);
+        match first.filter(|_| count == 1) {
+            Some(only) => self.content(data_type, nulls > 0, &|visit| visit(&only)),
+            None => self.content(data_type, nulls > 0, pieces),
         }
     }
 
-    fn bits(&mut self, bits: &BooleanBuffer) {
-        let chunks = bits.bit_chunks();
-        for chunk in &chunks {
-            self.0.update(&chunk.to_le_bytes());
+    /// Adds the values. What lies below a NULL, or below that of the array around it, is no value and does not count.
+    fn content(&mut self, data_type: &DataType, has_nulls: bool, pieces: &Pieces<'_>) -> Result<()> {
+        if has_nulls {
+            let mut bits = Bits::default();
+            pieces(&mut |piece| {
+                match piece.nulls() {
+                    Some(nulls) => bits.add(&mut self.0, nulls.inner()),
+                    None => bits.add(&mut self.0, &BooleanBuffer::new_set(piece.len())),
+                }
+                Ok(())
+            })?;
+            bits.end(&mut self.0);
         }
-        self.0.update(&chunks.remainder_bits().to_le_bytes());
-    }
-
-    fn array(&mut self, data: &ArrayData) -> Result<()> {
-        self.number(data.len() as u64);
-        self.nulls(data.nulls());
-        match data.data_type() {
+        match data_type {
             DataType::Null => Ok(()),
             DataType::Boolean => {
-                self.bits(&BooleanBuffer::new(data.buffers()[0].clone(), data.offset(), data.len()));
+                let mut bits = Bits::default();
+                pieces(&mut |piece| {
+                    let values = BooleanBuffer::new(piece.buffers()[0].clone(), piece.offset(), piece.len());
+                    match nulls_of(piece) {
+                        Some(nulls) => bits.add(&mut self.0, &(&values & nulls.inner())),
+                        None => bits.add(&mut self.0, &values),
+                    }
+                    Ok(())
+                })?;
+                bits.end(&mut self.0);
                 Ok(())
             }
-            DataType::Utf8 | DataType::Binary => {
-                self.texts(data, data.buffer::<i32>(0).iter().map(|offset| i64::from(*offset)));
-                Ok(())
+            DataType::Utf8 | DataType::Binary | DataType::LargeUtf8 | DataType::LargeBinary => {
+                self.offsets(pieces)?;
+                pieces(&mut |piece| {
+                    for (first, last) in runs(piece) {
+                        self.0.update(&piece.buffers()[1][first..last]);
+                    }
+                    Ok(())
+                })
             }
-            DataType::LargeUtf8 | DataType::LargeBinary => {
-                self.texts(data, data.buffer::<i64>(0).iter().copied());
-                Ok(())
+            DataType::List(field) | DataType::LargeList(field) | DataType::Map(field, _) => {
+                self.offsets(pieces)?;
+                self.array(field.data_type(), &|visit| {
+                    pieces(&mut |piece| visit(&joined(&piece.child_data()[0], &runs(piece))?))
+                })
             }
-            DataType::List(_) | DataType::Map(..) => {
-                self.lists(data, data.buffer::<i32>(0).iter().map(|offset| i64::from(*offset)))
-            }
-            DataType::LargeList(_) => self.lists(data, data.buffer::<i64>(0).iter().copied()),
-            DataType::FixedSizeList(_, size) => {
+            DataType::FixedSizeList(field, size) => {
                 let size = usize::try_from(*size).unwrap_or_default();
-                self.array(&data.child_data()[0].slice(data.offset() * size, data.len() * size))
+                self.rows(field.data_type(), 0, size, pieces, &nulls_of)
             }
-            DataType::Struct(_) => data
-                .child_data()
+            DataType::Struct(fields) => fields
                 .iter()
-                .try_for_each(|child| self.array(&child.slice(data.offset(), data.len()))),
-            DataType::Utf8View => self.array(&cast(&make_array(data.clone()), &DataType::Utf8)?.to_data()),
-            DataType::BinaryView => {
-                self.array(&cast(&make_array(data.clone()), &DataType::Binary)?.to_data())
+                .enumerate()
+                .try_for_each(|(index, field)| self.rows(field.data_type(), index, 1, pieces, &nulls_of)),
+            DataType::Union(members, UnionMode::Sparse) => {
+                members.iter().enumerate().try_for_each(|(index, (code, field))| {
+                    let has = |piece: &ArrayData| {
+                        let codes = &piece.buffer::<i8>(0)[..piece.len()];
+                        BooleanBuffer::from_iter(codes.iter().map(|found| *found == code))
+                    };
+                    let mut bits = Bits::default();
+                    pieces(&mut |piece| {
+                        bits.add(&mut self.0, &has(piece));
+                        Ok(())
+                    })?;
+                    bits.end(&mut self.0);
+                    self.rows(field.data_type(), index, 1, pieces, &|piece| Some(NullBuffer::new(has(piece))))
+                })
             }
+            DataType::Utf8View => self.converted(&DataType::Utf8, pieces),
+            DataType::BinaryView => self.converted(&DataType::Binary, pieces),
             other => {
                 let width = match other {
                     DataType::FixedSizeBinary(width) => usize::try_from(*width).ok(),
@@ -105,34 +165,173 @@ impl Checksum {
                          producer, or cast them first"
                     ))
                 })?;
-                let from = data.offset() * width;
-                self.0.update(&data.buffers()[0][from..from + data.len() * width]);
-                Ok(())
+                pieces(&mut |piece| {
+                    let from = piece.offset() * width;
+                    let values = &piece.buffers()[0][from..from + piece.len() * width];
+                    match nulls_of(piece) {
+                        None => self.0.update(values),
+                        Some(nulls) => self.with_zeros(values, width, &nulls),
+                    }
+                    Ok(())
+                })
             }
         }
     }
 
-    /// Offsets from the first one, and the bytes between the first and the last.
-    fn texts(&mut self, data: &ArrayData, offsets: impl Iterator<Item = i64>) {
-        let (first, last) = self.offsets(data, offsets);
-        self.0.update(&data.buffers()[1][first..last]);
+    fn converted(&mut self, data_type: &DataType, pieces: &Pieces<'_>) -> Result<()> {
+        self.array(data_type, &|visit| {
+            pieces(&mut |piece| visit(&cast(&make_array(piece.clone()), data_type)?.to_data()))
+        })
     }
 
-    fn lists(&mut self, data: &ArrayData, offsets: impl Iterator<Item = i64>) -> Result<()> {
-        let (first, last) = self.offsets(data, offsets);
-        self.array(&data.child_data()[0].slice(first, last - first))
-    }
-
-    /// `ArrayData::buffer` starts at the array's own offset already.
-    fn offsets(&mut self, data: &ArrayData, offsets: impl Iterator<Item = i64>) -> (usize, usize) {
-        let mut bounds: Option<(i64, i64)> = None;
-        for offset in offsets.take(data.len() + 1) {
-            let (first, _) = *bounds.get_or_insert((offset, offset));
-            self.0.update(&(offset - first).to_le_bytes());
-            bounds = Some((first, offset));
+    /// Values of one width, with zeros in the place of NULLs, which is what most clients have there.
+    fn with_zeros(&mut self, values: &[u8], width: usize, nulls: &NullBuffer) {
+        const ZEROS: [u8; 256] = [0; 256];
+        let mut done = 0;
+        for (start, end) in nulls.valid_slices().chain([(nulls.len(), nulls.len())]) {
+            let mut missing = (start - done) * width;
+            while missing > 0 {
+                let some = missing.min(ZEROS.len());
+                self.0.update(&ZEROS[..some]);
+                missing -= some;
+            }
+            self.0.update(&values[start * width..end * width]);
+            done = end;
         }
-        let (first, last) = bounds.unwrap_or_default();
-        (usize::try_from(first).unwrap_or_default(), usize::try_from(last).unwrap_or_default())
+    }
+
+    /// A child with `size` elements for each row of the array around it, without the rows that are NULL there.
+    fn rows(
+        &mut self,
+        data_type: &DataType,
+        index: usize,
+        size: usize,
+        pieces: &Pieces<'_>,
+        nulls: &dyn Fn(&ArrayData) -> Option<NullBuffer>,
+    ) -> Result<()> {
+        self.array(data_type, &|visit| {
+            pieces(&mut |piece| {
+                let child = piece.child_data()[index].slice(piece.offset() * size, piece.len() * size);
+                match nulls(piece) {
+                    None => visit(&child),
+                    Some(nulls) => {
+                        let runs: Vec<_> =
+                            nulls.valid_slices().map(|(start, end)| (start * size, end * size)).collect();
+                        visit(&joined(&child, &runs)?)
+                    }
+                }
+            })
+        })
+    }
+
+    /// Adds the offsets that the values would have if nothing else lay between them.
+    fn offsets(&mut self, pieces: &Pieces<'_>) -> Result<()> {
+        let mut sum = 0_u64;
+        self.number(sum);
+        pieces(&mut |piece| {
+            let offsets = Offsets::of(piece);
+            for row in 0..piece.len() {
+                let (start, end) = offsets.range(row);
+                if piece.is_valid(row) {
+                    sum += (end - start) as u64;
+                }
+                self.number(sum);
+            }
+            Ok(())
+        })
+    }
+}
+
+fn nulls_of(piece: &ArrayData) -> Option<NullBuffer> {
+    piece.nulls().filter(|nulls| nulls.null_count() > 0).cloned()
+}
+
+/// Where the elements of rows begin and end.
+enum Offsets<'a> {
+    Narrow(&'a [i32]),
+    Wide(&'a [i64]),
+}
+
+impl<'a> Offsets<'a> {
+    /// `ArrayData::buffer` starts at the array's own offset already.
+    fn of(piece: &'a ArrayData) -> Self {
+        match piece.data_type() {
+            DataType::LargeUtf8 | DataType::LargeBinary | DataType::LargeList(_) => {
+                Self::Wide(piece.buffer::<i64>(0))
+            }
+            _ => Self::Narrow(piece.buffer::<i32>(0)),
+        }
+    }
+
+    fn range(&self, row: usize) -> (usize, usize) {
+        let (start, end) = match self {
+            Self::Narrow(offsets) => (i64::from(offsets[row]), i64::from(offsets[row + 1])),
+            Self::Wide(offsets) => (offsets[row], offsets[row + 1]),
+        };
+        (usize::try_from(start).unwrap_or_default(), usize::try_from(end).unwrap_or_default())
+    }
+}
+
+/// The runs of elements that belong to values.
+fn runs(piece: &ArrayData) -> Vec<(usize, usize)> {
+    let offsets = Offsets::of(piece);
+    let Some(nulls) = nulls_of(piece) else {
+        let last = piece.len().checked_sub(1);
+        return last.map(|last| (offsets.range(0).0, offsets.range(last).1)).into_iter().collect();
+    };
+    let mut runs: Vec<(usize, usize)> = Vec::new();
+    for row in nulls.valid_indices() {
+        let (start, end) = offsets.range(row);
+        match runs.last_mut() {
+            _ if start == end => {}
+            Some((_, last)) if *last == start => *last = end,
+            _ => runs.push((start, end)),
+        }
+    }
+    runs
+}
+
+/// The elements of several runs, one behind the other.
+fn joined(data: &ArrayData, runs: &[(usize, usize)]) -> Result<ArrayData> {
+    if let [(start, end)] = runs {
+        return Ok(data.slice(*start, end - start));
+    }
+    let length = runs.iter().map(|(start, end)| end - start).sum();
+    let mut joined = MutableArrayData::new(vec![data], false, length);
+    runs.iter().try_for_each(|(start, end)| joined.try_extend(0, *start, *end))?;
+    Ok(joined.freeze())
+}
+
+/// Bits on their way into the sum, 64 at a time, wherever the pieces that they come in end.
+#[derive(Default)]
+struct Bits {
+    word: u64,
+    filled: usize,
+}
+
+impl Bits {
+    fn add(&mut self, sum: &mut Xxh3, bits: &BooleanBuffer) {
+        let chunks = bits.bit_chunks();
+        for chunk in &chunks {
+            self.push(sum, chunk, 64);
+        }
+        self.push(sum, chunks.remainder_bits(), chunks.remainder_len());
+    }
+
+    fn push(&mut self, sum: &mut Xxh3, bits: u64, count: usize) {
+        self.word |= bits << self.filled;
+        if self.filled + count < 64 {
+            self.filled += count;
+            return;
+        }
+        sum.update(&self.word.to_le_bytes());
+        self.word = if self.filled == 0 { 0 } else { bits >> (64 - self.filled) };
+        self.filled = self.filled + count - 64;
+    }
+
+    /// The last bits count even when there are none.
+    fn end(self, sum: &mut Xxh3) {
+        sum.update(&self.word.to_le_bytes());
     }
 }
 
@@ -140,12 +339,57 @@ impl Checksum {
 mod tests {
     use super::*;
     use arrow::array::{
-        ArrayRef, BooleanArray, FixedSizeBinaryArray, Int64Array, ListArray, StringArray, StringViewArray,
-        StructArray,
+        ArrayRef, BinaryArray, BooleanArray, DictionaryArray, FixedSizeBinaryArray, FixedSizeListArray,
+        Int32Array, Int64Array, ListArray, MapArray, RunArray, StringArray, StringViewArray, StructArray,
+        UnionArray,
     };
-    use arrow::datatypes::{Field, Int32Type, Schema};
+    use arrow::buffer::OffsetBuffer;
+    use arrow::datatypes::{Field, Int32Type, Schema, UnionFields};
     use proptest::prelude::*;
     use std::sync::Arc;
+
+    /// An encoded batch counts as its plain form, however large that is: it is never made as a whole.
+    #[test]
+    fn encoded_batches_count_as_their_plain_form() {
+        let rows = 30_000_i32;
+        let texts = StringArray::from_iter((0..10).map(|n| (n != 3).then(|| n.to_string().repeat(900))));
+        let keys = || Int32Array::from_iter((0..rows).map(|row| (row % 7 != 0).then_some(row % 10)));
+        let words = DictionaryArray::new(keys(), Arc::new(texts));
+        let numbers = Int64Array::from_iter_values((0..10).map(|n| n * 1000));
+        let numbers = DictionaryArray::new(keys(), Arc::new(numbers));
+        let flags = BooleanArray::from_iter((0..10).map(|n| Some(n % 3 == 0)));
+        let flags = DictionaryArray::new(keys(), Arc::new(flags));
+        let item = Arc::new(Field::new("item", words.data_type().clone(), true));
+        let offsets = OffsetBuffer::<i32>::from_lengths((0..rows).map(|row| (row % 3) as usize));
+        let lists = ListArray::new(item, offsets, Arc::new(words.clone()), None);
+        let runs = RunArray::try_new(
+            &Int32Array::from(vec![1, 10_001, rows]),
+            &StringArray::from(vec![Some("a"), None, Some("a text that is repeated very often")]),
+        )
+        .unwrap();
+        let long = StringViewArray::from(vec!["v".repeat(2000)]);
+        let view = long.views()[0];
+        let views = vec![view; rows as usize];
+        let views = StringViewArray::new(views.into(), long.data_buffers().to_vec(), None);
+        let columns: Vec<ArrayRef> = vec![
+            Arc::new(words),
+            Arc::new(numbers),
+            Arc::new(flags),
+            Arc::new(lists),
+            Arc::new(runs),
+            Arc::new(views),
+        ];
+        for column in columns {
+            let encoded = batch(vec![column]);
+            let plain = engine::plain_schema(&encoded.schema());
+            let pieces = engine::slices(&encoded, &plain, PIECE_BYTES).count();
+            let whole = engine::plain_batch(encoded.clone(), &plain).unwrap();
+            assert_eq!(Checksum::of(&encoded).unwrap(), Checksum::of(&whole).unwrap(), "{pieces} pieces");
+            let slice = encoded.slice(1001, 20_000);
+            let expected = Checksum::of(&whole.slice(1001, 20_000)).unwrap();
+            assert_eq!(Checksum::of(&slice).unwrap(), expected);
+        }
+    }
 
     fn batch(columns: Vec<ArrayRef>) -> RecordBatch {
         let fields: Vec<Field> = columns
@@ -188,7 +432,89 @@ mod tests {
         ])
     }
 
+    /// `values` of every kind with `valid` rows, and anything at all below the NULLs of all of them.
+    fn with_below(values: &[i64], valid: &[bool], below: &[i64]) -> RecordBatch {
+        let nulls = || Some(NullBuffer::from(valid.to_vec()));
+        let numbers: Vec<i64> = valid
+            .iter()
+            .zip(values.iter().zip(below))
+            .map(|(valid, (a, b))| if *valid { *a } else { *b })
+            .collect();
+        let ints: ArrayRef = Arc::new(Int64Array::from(numbers.clone()));
+        let field =
+            |name: &str, array: &ArrayRef| Arc::new(Field::new(name, array.data_type().clone(), true));
+        // A row of n has n % 5 elements, also below a NULL.
+        let ends = || OffsetBuffer::from_lengths(numbers.iter().map(|n| n.rem_euclid(5) as usize));
+        let elements: Vec<i64> = numbers.iter().flat_map(|n| vec![*n; n.rem_euclid(5) as usize]).collect();
+        let text: Vec<u8> = elements.iter().map(|n| b'a' + n.rem_euclid(26) as u8).collect();
+        let elements: ArrayRef = Arc::new(Int64Array::from(elements));
+        let item = field("item", &elements);
+        let list: ArrayRef =
+            Arc::new(ListArray::new(Arc::clone(&item), ends(), Arc::clone(&elements), nulls()));
+        let pairs = StructArray::from(vec![
+            (Arc::new(Field::new("key", DataType::Int64, false)), Arc::clone(&elements)),
+            (Arc::new(Field::new("value", DataType::Int64, true)), Arc::clone(&elements)),
+        ]);
+        let entries = Arc::new(Field::new("entries", pairs.data_type().clone(), false));
+        let doubled: ArrayRef =
+            Arc::new(Int64Array::from_iter_values(numbers.iter().flat_map(|n| [*n, !*n])));
+        // The child has no NULLs of its own, so what is below those of the struct is anything.
+        let plain_list: ArrayRef = Arc::new(ListArray::new(item, ends(), elements, None));
+        let union = UnionArray::try_new(
+            UnionFields::try_new(
+                [0, 1],
+                [Field::new("a", DataType::Int64, true), Field::new("b", DataType::Int64, true)],
+            )
+            .unwrap(),
+            valid.iter().map(|valid| i8::from(!*valid)).collect(),
+            None,
+            // A row has the first member where it is valid, and a second one that is the same everywhere.
+            vec![Arc::clone(&ints), Arc::new(Int64Array::from(vec![7; values.len()]))],
+        );
+        batch(vec![
+            Arc::new(Int64Array::new(numbers.clone().into(), nulls())),
+            Arc::new(BooleanArray::new(numbers.iter().map(|n| n % 2 == 0).collect(), nulls())),
+            Arc::new(StringArray::new(ends(), text.clone().into(), nulls())),
+            Arc::new(BinaryArray::new(ends(), text.into(), nulls())),
+            Arc::new(MapArray::new(entries, ends(), pairs, nulls(), false)),
+            Arc::new(FixedSizeListArray::new(field("item", &doubled), 2, doubled, nulls())),
+            Arc::new(StructArray::new(
+                vec![field("a", &ints), field("l", &plain_list)].into(),
+                vec![ints, plain_list],
+                nulls(),
+            )),
+            list,
+            Arc::new(union.unwrap()),
+        ])
+    }
+
     proptest! {
+        /// Equal rows have one checksum, whatever lies below their NULLs and wherever the batch was cut out of.
+        #[test]
+        fn what_lies_below_a_null_does_not_count(
+            rows in proptest::collection::vec((any::<i64>(), any::<bool>(), any::<i64>(), any::<i64>()), 1..60),
+            from in 0_usize..30,
+        ) {
+            let column = |pick: fn(&(i64, bool, i64, i64)) -> i64| rows.iter().map(pick).collect::<Vec<_>>();
+            let (values, one, two) = (column(|row| row.0), column(|row| row.2), column(|row| row.3));
+            let valid: Vec<bool> = rows.iter().map(|row| row.1).collect();
+            let from = from.min(rows.len() - 1);
+            let cut = |below: &[i64]| with_below(&values, &valid, below).slice(from, rows.len() - from);
+            let alone = with_below(&values[from..], &valid[from..], &two[from..]);
+            for column in 0..alone.num_columns() {
+                let of = |batch: &RecordBatch| Checksum::of(&batch.project(&[column]).unwrap()).unwrap();
+                prop_assert_eq!(of(&cut(&one)), of(&cut(&two)), "column {}", column);
+                prop_assert_eq!(of(&cut(&one)), of(&alone), "column {}", column);
+                if let Some(row) = (from..rows.len()).find(|row| valid[*row]) {
+                    let mut other = values.clone();
+                    // Another last digit, another number of elements.
+                    other[row] ^= 1;
+                    let other = with_below(&other[from..], &valid[from..], &two[from..]);
+                    prop_assert_ne!(of(&other), of(&alone), "column {}", column);
+                }
+            }
+        }
+
         /// A slice has the checksum of the same rows built alone; other rows have another.
         #[test]
         fn slices_count_as_the_rows_they_hold(

@@ -1,11 +1,9 @@
 //! Small puts of many clients into one table -> one transaction, one commit, an answer for each.
-//! Runs on: async tasks hand puts over; one blocking thread per table for as long as it has puts to commit.
-//! Never: lets one client's bad rows fail another's, changes the order of one client's puts, or keeps a put
-//! waiting for company longer than `ingest.group_commit_ms`.
+//! Runs on: the thread of the table's queue (`group`).
+//! Never: lets one client's bad rows fail another's, or changes the order of one client's puts.
 
-use std::collections::HashMap;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use arrow::array::RecordBatch;
@@ -22,13 +20,12 @@ use super::{Ack, Counts, OnConflict, PutSummary, Shared, Target, Timings};
 use crate::catalog::TableName;
 use crate::engine::{Session, UNIT_ROWS};
 use crate::error::{Error, Kind, Result};
+use crate::group::{Answer, Groups, Work};
 
-/// Puts merged into one transaction at most.
-const GROUP_MAX: usize = 512;
 /// Placements that a table's thread remembers at most.
 const KNOWN_MAX: usize = 16;
-/// How long a table's thread stays for more puts before it ends; a thread costs more to start than to keep.
-const LINGER: Duration = Duration::from_millis(100);
+/// How often a put that met another transaction is tried again before its client hears of it.
+const TRIES: u32 = 5;
 
 /// A whole put that is small enough to share a transaction.
 pub(super) struct SmallPut {
@@ -37,143 +34,37 @@ pub(super) struct SmallPut {
     pub(super) reply: oneshot::Sender<Result<PutSummary>>,
 }
 
+impl Work for SmallPut {
+    fn rows(&self) -> usize {
+        let rows = |message: &Message| match message {
+            Message::Batch(batch, ..) => batch.num_rows(),
+            Message::Large(..) | Message::Finish => 0,
+        };
+        self.batches.iter().map(rows).sum()
+    }
+
+    fn fail(self, error: Error) {
+        // A client that has left is nobody to tell.
+        let _ = self.reply.send(Err(error));
+    }
+}
+
 /// Gathers small puts by table.
-pub(super) struct Coalescer {
-    shared: Arc<Shared>,
-    wait: Duration,
-    tables: Mutex<HashMap<TableName, Arc<Table>>>,
-}
+pub(super) type Coalescer = Groups<TableName, SmallPut>;
 
-/// The puts that wait for one table.
-#[derive(Default)]
-struct Table {
-    waiting: Mutex<Waiting>,
-    arrived: Condvar,
-}
-
-#[derive(Default)]
-struct Waiting {
-    puts: Vec<SmallPut>,
-    rows: usize,
-    // Set for good when the table's thread ends; later puts go to a new one.
-    is_over: bool,
-}
-
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-impl Coalescer {
-    pub(super) fn new(shared: Arc<Shared>, wait: Duration) -> Self {
-        Self { shared, wait, tables: Mutex::new(HashMap::new()) }
-    }
-
-    /// Hands a put over; its answer comes through `reply`.
-    pub(super) fn put(self: &Arc<Self>, put: SmallPut) {
-        let Target::Table { table: name, .. } = &put.job.target else { return };
-        let name = name.clone();
-        let mut tables = locked(&self.tables);
-        let known = tables.get(&name).cloned();
-        if let Some(table) = known {
-            let mut waiting = locked(&table.waiting);
-            if !waiting.is_over {
-                waiting.push(put);
-                table.arrived.notify_one();
-                return;
-            }
-        }
-        let table = Arc::new(Table::default());
-        locked(&table.waiting).push(put);
-        tables.insert(name.clone(), Arc::clone(&table));
-        drop(tables);
-        let coalescer = Arc::clone(self);
-        #[expect(
-            clippy::disallowed_methods,
-            reason = "this is a bridge: one blocking thread per table in use"
-        )]
-        tokio::task::spawn_blocking(move || coalescer.serve(&name, &table));
-    }
-
-    /// Commits group after group until nothing comes any more.
-    fn serve(&self, name: &TableName, table: &Arc<Table>) {
-        // As many puts as were under way together are worth waiting for: clients that have just had their answer are
-        // about to come back. Without them, half of the clients would always wait for the other half's commit.
-        let mut company = 0;
-        let mut last = Duration::ZERO;
+/// Small puts wait for company for `wait` at most.
+pub(super) fn coalescer(shared: &Arc<Shared>, wait: Duration) -> Arc<Coalescer> {
+    let shared = Arc::clone(shared);
+    Groups::new(wait, UNIT_ROWS, move || {
+        let shared = Arc::clone(&shared);
         let mut known = Known::default();
-        while let Some(group) = self.next_group(table, company, last) {
-            company = group.len();
-            let started = Instant::now();
-            let answers = commit_group(&self.shared, group, &mut known);
-            last = started.elapsed();
-            // Before the answers: a client that is quick with its next put must not count twice.
-            company += locked(&table.waiting).puts.len();
-            for (reply, outcome) in answers {
-                // A client that has left is nobody to tell.
-                let _ = reply.send(outcome);
-            }
-        }
-        let mut tables = locked(&self.tables);
-        if tables.get(name).is_some_and(|current| Arc::ptr_eq(current, table)) {
-            tables.remove(name);
-        }
-    }
-
-    /// The next puts to be committed together; `None` when the thread may end.
-    fn next_group(&self, table: &Table, company: usize, last: Duration) -> Option<Vec<SmallPut>> {
-        // Who comes later than a commit takes is better off with the next one, and so are those that are here.
-        let patience = self.wait.min(last);
-        let mut waiting = locked(&table.waiting);
-        let mut first_seen = None;
-        let idle_since = Instant::now();
-        loop {
-            if waiting.puts.is_empty() {
-                let left = LINGER.saturating_sub(idle_since.elapsed());
-                if left.is_zero() {
-                    waiting.is_over = true;
-                    return None;
-                }
-                waiting = table.arrived.wait_timeout(waiting, left).unwrap_or_else(PoisonError::into_inner).0;
-                continue;
-            }
-            let since = *first_seen.get_or_insert_with(Instant::now);
-            let left = patience.saturating_sub(since.elapsed());
-            // A put that comes alone goes alone, at once; where there was company, a moment's wait gathers it again.
-            if waiting.puts.len() >= company.max(1) || waiting.rows >= UNIT_ROWS || left.is_zero() {
-                return Some(waiting.take());
-            }
-            waiting = table.arrived.wait_timeout(waiting, left).unwrap_or_else(PoisonError::into_inner).0;
-        }
-    }
-}
-
-impl Waiting {
-    fn push(&mut self, put: SmallPut) {
-        self.rows += rows(&put);
-        self.puts.push(put);
-    }
-
-    fn take(&mut self) -> Vec<SmallPut> {
-        let mut count = 0;
-        let mut total = 0;
-        for put in &self.puts {
-            if count > 0 && (count >= GROUP_MAX || total + rows(put) > UNIT_ROWS) {
-                break;
-            }
-            count += 1;
-            total += rows(put);
-        }
-        self.rows -= total;
-        self.puts.drain(..count).collect()
-    }
-}
-
-fn rows(put: &SmallPut) -> usize {
-    let rows = |message: &Message| match message {
-        Message::Batch(batch, ..) => batch.num_rows(),
-        Message::Finish => 0,
-    };
-    put.batches.iter().map(rows).sum()
+        Box::new(move |group| {
+            let answer = |(reply, outcome): (Reply, Result<PutSummary>)| -> Answer {
+                Box::new(move || drop(reply.send(outcome)))
+            };
+            commit_group(&shared, group, &mut known).into_iter().map(answer).collect()
+        })
+    })
 }
 
 type Reply = oneshot::Sender<Result<PutSummary>>;
@@ -207,8 +98,12 @@ fn commit_group(
     for member in members {
         let mut alone = [member];
         let mut outcome = commit(shared, &mut alone, known);
-        if outcome.is_err() && known.forget() {
-            // The table may have become another one.
+        for attempt in 1..TRIES {
+            // It met another transaction; nothing of it was applied.
+            if !outcome.as_ref().is_err_and(|error| error.kind() == Kind::Aborted && !alone[0].is_claimed()) {
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(5) * attempt);
             outcome = commit(shared, &mut alone, known);
         }
         let outcome = outcome.map(|summaries| summaries.into_iter().next().unwrap_or_default());
@@ -273,8 +168,17 @@ impl Member {
         Ok(())
     }
 
+    fn stream(&self) -> placement::Stream<'_> {
+        (&self.job.schema, &self.batches)
+    }
+
     fn rows(&self) -> u64 {
         self.batches.iter().map(|batch| batch.num_rows() as u64).sum()
+    }
+
+    /// Whether it is one of a producer, for which `Aborted` also says that a newer epoch has come.
+    fn is_claimed(&self) -> bool {
+        self.job.terms.claim.is_some()
     }
 
     /// What is written down with the rows, once it is known what became of them.
@@ -293,7 +197,7 @@ impl Member {
         }
     }
 
-    fn summary(&self, counts: Counts, placement: &Placement, timings: Timings) -> PutSummary {
+    fn summary(&self, counts: Counts, placement: &Placement, made: bool, timings: Timings) -> PutSummary {
         let seq = match self.job.terms.claim.as_ref().map(|claim| &claim.0) {
             Some(ClaimKind::Producer(producer)) => producer.last(),
             _ => None,
@@ -304,7 +208,7 @@ impl Member {
             ack: Ack { counts, seq, duplicate: self.has_duplicates && self.entries.is_empty() },
             durable: true,
             bytes: self.bytes,
-            created: placement.created,
+            created: placement.created || made,
             rejects: placement.rejected.is_some(),
             timings,
         }
@@ -320,65 +224,62 @@ impl Member {
 struct Shape {
     schema: SchemaRef,
     on_conflict: OnConflict,
-    placement: Arc<Placement>,
     members: Vec<usize>,
 }
 
 /// Placements that held for the groups before, until a table changes.
 #[derive(Default)]
 struct Known {
-    shape: u64,
+    shape: Option<u64>,
     placements: Vec<Arc<Placement>>,
 }
 
 impl Known {
     /// Forgets what may no longer hold.
-    fn refresh(&mut self, shared: &Shared) {
-        let shape = shared.database.shape();
-        if shape != self.shape {
+    fn refresh(&mut self, shape: Option<u64>) {
+        if shape.is_none() || shape != self.shape {
             *self = Self { shape, placements: Vec::new() };
         }
     }
 
-    fn find(&self, what: &str, schema: &SchemaRef, on_conflict: OnConflict) -> Option<Arc<Placement>> {
+    /// The placement of puts like `job`, known or looked up by `place`.
+    fn find(&mut self, job: &Job, place: impl FnOnce() -> Result<Placement>) -> Result<Arc<Placement>> {
         let holds = |placement: &&Arc<Placement>| {
-            placement.what == what
-                && placement.on_conflict == on_conflict
-                && placement.schema.fields() == schema.fields()
+            placement.what == job.what
+                && placement.on_conflict == job.terms.on_conflict
+                && placement.schema.fields() == job.schema.fields()
         };
-        self.placements.iter().find(holds).cloned()
-    }
-
-    fn remember(&mut self, placement: &Arc<Placement>) {
+        if let Some(known) = self.placements.iter().find(holds) {
+            return Ok(Arc::clone(known));
+        }
+        let placement = Arc::new(place()?);
         // One that makes or changes the table holds once.
         if placement.first.is_empty() && !placement.created {
             self.placements.truncate(KNOWN_MAX - 1);
-            self.placements.insert(0, Arc::clone(placement));
+            self.placements.insert(0, Arc::clone(&placement));
         }
-    }
-
-    /// Forgets everything; whether there was anything.
-    fn forget(&mut self) -> bool {
-        !std::mem::take(&mut self.placements).is_empty()
+        Ok(placement)
     }
 }
 
-/// One transaction for all `members`.
+/// One transaction for all `members`, on a connection of the pool.
 fn commit(shared: &Shared, members: &mut [Member], known: &mut Known) -> Result<Vec<PutSummary>> {
+    let Some(first) = members.first() else { return Ok(Vec::new()) };
+    let Target::Table { table, .. } = &first.job.target else {
+        return Err(Error::internal("a small put goes into no table"));
+    };
+    let (table, user) = (table.clone(), shared.tables.enter(table));
     let mut session = shared.database.session()?;
-    let outcome = commit_on(shared, &mut session, members, known);
-    if outcome.is_err() {
+    let mut made_table = false;
+    let committed = commit_on(shared, &mut session, members, known, &mut made_table);
+    if committed.is_err() {
         give_up(&mut session);
-    }
-    match outcome {
-        Ok(done) => Ok(done),
-        Err((error, created)) => {
-            for table in created {
-                placement::remove_if_empty(shared, &session, &table);
-            }
-            Err(error)
+        known.refresh(None);
+        if made_table {
+            placement::remove_if_empty(shared, &mut session, &table, &user);
         }
     }
+    committed
 }
 
 fn commit_on(
@@ -386,60 +287,143 @@ fn commit_on(
     session: &mut Session,
     members: &mut [Member],
     known: &mut Known,
-) -> Result<Vec<PutSummary>, (Error, Vec<TableName>)> {
-    let mut created = Vec::new();
-    let mut run = || -> Result<Vec<PutSummary>> {
-        if members.iter().any(|member| member.job.terms.claim.is_some()) {
-            shared.ledger.prepare(session)?;
-        }
-        let shapes = shapes(shared, session, members, known)?;
-        created.extend(shapes.iter().filter_map(|shape| shape.placement.created_outside.clone()));
-        let mut counts = vec![Counts::default(); members.len()];
-        let mut entries = Vec::new();
-        let started = Instant::now();
-        let mut timings = Timings::default();
-        if is_one_insert(&shapes, members) {
-            nobody_left(members)?;
-            session.commits_itself(|session| append_shape(session, &shapes[0], members, &mut counts))?;
-            timings.append = started.elapsed();
-        } else {
-            session.begin()?;
-            for shape in &shapes {
-                append_shape(session, shape, members, &mut counts)?;
+    made_table: &mut bool,
+) -> Result<Vec<PutSummary>> {
+    if members.iter().any(Member::is_claimed) {
+        shared.ledger.prepare(session)?;
+    }
+    let shapes = shapes(members);
+    for _ in 0..TRIES {
+        for shape in &shapes {
+            let member = &members[shape.members[0]];
+            known.refresh(shared.database.shape());
+            // Where its placement is known, the table is there.
+            if known.placements.is_empty() {
+                *made_table |= placement::prepare(shared, &member.job.target, member.stream(), session)?;
             }
-            timings.append = started.elapsed();
-            // As late as can be.
-            nobody_left(members)?;
-            for (member, counts) in members.iter().zip(&counts) {
-                entries.extend(member.remembered(*counts)?);
-            }
-            shared.ledger.record(session, &entries)?;
-            let committing = Instant::now();
-            session.commit().map_err(|error| in_table(&members[0].job.what, error))?;
-            timings.commit = committing.elapsed();
         }
-        shared.ledger.remember(&entries);
-        crate::metrics::group_commit(members.len());
-        let placement = |index: usize| {
-            shapes.iter().find(|shape| shape.members.contains(&index)).map(|shape| &*shape.placement)
+        let shape = shared.database.shape();
+        known.refresh(shape);
+        let Some(shape) = shape else {
+            std::thread::sleep(Duration::from_millis(1));
+            continue;
         };
-        let mut summaries = Vec::with_capacity(members.len());
-        for (index, member) in members.iter().enumerate() {
-            let placement = placement(index).ok_or_else(|| Error::internal("a put has no shape"))?;
-            summaries.push(member.summary(counts[index], placement, timings));
+        let mut done = match as_one_insert(shared, session, shape, &shapes, members, known)? {
+            Some(done) => done,
+            None => in_a_transaction(shared, session, shape, &shapes, members, known)?,
+        };
+        if let Some(summaries) = done.take() {
+            crate::metrics::group_commit(members.len());
+            let made = *made_table;
+            let summary = |(member, (counts, placement)): (&Member, (Counts, Arc<Placement>))| {
+                member.summary(counts, &placement, made, summaries.timings)
+            };
+            return Ok(members.iter().zip(summaries.parts).map(summary).collect());
         }
-        Ok(summaries)
-    };
-    run().map_err(|error| (error, created))
+        known.refresh(None);
+    }
+    let what = &members[0].job.what;
+    Err(Error::new(Kind::Aborted, format!("table {what} is being changed; send it again")))
 }
 
-/// Whether all there is to do is one INSERT, which commits itself: two statements less.
-fn is_one_insert(shapes: &[Shape], members: &[Member]) -> bool {
-    let [Shape { placement, .. }] = shapes else { return false };
-    placement.first.is_empty()
-        && members
-            .iter()
-            .all(|member| member.job.terms.claim.is_none() && !member.wants_own_counts(placement))
+/// What became of each member, and how long it took.
+struct Done {
+    parts: Vec<(Counts, Arc<Placement>)>,
+    timings: Timings,
+}
+
+/// Where all there is to do is one INSERT, it commits itself: two statements less. The outer `None`: it is more than
+/// that; the inner: a table has changed since `shape`.
+fn as_one_insert(
+    shared: &Shared,
+    session: &mut Session,
+    shape: u64,
+    shapes: &[Shape],
+    members: &[Member],
+    known: &mut Known,
+) -> Result<Option<Option<Done>>> {
+    let [only] = shapes else { return Ok(None) };
+    if members.iter().any(Member::is_claimed) {
+        return Ok(None);
+    }
+    let job = &members[0].job;
+    // Looked up outside of a transaction: it holds as long as no shape has changed, and `commits_itself` looks.
+    let placement = known.find(job, || {
+        let stream = members[0].stream();
+        placement::place(shared, &job.target, stream, job.terms.on_conflict, session, false)
+    });
+    let placement = match placement {
+        Ok(placement) => placement,
+        Err(_) if shared.database.shape() != Some(shape) => return Ok(Some(None)),
+        Err(error) => return Err(error),
+    };
+    if !placement.first.is_empty() || members.iter().any(|member| member.wants_own_counts(&placement)) {
+        return Ok(None);
+    }
+    nobody_left(members)?;
+    let started = Instant::now();
+    let mut counts = vec![Counts::default(); members.len()];
+    let inserted = session
+        .commits_itself(shape, |session| append_shape(session, only, &placement, members, &mut counts))?;
+    let timings = Timings { append: started.elapsed(), ..Timings::default() };
+    let parts = counts.into_iter().map(|counts| (counts, Arc::clone(&placement))).collect();
+    Ok(Some(inserted.map(|()| Done { parts, timings })))
+}
+
+/// All shapes, one after the other, in one transaction: each sees what those before it have changed. `None` when a table
+/// has changed since `shape`.
+fn in_a_transaction(
+    shared: &Shared,
+    session: &mut Session,
+    shape: u64,
+    shapes: &[Shape],
+    members: &[Member],
+    known: &mut Known,
+) -> Result<Option<Done>> {
+    let started = Instant::now();
+    let mut timings = Timings::default();
+    let mut counts = vec![Counts::default(); members.len()];
+    let mut placements: Vec<Option<Arc<Placement>>> = vec![None; members.len()];
+    session.begin()?;
+    for one in shapes {
+        let first = &members[one.members[0]];
+        let job = &first.job;
+        let placed = known.find(job, || {
+            placement::place(shared, &job.target, first.stream(), job.terms.on_conflict, session, false)
+        });
+        let appended = placed.and_then(|placement| {
+            placement.begin(session)?;
+            append_shape(session, one, &placement, members, &mut counts)?;
+            Ok(placement)
+        });
+        // The transaction has its snapshot by now. What was known of the tables is right if it was before that.
+        if shared.database.shape() != Some(shape) {
+            session.rollback()?;
+            return Ok(None);
+        }
+        let placement = appended?;
+        if !placement.first.is_empty() {
+            // The next shape must see what this one has changed, and nobody else may go by it before COMMIT.
+            known.refresh(None);
+        }
+        for index in &one.members {
+            placements[*index] = Some(Arc::clone(&placement));
+        }
+    }
+    timings.append = started.elapsed();
+    // As late as can be.
+    nobody_left(members)?;
+    let mut entries = Vec::new();
+    for (member, counts) in members.iter().zip(&counts) {
+        entries.extend(member.remembered(*counts)?);
+    }
+    shared.ledger.record(session, &entries)?;
+    let committing = Instant::now();
+    session.commit().map_err(|error| in_table(&members[0].job.what, error))?;
+    timings.commit = committing.elapsed();
+    shared.ledger.remember(&entries);
+    let parts = counts.into_iter().zip(placements.into_iter().flatten()).collect();
+    Ok(Some(Done { parts, timings }))
 }
 
 /// A client that has left takes its rows along, and the others go on without it.
@@ -456,37 +440,33 @@ fn nobody_left(members: &[Member]) -> Result<()> {
 }
 
 /// Sorts the members by what their INSERT looks like.
-fn shapes(shared: &Shared, session: &Session, members: &[Member], known: &mut Known) -> Result<Vec<Shape>> {
-    known.refresh(shared);
+fn shapes(members: &[Member]) -> Vec<Shape> {
     let mut shapes: Vec<Shape> = Vec::new();
     for (index, member) in members.iter().enumerate() {
-        let Job { schema, terms, what, target, .. } = &member.job;
-        let on_conflict = terms.on_conflict;
+        let Job { schema, terms, .. } = &member.job;
         let same = shapes.iter_mut().find(|shape| {
-            shape.on_conflict == on_conflict
+            shape.on_conflict == terms.on_conflict
                 && (Arc::ptr_eq(&shape.schema, schema) || shape.schema.fields() == schema.fields())
         });
-        if let Some(shape) = same {
-            shape.members.push(index);
-            continue;
+        match same {
+            Some(shape) => shape.members.push(index),
+            None => shapes.push(Shape {
+                schema: Arc::clone(schema),
+                on_conflict: terms.on_conflict,
+                members: vec![index],
+            }),
         }
-        let placement = match known.find(what, schema, on_conflict) {
-            Some(placement) => placement,
-            None => {
-                let placement =
-                    Arc::new(placement::place(shared, target, schema, on_conflict, session, false)?);
-                known.remember(&placement);
-                placement
-            }
-        };
-        shapes.push(Shape { schema: Arc::clone(schema), on_conflict, placement, members: vec![index] });
     }
-    Ok(shapes)
+    shapes
 }
 
-fn append_shape(session: &Session, shape: &Shape, members: &[Member], counts: &mut [Counts]) -> Result<()> {
-    let placement = &shape.placement;
-    placement.begin(session)?;
+fn append_shape(
+    session: &Session,
+    shape: &Shape,
+    placement: &Placement,
+    members: &[Member],
+    counts: &mut [Counts],
+) -> Result<()> {
     let together = shape.members.iter().all(|index| !members[*index].wants_own_counts(placement));
     let parts: Vec<&[usize]> =
         if together { vec![&shape.members] } else { shape.members.chunks(1).collect() };

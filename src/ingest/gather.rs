@@ -56,8 +56,7 @@ impl Gather {
     }
 
     /// Adds a batch behind those already here.
-    pub(super) fn push(&mut self, batch: RecordBatch, permit: Permit) -> Result<()> {
-        let permit = Arc::new(permit);
+    pub(super) fn push(&mut self, batch: RecordBatch, permit: Arc<Permit>) -> Result<()> {
         if batch.num_rows() == 0 {
             return Ok(());
         }
@@ -141,7 +140,7 @@ impl Gather {
 
 #[cfg(test)]
 mod tests {
-    use super::super::admission::Admission;
+    use super::super::admission::{Admission, Need};
     use super::*;
     use arrow::array::{AsArray, Int64Array};
     use arrow::datatypes::{DataType, Field, Int64Type, Schema};
@@ -160,7 +159,8 @@ mod tests {
                 let numbers = Int64Array::from_iter_values(next..next + *size as i64);
                 next += *size as i64;
                 let batch = RecordBatch::try_new(Arc::clone(&schema), vec![Arc::new(numbers)]).unwrap();
-                gather.push(batch, gate.acquire(1).await).unwrap();
+                let need = Need { held: 1, ..Need::default() };
+                gather.push(batch, Arc::new(gate.acquire(need).await)).unwrap();
             }
             let mut units = gather.take(usize::MAX, false).unwrap().units;
             assert!(units.iter().all(|unit| rows(unit) == UNIT_ROWS), "{sizes:?}");

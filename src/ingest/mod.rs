@@ -14,6 +14,7 @@ mod coalesce;
 mod gather;
 mod ledger;
 mod placement;
+mod tables;
 mod writer;
 
 use std::fmt;
@@ -26,12 +27,14 @@ use arrow::datatypes::SchemaRef;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
-use admission::{Admission, Gate};
+use admission::Admission;
 use checksum::Checksum;
 use coalesce::{Coalescer, SmallPut};
 use ledger::Ledger;
+use tables::Tables;
 use writer::{Job, Message};
 
+pub use admission::{Intake, Need, Permit as Room};
 pub use ledger::{Claim, KeyEntry, Keyed, LineStatus, ProducerStatus, sequence};
 
 use crate::catalog::{Declaration, Declarations, TableName};
@@ -245,6 +248,7 @@ struct Shared {
     database: Arc<Database>,
     declarations: Arc<Declarations>,
     ledger: Ledger,
+    tables: Arc<Tables>,
     creating: Mutex<()>,
     idle_timeout: Duration,
 }
@@ -270,7 +274,8 @@ pub struct Ingest {
 /// A put stream under way.
 pub struct Put {
     plain: SchemaRef,
-    gate: Arc<Gate>,
+    may_expand: bool,
+    intake: Intake,
     state: State,
     queue: Duration,
     conform: Duration,
@@ -320,15 +325,14 @@ impl Ingest {
             database,
             declarations,
             ledger,
+            tables: Arc::default(),
             creating: Mutex::new(()),
             idle_timeout: config.idle_timeout.0,
         });
-        if config.group_commit_ms > 0 {
-            shared.database.share_commits();
-        }
         let coalescer = (config.group_commit_ms > 0).then(|| {
             let wait = Duration::from_millis(config.group_commit_ms);
-            Arc::new(Coalescer::new(Arc::clone(&shared), wait))
+            shared.database.share_commits(wait);
+            coalesce::coalescer(&shared, wait)
         });
         Ok(Self {
             shared,
@@ -363,6 +367,11 @@ impl Ingest {
     /// Where a producer stands; `None` when nothing of it is known.
     pub fn producer_status(&self, producer: &str) -> Option<ProducerStatus> {
         self.shared.ledger.status(producer)
+    }
+
+    /// Reads again what the database remembers, after it was opened anew. Blocks.
+    pub fn recover(&self) -> Result<()> {
+        self.shared.ledger.reload(&self.shared.database)
     }
 
     /// Cuts the ledger back when it has grown, on a thread of its own.
@@ -426,7 +435,27 @@ impl Ingest {
             })),
             _ => start_writer(job, lease, Vec::new()),
         };
-        Ok(Put { plain, gate, state, queue: Duration::ZERO, conform: Duration::ZERO, _left: Left(left) })
+        Ok(Put {
+            may_expand: engine::may_expand(&schema, &plain),
+            plain,
+            intake: Intake::new(gate),
+            state,
+            queue: Duration::ZERO,
+            conform: Duration::ZERO,
+            _left: Left(left),
+        })
+    }
+
+    /// A place for a stream whose rows are looked at and not stored.
+    ///
+    /// Errors: `Exhausted` when `ingest.max_streams` puts are open.
+    pub fn intake(&self) -> Result<Intake> {
+        Ok(Intake::new(Arc::new(self.admission.enter()?)))
+    }
+
+    /// Bytes that a message of a stream may unpack to.
+    pub fn stream_bytes(&self) -> usize {
+        self.admission.stream_bytes()
     }
 
     /// Whether the table with this full name is declared.
@@ -456,9 +485,8 @@ pub struct StreamChecksum(Checksum);
 
 impl StreamChecksum {
     /// Adds a batch as it came.
-    pub fn add(&mut self, batch: RecordBatch) -> Result<()> {
-        let plain = engine::plain_schema(batch.schema_ref());
-        self.0.add(&engine::plain_batch(batch, &plain)?)
+    pub fn add(&mut self, batch: &RecordBatch) -> Result<()> {
+        self.0.add(batch)
     }
 
     /// The checksum of what was added.
@@ -482,30 +510,55 @@ fn start_writer(job: Job, lease: Lease, begun: Vec<Message>) -> State {
 }
 
 impl Put {
-    /// Hands the next batch over; waits while the budget or the queue is full, which is what slows a client
-    /// down. `held_bytes` is the memory the batch keeps alive, parent buffers included; `seq` its number in a
+    /// Waits for room for the next batch, which is what slows a client down. To be asked before the batch is decoded.
+    pub async fn room(&mut self, need: Need) -> Room {
+        if let Some(room) = self.intake.try_room(need) {
+            return room;
+        }
+        let started = Instant::now();
+        // Only a writer gives room back while its stream waits for more.
+        self.own_writer();
+        let room = self.intake.room(need).await;
+        self.queue += started.elapsed();
+        room
+    }
+
+    /// Waits for room for a dictionary, before it is decoded.
+    ///
+    /// Errors: `Exhausted` naming `ingest.memory_limit` when dictionaries would take too much of it.
+    pub async fn dictionary(&mut self, id: i64, bytes: usize) -> Result<()> {
+        if matches!(&self.state, State::Held(held) if !held.batches.is_empty()) {
+            self.own_writer();
+        }
+        self.intake.dictionary(id, bytes).await
+    }
+
+    /// Hands the next batch over, with the room it has; waits while the queue is full. `seq` is its number in a
     /// producer's stream.
     ///
     /// Errors: what made the writer stop; the stream is rolled back then.
-    pub async fn send(&mut self, batch: RecordBatch, held_bytes: usize, seq: Option<u64>) -> Result<()> {
+    pub async fn send(&mut self, batch: RecordBatch, mut room: Room, seq: Option<u64>) -> Result<()> {
         let started = Instant::now();
-        let batch = engine::plain_batch(batch, &self.plain)?;
+        let rows = batch.num_rows();
+        let granted = room.expanded_bytes();
+        let expanded = if self.may_expand { engine::expansion(&batch, &self.plain, granted) } else { 0 };
+        let message = if expanded > granted {
+            self.own_writer();
+            Message::Large(batch, room, seq)
+        } else {
+            let batch = engine::plain_batch(batch, &self.plain)?;
+            room.expands_to(expanded);
+            Message::Batch(batch, room, seq)
+        };
         self.conform += started.elapsed();
         let started = Instant::now();
-        let permit = match self.gate.try_acquire(held_bytes) {
-            Some(permit) => permit,
-            None => {
-                // Only a writer gives room back while its stream waits for more.
-                self.own_writer();
-                self.gate.acquire(held_bytes).await
-            }
-        };
-        let rows = batch.num_rows();
-        let message = Message::Batch(batch, permit, seq);
         let sent = match &mut self.state {
             State::Held(held) => {
                 held.rows += rows;
-                held.bytes += held_bytes as u64;
+                held.bytes += match &message {
+                    Message::Batch(_, room, _) | Message::Large(_, room, _) => room.bytes(),
+                    Message::Finish => 0,
+                };
                 held.batches.push(message);
                 let is_small = held.rows < engine::UNIT_ROWS
                     && held.bytes < SMALL_BYTES
@@ -537,7 +590,9 @@ impl Put {
             State::Held(held) => {
                 let (reply, answer) = oneshot::channel();
                 let Held { batches, job, coalescer, .. } = *held;
-                coalescer.put(SmallPut { job, batches, reply });
+                let Target::Table { table, .. } = &job.target else { return Err(over()) };
+                let table = table.clone();
+                coalescer.put(&table, SmallPut { job, batches, reply });
                 answer
                     .await
                     .unwrap_or_else(|_| Err(Error::internal("the shared transaction's thread failed")))

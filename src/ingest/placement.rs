@@ -1,15 +1,18 @@
 //! A put's table, found or to be made, and its columns, conformed -> the INSERT that takes the rows.
-//! Runs on: the thread that will append, before its transaction. Blocks for catalog look-ups.
-//! Never: changes anything but a new table, which several streams may start on at the same time.
+//! Runs on: the thread that appends. Blocks for catalog look-ups.
+//! Never: goes by what a table looked like in another transaction: where a table is looked up inside of the transaction
+//! that inserts, the engine refuses the rows when somebody changes the table meanwhile.
 
 use std::sync::{Arc, PoisonError};
 
+use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 
+use super::tables::User;
 use super::{Mode, OnConflict, Shared, Target};
 use crate::catalog::{self, Column, Contract, Declaration, Offered, Placed, Table, TableName};
 use crate::engine::{self, BulkInsert, Insert, Session};
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Kind, Result, shorten};
 
 /// Where the rows of a stream go, decided once per stream.
 pub(super) struct Placement {
@@ -19,7 +22,7 @@ pub(super) struct Placement {
     pub(super) table: Option<TableName>,
     pub(super) schema: SchemaRef,
     pub(super) insert: Insert,
-    /// Empty for a new table and for a statement.
+    /// Empty for a statement.
     pub(super) columns: Vec<Placed>,
     /// The key's columns, where they are needed.
     pub(super) key: Vec<String>,
@@ -33,10 +36,14 @@ pub(super) struct Placement {
     pub(super) rejected: Option<TableName>,
     /// What the transaction does first.
     pub(super) first: Vec<String>,
+    /// What it does before the first row: taking the old rows away, which keeps checkpoints off.
+    pub(super) clears: Vec<String>,
+    /// Whether the table is made by the transaction.
     pub(super) created: bool,
-    /// The table, if it was created in a transaction of its own.
-    pub(super) created_outside: Option<TableName>,
 }
+
+/// How often a put begins anew when tables change while it looks at one.
+const TRIES: usize = 50;
 
 impl Placement {
     /// Columns of the stream in which the declaration forbids NULL: place and name.
@@ -45,30 +52,100 @@ impl Placement {
         required.map(|(index, column)| (index, column.target.as_str()))
     }
 
-    /// Runs what belongs into the transaction before the first row.
+    /// Runs what belongs into the transaction first.
     pub(super) fn begin(&self, session: &Session) -> Result<()> {
-        if self.first.is_empty() {
-            return Ok(());
-        }
-        let _turn = session.reshapes();
-        for sql in &self.first {
-            session.execute(sql).map_err(|error| error.context(format!("table {}", self.what)))?;
-        }
-        Ok(())
+        let _turn = (!self.first.is_empty()).then(|| session.reshapes());
+        self.run(&self.first, session)
+    }
+
+    /// Takes the old rows away, if the put replaces them. To be called once, before the first row.
+    pub(super) fn clear(&self, session: &Session) -> Result<()> {
+        let _turn = (!self.clears.is_empty()).then(|| session.deletes());
+        self.run(&self.clears, session)
+    }
+
+    fn run(&self, statements: &[String], session: &Session) -> Result<()> {
+        statements.iter().try_for_each(|sql| {
+            session.execute(sql).map(|_| ()).map_err(|error| error.context(format!("table {}", self.what)))
+        })
     }
 }
 
-/// Finds or makes the table and decides how columns go in.
+/// A put's schema, and the batches of it that are there already.
+pub(super) type Stream<'a> = (&'a SchemaRef, &'a [RecordBatch]);
+
+/// Makes what a put needs before its own transaction, and says whether that was its table.
+///
+/// A new table is made in a transaction of its own: several streams may start on it at the same time, and a table made
+/// inside of a long transaction would turn the others away.
+pub(super) fn prepare(
+    shared: &Shared,
+    target: &Target,
+    stream: Stream<'_>,
+    session: &mut Session,
+) -> Result<bool> {
+    let Target::Table { table, shown, mode } = target else { return Ok(false) };
+    check_not_internal(table)?;
+    let mut created = false;
+    if *mode == Mode::CreateAppend && engine::find_table(session, table)?.is_none() {
+        created = create_outside(shared, table, shown, stream, session)?;
+    }
+    if shared.declared(table).is_some_and(|declared| declared.dead_letters)
+        && engine::find_table(session, &catalog::rejected_name(table))?.is_none()
+    {
+        let _one_at_a_time = shared.creating.lock().unwrap_or_else(PoisonError::into_inner);
+        session.define(&[catalog::create_rejected(table)])?;
+    }
+    Ok(created)
+}
+
+/// Opens a put's transaction with its table looked up inside of it, and does what comes before the first row.
+///
+/// Errors: as [`place`]; `Aborted` when tables do not come to rest.
+pub(super) fn begin(
+    shared: &Shared,
+    target: &Target,
+    stream: Stream<'_>,
+    on_conflict: OnConflict,
+    session: &mut Session,
+) -> Result<Placement> {
+    for attempt in 0..TRIES {
+        let shape = shared.database.shape();
+        session.begin()?;
+        let placed = place(shared, target, stream, on_conflict, session, false);
+        // The declaration and the table must be those of one moment.
+        if shape.is_some() && shared.database.shape() == shape {
+            let placement = placed?;
+            placement.begin(session)?;
+            return Ok(placement);
+        }
+        session.rollback()?;
+        std::thread::sleep(std::time::Duration::from_millis(attempt as u64));
+    }
+    Err(Error::new(Kind::Aborted, format!("table {target} is being changed; send it again")))
+}
+
+fn check_not_internal(table: &TableName) -> Result<()> {
+    let schema = table.schema.as_deref();
+    if schema.is_some_and(|schema| schema.eq_ignore_ascii_case(engine::INTERNAL_SCHEMA)) {
+        let text = format!("schema {} is the server's own and takes no rows", engine::INTERNAL_SCHEMA);
+        return Err(Error::new(Kind::Denied, text));
+    }
+    Ok(())
+}
+
+/// Finds the table, or decides how it is made, and how columns go in.
 ///
 /// `joins`: inside a transaction of the client, to which a table that is made now belongs as well.
 pub(super) fn place(
     shared: &Shared,
     target: &Target,
-    schema: &SchemaRef,
+    stream: Stream<'_>,
     on_conflict: OnConflict,
     session: &Session,
     joins: bool,
 ) -> Result<Placement> {
+    let (schema, begun) = stream;
     let (table, shown, mode) = match target {
         Target::Table { table, shown, mode } => (table, shown, *mode),
         Target::Statement { bulk, table } => {
@@ -76,14 +153,11 @@ pub(super) fn place(
         }
     };
     let what = target.to_string();
-    if table.schema.as_deref().is_some_and(|schema| schema.eq_ignore_ascii_case(engine::INTERNAL_SCHEMA)) {
-        let text = format!("schema {} is the server's own and takes no rows", engine::INTERNAL_SCHEMA);
-        return Err(Error::new(Kind::Denied, text));
-    }
+    check_not_internal(table)?;
     let declared = shared.declared(table);
     let existing = engine::find_table(session, table)?;
     let mut first = Vec::new();
-    let mut created_outside = None;
+    let mut clears = Vec::new();
     let (existing, created) = match (mode, existing) {
         (Mode::Append | Mode::ReplaceExisting, None) => {
             return Err(Error::not_found(format!(
@@ -96,67 +170,47 @@ pub(super) fn place(
                 format!("table {what} already exists; put with mode append, create_append or replace"),
             ));
         }
-        // A declared table keeps its shape; only its rows are replaced.
-        (Mode::Replace | Mode::ReplaceExisting, Some(existing)) if declared.is_some() => {
-            first.push(format!("DELETE FROM {}", table.to_sql()));
-            (Some(existing), false)
+        (Mode::Replace | Mode::ReplaceExisting, Some(existing)) => {
+            if keeps_its_shape(session, declared.as_deref(), &existing, &what, schema)? {
+                clears = replace_rows(table, declared.as_deref(), joins);
+                (Some(existing), false)
+            } else {
+                (None, true)
+            }
         }
-        (Mode::Create | Mode::Replace | Mode::ReplaceExisting, _) => (None, true),
+        (Mode::Create | Mode::Replace, None) => (None, true),
         (Mode::Append | Mode::CreateAppend, Some(existing)) => (Some(existing), false),
         (Mode::CreateAppend, None) if joins => (None, true),
         (Mode::CreateAppend, None) => {
-            let (existing, created) = create_outside(shared, table, shown, schema, session)?;
-            created_outside = created.then(|| table.clone());
-            (Some(existing), created)
+            return Err(Error::new(
+                Kind::Aborted,
+                format!("table {what} was dropped while the stream began; send it again"),
+            ));
         }
     };
     let offered = offered(session, &what, schema)?;
     let existing = match (existing, &declared) {
-        (Some(existing), _) => Some(existing),
+        (Some(existing), _) => existing,
         (None, Some(declared)) => {
             first.extend(catalog::declared_create(declared, table));
-            Some(declared_table(declared))
+            declared_table(declared)
         }
         (None, None) => {
             let replace = matches!(mode, Mode::Replace | Mode::ReplaceExisting);
-            first.push(create_sql(table, shown, schema, &offered, replace)?);
-            None
+            let types = new_types(schema, &offered, begun);
+            first.push(create_sql(table, shown, schema, &types, replace)?);
+            if on_conflict != OnConflict::Error {
+                return Err(no_key(&what));
+            }
+            new_table(shown, &offered, types)
         }
-    };
-    let Some(existing) = existing else {
-        // The table is made from the stream, so every column goes in as it is.
-        let plain = |column: &Offered| Placed {
-            target: column.name.clone(),
-            source: column.name.clone(),
-            duckdb_type: column.duckdb_type.clone(),
-            cast: catalog::Cast::None,
-            is_required: false,
-        };
-        let columns: Vec<Placed> = offered.iter().map(plain).collect();
-        if on_conflict != OnConflict::Error {
-            return Err(no_key(&what));
-        }
-        return Ok(Placement {
-            what,
-            table: Some(table.clone()),
-            schema: Arc::clone(schema),
-            insert: Insert { head: catalog::insert_head(table, &columns), tail: String::new() },
-            columns: Vec::new(),
-            key: Vec::new(),
-            on_conflict,
-            conflict: String::new(),
-            last_of_key: None,
-            rejected: None,
-            first,
-            created,
-            created_outside,
-        });
     };
     let existing = Table { name: shown.clone(), ..existing };
     let earlier = shared.declarations.earlier(table);
     let contract = Contract { declared: declared.as_deref(), earlier: &earlier };
     let conformed = catalog::conform(&existing, contract, &offered)?;
     first.extend(catalog::add_columns(table, &conformed.added));
+    first.extend(catalog::settle_columns(table, &conformed.settled));
     let wants_rejected = declared.as_ref().is_some_and(|declared| declared.dead_letters);
     let key = match &declared {
         Some(declared) => declared.primary_key.clone(),
@@ -166,7 +220,7 @@ pub(super) fn place(
     let (conflict, last_of_key) = match on_conflict {
         OnConflict::Error => (String::new(), None),
         _ if key.is_empty() => return Err(no_key(&what)),
-        OnConflict::Ignore => (catalog::IGNORE_CONFLICT.to_owned(), None),
+        OnConflict::Ignore => (catalog::ignore_conflict(&key), None),
         OnConflict::Replace => {
             let replace = catalog::replace_conflict(&existing, &key);
             (replace, Some(catalog::last_of_key(&conformed.columns, &key)))
@@ -176,12 +230,7 @@ pub(super) fn place(
     let rejected = wants_rejected.then(|| catalog::rejected_name(table));
     if wants_rejected && engine::find_table(session, &catalog::rejected_name(table))?.is_none() {
         let create = catalog::create_rejected(table);
-        if joins {
-            first.push(create);
-        } else {
-            let _one_at_a_time = shared.creating.lock().unwrap_or_else(PoisonError::into_inner);
-            session.execute(&create)?;
-        }
+        first.push(create);
     }
     Ok(Placement {
         what,
@@ -195,8 +244,8 @@ pub(super) fn place(
         last_of_key,
         rejected,
         first,
+        clears,
         created,
-        created_outside,
     })
 }
 
@@ -221,8 +270,8 @@ fn statement(
         last_of_key: None,
         rejected: None,
         first: Vec::new(),
+        clears: Vec::new(),
         created: false,
-        created_outside: None,
     };
     let Some((name, declared)) = table.and_then(|name| Some((name, shared.declared(name)?))) else {
         return Ok(placement);
@@ -280,46 +329,105 @@ fn insert(table: &TableName, columns: &[Placed], conflict: &str, last_of_key: Op
     }
 }
 
-/// Created in a transaction of its own: several streams may start on a new table at the same time, and a table
-/// made inside a long transaction would turn the others away.
+/// Makes a table for a stream, unless another stream was faster; whether it did.
 fn create_outside(
     shared: &Shared,
     table: &TableName,
     shown: &TableName,
-    schema: &SchemaRef,
-    session: &Session,
-) -> Result<(Table, bool)> {
+    (schema, begun): Stream<'_>,
+    session: &mut Session,
+) -> Result<bool> {
     let _one_at_a_time = shared.creating.lock().unwrap_or_else(PoisonError::into_inner);
-    let mut created = false;
-    if engine::find_table(session, table)?.is_none() {
-        let statements = match shared.declared(table) {
-            Some(declared) => catalog::declared_create(&declared, table),
-            None => {
-                let offered = offered(session, &shown.to_string(), schema)?;
-                vec![create_sql(table, shown, schema, &offered, false)?]
-            }
-        };
-        for sql in statements {
-            session.execute(&sql).map_err(|error| error.context(format!("table {shown}")))?;
-        }
-        created = true;
+    if engine::find_table(session, table)?.is_some() {
+        return Ok(false);
     }
-    let existing = engine::find_table(session, table)?.ok_or_else(|| {
-        Error::new(Kind::Aborted, format!("table {shown} was dropped while the stream began; send it again"))
-    })?;
-    Ok((existing, created))
+    let statements = match shared.declared(table) {
+        Some(declared) => catalog::declared_create(&declared, table),
+        None => {
+            let offered = offered(session, &shown.to_string(), schema)?;
+            vec![create_sql(table, shown, schema, &new_types(schema, &offered, begun), false)?]
+        }
+    };
+    match session.define(&statements) {
+        Ok(()) => Ok(true),
+        // SQL of another client was faster.
+        Err(error) if matches!(error.kind(), Kind::Exists | Kind::Aborted) => Ok(false),
+        Err(error) => Err(error.context(format!("table {shown}"))),
+    }
+}
+
+/// Whether a put that replaces `existing` keeps the table and replaces its rows alone: a declared table does, and one
+/// with a key, rules, defaults, indexes or triggers, which a table made anew from the stream would lack.
+///
+/// Errors: `Conflict` when the stream does not fit into such a table.
+fn keeps_its_shape(
+    session: &Session,
+    declared: Option<&Declaration>,
+    existing: &Table,
+    what: &str,
+    schema: &SchemaRef,
+) -> Result<bool> {
+    if declared.is_some() {
+        return Ok(true);
+    }
+    let extras = engine::table_extras(session, &existing.name)?;
+    if extras.is_empty() {
+        return Ok(false);
+    }
+    let offered = offered(session, what, schema)?;
+    let nothing = Contract { declared: None, earlier: &[] };
+    match catalog::conform(existing, nothing, &offered) {
+        Ok(_) => Ok(true),
+        Err(misfit) => Err(Error::new(
+            Kind::Conflict,
+            format!(
+                "table {what} has {}, which replacing it with other columns would drop; DROP TABLE it first, or send \
+                 the columns it has ({})",
+                shorten(&extras.join(", "), 300),
+                Error::from(misfit).message()
+            ),
+        )),
+    }
+}
+
+/// What replaces the rows of a table that stays.
+fn replace_rows(table: &TableName, declared: Option<&Declaration>, joins: bool) -> Vec<String> {
+    let mut statements = vec![format!("DELETE FROM {}", table.to_sql())];
+    if joins {
+        // Puts of the server's own take turns; a client's transaction ends when the client likes. A comment, the same as
+        // before, makes two transactions that replace the rows of one table conflict, also where it has none.
+        let comment = declared.and_then(|declared| declared.description.as_deref());
+        let comment = comment.map_or_else(|| "NULL".to_owned(), catalog::quote_text);
+        statements.push(format!("COMMENT ON TABLE {} IS {comment}", table.to_sql()));
+    }
+    statements
 }
 
 fn create_sql(
     table: &TableName,
     shown: &TableName,
     schema: &SchemaRef,
-    offered: &[Offered],
+    types: &[String],
     replace: bool,
 ) -> Result<String> {
     catalog::check_new_table(shown, schema)?;
+    Ok(catalog::create_table(table, schema, types, replace))
+}
+
+fn new_types(schema: &SchemaRef, offered: &[Offered], begun: &[RecordBatch]) -> Vec<String> {
     let types: Vec<String> = offered.iter().map(|column| column.duckdb_type.clone()).collect();
-    Ok(catalog::create_table(table, schema, &types, replace))
+    catalog::stored_types(schema, &types, begun)
+}
+
+/// A table that is yet to be made from a stream, as if it were there.
+fn new_table(name: &TableName, offered: &[Offered], types: Vec<String>) -> Table {
+    let column = |(offered, duckdb_type): (&Offered, String)| Column {
+        name: offered.name.clone(),
+        duckdb_type,
+        has_default: false,
+        is_generated: false,
+    };
+    Table { name: name.clone(), columns: offered.iter().zip(types).map(column).collect() }
 }
 
 fn offered(session: &Session, what: &str, schema: &SchemaRef) -> Result<Vec<Offered>> {
@@ -360,22 +468,14 @@ fn no_key(what: &str) -> Error {
     ))
 }
 
-/// A stream that made its table and failed leaves no trace of it, unless others have put rows meanwhile.
-pub(super) fn remove_if_empty(shared: &Shared, session: &Session, table: &TableName) {
+/// A stream that made its table and failed leaves no trace of it, unless others use the table meanwhile.
+pub(super) fn remove_if_empty(shared: &Shared, session: &mut Session, table: &TableName, user: &User) {
+    // Whoever comes later makes the table anew.
     let _one_at_a_time = shared.creating.lock().unwrap_or_else(PoisonError::into_inner);
-    let name = table.to_sql();
-    let _turn = session.reshapes();
-    // DROP inside the same transaction as the look: a row that another stream commits in between makes the
-    // DROP conflict, and the table stays.
-    let dropped = session.execute("BEGIN TRANSACTION").and_then(|_| {
-        let empty = session.execute(&format!("CREATE TEMP TABLE pintail_probe AS FROM {name} LIMIT 1"))? == 0;
-        if empty { session.execute(&format!("DROP TABLE {name}")) } else { Ok(0) }
-    });
-    let ended = match dropped {
-        Ok(_) => session.execute("DROP TABLE temp.pintail_probe").and_then(|_| session.execute("COMMIT")),
-        Err(error) => session.execute("ROLLBACK").and(Err(error)),
-    };
-    if let Err(error) = ended {
+    if !user.is_alone() {
+        return;
+    }
+    if let Err(error) = engine::drop_if_empty(session, table) {
         tracing::warn!(table = %table, %error, "an empty table of a failed stream could not be removed");
     }
 }

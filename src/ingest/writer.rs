@@ -17,8 +17,10 @@ use super::checksum::Checksum;
 use super::gather::Gather;
 use super::ledger::{self, ClaimKind, Entry};
 use super::placement::{self, Placement};
-use super::{Ack, Commit, Counts, PutSummary, Shared, Target, Terms, Timings};
-use crate::engine::Session;
+use super::tables::{ReplaceTurn, User};
+use super::{Ack, Commit, Counts, Mode, PutSummary, Shared, Target, Terms, Timings};
+use crate::catalog;
+use crate::engine::{self, Session};
 use crate::error::{Error, Kind, Result};
 use crate::session::{Lease, Open};
 
@@ -27,10 +29,15 @@ const SLICE_QUIET: Duration = Duration::from_millis(5);
 /// How long rows of a stream in progress mode wait for their commit at most.
 const SLICE_MAX: Duration = Duration::from_millis(500);
 
+/// How often a quiet stream is looked at.
+const LOOK_EVERY: Duration = Duration::from_millis(250);
+
 /// What the async side sends.
 pub(super) enum Message {
     /// The next batch, plain, in the stream's schema, and its number in a producer's stream.
     Batch(RecordBatch, Permit, Option<u64>),
+    /// A batch as it came, whose plain form is larger than its room; it is made plain in slices.
+    Large(RecordBatch, Permit, Option<u64>),
     /// The stream is complete: append the rest and commit.
     Finish,
 }
@@ -47,11 +54,23 @@ pub(super) struct Job {
     pub(super) gate: Arc<Gate>,
 }
 
+impl Job {
+    /// Whether the table may be made by this put, with columns whose type its first batch decides. A producer that has
+    /// been replaced is shut out by its writer, so that one does not wait.
+    fn waits_for_values(&self) -> bool {
+        let makes = matches!(self.target, Target::Table { mode, .. } if mode != Mode::Append);
+        let claims = self.terms.claim.as_ref().map(|claim| &claim.0);
+        makes && !matches!(claims, Some(ClaimKind::Producer(_))) && catalog::depends_on_values(&self.schema)
+    }
+}
+
 enum Event {
     Message(Message),
     Pressed,
     /// Time to commit what has come.
     Slice,
+    /// Time to look whether the transaction may go on.
+    Look,
     Gone,
     Idle,
     /// A newer instance of the producer has come.
@@ -63,12 +82,18 @@ pub(super) fn run(
     job: Job,
     lease: Lease,
     runtime: &Handle,
-    begun: Vec<Message>,
-    messages: mpsc::Receiver<Message>,
+    mut begun: Vec<Message>,
+    mut messages: mpsc::Receiver<Message>,
 ) -> Result<PutSummary> {
+    if begun.is_empty() && job.waits_for_values() {
+        // A client that has left or sends nothing is noticed below.
+        let limit = job.shared.idle_timeout;
+        let first = runtime.block_on(async { tokio::time::timeout(limit, messages.recv()).await });
+        begun.extend(first.ok().flatten());
+    }
     let mut session = lease.open()?;
     let joins = session.joins_transaction();
-    let mut writer = match Writer::begin(job, &mut session, joins) {
+    let mut writer = match Writer::begin(job, &begun, &mut session, joins) {
         Ok(writer) => writer,
         Err(error) if joins => return Err(session.explain(error)),
         Err(error) => {
@@ -85,30 +110,57 @@ pub(super) fn run(
             Err(session.explain(error))
         }
         Err(error) => {
-            // The first error is the one the client needs; a failed rollback closes the connection anyway.
             give_up(&mut session);
-            if let Some(table) = &writer.placement.created_outside
-                && writer.summary.ack.counts.rows == 0
-            {
-                placement::remove_if_empty(&writer.job.shared, &session, table);
+            if writer.summary.ack.counts.rows == 0 {
+                writer.holds.remove_table(&writer.job, &mut session);
             }
             Err(writer.with_progress(error))
         }
     }
 }
 
-/// Rolls back; a connection that cannot is closed.
+/// Rolls back. The first error is the one the client needs; a connection that cannot roll back is closed.
 pub(super) fn give_up(session: &mut Session) {
-    if session.in_transaction() && session.rollback().is_err() {
-        session.spoil();
+    if session.in_transaction() {
+        let _ = session.rollback();
+    }
+}
+
+/// What a put holds of its table until it ends.
+struct Holds {
+    user: Option<User>,
+    _replaces: Option<ReplaceTurn>,
+    /// Whether the put made the table, in a transaction of its own.
+    made_table: bool,
+}
+
+impl Holds {
+    fn enter(job: &Job, joins: bool) -> Result<Self> {
+        let Target::Table { table, shown, mode } = &job.target else {
+            return Ok(Self { user: None, _replaces: None, made_table: false });
+        };
+        let tables = &job.shared.tables;
+        let replaces = !joins && matches!(mode, Mode::Replace | Mode::ReplaceExisting);
+        let replaces = replaces.then(|| tables.replace(table, shown)).transpose()?;
+        Ok(Self { user: Some(tables.enter(table)), _replaces: replaces, made_table: false })
+    }
+
+    /// Takes back the table that the put made, if nobody uses it.
+    fn remove_table(&self, job: &Job, session: &mut Session) {
+        if let (true, Some(user), Target::Table { table, .. }) = (self.made_table, &self.user, &job.target) {
+            placement::remove_if_empty(&job.shared, session, table, user);
+        }
     }
 }
 
 /// One stream under way.
 struct Writer {
     job: Job,
+    holds: Holds,
     joins: bool,
     placement: Placement,
+    /// Whether the old rows of a put that replaces them are away.
+    is_clear: bool,
     gather: Gather,
     /// Rows handed to the engine so far, and what became of those not yet committed.
     appended: u64,
@@ -122,30 +174,53 @@ struct Writer {
     summary: PutSummary,
     timings: Timings,
     since_commit: Instant,
+    quiet_since: Instant,
 }
 
 impl Writer {
-    fn begin(job: Job, session: &mut Open, joins: bool) -> Result<Self> {
+    fn begin(job: Job, begun: &[Message], session: &mut Open, joins: bool) -> Result<Self> {
         if job.terms.claim.is_some() {
             job.shared.ledger.prepare(session)?;
         }
-        let placement =
-            placement::place(&job.shared, &job.target, &job.schema, job.terms.on_conflict, session, joins)?;
-        if !joins {
-            session.begin()?;
-        }
-        placement.begin(session)?;
+        let begun: Vec<RecordBatch> = begun
+            .iter()
+            .filter_map(|message| match message {
+                Message::Batch(batch, ..) => Some(batch.clone()),
+                Message::Large(..) | Message::Finish => None,
+            })
+            .collect();
+        let mut holds = Holds::enter(&job, joins)?;
+        session.set_purpose(&format!("a put into table {}", job.what));
+        let Job { shared, target, schema, terms, .. } = &job;
+        let stream = (schema, &begun[..]);
+        let placement = if joins {
+            let placement = placement::place(shared, target, stream, terms.on_conflict, session, true)?;
+            placement.begin(session)?;
+            placement
+        } else {
+            holds.made_table = placement::prepare(shared, target, stream, session)?;
+            match placement::begin(shared, target, stream, terms.on_conflict, session) {
+                Ok(placement) => placement,
+                Err(error) => {
+                    give_up(session);
+                    holds.remove_table(&job, session);
+                    return Err(error);
+                }
+            }
+        };
         let summary = PutSummary {
             durable: !joins,
-            created: placement.created,
+            created: placement.created || holds.made_table,
             rejects: placement.rejected.is_some(),
             ..PutSummary::default()
         };
         Ok(Self {
             gather: Gather::new(Arc::clone(&job.schema)),
             job,
+            holds,
             joins,
             placement,
+            is_clear: false,
             appended: 0,
             open: Counts::default(),
             entries: Vec::new(),
@@ -156,6 +231,7 @@ impl Writer {
             summary,
             timings: Timings::default(),
             since_commit: Instant::now(),
+            quiet_since: Instant::now(),
         })
     }
 
@@ -178,15 +254,23 @@ impl Writer {
             };
             let mut press = false;
             let mut slice = false;
+            if matches!(event, Event::Message(_)) {
+                self.quiet_since = Instant::now();
+            }
             match event {
                 Event::Message(Message::Batch(batch, permit, seq)) => self.take(batch, permit, seq)?,
+                Event::Message(Message::Large(batch, permit, seq)) => {
+                    self.take_large(session, units_per_statement, batch, permit, seq)?;
+                }
                 Event::Message(Message::Finish) => break,
                 Event::Pressed => press = true,
                 Event::Slice => slice = true,
+                Event::Look => {}
                 Event::Gone => return Err(self.gone()),
                 Event::Idle => return Err(self.idle()),
                 Event::ShutOut(error) => return Err(error),
             }
+            session.check_hold().map_err(|error| in_table(&self.job.what, error))?;
             let full = self.gather.whole_units() >= units_per_statement;
             let heavy = self.gather.bytes() >= threshold;
             slice |= in_progress && (full || heavy || self.since_commit.elapsed() >= SLICE_MAX);
@@ -195,7 +279,7 @@ impl Writer {
                 let all = !full || self.job.terms.claim.is_some();
                 self.append_all(session, units_per_statement, all)?;
                 self.commit(session)?;
-                session.begin()?;
+                self.begin_slice(session)?;
             } else if full || heavy || press {
                 // Under pressure a short unit is better than a standstill; otherwise only whole ones go.
                 let all = (heavy || press) && self.gather.whole_units() == 0;
@@ -203,6 +287,8 @@ impl Writer {
             }
         }
         self.append_all(session, units_per_statement, true)?;
+        // A stream without rows replaces as well.
+        self.clear(session)?;
         if self.job.left.load(Ordering::Acquire) {
             return Err(self.gone());
         }
@@ -215,25 +301,80 @@ impl Writer {
         Ok(self.summary.clone())
     }
 
-    /// Looks at a batch and puts it behind those that wait, unless it has been applied before.
+    /// Opens the transaction of the next slice. The table may be another one by now.
+    fn begin_slice(&mut self, session: &mut Session) -> Result<()> {
+        let Job { shared, target, schema, terms, .. } = &self.job;
+        // What came first has been done; the slices after it add to what is there.
+        let target = match target {
+            Target::Table { table, shown, .. } => {
+                &Target::Table { table: table.clone(), shown: shown.clone(), mode: Mode::Append }
+            }
+            statement => statement,
+        };
+        session.set_purpose(&format!("a put into table {}", self.job.what));
+        self.placement = placement::begin(shared, target, (schema, &[]), terms.on_conflict, session)?;
+        Ok(())
+    }
+
+    /// Puts a batch behind those that wait, unless it has been applied before.
     fn take(&mut self, batch: RecordBatch, permit: Permit, seq: Option<u64>) -> Result<()> {
+        if self.is_new(&batch, &permit, seq)? { self.gather.push(batch, Arc::new(permit)) } else { Ok(()) }
+    }
+
+    /// Makes a batch plain slice by slice, each appended before the next, in the room of one. It stays one batch: its
+    /// checksum is that of the whole, and there is no commit before its last slice.
+    fn take_large(
+        &mut self,
+        session: &Session,
+        units_max: usize,
+        batch: RecordBatch,
+        permit: Permit,
+        seq: Option<u64>,
+    ) -> Result<()> {
+        if !self.is_new(&batch, &permit, seq)? {
+            return Ok(());
+        }
+        self.append_all(session, units_max, true)?;
+        let row_bytes_max = self.job.gate.row_bytes_max();
+        let plain = Arc::clone(&self.job.schema);
+        let permit = Arc::new(permit);
+        for (rows, bytes) in engine::slices(&batch, &plain, permit.slice_bytes()) {
+            if self.job.left.load(Ordering::Acquire) {
+                return Err(self.gone());
+            }
+            if rows.len() == 1 && bytes > row_bytes_max {
+                let text = format!(
+                    "table {}: row {} of a batch takes {bytes} bytes or more, and a stream may hold {row_bytes_max}",
+                    self.job.what, rows.start
+                );
+                return Err(Error::exhausted("ingest.stream_memory_limit", text));
+            }
+            let slice = engine::plain_batch(engine::slice(&batch, rows)?, &plain)?;
+            self.gather.push(slice, Arc::clone(&permit))?;
+            self.append_all(session, units_max, true)?;
+        }
+        Ok(())
+    }
+
+    /// Whether a batch is to be stored; what is to be remembered of it is noted.
+    fn is_new(&mut self, batch: &RecordBatch, permit: &Permit, seq: Option<u64>) -> Result<bool> {
         self.summary.bytes += permit.bytes();
         match &mut self.job.terms.claim {
             None => {}
             Some(claim) => match &mut claim.0 {
-                ClaimKind::Key(_) => self.checksum.add(&batch)?,
-                ClaimKind::Producer(producer) => match producer.judge_batch(seq, &batch)? {
+                ClaimKind::Key(_) => self.checksum.add(batch)?,
+                ClaimKind::Producer(producer) => match producer.judge_batch(seq, batch)? {
                     Some(entry) => self.entries.push(entry),
                     None => {
                         self.has_duplicates = true;
                         self.duplicate_rows += batch.num_rows() as u64;
-                        return Ok(());
+                        return Ok(false);
                     }
                 },
             },
         }
         self.has_new = true;
-        self.gather.push(batch, permit)
+        Ok(true)
     }
 
     fn append_all(&mut self, session: &Session, units_max: usize, all: bool) -> Result<()> {
@@ -249,6 +390,7 @@ impl Writer {
         if taken.units.is_empty() {
             return Ok(());
         }
+        self.clear(session)?;
         let rows =
             Rows { units: taken.units, before: self.appended, producer: self.job.terms.producer.as_deref() };
         let counts = append::append(session, &self.placement, rows)
@@ -258,6 +400,15 @@ impl Writer {
         self.appended += counts.rows;
         self.open += counts;
         self.timings.append += started.elapsed();
+        Ok(())
+    }
+
+    /// Takes the old rows away as late as can be: a quiet stream must not keep checkpoints off.
+    fn clear(&mut self, session: &Session) -> Result<()> {
+        if !self.is_clear {
+            self.placement.clear(session)?;
+            self.is_clear = true;
+        }
         Ok(())
     }
 
@@ -317,7 +468,9 @@ impl Writer {
             () = self.job.gate.pressed() => Event::Pressed,
             error = shut_out => Event::ShutOut(error),
             () = quiet => Event::Slice,
-            () = tokio::time::sleep(self.job.shared.idle_timeout) => Event::Idle,
+            () = tokio::time::sleep(LOOK_EVERY) => {
+                if self.quiet_since.elapsed() >= self.job.shared.idle_timeout { Event::Idle } else { Event::Look }
+            }
         }
     }
 

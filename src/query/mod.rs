@@ -4,7 +4,9 @@
 
 mod admission;
 mod backup;
+mod bound;
 mod reader;
+mod returned;
 mod shape;
 mod stream;
 
@@ -16,6 +18,8 @@ use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
 pub use stream::ResultStream;
+
+use returned::Limits;
 
 use crate::config;
 use crate::engine::{Bound, Database, Described, Interrupt, Progress};
@@ -31,6 +35,10 @@ pub struct RunOptions {
     pub deadline: Option<Instant>,
     /// Filled when the statement has started, for a caller who wants to know how far it is.
     pub progress: Option<Arc<OnceLock<Progress>>>,
+    /// The statement was taken for a query before: it is refused if it is not one any more.
+    pub only_reads: bool,
+    /// Bytes that the rows which a change gives back may take, for a caller who keeps them.
+    pub returned_bytes_max: Option<u64>,
 }
 
 /// What is to be run.
@@ -154,6 +162,7 @@ impl Query {
             stream::queue(self.config.buffer_bytes.as_usize(), self.config.stall_timeout.0);
         let interrupt = Arc::new(OnceLock::new());
         let running = Arc::clone(&self.running);
+        let in_use = lease.in_use();
         let job = reader::Job {
             lease,
             statement,
@@ -162,6 +171,12 @@ impl Query {
             progress: options.progress,
             batch_bytes: self.config.batch_bytes.as_usize(),
             batch_rows_max: options.batch_rows_max,
+            only_reads: options.only_reads,
+            returned: Limits {
+                memory: self.config.buffer_bytes.as_usize(),
+                file: self.database.options().max_temp_bytes,
+                all: options.returned_bytes_max,
+            },
         };
         let runtime = tokio::runtime::Handle::current();
         #[expect(clippy::disallowed_methods, reason = "this is the bridge: one blocking thread per query")]
@@ -174,6 +189,7 @@ impl Query {
         match within(deadline, opening).await? {
             Ok(start) => {
                 let mut result = ResultStream::new(start, results, reader, deadline, queued, started);
+                result.hold(in_use);
                 result.settle().await?;
                 Ok(result)
             }
@@ -188,6 +204,11 @@ impl Query {
     /// Stops every running statement, because the server stops; their streams end with `Unavailable`.
     pub fn interrupt_all(&self) {
         self.running.stopping.store(true, Ordering::SeqCst);
+        self.interrupt_running();
+    }
+
+    /// Stops every running statement, because the database it runs on is lost.
+    pub fn interrupt_running(&self) {
         for interrupt in self.running.interrupts.lock().unwrap_or_else(PoisonError::into_inner).values() {
             interrupt.interrupt();
         }

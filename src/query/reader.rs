@@ -10,16 +10,17 @@ use arrow::datatypes::SchemaRef;
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
+use super::returned::{Limits, Returned};
 use super::shape::Shaper;
 use super::stream::{Queue, Start};
-use super::{Running, Statement};
-use crate::engine::{self, Bound, Class, Cursor, Described, Interrupt, Progress, Step};
+use super::{Running, Statement, bound};
+use crate::engine::{self, Class, Cursor, Described, Interrupt, Parsed, Progress, Step};
 use crate::error::{Error, Kind, Result};
 use crate::session::{Lease, Open};
 
 /// Arrays are built at twice the size of a message and sliced: handing an array from DuckDB's threads to this
 /// one costs the same whatever its size. At four times, page faults eat what is saved (`make bench`, core).
-const MESSAGES_PER_ARRAY: usize = 2;
+pub(super) const MESSAGES_PER_ARRAY: usize = 2;
 
 pub(super) struct Job {
     pub(super) lease: Lease,
@@ -29,20 +30,25 @@ pub(super) struct Job {
     pub(super) progress: Option<Arc<OnceLock<Progress>>>,
     pub(super) batch_bytes: usize,
     pub(super) batch_rows_max: Option<usize>,
+    /// The statement was taken for a query before, and is refused if it is not one any more.
+    pub(super) only_reads: bool,
+    pub(super) returned: Limits,
 }
 
 /// Where the result goes, and in what shape.
-struct Target<'a> {
+pub(super) struct Target<'a> {
     runtime: &'a Handle,
     queue: &'a Queue,
     opened: Option<oneshot::Sender<Start>>,
     started: Instant,
-    batch_bytes: usize,
-    batch_rows_max: Option<usize>,
+    pub(super) batch_bytes: usize,
+    pub(super) batch_rows_max: Option<usize>,
+    only_reads: bool,
+    pub(super) returned: Limits,
 }
 
 /// Nobody waits for the result any more.
-struct Gone;
+pub(super) struct Gone;
 
 pub(super) fn run(job: Job, runtime: &Handle, opened: oneshot::Sender<Start>, queue: &Queue) -> Result<()> {
     let mut target = Target {
@@ -52,6 +58,8 @@ pub(super) fn run(job: Job, runtime: &Handle, opened: oneshot::Sender<Start>, qu
         started: Instant::now(),
         batch_bytes: job.batch_bytes,
         batch_rows_max: job.batch_rows_max,
+        only_reads: job.only_reads,
+        returned: job.returned,
     };
     let mut session = job.lease.open()?;
     let interrupt = job.interrupt.get_or_init(|| session.interrupt());
@@ -60,19 +68,22 @@ pub(super) fn run(job: Job, runtime: &Handle, opened: oneshot::Sender<Start>, qu
         // The first one stays; there is no second statement in a job.
         let _ = progress.set(session.progress()?);
     }
+    let sql = match &job.statement {
+        Statement::Text(sql) | Statement::Script(sql) => sql,
+        Statement::Bound(bound, _) => bound.sql(),
+    };
+    session.database().check_culprit(sql)?;
+    session.expect_temporaries(sql)?;
     let done = match &job.statement {
         Statement::Text(sql) => text(&mut session, sql, &mut target),
         Statement::Script(sql) => script(&mut session, sql, &mut target),
-        Statement::Bound(bound, described) => prepared(&mut session, bound, described, &mut target),
+        Statement::Bound(bound, described) => bound::prepared(&mut session, bound, described, &mut target),
     };
-    let class = done.map_err(|error| session.explain(error))?;
-    match &job.statement {
-        Statement::Text(sql) | Statement::Script(sql) if class == Class::Definition => {
-            session.keep_temporaries(sql)
-        }
-        Statement::Bound(bound, _) if class == Class::Definition => session.keep_temporaries(bound.sql()),
-        _ => Ok(()),
-    }
+    done.map_err(|error| {
+        session.database().failed(sql);
+        session.explain(error)
+    })?;
+    session.keep_temporaries(sql)
 }
 
 /// Runs one statement.
@@ -80,6 +91,10 @@ fn text(session: &mut Open, sql: &str, target: &mut Target<'_>) -> Result<Class>
     let statement = engine::parse(session, sql)?;
     let described = statement.describe(session)?.without_parameters()?;
     let class = described.class;
+    target.check(class)?;
+    if described.seeds {
+        session.spoil();
+    }
     if described.is_count {
         if target.open(&described.schema, class).is_err() {
             return Ok(class);
@@ -93,15 +108,35 @@ fn text(session: &mut Open, sql: &str, target: &mut Target<'_>) -> Result<Class>
         return Ok(class);
     }
     let array_bytes = target.batch_bytes * MESSAGES_PER_ARRAY;
-    changing(session, class, sql, |session| {
+    if class == Class::Query {
+        return reading(session, described.is_proven(session), |session| {
+            let mut cursor =
+                Cursor::open(session, &statement, &described.schema, array_bytes, target.batch_rows_max)?;
+            target.begin(&cursor, class)?;
+            target.stream(&mut cursor).map(|()| class)
+        });
+    }
+    let (schema, returned) = changing(session, class, sql, |session| {
         let mut cursor =
             Cursor::open(session, &statement, &described.schema, array_bytes, target.batch_rows_max)?;
-        if target.open(cursor.schema(), class).is_err() {
-            return Err(Error::new(Kind::Cancelled, "nobody waits for the result any more"));
+        target.begin(&cursor, class)?;
+        let mut returned = Returned::new(target.returned);
+        take(session, &mut cursor, &mut returned)?;
+        Ok((Arc::clone(cursor.schema()), returned))
+    })?;
+    target.give(session, &schema, returned)?;
+    Ok(class)
+}
+
+/// Runs a change to its end and keeps the rows that it gives back.
+pub(super) fn take(session: &Open, cursor: &mut Cursor<'_>, returned: &mut Returned) -> Result<()> {
+    let directory = session.database().temp_directory();
+    while let Some(array) = cursor.next_batch()? {
+        if array.num_rows() > 0 {
+            returned.take(&directory, array)?;
         }
-        target.stream(&mut cursor)?;
-        Ok(class)
-    })
+    }
+    Ok(())
 }
 
 /// Runs statements one after the other in one transaction, and counts the changed rows.
@@ -125,8 +160,10 @@ fn script(session: &mut Open, sql: &str, target: &mut Target<'_>) -> Result<Clas
         target.count(rows?)?;
         return Ok(class);
     }
-    // A definition is its own transaction; VACUUM does not run inside another.
-    let own = (!single || class == Class::Change) && !session.joins_transaction();
+    if statements.iter().any(Parsed::seeds) {
+        session.spoil();
+    }
+    let own = !session.joins_transaction() && !(single && engine::runs_alone(sql));
     if own {
         session.begin()?;
     }
@@ -145,8 +182,9 @@ fn script(session: &mut Open, sql: &str, target: &mut Target<'_>) -> Result<Clas
         match changed {
             Ok(changed) => rows += changed,
             Err(error) => {
-                if own && session.rollback().is_err() {
-                    session.spoil();
+                if own {
+                    // The first error is the one to report.
+                    let _ = session.rollback();
                 }
                 return Err(match own && !single {
                     true => Error::new(error.kind(), format!("{} (nothing was kept)", error.message())),
@@ -162,98 +200,40 @@ fn script(session: &mut Open, sql: &str, target: &mut Target<'_>) -> Result<Clas
     Ok(class)
 }
 
-/// Runs a prepared statement once for each row bound to it.
-fn prepared(
+/// Runs a query where the engine refuses every change, unless nothing in its text can make one, or it belongs to a
+/// transaction of the client.
+pub(super) fn reading<T>(
     session: &mut Open,
-    bound: &Bound,
-    described: &Described,
-    target: &mut Target<'_>,
-) -> Result<Class> {
-    let class = described.class;
-    bound.keep(session)?;
-    if described.is_count {
-        if target.open(&described.schema, class).is_err() {
-            return Ok(class);
-        }
-        let several = bound.runs_more_than_once();
-        let own = (several || class == Class::Change) && !session.joins_transaction();
-        if own {
-            session.begin()?;
-        }
-        let mut rows = 0;
-        let mut done = 0_u64;
-        let ran = bound.each(session, |run| {
-            let _turn = session.turn(class, bound.sql());
-            let changed = bound.execute(session, run);
-            done += 1;
-            rows += changed
-                .map_err(|error| if own && several { error.context(format!("row {done}")) } else { error })?;
-            Ok(())
-        });
-        if let Err(error) = ran {
-            if own && session.rollback().is_err() {
-                session.spoil();
-            }
-            return Err(error);
-        }
-        if own {
-            session.commit()?;
-        } else {
-            committed(session);
-        }
-        target.count(rows)?;
-        return Ok(class);
+    is_proven: bool,
+    work: impl FnOnce(&mut Open) -> Result<T>,
+) -> Result<T> {
+    if is_proven || session.joins_transaction() {
+        return work(session);
     }
-    let array_bytes = target.batch_bytes * MESSAGES_PER_ARRAY;
-    let mut schema: Option<SchemaRef> = None;
-    let mut gone = false;
-    changing(session, class, bound.sql(), |session| {
-        bound.each(session, |run| {
-            if gone {
-                return Ok(());
-            }
-            let mut cursor =
-                bound.open(session, run, &described.schema, array_bytes, target.batch_rows_max)?;
-            match &schema {
-                None => {
-                    schema = Some(Arc::clone(cursor.schema()));
-                    gone = target.open(cursor.schema(), class).is_err();
-                }
-                Some(first) if first.fields() != cursor.schema().fields() => {
-                    return Err(Error::invalid(
-                        "the result's columns changed from one bound row to the next; bind rows of one type",
-                    ));
-                }
-                Some(_) => {}
-            }
-            if gone { Ok(()) } else { target.stream(&mut cursor) }
-        })
-    })?;
-    if schema.is_none() {
-        // No row was bound: the result is empty, but it has a schema.
-        let _: std::result::Result<(), Gone> = target.open(&described.schema, class);
-    }
-    Ok(class)
+    session.begin_read_only()?;
+    let done = work(session);
+    // A connection that cannot roll back is closed.
+    let _ = session.rollback();
+    done.map_err(|error| match error.message().ends_with(engine::READ_ONLY) {
+        false => error,
+        true => Error::new(
+            Kind::Aborted,
+            "the statement changes something, through a view or a macro that was made after it was looked at; nothing was \
+             changed; send it again",
+        ),
+    })
 }
 
 /// Runs a change in a transaction of its own, unless it belongs to one of the client.
-///
-/// A statement that commits itself does so at a moment nobody can choose, and commits wait for checkpoints.
-fn changing<T>(
+pub(super) fn changing<T>(
     session: &mut Open,
     class: Class,
     sql: &str,
     work: impl FnOnce(&mut Open) -> Result<T>,
 ) -> Result<T> {
-    if class != Class::Change {
-        let _turn = session.turn(class, sql);
-        let done = work(session)?;
-        if class == Class::Definition {
-            committed(session);
-        }
-        return Ok(done);
-    }
-    let own = !session.joins_transaction();
+    // A statement that commits itself does so at a moment nobody can choose: commits wait for checkpoints, and small puts
+    // for changes of tables.
+    let own = !session.joins_transaction() && !engine::runs_alone(sql);
     if own {
         session.begin()?;
     }
@@ -264,35 +244,45 @@ fn changing<T>(
     match done {
         Ok(done) if own => session.commit().map(|()| done),
         Err(error) if own => {
-            if session.rollback().is_err() {
-                session.spoil();
-            }
+            // The first error is the one to report; a connection that cannot roll back is closed.
+            let _ = session.rollback();
             Err(error)
         }
         done => done,
     }
 }
 
-/// Tells the maintenance thread of a statement that committed itself.
-fn committed(session: &Open) {
-    if !session.joins_transaction() {
-        session.count_commit();
-    }
-}
-
 impl Target<'_> {
     /// Tells the caller that the result begins.
-    fn open(&mut self, schema: &SchemaRef, class: Class) -> std::result::Result<(), Gone> {
+    pub(super) fn open(&mut self, schema: &SchemaRef, class: Class) -> std::result::Result<(), Gone> {
         let Some(opened) = self.opened.take() else { return Ok(()) };
         let start = Start { schema: Arc::clone(schema), class, prepared: self.started.elapsed() };
         opened.send(start).map_err(|_| Gone)
     }
 
-    fn count(&self, rows: u64) -> Result<()> {
+    /// As `open`, for a statement that has started, whose client may have left meanwhile.
+    pub(super) fn begin(&mut self, cursor: &Cursor<'_>, class: Class) -> Result<()> {
+        self.open(cursor.schema(), class)
+            .map_err(|Gone| Error::new(Kind::Cancelled, "nobody waits for the result any more"))
+    }
+
+    /// Refuses a statement that was a query when its ticket was made, and is not one any more.
+    pub(super) fn check(&self, class: Class) -> Result<()> {
+        if class == Class::Query || !self.only_reads {
+            return Ok(());
+        }
+        Err(Error::new(
+            Kind::Aborted,
+            "the statement was a query when its ticket was made, and changes something now; nothing was changed; ask for it \
+             again with GetFlightInfo",
+        ))
+    }
+
+    pub(super) fn count(&self, rows: u64) -> Result<()> {
         self.queue.push(self.runtime, engine::count_batch(rows)?)
     }
 
-    fn stream(&self, cursor: &mut Cursor<'_>) -> Result<()> {
+    pub(super) fn stream(&self, cursor: &mut Cursor<'_>) -> Result<()> {
         let mut shaper = Shaper::new(Arc::clone(cursor.schema()), self.batch_bytes, self.batch_rows_max);
         let mut ready: Vec<RecordBatch> = Vec::new();
         let mut sent = false;
@@ -319,6 +309,22 @@ impl Target<'_> {
         }
         shaper.flush(&mut ready)?;
         self.push_all(&mut ready)
+    }
+
+    /// Streams the rows of a change that is over.
+    pub(super) fn give(&self, session: &Open, schema: &SchemaRef, returned: Returned) -> Result<()> {
+        let mut shaper = Shaper::new(Arc::clone(schema), self.batch_bytes, self.batch_rows_max);
+        let mut ready: Vec<RecordBatch> = Vec::new();
+        let given = returned.give(|batch| {
+            shaper.push(batch, &mut ready)?;
+            self.push_all(&mut ready)
+        });
+        given.and_then(|()| shaper.flush(&mut ready)).and_then(|()| self.push_all(&mut ready)).map_err(
+            |error| {
+                let made = if session.joins_transaction() { "was made" } else { "has been committed" };
+                Error::new(error.kind(), format!("{}; the change itself {made}", error.message()))
+            },
+        )
     }
 
     fn push_all(&self, ready: &mut Vec<RecordBatch>) -> Result<()> {

@@ -20,6 +20,7 @@ use tokio::time::Sleep;
 use super::readable;
 use crate::engine::{Class, Interrupt};
 use crate::error::{Error, Kind, Result};
+use crate::session::InUse;
 use crate::size::batch_bytes;
 
 /// Batches queued at most; bytes are the bound that matters, this one keeps tiny batches in check.
@@ -147,6 +148,8 @@ pub struct ResultStream {
     // Dropped after `results`, so that a thread that is waiting for room wakes up first.
     reader: Option<ReaderThread>,
     deadline: Option<(Instant, Pin<Box<Sleep>>)>,
+    // The session it is for, and its transaction, until its last batch is given.
+    in_use: Vec<InUse>,
     // Batches that were waited for before anybody read.
     ahead: VecDeque<Item>,
     ended: bool,
@@ -178,6 +181,7 @@ impl ResultStream {
             results,
             reader: Some(reader),
             deadline: deadline.map(|at| (at, Box::pin(tokio::time::sleep_until(at.into())))),
+            in_use: Vec::new(),
             ahead: VecDeque::new(),
             ended: false,
             queued,
@@ -203,6 +207,7 @@ impl ResultStream {
             results: Results { items },
             reader: None,
             deadline: None,
+            in_use: Vec::new(),
             ahead: VecDeque::new(),
             ended: false,
             queued: Duration::ZERO,
@@ -212,6 +217,11 @@ impl ResultStream {
             bytes: 0,
             started: Instant::now(),
         }
+    }
+
+    /// Keeps something in use for as long as the result.
+    pub(super) fn hold(&mut self, in_use: Vec<InUse>) {
+        self.in_use = in_use;
     }
 
     /// Waits until the first batch is there, or the result has ended without one; for a caller that reads later.
@@ -281,10 +291,12 @@ impl ResultStream {
         {
             self.reader = None;
             self.ended = true;
-            return Poll::Ready(Some(Err(Error::new(
-                Kind::Deadline,
-                "the query ran longer than the call's deadline or query.timeout allows, and was stopped",
-            ))));
+            let text = if self.class == Class::Change && self.first_batch.is_some() {
+                "the deadline passed while the rows of a change were read; the change itself was made"
+            } else {
+                "the query ran longer than the call's deadline or query.timeout allows, and was stopped"
+            };
+            return Poll::Ready(Some(Err(Error::new(Kind::Deadline, text))));
         }
         match ready!(self.results.items.poll_recv(context)) {
             Some(item) => {

@@ -31,9 +31,11 @@ pub(super) fn put_in_force(
         None => recorded_declarations(&session)?,
         Some(declared) if config.apply_at_start => {
             let applied =
-                apply_declared(&mut session, &declared, false).map_err(|error| match error.kind() {
-                    Kind::Conflict => Error::invalid(error.message()),
-                    _ => error,
+                apply_declared(&mut session, &declared, false, |_| ()).map_err(|error| {
+                    match error.kind() {
+                        Kind::Conflict => Error::invalid(error.message()),
+                        _ => error,
+                    }
                 })?;
             for table in applied.iter().filter(|table| !table.is_empty()) {
                 let changes: Vec<&str> = table.plan.steps.iter().map(|step| step.text.as_str()).collect();

@@ -7,7 +7,9 @@ use std::sync::{Arc, Weak};
 
 use tokio::sync::{Mutex, OwnedMutexGuard};
 
-use super::{ClientSession, Handle, locked};
+use super::temporaries::Temporaries;
+use super::usage::InUse;
+use super::{ClientSession, Handle, Owner, locked};
 use crate::engine::{self, Database, SchemaPath};
 use crate::error::{Error, Kind, Result};
 
@@ -20,6 +22,8 @@ pub enum On {
     Auto,
     /// Inside the session's open transaction if it has one, else in one of its own.
     Join,
+    /// As `Join`, for rows into a table that is named in full: outside of a transaction any connection will do.
+    Rows,
     /// As `Join`, on a connection that stays with the session: the statement makes temporary objects.
     Own,
 }
@@ -33,12 +37,28 @@ pub(super) struct Seated {
     pub(super) session: Option<engine::Session>,
     /// Why the open transaction cannot be committed.
     pub(super) broken: Option<String>,
+    /// Whether temporary objects may be on it.
+    pub(super) temporary: bool,
+    /// Whether it ends with the call it is for.
+    pub(super) is_fleeting: bool,
+}
+
+impl Seated {
+    /// What is made on the connection from now on stays out of the pool.
+    fn expect_temporaries(&mut self) {
+        self.temporary = true;
+        if let Some(session) = &mut self.session {
+            session.spoil();
+            session.expect_temporaries();
+        }
+    }
 }
 
 /// The right to run one statement, to be opened on the thread that runs it.
 pub struct Lease {
     place: Place,
     path: Option<SchemaPath>,
+    uses: Vec<InUse>,
 }
 
 enum Place {
@@ -49,6 +69,8 @@ enum Place {
 /// A connection for one statement. Dropping it gives the connection back to where it belongs.
 pub struct Open {
     place: Opened,
+    // Of the session and its transaction: neither is idle while this statement runs and its result is read.
+    _uses: Vec<InUse>,
 }
 
 enum Opened {
@@ -60,12 +82,17 @@ enum Opened {
 impl Lease {
     /// A pooled connection on behalf of nobody.
     pub fn pooled(database: Arc<Database>) -> Self {
-        Self { place: Place::Pool(database, Weak::new()), path: None }
+        Self { place: Place::Pool(database, Weak::new()), path: None, uses: Vec::new() }
     }
 
     /// Whether the connection is one of the pool, on which nothing of the client is open.
     pub fn is_pooled(&self) -> bool {
         matches!(self.place, Place::Pool(..))
+    }
+
+    /// More of the same uses, for a result that is read when its connection is free again.
+    pub fn in_use(&self) -> Vec<InUse> {
+        self.uses.clone()
     }
 
     /// Opens the connection. Blocks.
@@ -85,7 +112,7 @@ impl Lease {
                 Opened::Seated(seated)
             }
         };
-        let mut open = Open { place };
+        let mut open = Open { place, _uses: self.uses };
         open.use_path(self.path.as_ref())?;
         Ok(open)
     }
@@ -117,28 +144,55 @@ impl Open {
         Error::new(error.kind(), format!("{} ({state})", error.message()))
     }
 
-    /// After the definition `sql`, which may have made temporary objects: those stay with the client's
-    /// session. The lease is over then.
-    pub fn keep_temporaries(mut self, sql: &str) -> Result<()> {
-        // Nothing temporary is made without the word.
-        if !sql.to_ascii_lowercase().contains("temp") && !self.looks_in("temp") {
-            return Ok(());
+    /// Before `sql` runs, which may make temporary objects: its connection never goes back to the pool, whatever
+    /// becomes of the statement.
+    ///
+    /// Errors: `Unsupported` on a connection that ends with its call.
+    pub fn expect_temporaries(&mut self, sql: &str) -> Result<()> {
+        let made = Temporaries::of(sql);
+        let is_fleeting = match &self.place {
+            Opened::Pooled(_, owner) => owner.upgrade().is_none_or(|owner| owner.is_fleeting),
+            Opened::Seated(seated) => seated.is_fleeting,
+        };
+        if made == Temporaries::Named && is_fleeting {
+            return Err(Error::unsupported(
+                "a temporary object would be gone with the connection of this call (DoExchange has one of its own); \
+                 make it with a statement of its own",
+            ));
         }
-        self.expect_temporaries();
+        match (&mut self.place, made) {
+            // A type that nobody can name does no harm on the client's own connection.
+            (_, Temporaries::None) | (Opened::Seated(_), Temporaries::Nameless) => {}
+            (Opened::Seated(seated), Temporaries::Named) => seated.expect_temporaries(),
+            (Opened::Pooled(session, _), _) => {
+                if let Some(session) = session {
+                    session.spoil();
+                    session.expect_temporaries();
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// After `sql` has run: the temporary objects it made stay with the client's session. The lease is over then.
+    ///
+    /// Errors: `Conflict` when the session has got a connection of its own meanwhile.
+    pub fn keep_temporaries(mut self, sql: &str) -> Result<()> {
         let Opened::Pooled(session, owner) = &mut self.place else { return Ok(()) };
         let Some(open) = session else { return Ok(()) };
-        if !open.has_temporaries()? {
+        if Temporaries::of(sql) != Temporaries::Named || !open.has_temporaries()? {
             return Ok(());
         }
         let Some(owner) = owner.upgrade() else {
-            open.spoil();
-            return Ok(());
+            return Err(Error::new(
+                Kind::Conflict,
+                "the session has ended, and its temporary objects are gone",
+            ));
         };
-        open.spoil();
         let mut state = locked(&owner.state);
         if state.home.is_none() {
             open.disarm();
-            let seated = Seated { session: session.take(), broken: None };
+            let seated = Seated { session: session.take(), temporary: true, ..Seated::default() };
             state.home = Some(Arc::new(Mutex::new(seated)));
             return Ok(());
         }
@@ -185,50 +239,79 @@ impl Drop for Open {
 impl ClientSession {
     /// The right to run one statement where `on` says.
     ///
-    /// Errors: `NotFound` for a transaction that is not this session's or has ended; `Exhausted` when the
-    /// connection stays busy (`query.queue_timeout`).
+    /// Errors: `NotFound` for a transaction that is not this session's or has ended; `Aborted` when the statement may
+    /// rely on what the server has ended; `Exhausted` when the connection stays busy (`query.queue_timeout`).
     pub async fn lease(self: &Arc<Self>, on: On) -> Result<Lease> {
-        let (seat, path) = {
+        let path = self.state().path.clone();
+        self.lease_in(on, path, on == On::Own).await
+    }
+
+    /// As [`Self::lease`], for a statement that makes a temporary table, wherever it runs.
+    pub async fn lease_for_temporaries(self: &Arc<Self>, on: On) -> Result<Lease> {
+        let on = if on == On::Rows { On::Own } else { on };
+        let path = self.state().path.clone();
+        self.lease_in(on, path, true).await
+    }
+
+    /// As [`Self::lease`], for what was asked for when `owner` was taken: names are looked up where they were then.
+    pub async fn lease_of(self: &Arc<Self>, owner: &Owner, on: On) -> Result<Lease> {
+        self.lease_in(on, owner.path.clone(), on == On::Own).await
+    }
+
+    async fn lease_in(self: &Arc<Self>, on: On, path: Option<SchemaPath>, temporary: bool) -> Result<Lease> {
+        let mut uses = vec![self.enter()];
+        let seat = {
             let mut state = self.state();
-            let path = state.path.clone();
-            let seat = match on {
-                On::Transaction(handle) => Some(super::transaction::seat(&mut state, handle)?),
-                On::Auto => super::transaction::idle_home(&state),
-                On::Join | On::Own => match super::transaction::only(&mut state)? {
-                    Some(seat) => Some(seat),
-                    None if on == On::Own => {
-                        Some(Arc::clone(state.home.get_or_insert_with(|| Arc::new(Seat::default()))))
-                    }
-                    None => state.home.clone(),
-                },
+            state.ended.check_on(on)?;
+            let taken = match on {
+                On::Transaction(handle) => Some(super::transaction::seat(&state, handle)?),
+                On::Auto => None,
+                On::Join | On::Own | On::Rows => super::transaction::only(&state)?,
             };
-            (seat, path)
+            match (taken, on) {
+                (Some((seat, in_use)), _) => {
+                    uses.push(in_use);
+                    Some(seat)
+                }
+                (None, On::Own) => {
+                    let seated = Seated { is_fleeting: self.is_fleeting, ..Seated::default() };
+                    Some(Arc::clone(state.home.get_or_insert_with(|| Arc::new(Seat::new(seated)))))
+                }
+                (None, On::Rows) => None,
+                (None, _) => super::transaction::idle_home(&state),
+            }
         };
         let place = match seat {
             None => Place::Pool(Arc::clone(&self.database), Arc::downgrade(self)),
             Some(seat) => {
-                let mut seated = self.turn(seat).await?;
+                let mut seated = self.turn(Arc::clone(&seat)).await?;
                 if seated.session.is_none() {
                     let database = Arc::clone(&self.database);
                     seated.session = Some(blocking(move || database.session()).await?);
                 }
-                if on == On::Own
-                    && let Some(session) = &mut seated.session
-                {
-                    // What is made on it must not reach the pool.
-                    session.spoil();
-                    session.expect_temporaries();
-                }
                 let in_transaction = seated.session.as_ref().is_some_and(engine::Session::in_transaction);
-                if on == On::Auto && in_transaction {
+                match on {
                     // A transaction was begun on it while this statement waited.
-                    Place::Pool(Arc::clone(&self.database), Arc::downgrade(self))
-                } else {
-                    Place::Seat(seated)
+                    On::Auto if in_transaction => {
+                        Place::Pool(Arc::clone(&self.database), Arc::downgrade(self))
+                    }
+                    // Or has ended.
+                    On::Transaction(handle) if !in_transaction => {
+                        return Err(self.state().ended.unknown(handle));
+                    }
+                    _ => {
+                        if uses.len() == 1 {
+                            uses.extend(super::transaction::use_of(&self.state(), &seat));
+                        }
+                        if temporary {
+                            seated.expect_temporaries();
+                        }
+                        Place::Seat(seated)
+                    }
                 }
             }
         };
-        Ok(Lease { place, path })
+        Ok(Lease { place, path, uses })
     }
 
     /// Waits for a seat's turn.

@@ -6,45 +6,38 @@
 //! A client is known by its cookie, else by its bearer token, else by its TCP connection. Most calls need
 //! nothing of this and run on a pooled connection; a [`Lease`] is what they get either way.
 
+mod ended;
 mod lease;
 mod prepared;
+mod registry;
+mod temporaries;
 mod transaction;
+mod usage;
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::sync::Semaphore;
 
 pub use lease::{Lease, On, Open};
 pub use prepared::{BoundRows, Prepared, Room};
+pub use registry::Sessions;
+pub use usage::InUse;
 
+use ended::Ended;
 use lease::Seat;
+use prepared::Kept;
 use transaction::Transaction;
+use usage::Usage;
 
 use crate::config;
 use crate::engine::{Database, SchemaPath};
-use crate::error::{Error, Result};
+use crate::error::Result;
 
 /// An unguessable name of a session, transaction or prepared statement.
 pub type Handle = u128;
-
-/// All sessions of the server.
-pub struct Sessions {
-    database: Arc<Database>,
-    limits: Arc<Limits>,
-    state: Mutex<Registry>,
-}
-
-#[derive(Default)]
-struct Registry {
-    // Every session alive, to look for idle ones.
-    all: Vec<Weak<ClientSession>>,
-    // Cookies given out; one that came back keeps its session alive.
-    cookies: HashMap<Handle, (Weak<ClientSession>, Option<Arc<ClientSession>>)>,
-    // Bearer tokens given out.
-    bearers: HashMap<Handle, Arc<ClientSession>>,
-}
 
 /// The bounds that sessions share.
 struct Limits {
@@ -58,6 +51,10 @@ struct Limits {
 #[derive(Debug, Clone)]
 pub struct Owner {
     session: Weak<ClientSession>,
+    // Which of the lives of the session it was.
+    life: u64,
+    // Whether it had temporary objects or a transaction, which nothing can stand in for.
+    needs_session: bool,
     path: Option<SchemaPath>,
 }
 
@@ -66,175 +63,73 @@ pub struct ClientSession {
     handle: Handle,
     database: Arc<Database>,
     limits: Arc<Limits>,
+    usage: Arc<Usage>,
+    // Nobody has used it for too long, and what it held was given up.
+    is_over: AtomicBool,
+    // It is there for one call.
+    is_fleeting: bool,
     state: Mutex<State>,
 }
 
+#[derive(Default)]
 struct State {
-    used: Instant,
+    // Counts how often all of this was given up.
+    life: u64,
     options: BTreeMap<String, String>,
     path: Option<SchemaPath>,
     // The connection with the session's temporary objects.
     home: Option<Arc<Seat>>,
     transactions: HashMap<Handle, Transaction>,
-    // Those rolled back for being idle: what was prepared for them must not run outside of them.
-    expired: VecDeque<Handle>,
-    prepared: HashMap<Handle, (Arc<Prepared>, Instant)>,
+    prepared: HashMap<Handle, Kept>,
+    ended: Ended,
 }
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-impl Sessions {
-    /// No sessions yet. `seat_wait` is how long a statement waits for its turn on a session's connection.
-    pub fn new(database: Arc<Database>, config: &config::Session, seat_wait: Duration) -> Arc<Self> {
-        let limits = Limits {
-            config: config.clone(),
-            seat_wait,
-            transactions: Arc::new(Semaphore::new(config.max_transactions)),
-            bound_bytes: prepared::budget(config.bound_memory_limit.as_usize()),
-        };
-        Arc::new(Self { database, limits: Arc::new(limits), state: Mutex::default() })
-    }
-
-    /// A session that lives as long as somebody holds it: that of a TCP connection.
-    pub fn open(&self) -> Arc<ClientSession> {
-        let session = Arc::new(ClientSession {
-            handle: rand::random(),
-            database: Arc::clone(&self.database),
-            limits: Arc::clone(&self.limits),
-            state: Mutex::new(State {
-                used: Instant::now(),
-                options: BTreeMap::new(),
-                path: None,
-                home: None,
-                transactions: HashMap::new(),
-                expired: VecDeque::new(),
-                prepared: HashMap::new(),
-            }),
-        });
-        let mut registry = locked(&self.state);
-        registry.all.retain(|session| session.strong_count() > 0);
-        registry.all.push(Arc::downgrade(&session));
-        session
-    }
-
-    /// The session that `owner` stands for. When it has ended, a fresh one that looks names up in the same
-    /// place: what needs nothing else of the session goes on.
-    pub fn of(&self, owner: &Owner) -> Arc<ClientSession> {
-        owner.session.upgrade().unwrap_or_else(|| {
-            let session = self.open();
-            session.state().path.clone_from(&owner.path);
-            session
-        })
-    }
-
-    /// The session of a cookie; `None` when the cookie is not one of ours or has expired.
-    pub fn by_cookie(&self, cookie: Handle) -> Option<Arc<ClientSession>> {
-        let mut registry = locked(&self.state);
-        let (known, kept) = registry.cookies.get_mut(&cookie)?;
-        let session = known.upgrade()?;
-        // A client that returns its cookie may come back on another connection.
-        *kept = Some(Arc::clone(&session));
-        Some(session)
-    }
-
-    /// The cookie of a session.
-    ///
-    /// Errors: `Exhausted` naming `session.max_sessions`.
-    pub fn cookie(&self, session: &Arc<ClientSession>) -> Result<Handle> {
-        let mut registry = locked(&self.state);
-        registry.cookies.retain(|_, (known, _)| known.strong_count() > 0);
-        if let Some((cookie, _)) =
-            registry.cookies.iter().find(|(_, (known, _))| known.as_ptr() == Arc::as_ptr(session))
-        {
-            return Ok(*cookie);
-        }
-        self.has_room(registry.cookies.len())?;
-        registry.cookies.insert(session.handle, (Arc::downgrade(session), None));
-        Ok(session.handle)
-    }
-
-    /// The session of a bearer token; `None` when the token is not one of ours or has expired.
-    pub fn by_bearer(&self, token: Handle) -> Option<Arc<ClientSession>> {
-        locked(&self.state).bearers.get(&token).cloned()
-    }
-
-    /// A new token with a session of its own.
-    ///
-    /// Errors: `Exhausted` naming `session.max_sessions`.
-    pub fn bearer(&self) -> Result<Handle> {
-        let session = self.open();
-        let mut registry = locked(&self.state);
-        self.has_room(registry.bearers.len())?;
-        let token = rand::random();
-        registry.bearers.insert(token, session);
-        Ok(token)
-    }
-
-    fn has_room(&self, sessions: usize) -> Result<()> {
-        if sessions < self.limits.config.max_sessions {
-            return Ok(());
-        }
-        Err(Error::exhausted("session.max_sessions", format!("{sessions} sessions are open; close some")))
-    }
-
-    /// Ends what has been idle for too long. To be called every second or so.
-    pub fn sweep(&self) {
-        let idle = self.limits.config.idle_timeout.0;
-        let sessions: Vec<Arc<ClientSession>> = {
-            let mut registry = locked(&self.state);
-            let expired = |session: &Arc<ClientSession>| session.idle() > idle;
-            registry.bearers.retain(|_, session| !expired(session));
-            for (_, kept) in registry.cookies.values_mut() {
-                if kept.as_ref().is_some_and(expired) {
-                    *kept = None;
-                }
-            }
-            registry.cookies.retain(|_, (known, _)| known.strong_count() > 0);
-            registry.all.retain(|session| session.strong_count() > 0);
-            registry.all.iter().filter_map(Weak::upgrade).collect()
-        };
-        for session in sessions {
-            session.sweep();
-        }
-    }
-
-    /// Ends a session for good: its cookie and token are forgotten, and what it holds is given up.
-    pub fn close(&self, session: &Arc<ClientSession>) {
-        {
-            let mut registry = locked(&self.state);
-            registry.cookies.retain(|_, (known, _)| known.as_ptr() != Arc::as_ptr(session));
-            registry.bearers.retain(|_, known| !Arc::ptr_eq(known, session));
-        }
-        session.give_up();
-    }
-
-    /// Open transactions.
-    pub fn transactions_open(&self) -> u64 {
-        (self.limits.config.max_transactions - self.limits.transactions.available_permits()) as u64
-    }
-
-    /// Sessions alive.
-    pub fn sessions_open(&self) -> u64 {
-        locked(&self.state).all.iter().filter(|session| session.strong_count() > 0).count() as u64
-    }
-}
-
 impl ClientSession {
-    fn state(&self) -> MutexGuard<'_, State> {
-        let mut state = locked(&self.state);
-        state.used = Instant::now();
-        state
+    fn new(database: Arc<Database>, limits: Arc<Limits>, is_fleeting: bool) -> Arc<Self> {
+        let state = Mutex::default();
+        let (usage, is_over) = (Usage::new(), AtomicBool::new(false));
+        Arc::new(Self { handle: rand::random(), database, limits, usage, is_over, is_fleeting, state })
     }
 
-    fn idle(&self) -> Duration {
-        locked(&self.state).used.elapsed()
+    fn state(&self) -> MutexGuard<'_, State> {
+        locked(&self.state)
+    }
+
+    /// The session is in use while this lives: to be held for the length of a call, and of the stream it began.
+    pub fn enter(&self) -> InUse {
+        self.is_over.store(false, Ordering::Relaxed);
+        self.usage.enter()
+    }
+
+    fn is_over(&self) -> bool {
+        self.is_over.load(Ordering::Relaxed)
     }
 
     /// This session, for something that may outlive it.
     pub fn owner(self: &Arc<Self>) -> Owner {
-        Owner { session: Arc::downgrade(self), path: self.state().path.clone() }
+        let state = self.state();
+        Owner {
+            session: Arc::downgrade(self),
+            life: state.life,
+            needs_session: state.home.is_some() || !state.transactions.is_empty(),
+            path: state.path.clone(),
+        }
+    }
+
+    /// Refuses to go on while the client has not heard, and dealt with, that the server ended its session.
+    ///
+    /// Errors: `Aborted`.
+    pub fn check(&self) -> Result<()> {
+        self.state().ended.check()
+    }
+
+    /// The client sets its session up again after what it has lost.
+    pub fn begin_anew(&self) {
+        self.state().ended.begin_anew();
     }
 
     /// A session option's value, if it was set.
@@ -256,12 +151,18 @@ impl ClientSession {
         };
     }
 
+    /// Name of the database, the one catalog besides that of temporary tables.
+    pub fn catalog(&self) -> &str {
+        self.database.catalog()
+    }
+
     /// Where unqualified names are looked up.
     pub fn path(&self) -> SchemaPath {
-        self.state().path.clone().unwrap_or_else(|| SchemaPath {
-            catalog: self.database.catalog().to_owned(),
-            schema: "main".to_owned(),
-        })
+        self.state().path.clone().unwrap_or_else(|| self.usual_path())
+    }
+
+    fn usual_path(&self) -> SchemaPath {
+        SchemaPath { catalog: self.database.catalog().to_owned(), schema: "main".to_owned() }
     }
 
     /// Changes where unqualified names are looked up, from the next statement on.
@@ -275,7 +176,8 @@ impl ClientSession {
             session.use_path(Some(&wanted))
         })
         .await?;
-        self.state().path = Some(path);
+        // What is as it would be anyway is nothing to lose.
+        self.state().path = Some(path).filter(|path| *path != self.usual_path());
         Ok(())
     }
 
@@ -285,31 +187,71 @@ impl ClientSession {
         self.state().path = path;
     }
 
-    fn sweep(self: &Arc<Self>) {
+    /// Ends what nobody has used for too long.
+    fn sweep(&self) {
         let config = &self.limits.config;
-        let mut state = locked(&self.state);
-        state.prepared.retain(|_, (_, used)| used.elapsed() < config.idle_timeout.0);
-        let idle = state.used.elapsed() > config.idle_timeout.0;
-        let over: Vec<Transaction> = transaction::expired(&mut state, config.transaction_idle_timeout.0);
-        drop(state);
+        let mut state = self.state();
+        prepared::sweep(&mut state.prepared, config.idle_timeout.0);
+        let over = transaction::expired(&mut state, config.transaction_idle_timeout.0);
         for transaction in over {
             tracing::warn!("a transaction was idle for too long and is rolled back");
             lease::drop_aside(transaction);
         }
-        if idle {
-            self.give_up();
+        // Looked at under the lock: a call that begins now finds the session as it was, or hears that it is over.
+        if !self.is_over() && self.usage.is_idle_for(config.idle_timeout.0) {
+            self.is_over.store(true, Ordering::Relaxed);
+            let idle = humantime::format_duration(config.idle_timeout.0);
+            let over =
+                format!("the session was idle for longer than session.idle_timeout ({idle}) and was ended");
+            self.expire(&mut state, &over);
         }
     }
 
+    /// Gives up what the session holds because the database it is on was lost.
+    fn lose(&self) {
+        self.expire(
+            &mut self.state(),
+            "the database was opened anew after a fatal error, which ended the session",
+        );
+    }
+
+    /// Gives up what the session holds without its client's asking, and notes what the client has to hear: that the
+    /// session is `over`.
+    fn expire(&self, state: &mut State, over: &str) {
+        let mut lost = Vec::new();
+        if !state.options.is_empty() || state.path.is_some() {
+            lost.push("options");
+        }
+        if state.home.is_some() {
+            lost.push("temporary tables");
+        }
+        let open: Vec<Handle> = state.transactions.keys().copied().collect();
+        self.give_up(state);
+        for handle in open {
+            state.ended.transaction(handle, format!("{over}, and its open transaction was rolled back"));
+        }
+        if !lost.is_empty() {
+            state.ended.lose(format!("{over}: its {} are gone", lost.join(" and ")));
+        }
+    }
+
+    /// Ends the session because its client wants it to.
+    fn close(&self) {
+        let mut state = self.state();
+        self.give_up(&mut state);
+        state.ended = Ended::default();
+    }
+
     /// Rolls back open transactions and drops temporary objects and prepared statements.
-    fn give_up(&self) {
-        let mut state = locked(&self.state);
-        let held = (state.home.take(), std::mem::take(&mut state.transactions));
-        state.prepared.clear();
-        state.options.clear();
-        state.path = None;
-        drop(state);
-        lease::drop_aside(held);
+    fn give_up(&self, state: &mut State) {
+        let State { life, options, path, home, transactions, prepared, .. } = state;
+        if home.is_some() || !transactions.is_empty() || !options.is_empty() || path.is_some() {
+            *life += 1;
+        }
+        prepared.clear();
+        options.clear();
+        *path = None;
+        lease::drop_aside((home.take(), std::mem::take(transactions)));
     }
 }
 
@@ -322,6 +264,7 @@ impl std::fmt::Debug for ClientSession {
 
 impl Drop for ClientSession {
     fn drop(&mut self) {
-        self.give_up();
+        let mut state = std::mem::take(&mut *self.state());
+        self.give_up(&mut state);
     }
 }

@@ -2,8 +2,9 @@
 //! Runs on: async tasks; look-ups in memory.
 //! Never: knows another session's statement; keeps more bound rows than the budget allows.
 
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
@@ -67,6 +68,23 @@ impl Prepared {
     }
 }
 
+/// A prepared statement in its session.
+pub(super) struct Kept {
+    prepared: Arc<Prepared>,
+    // When it was asked for last, or seen in use.
+    used: Instant,
+}
+
+/// Forgets the statements that nobody has used for `limit`. One that runs, or that a ticket stands for, is in use.
+pub(super) fn sweep(statements: &mut HashMap<Handle, Kept>, limit: Duration) {
+    statements.retain(|_, kept| {
+        if Arc::strong_count(&kept.prepared) > 1 {
+            kept.used = Instant::now();
+        }
+        kept.used.elapsed() < limit
+    });
+}
+
 impl ClientSession {
     /// Keeps a prepared statement under a new handle.
     ///
@@ -81,7 +99,7 @@ impl ClientSession {
             ));
         }
         let handle = rand::random();
-        state.prepared.insert(handle, (Arc::new(prepared), Instant::now()));
+        state.prepared.insert(handle, Kept { prepared: Arc::new(prepared), used: Instant::now() });
         Ok(handle)
     }
 
@@ -90,9 +108,11 @@ impl ClientSession {
     /// Errors: `NotFound` for a handle that is not this session's, was closed or has expired.
     pub fn prepared(&self, handle: Handle) -> Result<Arc<Prepared>> {
         let mut state = self.state();
-        let (prepared, used) = state.prepared.get_mut(&handle).ok_or_else(unknown)?;
-        *used = Instant::now();
-        Ok(Arc::clone(prepared))
+        // What became of its session is the better answer to a handle that is gone with it.
+        state.ended.check()?;
+        let kept = state.prepared.get_mut(&handle).ok_or_else(unknown)?;
+        kept.used = Instant::now();
+        Ok(Arc::clone(&kept.prepared))
     }
 
     /// Forgets a prepared statement.
@@ -100,6 +120,11 @@ impl ClientSession {
     /// Errors: as `prepared`.
     pub fn forget(&self, handle: Handle) -> Result<()> {
         self.state().prepared.remove(&handle).map(|_| ()).ok_or_else(unknown)
+    }
+
+    /// Bytes of rows that can be bound at one time, over all sessions.
+    pub fn bound_bytes_max(&self) -> usize {
+        self.limits.config.bound_memory_limit.as_usize()
     }
 
     /// Room for `bytes` of bound rows.
@@ -119,6 +144,7 @@ impl ClientSession {
 
 fn unknown() -> Error {
     Error::not_found(
-        "unknown prepared statement; it was never prepared in this session, was closed, or was unused too long",
+        "unknown prepared statement; it was never prepared in this session, was closed, or was unused for longer than \
+         session.idle_timeout",
     )
 }

@@ -1,42 +1,35 @@
 //! Begin, commit, roll back: transactions that span calls.
 //! Runs on: async tasks; the engine's part on blocking threads.
-//! Never: commits what is only half there; keeps a transaction that nobody uses.
+//! Never: commits what is only half there; keeps a transaction that nobody uses; leaves one half ended.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use tokio::sync::OwnedSemaphorePermit;
+use tokio::sync::{OwnedMutexGuard, OwnedSemaphorePermit, oneshot};
 
-use super::lease::{On, Seat, Seated, blocking};
-use super::{ClientSession, Handle, State, locked};
-use crate::engine::Session;
+use super::lease::{On, Seat, Seated, blocking, drop_aside};
+use super::usage::{InUse, Usage};
+use super::{ClientSession, Handle, State};
+use crate::engine::{SchemaPath, Session};
 use crate::error::{Error, Kind, Result};
 
 /// An open transaction and the connection it is open on.
 pub(super) struct Transaction {
     seat: Arc<Seat>,
-    used: Instant,
+    usage: Arc<Usage>,
     _place: OwnedSemaphorePermit,
 }
 
-/// Expired transactions remembered per session; as many idle timeouts have passed before one is forgotten.
-const EXPIRED_MAX: usize = 256;
-
-fn unknown() -> Error {
-    Error::not_found(
-        "unknown transaction; it was never begun in this session, has ended, or was idle too long",
-    )
-}
-
-/// The seat of a transaction of this session.
-pub(super) fn seat(state: &mut State, handle: Handle) -> Result<Arc<Seat>> {
-    let transaction = state.transactions.get_mut(&handle).ok_or_else(unknown)?;
-    transaction.used = Instant::now();
-    Ok(Arc::clone(&transaction.seat))
+/// The seat of a transaction of this session, in use from now on.
+pub(super) fn seat(state: &State, handle: Handle) -> Result<(Arc<Seat>, InUse)> {
+    match state.transactions.get(&handle) {
+        Some(transaction) => Ok((Arc::clone(&transaction.seat), transaction.usage.enter())),
+        None => Err(state.ended.unknown(handle)),
+    }
 }
 
 /// The seat of the session's transaction, if it has one.
-pub(super) fn only(state: &mut State) -> Result<Option<Arc<Seat>>> {
+pub(super) fn only(state: &State) -> Result<Option<(Arc<Seat>, InUse)>> {
     if state.transactions.len() > 1 {
         return Err(Error::new(
             Kind::Conflict,
@@ -44,10 +37,14 @@ pub(super) fn only(state: &mut State) -> Result<Option<Arc<Seat>>> {
              keep one transaction per connection",
         ));
     }
-    Ok(state.transactions.values_mut().next().map(|transaction| {
-        transaction.used = Instant::now();
-        Arc::clone(&transaction.seat)
-    }))
+    let only = state.transactions.values().next();
+    Ok(only.map(|transaction| (Arc::clone(&transaction.seat), transaction.usage.enter())))
+}
+
+/// A use of the transaction that is open on `seat`.
+pub(super) fn use_of(state: &State, seat: &Arc<Seat>) -> Option<InUse> {
+    let on_seat = |transaction: &&Transaction| Arc::ptr_eq(&transaction.seat, seat);
+    state.transactions.values().find(on_seat).map(|transaction| transaction.usage.enter())
 }
 
 /// The session's own connection, unless a transaction is open on it.
@@ -57,38 +54,96 @@ pub(super) fn idle_home(state: &State) -> Option<Arc<Seat>> {
     (!taken).then(|| Arc::clone(home))
 }
 
-/// Takes out the transactions that nobody has used for `limit` and that run nothing now.
-pub(super) fn expired(state: &mut State, limit: Duration) -> Vec<Transaction> {
+/// Takes out the transactions that nobody has used for `limit`; dropping them rolls them back, which takes its time.
+pub(super) fn expired(state: &mut State, limit: Duration) -> Vec<(Transaction, Option<RollBack>)> {
     let idle: Vec<Handle> = state
         .transactions
         .iter()
-        .filter(|(_, transaction)| transaction.used.elapsed() > limit && transaction.seat.try_lock().is_ok())
+        .filter(|(_, transaction)| transaction.usage.is_idle_for(limit))
         .map(|(handle, _)| *handle)
         .collect();
-    state.expired.extend(&idle);
-    let forgotten = state.expired.len().saturating_sub(EXPIRED_MAX);
-    state.expired.drain(..forgotten);
-    let over: Vec<Transaction> =
-        idle.into_iter().filter_map(|handle| state.transactions.remove(&handle)).collect();
-    // A connection with a transaction to be rolled back is nobody's home any more.
-    if let Some(home) = &state.home
-        && over.iter().any(|transaction| Arc::ptr_eq(&transaction.seat, home))
-    {
-        state.home = None;
+    let mut over = Vec::with_capacity(idle.len());
+    for handle in idle {
+        let Some(transaction) = state.transactions.remove(&handle) else { continue };
+        let limit = humantime::format_duration(limit);
+        let why = format!(
+            "the transaction was idle for longer than session.transaction_idle_timeout ({limit}) and was rolled back"
+        );
+        state.ended.transaction(handle, why);
+        // The session's own connection goes on, for the sake of its temporary tables. Nobody else has its turn now.
+        let is_home = state.home.as_ref().is_some_and(|home| Arc::ptr_eq(home, &transaction.seat));
+        let turn = if is_home { Arc::clone(&transaction.seat).try_lock_owned().ok() } else { None };
+        over.push((transaction, turn.map(RollBack)));
     }
     over
+}
+
+/// A transaction that has just been opened. Unless somebody takes it over, it is rolled back.
+struct Opened(Option<OwnedMutexGuard<Seated>>);
+
+impl Opened {
+    /// Opens it, on a blocking thread.
+    fn new(
+        session: &ClientSession,
+        mut seated: OwnedMutexGuard<Seated>,
+        path: Option<&SchemaPath>,
+    ) -> Result<Self> {
+        if seated.session.is_none() {
+            seated.session = Some(session.database.session()?);
+        }
+        seated.broken = None;
+        if let Some(connection) = &mut seated.session {
+            connection.use_path(path)?;
+            if let Err(error) = connection.begin() {
+                seated.session = None;
+                return Err(error);
+            }
+        }
+        Ok(Self(Some(seated)))
+    }
+}
+
+impl Drop for Opened {
+    fn drop(&mut self) {
+        let Some(seated) = self.0.take() else { return };
+        drop_aside(RollBack(seated));
+    }
+}
+
+/// Rolls back when dropped, which takes its time.
+pub(super) struct RollBack(OwnedMutexGuard<Seated>);
+
+impl Drop for RollBack {
+    fn drop(&mut self) {
+        self.0.broken = None;
+        let rolled_back = self.0.session.as_mut().map(Session::rollback);
+        if rolled_back.is_some_and(|rolled_back| rolled_back.is_err()) {
+            self.0.session = None;
+        }
+    }
+}
+
+/// What is left of a connection after its transaction.
+struct Left {
+    outcome: Result<()>,
+    // The connection stays with the session, because temporary objects are on it.
+    is_kept: bool,
+    // It was closed, and may have held temporary objects.
+    lost_temporaries: bool,
 }
 
 impl ClientSession {
     /// Where a prepared statement runs now that was prepared for `on`.
     ///
     /// Drivers keep a prepared statement over the end of its transaction and run it again in the next one,
-    /// which they cannot name. One whose transaction was ended by somebody else, for being idle, does not run.
+    /// which they cannot name. One whose transaction was ended by the server does not run before the client has
+    /// begun another one, or has said that there is none.
     pub fn now(&self, on: On) -> On {
         let state = self.state();
         match on {
             On::Transaction(handle)
-                if !state.transactions.contains_key(&handle) && !state.expired.contains(&handle) =>
+                if !state.transactions.contains_key(&handle)
+                    && (state.ended.is_settled() || !state.ended.has(handle)) =>
             {
                 On::Join
             }
@@ -117,66 +172,156 @@ impl ClientSession {
             seat = Arc::default();
             seated = self.turn(Arc::clone(&seat)).await?;
         }
-        let database = Arc::clone(&self.database);
+        let session = Arc::clone(self);
+        let (tell, told) = oneshot::channel();
         blocking(move || {
-            if seated.session.is_none() {
-                seated.session = Some(database.session()?);
-            }
-            let Seated { session: Some(session), broken } = &mut *seated else { return Ok(()) };
-            *broken = None;
-            session.use_path(path.as_ref())?;
-            session.begin()
+            // A client that has left meanwhile is nobody to open a transaction for: it is dropped, and rolled back.
+            let _ = tell.send(Opened::new(&session, seated, path.as_ref())?);
+            Ok(())
         })
         .await?;
+        let mut opened = told.await.map_err(|_| Error::internal("a transaction was opened for nobody"))?;
         let handle = rand::random();
-        let transaction = Transaction { seat, used: Instant::now(), _place: place };
-        self.state().transactions.insert(handle, transaction);
+        let mut state = self.state();
+        let transaction = Transaction { seat, usage: Usage::new(), _place: place };
+        state.transactions.insert(handle, transaction);
+        state.ended.begin_transaction();
+        opened.0 = None;
         Ok(handle)
+    }
+
+    /// Keeps the open transactions from being taken for idle while this lives: a call goes on beside them.
+    pub fn hold_transactions(&self) -> Vec<InUse> {
+        self.state().transactions.values().map(|transaction| transaction.usage.enter()).collect()
     }
 
     /// Ends a transaction: commits it or rolls it back. Whatever this returns, the transaction has ended.
     ///
-    /// Errors: `NotFound` for a transaction that is not this session's; `Aborted` when it could only be rolled
-    /// back, or collided with another one.
+    /// Errors: `NotFound` for a transaction that is not this session's, or was ended by the server; `Aborted` when it
+    /// could only be rolled back, or collided with another one.
     pub async fn end(self: &Arc<Self>, handle: Handle, commit: bool) -> Result<()> {
-        let seat = seat(&mut self.state(), handle)?;
-        let mut seated = self.turn(Arc::clone(&seat)).await?;
-        let transaction = self.state().transactions.remove(&handle).ok_or_else(unknown)?;
-        let (ended, temporaries) = blocking(move || {
-            let Seated { session: Some(session), broken } = &mut *seated else {
-                return Ok((Err(Error::internal("a transaction without a connection")), false));
-            };
-            session.disarm();
-            let mut broken = broken.take();
-            // DuckDB answers the COMMIT of such a transaction with success, and rolls it back.
-            if commit && broken.is_none() && session.is_aborted() {
-                broken = Some("a statement in it failed".to_owned());
+        let (seat, in_use) = {
+            let mut state = self.state();
+            if !commit && !state.transactions.contains_key(&handle) && state.ended.has(handle) {
+                // It is what the client wants. Drivers begin the next transaction only after a rollback that worked.
+                state.ended.settle();
+                return Ok(());
             }
-            let ended = match (commit, broken) {
-                (true, None) => session.commit(),
-                (false, _) => session.rollback(),
-                (true, Some(why)) => session.rollback().and(Err(Error::new(
-                    Kind::Aborted,
-                    format!("the transaction was rolled back instead of committed: {why}"),
-                ))),
-            };
-            let temporaries = session.has_temporaries()?;
-            if temporaries {
-                session.spoil();
-            } else {
-                // Nothing binds the connection to this client any more.
-                seated.session = None;
-            }
-            Ok((ended, temporaries))
-        })
-        .await?;
-        let mut state = locked(&self.state);
+            seat(&state, handle)?
+        };
+        let seated = self.turn(seat).await?;
+        let transaction = {
+            let mut state = self.state();
+            state.transactions.remove(&handle).ok_or_else(|| state.ended.unknown(handle))?
+        };
+        let session = Arc::clone(self);
+        // In a task of its own: a client that leaves now does not leave the transaction half ended.
+        let ended = tokio::spawn(async move {
+            let _in_use = in_use;
+            session.finish(handle, &transaction, seated, commit).await
+        });
+        ended
+            .await
+            .unwrap_or_else(|error| Err(Error::internal(format!("a transaction's end failed: {error}"))))
+    }
+
+    async fn finish(
+        &self,
+        handle: Handle,
+        transaction: &Transaction,
+        seated: OwnedMutexGuard<Seated>,
+        commit: bool,
+    ) -> Result<()> {
+        let left = blocking(move || Ok(settle(seated, commit))).await?;
+        let mut state = self.state();
         let is_home = state.home.as_ref().is_some_and(|home| Arc::ptr_eq(home, &transaction.seat));
-        if temporaries && state.home.is_none() {
+        if left.is_kept && state.home.is_none() {
             state.home = Some(Arc::clone(&transaction.seat));
-        } else if is_home && !temporaries {
+        } else if is_home && !left.is_kept {
             state.home = None;
         }
-        ended
+        let Err(error) = &left.outcome else { return left.outcome };
+        let why = format!("the transaction has ended: {}", error.message());
+        if commit {
+            // Until the client has rolled back, it may go on as if the transaction were open, to commit it again.
+            state.ended.transaction(handle, why);
+        } else {
+            state.ended.remember(handle, why);
+        }
+        if left.lost_temporaries {
+            let text = format!(
+                "{}; the connection was closed, and the session's temporary tables are gone with it",
+                error.message()
+            );
+            state.ended.lose_told(text.clone());
+            return Err(Error::new(error.kind(), text));
+        }
+        left.outcome
     }
+}
+
+/// Ends the transaction on a connection. Blocks.
+fn settle(mut seated: OwnedMutexGuard<Seated>, commit: bool) -> Left {
+    let Seated { session: Some(session), broken, temporary: temporaries_expected, .. } = &mut *seated else {
+        let outcome = Err(Error::internal("a transaction without a connection"));
+        return Left { outcome, is_kept: false, lost_temporaries: false };
+    };
+    // What was to stop a statement must not stop the end of its transaction.
+    session.disarm();
+    let mut broken = broken.take();
+    // DuckDB answers the COMMIT of such a transaction with success, and rolls it back.
+    if commit && broken.is_none() && session.is_aborted() {
+        broken = Some("a statement in it failed".to_owned());
+    }
+    let (ended, outcome) = match (commit, broken) {
+        (true, None) => {
+            let ended = session.commit();
+            (ended.is_ok(), ended.map_err(not_committed))
+        }
+        (false, _) => {
+            let ended = session.rollback();
+            let failed = |error: Error| {
+                let text = format!(
+                    "{} (nothing of the transaction is kept: its connection was closed)",
+                    error.message()
+                );
+                Error::new(error.kind(), text)
+            };
+            (ended.is_ok(), ended.map_err(failed))
+        }
+        (true, Some(why)) => {
+            let text = format!("the transaction was rolled back instead of committed: {why}");
+            (session.rollback().is_ok(), Err(Error::new(Kind::Aborted, text)))
+        }
+    };
+    // A connection on which COMMIT or ROLLBACK failed is not asked anything any more: closing it rolls back.
+    let temporaries = if ended { session.has_temporaries() } else { Ok(false) };
+    match temporaries {
+        Ok(true) => {
+            session.spoil();
+            Left { outcome, is_kept: true, lost_temporaries: false }
+        }
+        Ok(false) if ended => {
+            // Nothing binds the connection to this client any more.
+            seated.session = None;
+            Left { outcome, is_kept: false, lost_temporaries: false }
+        }
+        Ok(false) | Err(_) => {
+            let lost_temporaries = *temporaries_expected;
+            session.spoil();
+            seated.session = None;
+            Left { outcome, is_kept: false, lost_temporaries }
+        }
+    }
+}
+
+/// The error of a COMMIT, with what became of the transaction.
+fn not_committed(error: Error) -> Error {
+    let state = match error.kind() {
+        Kind::Unavailable | Kind::Internal => {
+            "the transaction has ended, and whether it was committed is not known: look before you do it again"
+        }
+        _ => "the transaction has ended, and nothing of it is kept",
+    };
+    Error::new(error.kind(), format!("{} ({state})", error.message()))
 }

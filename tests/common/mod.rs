@@ -9,9 +9,11 @@ use arrow::array::{
     TimestampMicrosecondArray,
 };
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
+use arrow_flight::encode::FlightDataEncoderBuilder;
+use arrow_flight::{FlightData, FlightDescriptor};
 use futures::{StreamExt, TryStreamExt, stream};
 use pintail::catalog::TableName;
-use pintail::client::{Client, PutAnswer};
+use pintail::client::{Client, PutAnswer, from_status};
 use pintail::config::{Bytes, Config};
 use pintail::error::{Error, Result};
 use pintail::server::Server;
@@ -88,6 +90,44 @@ pub async fn put_with(
     let headers: Vec<(&'static str, String)> =
         headers.iter().map(|(name, value)| (*name, (*value).to_owned())).collect();
     client.put(&table(name), batches[0].schema(), stream::iter(items), &headers).await
+}
+
+/// Puts numbered batches of [`wells`] for a producer, and gives the last answer.
+pub async fn put_numbered(
+    client: &mut Client,
+    name: &str,
+    producer: &str,
+    batches: &[(RecordBatch, u64)],
+) -> Result<PutAnswer> {
+    put_numbered_with(client, name, &[("pintail-producer", producer)], batches).await
+}
+
+/// Puts numbered batches with request headers, and gives the last answer.
+pub async fn put_numbered_with(
+    client: &mut Client,
+    name: &str,
+    headers: &[(&'static str, &str)],
+    batches: &[(RecordBatch, u64)],
+) -> Result<PutAnswer> {
+    let items: Vec<_> = batches.iter().map(|(batch, _)| Ok(batch.clone())).collect();
+    let mut messages: Vec<FlightData> = FlightDataEncoderBuilder::new()
+        .with_schema(well_schema())
+        .with_flight_descriptor(Some(FlightDescriptor::new_path(vec![name.to_owned()])))
+        .with_max_flight_data_size(usize::MAX)
+        .build(stream::iter(items))
+        .try_collect()
+        .await
+        .unwrap();
+    for (message, (_, seq)) in messages[1..].iter_mut().zip(batches) {
+        message.app_metadata = format!("{{\"seq\": {seq}}}").into();
+    }
+    let mut request = tonic::Request::new(stream::iter(messages));
+    for (header, value) in headers {
+        request.metadata_mut().insert(*header, value.parse().unwrap());
+    }
+    let answers = client.inner().do_put(request).await.map_err(from_status)?.into_inner();
+    let answers: Vec<_> = answers.map_err(from_status).try_collect().await?;
+    Ok(serde_json::from_slice(&answers.last().unwrap().app_metadata).unwrap())
 }
 
 /// Puts batches with a mode.

@@ -278,3 +278,148 @@ def test_restore_refuses_what_would_lose_something(server, tmp_path):
     server = Server(tmp_path)
     assert query(server.client(), "SELECT count(*) AS n FROM big")["n"].to_pylist() == [200_000]
     server.stop(signal.SIGKILL)
+
+
+EVERY_KIND = [
+    "CREATE SCHEMA s",
+    "CREATE SCHEMA a",
+    "CREATE SCHEMA a.b",
+    "CREATE SEQUENCE numbers START 10 INCREMENT 5",
+    "CREATE SEQUENCE down START 0 INCREMENT -1 MINVALUE -100 MAXVALUE 0",
+    "CREATE TYPE mood AS ENUM ('calm', 'wild')",
+    "CREATE TYPE a.b.pair AS STRUCT(one INTEGER, other VARCHAR)",
+    "CREATE TABLE parent (id INTEGER PRIMARY KEY, mood mood DEFAULT 'calm')",
+    "CREATE TABLE child (id INTEGER REFERENCES parent (id), n INTEGER CHECK (n > 0), UNIQUE (id, n))",
+    "CREATE TABLE made (n BIGINT DEFAULT nextval('numbers'), twice BIGINT GENERATED ALWAYS AS (n * 2), m INTEGER)",
+    "CREATE TABLE s.t (i INTEGER, v VARCHAR COLLATE NOCASE)",
+    "CREATE TABLE s.log (i INTEGER, what VARCHAR)",
+    "CREATE TABLE a.b.t (i INTEGER PRIMARY KEY, p a.b.pair)",
+    "CREATE INDEX by_v ON s.t (lower(v))",
+    "CREATE UNIQUE INDEX one_of_each ON s.t (i)",
+    "CREATE VIEW z AS SELECT i FROM s.t",
+    "CREATE VIEW above AS SELECT * FROM z",
+    "CREATE VIEW a.b.v (x, y) AS SELECT 1, 2",
+    "CREATE MACRO plus(x, y := 1) AS x + y",
+    "CREATE MACRO plus_two(x) AS plus(plus(x))",
+    "CREATE MACRO all_of() AS TABLE SELECT * FROM s.t",
+    "COMMENT ON TABLE s.t IS 'a table'",
+    "COMMENT ON COLUMN s.t.v IS 'a column'",
+    "COMMENT ON VIEW z IS 'a view'",
+    "COMMENT ON INDEX s.by_v IS 'an index'",
+    "COMMENT ON SEQUENCE numbers IS 'a sequence'",
+    "INSERT INTO parent (id) VALUES (1), (2)",
+    "INSERT INTO child VALUES (1, 1), (2, 1)",
+    "INSERT INTO made (m) VALUES (1), (2)",
+    "INSERT INTO s.t VALUES (1, 'One'), (2, 'Two')",
+    "INSERT INTO a.b.t VALUES (1, {'one': 1, 'other': 'x'})",
+    "CREATE TRIGGER added AFTER INSERT ON s.t REFERENCING NEW TABLE AS fresh FOR EACH STATEMENT "
+    "INSERT INTO s.log SELECT i, 'added' FROM fresh",
+    "CREATE TRIGGER gone AFTER DELETE ON a.b.t REFERENCING OLD TABLE AS old FOR EACH STATEMENT "
+    "INSERT INTO s.log SELECT i, 'gone' FROM old",
+    "INSERT INTO s.t VALUES (3, 'Three')",
+]
+
+
+def execute(connection, statements) -> None:
+    with connection.cursor() as cursor:
+        for statement in statements:
+            cursor.execute(statement)
+
+
+def test_every_kind_of_object_comes_back(server, tmp_path):
+    """Under another file name, with the rows, the numbers that sequences go on with, and triggers that fire again and
+    did not fire for the copy's rows."""
+    with server.connect() as connection:
+        execute(connection, EVERY_KIND)
+        assert rows(connection, "FROM s.log") == [(3, "added")]
+        assert rows(connection, "SELECT nextval('down')") == [(0,)]
+    run("backup", "--to", "kinds.duckdb", "--server", server.uri)
+    assert sorted(tmp_path.glob("kinds*")) == [tmp_path / "kinds.duckdb"]
+    server.stop()
+    restored = tmp_path / "another name.duckdb"
+    said = run("restore", "--from", tmp_path / "kinds.duckdb", "--database", restored).stdout
+    assert "6 tables with 11 rows" in said, said
+    other = Server(tmp_path, "--database", str(restored))
+    try:
+        with other.connect() as connection:
+
+            def check(sql, *expected):
+                assert rows(connection, sql) == list(expected), sql
+
+            check("FROM s.log", (3, "added"))
+            check("FROM s.t ORDER BY i", (1, "One"), (2, "Two"), (3, "Three"))
+            check("SELECT i, p.other FROM a.b.t", (1, "x"))
+            check("FROM parent ORDER BY id", (1, "calm"), (2, "calm"))
+            check("FROM made ORDER BY n", (10, 20, 1), (15, 30, 2))
+            check("FROM above ORDER BY i", (1,), (2,), (3,))
+            check("FROM a.b.v", (1, 2))
+            check("SELECT plus_two(5), (SELECT count(*) FROM all_of())", (7, 3))
+            check("SELECT count(*) FROM s.t WHERE v = 'TWO'", (1,))
+            check("SELECT index_name, comment FROM duckdb_indexes() ORDER BY ALL", ("by_v", "an index"), ("one_of_each", None))
+            check("SELECT comment FROM duckdb_views() WHERE view_name = 'z'", ("a view",))
+            check("SELECT comment FROM duckdb_tables() WHERE table_name = 't' AND schema_name = 's'", ("a table",))
+            check("SELECT comment FROM duckdb_sequences() WHERE sequence_name = 'numbers'", ("a sequence",))
+            execute(connection, ["INSERT INTO made (m) VALUES (3)", "INSERT INTO s.t VALUES (4, 'Four')"])
+            execute(connection, ["DELETE FROM a.b.t"])
+            check("SELECT max(n) FROM made", (20,))
+            check("SELECT nextval('down')", (-1,))
+            check("FROM s.log ORDER BY i", (1, "gone"), (3, "added"), (4, "added"))
+            for refused in [
+                "INSERT INTO child VALUES (3, 1)",
+                "INSERT INTO child VALUES (1, 0)",
+                "INSERT INTO child VALUES (1, 1)",
+                "INSERT INTO s.t VALUES (1, 'again')",
+                "INSERT INTO parent VALUES (9, 'loud')",
+            ]:
+                with pytest.raises(Exception, match="(?i)constraint|could not convert"):
+                    rows(connection, refused)
+        # And a backup of what was restored is whole as well.
+        run("backup", "--to", "again.duckdb", "--server", other.uri)
+    finally:
+        other.stop(signal.SIGKILL)
+
+
+def test_what_cannot_be_copied_is_named(server, tmp_path):
+    """No file is written, the text says what to do, and the server and later backups go on."""
+    catalog = "pintail"
+    for make, parts, mend in [
+        (
+            ["CREATE SCHEMA a", "CREATE SCHEMA a.b", "CREATE TABLE a.b.t (i INTEGER)", "CREATE INDEX ix ON a.b.t (i)"],
+            ["nested schemas", "a.b.ix", "drop them"],
+            ["DROP INDEX a.b.ix"],
+        ),
+        (
+            [
+                "CREATE TABLE tree (id INTEGER PRIMARY KEY, parent INTEGER REFERENCES tree (id))",
+                "INSERT INTO tree VALUES (1, NULL)",
+                "INSERT INTO tree VALUES (2, 1)",
+            ],
+            ["rows of the same table", "foreign key"],
+            ["DROP TABLE tree"],
+        ),
+        (
+            [
+                "CREATE TABLE t (i INTEGER)",
+                "CREATE TABLE log (i INTEGER)",
+                "CREATE TRIGGER named AFTER INSERT ON t REFERENCING NEW TABLE AS n FOR EACH STATEMENT "
+                f"INSERT INTO {catalog}.main.log SELECT i FROM n",
+            ],
+            ["trigger named", "without the database's name"],
+            ["DROP TRIGGER named ON t"],
+        ),
+        (
+            ["CREATE SEQUENCE s", f"CREATE TABLE numbered (i INTEGER DEFAULT nextval('{catalog}.main.s'))"],
+            ["names this database itself"],
+            ["DROP TABLE numbered"],
+        ),
+    ]:
+        with server.connect() as connection:
+            execute(connection, make)
+            done = run("backup", "--to", "not.duckdb", "--server", server.uri, check=False)
+            assert done.returncode == 1, make
+            for part in parts:
+                assert part in done.stderr, (part, done.stderr)
+            assert str(tmp_path) not in done.stderr and "pintail_backup_" not in done.stderr
+            assert not list(tmp_path.glob("not*"))
+            execute(connection, mend)
+        run("backup", "--to", f"whole{len(list(tmp_path.glob('whole*')))}.duckdb", "--server", server.uri)

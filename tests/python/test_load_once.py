@@ -152,3 +152,48 @@ def test_names_that_collide_and_keys_that_conflict(server, tmp_path):
     assert counts(server.client(), "keyed") == (1_300_000, 1_300_000)
     later = query(server.client(), "SELECT count(*) AS n FROM keyed WHERE text LIKE 'later%'")
     assert later["n"].to_pylist() == [700_000]
+
+
+def test_a_file_of_several_names_is_loaded_once(server, tmp_path):
+    """Relative and absolute, by links and through a loop of folders; each file is in the table once."""
+    folder = tmp_path / "in"
+    (folder / "deep").mkdir(parents=True)
+    write(folder / "a.parquet", [numbers(0, 1_000)])
+    write(folder / "deep" / "b.parquet", [numbers(1_000, 1_000)])
+    (folder / "link.parquet").symlink_to("a.parquet")
+    (folder / "hard.parquet").hardlink_to(folder / "deep" / "b.parquet")
+    (folder / "deep" / "up").symlink_to(folder)
+    spellings = ["in/a.parquet", "./in/../in/a.parquet", folder / "a.parquet", "in", "in/*.parquet", "in/deep/up"]
+    done = run("load", *spellings, "--table", "t", "--server", server.uri, cwd=tmp_path)
+    assert "loaded 2,000 rows from 2 files" in done.stdout, done.stdout
+    assert counts(server.client(), "t") == (2_000, 2_000)
+    again = run("load", *reversed(spellings[:3]), "--table", "t", "--server", server.uri, cwd=tmp_path)
+    assert "loaded 0 rows from 1 file" in again.stdout, again.stdout
+    (folder / "alone").symlink_to("alone")
+    done = run("load", "in/alone", "--table", "t", "--server", server.uri, cwd=tmp_path, check=False)
+    assert done.returncode == 2 and "in/alone" in done.stderr, done.stderr
+
+
+def test_what_became_of_the_rows_is_told(tmp_path):
+    """Rows that break a rule are not called loaded; those that were there, or took the place of others, are counted."""
+    (tmp_path / "schemas").mkdir()
+    (tmp_path / "schemas" / "t.toml").write_text(
+        "dead_letters = true\n\n[[field]]\nname = 'id'\ntype = 'int64'\n\n[[field]]\nname = 'text'\ntype = 'string'\n"
+        "nullable = false\n"
+    )
+    server = Server(tmp_path, env={"PINTAIL_SCHEMAS__DIR": str(tmp_path / "schemas")})
+    try:
+        write(tmp_path / "a.parquet", [numbers(0, 1_000)])
+        holes = pa.table({"id": pa.array(range(1_000), pa.int64()), "text": pa.array(["x", *[None] * 900, *["y"] * 99])})
+        write(tmp_path / "holes.parquet", [holes])
+        done = run("load", tmp_path / "holes.parquet", "--server", server.uri, "--table", "t")
+        load = ["load", tmp_path / "a.parquet", "--server", server.uri]
+        assert "loaded 100 rows, 900 rejected (see t__rejected), from 1 file into t" in done.stdout, done.stdout
+        assert counts(server.client(), "t") == (100, 100) and committed(server.client(), "t__rejected") == 900
+        run("query", "CREATE TABLE keyed (id BIGINT PRIMARY KEY, text VARCHAR)", "--server", server.uri)
+        run("query", "INSERT INTO keyed SELECT range, 'old' FROM range(10)", "--server", server.uri)
+        for choice, told in [("ignore", "loaded 990 rows, 10 ignored, from"), ("replace", "loaded 1,000 rows, 1,000 replaced, from")]:
+            done = run(*load, "--table", "keyed", "--on-conflict", choice, "--again")
+            assert told in done.stdout, done.stdout
+    finally:
+        server.stop(signal.SIGKILL)

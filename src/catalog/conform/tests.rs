@@ -1,6 +1,7 @@
 //! What a stream may bring into a table, and in which words it is refused.
 
 use super::*;
+use crate::catalog::TableName;
 
 use crate::catalog::DeclaredType;
 
@@ -128,7 +129,7 @@ fn new_columns_are_added_where_the_declaration_says_so() {
     let conformed = try_conform(&declared, &[], &columns).unwrap();
     assert_eq!(
         conformed.added,
-        [("n".to_owned(), "DOUBLE".to_owned()), ("z".to_owned(), "INTEGER".to_owned())]
+        [("n".to_owned(), "DOUBLE".to_owned()), ("z".to_owned(), "\"NULL\"".to_owned())]
     );
 }
 
@@ -181,4 +182,42 @@ fn only_changes_that_keep_values_are_allowed() {
     ] {
         assert_eq!(is_allowed(from, to), allowed, "{from} -> {to}");
     }
+}
+
+#[test]
+fn an_open_column_gets_the_type_that_comes_and_a_typed_one_takes_what_is_open() {
+    let open = table(&[("id", "BIGINT"), ("tags", "\"NULL\""), ("seen", "STRUCT(a BIGINT, b \"NULL\")")]);
+    let nothing = Contract::default();
+    let typed = [("id", "BIGINT"), ("tags", "VARCHAR[]"), ("seen", "STRUCT(a \"NULL\", b DATE)")];
+    let conformed = conform(&open, nothing, &offered(&typed)).unwrap();
+    let settled = [("tags", "VARCHAR[]"), ("seen", "STRUCT(a BIGINT, b DATE)")]
+        .map(|(name, duckdb_type)| (name.to_owned(), duckdb_type.to_owned()));
+    assert_eq!(conformed.settled, settled);
+    let casts: Vec<&Cast> = conformed.columns.iter().map(|column| &column.cast).collect();
+    assert_eq!(casts, [&Cast::None, &Cast::None, &Cast::Plain]);
+
+    let conformed = conform(&open, nothing, &offered(&[("tags", "\"NULL\""), ("seen", "\"NULL\"")])).unwrap();
+    assert_eq!(conformed.settled, [], "nothing decides");
+
+    let closed = table(&[("tags", "VARCHAR[]")]);
+    for taken in ["\"NULL\"", "\"NULL\"[]"] {
+        let conformed = conform(&closed, nothing, &offered(&[("tags", taken)])).unwrap();
+        assert_eq!((conformed.settled.len(), &conformed.columns[0].cast), (0, &Cast::Plain), "{taken}");
+    }
+    let error = conform(&closed, nothing, &offered(&[("tags", "STRUCT(a \"NULL\")")])).unwrap_err();
+    assert!(error.to_string().contains("VARCHAR[]"), "{error}");
+}
+
+#[test]
+fn nanoseconds_go_into_microseconds_where_nothing_is_lost() {
+    let nothing = Contract::default();
+    for (from, to, cast) in [
+        ("TIMESTAMPTZ_NS", "TIMESTAMP WITH TIME ZONE", Cast::Exact { from: "TIMESTAMPTZ_NS".into() }),
+        ("TIMESTAMP_NS", "TIMESTAMP", Cast::Exact { from: "TIMESTAMP_NS".into() }),
+        ("TIMESTAMP WITH TIME ZONE", "TIMESTAMPTZ_NS", Cast::Plain),
+    ] {
+        let conformed = conform(&table(&[("at", to)]), nothing, &offered(&[("at", from)])).unwrap();
+        assert_eq!(conformed.columns[0].cast, cast, "{from} -> {to}");
+    }
+    assert!(conform(&table(&[("at", "TIMESTAMP_S")]), nothing, &offered(&[("at", "TIMESTAMP_NS")])).is_err());
 }

@@ -7,19 +7,24 @@
 
 mod engine;
 mod keywords;
+mod nested;
+mod shape;
 mod text;
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use arrow::datatypes::{DataType, Field, FieldRef, Fields, IntervalUnit, TimeUnit};
+use arrow::datatypes::{DataType, Field, IntervalUnit, TimeUnit};
 
 pub use engine::from_duckdb;
-pub(super) use engine::unquote;
+pub(super) use shape::{comes_back, unquote};
 pub(super) use text::closest;
 pub use text::{TypeError, parse};
 
+use nested::{Child, fixed_size_list, list, map, structure, tuple, union};
+
 use super::declaration::DeclaredType;
+use super::{quote_name, quote_text};
 
 /// What an Arrow field says of a type that Arrow knows as an extension.
 const EXTENSION_NAME: &str = "ARROW:extension:name";
@@ -27,8 +32,6 @@ const EXTENSION_METADATA: &str = "ARROW:extension:metadata";
 
 /// Most digits of a DuckDB decimal.
 const DECIMAL_DIGITS_MAX: u8 = 38;
-/// Longest DuckDB ARRAY.
-const ARRAY_LENGTH_MAX: i32 = 100_000;
 
 /// A type without parameters.
 struct Scalar {
@@ -86,7 +89,52 @@ static SCALARS: &[Scalar] = &[
     scalar(&["duration[ns]"], DataType::Duration(TimeUnit::Nanosecond), "INTERVAL"),
     scalar(&["extension<arrow.uuid>", "uuid"], DataType::FixedSizeBinary(16), "UUID"),
     scalar(&["extension<arrow.json>", "json"], DataType::Utf8, "JSON"),
+    scalar(
+        &[
+            "extension<arrow.opaque[storage_type=fixed_size_binary[16], type_name=hugeint, vendor_name=DuckDB]>",
+            "hugeint",
+        ],
+        DataType::FixedSizeBinary(16),
+        "HUGEINT",
+    ),
+    scalar(
+        &[
+            "extension<arrow.opaque[storage_type=fixed_size_binary[16], type_name=uhugeint, vendor_name=DuckDB]>",
+            "uhugeint",
+        ],
+        DataType::FixedSizeBinary(16),
+        "UHUGEINT",
+    ),
+    scalar(
+        &[
+            "extension<arrow.opaque[storage_type=fixed_size_binary[8], type_name=time_tz, vendor_name=DuckDB]>",
+            "time_tz",
+        ],
+        DataType::FixedSizeBinary(8),
+        "TIME WITH TIME ZONE",
+    ),
+    scalar(
+        &["extension<arrow.opaque[storage_type=binary, type_name=bit, vendor_name=DuckDB]>", "bit"],
+        DataType::Binary,
+        "BIT",
+    ),
+    scalar(
+        &["extension<arrow.opaque[storage_type=binary, type_name=bignum, vendor_name=DuckDB]>", "bignum"],
+        DataType::Binary,
+        "BIGNUM",
+    ),
+    // pyarrow knows the storage of these two only.
+    scalar(&["extension<geoarrow.wkb>", "geometry"], DataType::Binary, "GEOMETRY"),
 ];
+
+/// The storage of VARIANT.
+fn variant() -> DeclaredType {
+    let fields =
+        vec![Field::new("metadata", DataType::Binary, false), Field::new("value", DataType::Binary, true)];
+    DeclaredType::new(VARIANT, DataType::Struct(fields.into()), "VARIANT")
+}
+
+const VARIANT: &str = "extension<arrow.parquet.variant>";
 
 /// Types with parameters, as a person would write them; for texts.
 const PARAMETRIC: &[&str] = &[
@@ -105,6 +153,13 @@ const PARAMETRIC: &[&str] = &[
     "decimal32(p, s)",
     "decimal64(p, s)",
     "decimal256(p, s)",
+    "sparse_union<a: T=0, b: T=1>",
+    "dense_union<a: T=0, b: T=1>",
+    VARIANT,
+    // DuckDB's own, for which pyarrow has no word.
+    "extension<geoarrow.wkb[crs=OGC:CRS84]>",
+    "enum<\"a\", \"b\">",
+    "tuple<T, T>",
 ];
 
 /// Every accepted spelling, pyarrow's own first; other spellings follow in the second list.
@@ -126,60 +181,57 @@ impl DeclaredType {
     /// The Arrow field of a column of this type, which says what Arrow knows as an extension.
     pub fn field(&self, name: &str, nullable: bool) -> Field {
         let field = Field::new(name, self.arrow.clone(), nullable);
-        let extension = match self.duckdb.as_str() {
-            "UUID" => "arrow.uuid",
-            "JSON" => "arrow.json",
-            _ => return field,
+        let opaque = |name: &str| format!("{{\"type_name\":\"{name}\",\"vendor_name\":\"DuckDB\"}}");
+        let (extension, metadata) = match self.duckdb.as_str() {
+            "UUID" => ("arrow.uuid", String::new()),
+            "JSON" => ("arrow.json", String::new()),
+            "VARIANT" => ("arrow.parquet.variant", String::new()),
+            "HUGEINT" => ("arrow.opaque", opaque("hugeint")),
+            "UHUGEINT" => ("arrow.opaque", opaque("uhugeint")),
+            "TIME WITH TIME ZONE" => ("arrow.opaque", opaque("time_tz")),
+            "BIT" => ("arrow.opaque", opaque("bit")),
+            "BIGNUM" => ("arrow.opaque", opaque("bignum")),
+            "GEOMETRY" => ("geoarrow.wkb", "{}".to_owned()),
+            other => match other.strip_prefix("GEOMETRY('").and_then(|rest| rest.strip_suffix("')")) {
+                Some(system) => ("geoarrow.wkb", format!("{{\"crs\":\"{system}\"}}")),
+                None => return field,
+            },
         };
         field.with_metadata(HashMap::from([
             (EXTENSION_NAME.to_owned(), extension.to_owned()),
-            (EXTENSION_METADATA.to_owned(), String::new()),
+            (EXTENSION_METADATA.to_owned(), metadata),
         ]))
     }
 
     /// Whether values have parts of their own: lists, structs, maps.
     pub fn is_nested(&self) -> bool {
-        self.duckdb.ends_with(']') || self.duckdb.starts_with("STRUCT(") || self.duckdb.starts_with("MAP(")
+        const NESTED: [&str; 4] = ["STRUCT(", "MAP(", "UNION(", "TUPLE("];
+        self.duckdb.ends_with(']') || NESTED.iter().any(|start| self.duckdb.starts_with(start))
     }
 
     /// Whether DuckDB's index takes the type as a key.
     pub fn is_indexable(&self) -> bool {
-        !self.is_nested() && self.duckdb != "INTERVAL"
+        !self.is_nested() && !matches!(self.duckdb.as_str(), "INTERVAL" | "VARIANT")
     }
 }
 
 fn by_spelling(text: &str) -> Option<DeclaredType> {
+    if matches!(text, VARIANT | "variant") {
+        return Some(variant());
+    }
+    if let Some(system) =
+        text.strip_prefix("extension<geoarrow.wkb[crs=").and_then(|rest| rest.strip_suffix("]>"))
+    {
+        return geometry(system).ok();
+    }
     SCALARS.iter().find(|one| one.spellings.contains(&text)).map(DeclaredType::of)
 }
 
 fn by_engine_name(text: &str) -> Option<DeclaredType> {
+    if text == "VARIANT" {
+        return Some(variant());
+    }
     SCALARS.iter().find(|one| one.duckdb == text).map(DeclaredType::of)
-}
-
-/// A child of a nested type.
-#[derive(Debug)]
-struct Child {
-    name: String,
-    data_type: DeclaredType,
-    nullable: bool,
-}
-
-impl Child {
-    fn item(data_type: DeclaredType) -> Self {
-        Self { name: "item".into(), data_type, nullable: true }
-    }
-
-    fn field(&self) -> FieldRef {
-        Arc::new(self.data_type.field(&self.name, self.nullable))
-    }
-
-    fn rule(&self) -> &'static str {
-        if self.nullable { "" } else { " not null" }
-    }
-
-    fn text(&self) -> String {
-        format!("{}: {}{}", text::quoted(&self.name), self.data_type.text, self.rule())
-    }
 }
 
 /// The decimals of Arrow, which are one for DuckDB.
@@ -228,70 +280,6 @@ fn fixed_size_binary(length: i32) -> Result<DeclaredType, String> {
     Ok(DeclaredType::new(format!("fixed_size_binary[{length}]"), arrow, "BLOB"))
 }
 
-/// `kind` is `list`, `large_list`, `list_view` or `large_list_view`.
-fn list(kind: &str, item: &Child) -> DeclaredType {
-    let arrow = match kind {
-        "large_list" => DataType::LargeList(item.field()),
-        "list_view" => DataType::ListView(item.field()),
-        "large_list_view" => DataType::LargeListView(item.field()),
-        _ => DataType::List(item.field()),
-    };
-    DeclaredType::new(format!("{kind}<{}>", item.text()), arrow, format!("{}[]", item.data_type.duckdb))
-}
-
-fn fixed_size_list(item: &Child, length: i32) -> Result<DeclaredType, String> {
-    if !(1..=ARRAY_LENGTH_MAX).contains(&length) {
-        return Err(format!(
-            "fixed_size_list takes a length from 1 to {ARRAY_LENGTH_MAX}, which is DuckDB's limit, found {length}"
-        ));
-    }
-    Ok(DeclaredType::new(
-        format!("fixed_size_list<{}>[{length}]", item.text()),
-        DataType::FixedSizeList(item.field(), length),
-        format!("{}[{length}]", item.data_type.duckdb),
-    ))
-}
-
-fn structure(children: &[Child]) -> Result<DeclaredType, String> {
-    if children.is_empty() {
-        return Err("a struct needs at least one field".to_owned());
-    }
-    let mut seen = std::collections::HashSet::new();
-    for child in children {
-        if child.name.is_empty() {
-            return Err("a field of the struct has no name".to_owned());
-        }
-        // SQL compares names without case.
-        if !seen.insert(child.name.to_lowercase()) {
-            return Err(format!("the struct has two fields \"{}\"", child.name));
-        }
-    }
-    let texts: Vec<String> = children.iter().map(Child::text).collect();
-    let duckdb: Vec<String> = children
-        .iter()
-        .map(|child| format!("{} {}", keywords::printed(&child.name), child.data_type.duckdb))
-        .collect();
-    let fields: Fields = children.iter().map(Child::field).collect();
-    Ok(DeclaredType::new(
-        format!("struct<{}>", texts.join(", ")),
-        DataType::Struct(fields),
-        format!("STRUCT({})", duckdb.join(", ")),
-    ))
-}
-
-fn map(key: DeclaredType, value: DeclaredType, value_nullable: bool, sorted: bool) -> DeclaredType {
-    let duckdb = format!("MAP({}, {})", key.duckdb, value.duckdb);
-    let key = Child { name: "key".into(), data_type: key, nullable: false };
-    let value = Child { name: "value".into(), data_type: value, nullable: value_nullable };
-    let entries = DataType::Struct(Fields::from(vec![key.field(), value.field()]));
-    let mark = if sorted { ", keys_sorted" } else { "" };
-    DeclaredType::new(
-        format!("map<{}, {}{}{mark}>", key.data_type.text, value.data_type.text, value.rule()),
-        DataType::Map(Arc::new(Field::new("entries", entries, false)), sorted),
-        duckdb,
-    )
-}
-
 fn dictionary(values: &DeclaredType, indices: &DeclaredType, ordered: bool) -> Result<DeclaredType, String> {
     if !indices.arrow.is_integer() {
         return Err(format!("the indices of a dictionary are of an integer type, found {}", indices.text));
@@ -324,10 +312,46 @@ fn run_end_encoded(run_ends: &DeclaredType, values: &DeclaredType) -> Result<Dec
     ))
 }
 
+/// A geometry in a coordinate reference system that has a short name.
+fn geometry(system: &str) -> Result<DeclaredType, String> {
+    let is_plain = |letter: char| letter.is_ascii_alphanumeric() || matches!(letter, ':' | '.' | '-' | '_');
+    if system.is_empty() || !system.chars().all(is_plain) {
+        return Err("a coordinate reference system is written as a short name such as OGC:CRS84".to_owned());
+    }
+    Ok(DeclaredType::new(
+        format!("extension<geoarrow.wkb[crs={system}]>"),
+        DataType::Binary,
+        format!("GEOMETRY('{system}')"),
+    ))
+}
+
+/// A text out of a list of texts.
+fn enumeration(values: &[String]) -> Result<DeclaredType, String> {
+    if values.is_empty() {
+        return Err("an enum needs at least one value".to_owned());
+    }
+    let mut seen = std::collections::HashSet::new();
+    if let Some(twice) = values.iter().find(|value| !seen.insert(value.as_str())) {
+        return Err(format!("the enum has the value \"{twice}\" twice"));
+    }
+    let index = match values.len() {
+        0..=0xff => DataType::UInt8,
+        0x100..=0xffff => DataType::UInt16,
+        _ => DataType::UInt32,
+    };
+    let texts: Vec<String> = values.iter().map(|value| quote_name(value)).collect();
+    let duckdb: Vec<String> = values.iter().map(|value| quote_text(value)).collect();
+    Ok(DeclaredType::new(
+        format!("enum<{}>", texts.join(", ")),
+        DataType::Dictionary(Box::new(index), Box::new(DataType::Utf8)),
+        format!("ENUM({})", duckdb.join(", ")),
+    ))
+}
+
 /// Encodings say nothing of what they hold, so what they hold has to speak for itself.
 fn plain_values(what: &str, values: &DeclaredType) -> Result<(), String> {
     let encoded = matches!(values.arrow, DataType::Dictionary(..) | DataType::RunEndEncoded(..));
-    if values.is_nested() || encoded || matches!(values.duckdb.as_str(), "UUID" | "JSON") {
+    if values.is_nested() || encoded || !values.field("", true).metadata().is_empty() {
         return Err(format!("the values of {what} are of a plain type, found {}", values.text));
     }
     Ok(())

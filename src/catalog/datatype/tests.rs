@@ -4,6 +4,10 @@ use proptest::prelude::*;
 
 use super::*;
 
+fn opaque(storage: &str, name: &str) -> String {
+    format!("extension<arrow.opaque[storage_type={storage}, type_name={name}, vendor_name=DuckDB]>")
+}
+
 #[test]
 fn every_spelling_is_read_and_shown_as_pyarrow_prints_it() {
     for (text, shown, duckdb) in [
@@ -51,6 +55,38 @@ fn every_spelling_is_read_and_shown_as_pyarrow_prints_it() {
             "list<item: struct<at: list<item: timestamp[us, tz=UTC]>>>",
             "STRUCT(\"at\" TIMESTAMP WITH TIME ZONE[])[]",
         ),
+        ("hugeint", &opaque("fixed_size_binary[16]", "hugeint"), "HUGEINT"),
+        (
+            &opaque("fixed_size_binary[16]", "uhugeint"),
+            &opaque("fixed_size_binary[16]", "uhugeint"),
+            "UHUGEINT",
+        ),
+        ("time_tz", &opaque("fixed_size_binary[8]", "time_tz"), "TIME WITH TIME ZONE"),
+        ("bit", &opaque("binary", "bit"), "BIT"),
+        ("list<item: bignum>", &format!("list<item: {}>", opaque("binary", "bignum")), "BIGNUM[]"),
+        ("geometry", "extension<geoarrow.wkb>", "GEOMETRY"),
+        (
+            "extension<geoarrow.wkb[crs=OGC:CRS84]>",
+            "extension<geoarrow.wkb[crs=OGC:CRS84]>",
+            "GEOMETRY('OGC:CRS84')",
+        ),
+        ("variant", "extension<arrow.parquet.variant>", "VARIANT"),
+        (
+            "enum<\"a\", \"it's\", \"x>, \"\"y\"\"\">",
+            "enum<\"a\", \"it's\", \"x>, \"\"y\"\"\">",
+            "ENUM('a', 'it''s', 'x>, \"y\"')",
+        ),
+        (
+            "sparse_union<a b: int32=5, s: uuid not null=0>",
+            "sparse_union<a b: int32=5, s: extension<arrow.uuid> not null=0>",
+            "UNION(\"a b\" INTEGER, s UUID)",
+        ),
+        ("dense_union<n: int8=0>", "dense_union<n: int8=0>", "UNION(n TINYINT)"),
+        (
+            "tuple<int32, tuple<json>>",
+            "tuple<int32, tuple<extension<arrow.json>>>",
+            "TUPLE(INTEGER, TUPLE(JSON))",
+        ),
     ] {
         let found = parse(text).unwrap();
         assert_eq!((found.text.as_str(), found.duckdb.as_str()), (shown, duckdb), "{text}");
@@ -83,6 +119,15 @@ fn a_wrong_type_says_what_was_meant() {
         ("dictionary<values=string, indices=string>", &["integer type"]),
         ("dictionary<values=list<item: int8>, indices=int8>", &["plain type"]),
         ("run_end_encoded<run_ends: int8, values: string>", &["int16, int32 or int64"]),
+        ("sparse_union<>", &["at least one member"]),
+        ("sparse_union<a: int8=0, A: int8=1>", &["two members \"A\""]),
+        ("sparse_union<a: int8=1, b: int8=1>", &["1"]),
+        ("sparse_union<a: int8=200>", &["0 to 127", "\"200\""]),
+        ("sparse_union<a: int8>", &["expected \"=\""]),
+        ("enum<>", &["at least one value"]),
+        ("enum<\"a\", \"a\">", &["\"a\" twice"]),
+        ("enum<a>", &["double quotes"]),
+        ("extension<geoarrow.wkb[crs=a b]>", &["unknown type"]),
         ("int32 maybe", &["left over", "maybe"]),
         ("", &["expected a type"]),
     ] {
@@ -98,12 +143,10 @@ fn a_wrong_type_says_what_was_meant() {
 #[test]
 fn engine_types_without_an_arrow_form_are_named() {
     for (text, part) in [
-        ("HUGEINT", "HUGEINT"),
-        ("ENUM('a', 'b')", "ENUM"),
-        ("STRUCT(a BIT)", "BIT"),
-        ("UNION(num INTEGER, str VARCHAR)", "UNION"),
-        ("TIME WITH TIME ZONE[]", "TIME WITH TIME ZONE"),
         ("\"NULL\"", "NULL"),
+        ("STRUCT(a TYPE)", "TYPE"),
+        ("GEOMETRY('GEOGCRS[\"WGS 84\"]')[]", "GEOMETRY"),
+        ("SOMETHING(1)", "SOMETHING"),
     ] {
         let message = from_duckdb(text).unwrap_err();
         assert!(message.contains("no Arrow type") && message.contains(part), "{message}");
@@ -124,23 +167,35 @@ fn leaves() -> impl Strategy<Value = DeclaredType> {
         proptest::sample::select(vec!["UTC", "Europe/Berlin", "+02:00"])
             .prop_map(|zone| zoned(TimeUnit::Millisecond, zone)),
         (1_i32..40).prop_map(|length| fixed_size_binary(length).unwrap()),
+        Just(variant()),
+        Just(geometry("EPSG:4326").unwrap()),
+        prop::collection::hash_set("[ -~]{0,6}|ü", 1..5)
+            .prop_map(|values| enumeration(&values.into_iter().collect::<Vec<_>>()).unwrap()),
     ]
 }
 
 fn types() -> impl Strategy<Value = DeclaredType> {
     leaves().prop_recursive(4, 24, 4, |inner| {
-        let child = (names(), inner.clone(), any::<bool>()).prop_map(|(name, data_type, nullable)| Child {
-            name,
-            data_type,
-            nullable,
-        });
+        let child = (names(), inner.clone(), any::<bool>())
+            .prop_map(|(name, data_type, nullable)| Child { name, data_type, nullable })
+            .boxed();
         prop_oneof![
             (proptest::sample::select(vec!["list", "large_list", "list_view"]), names(), inner.clone())
                 .prop_map(|(kind, name, data_type)| list(kind, &Child { name, data_type, nullable: true })),
             (inner.clone(), 1_i32..9)
                 .prop_map(|(item, length)| fixed_size_list(&Child::item(item), length).unwrap()),
-            prop::collection::vec(child, 1..4)
+            prop::collection::vec(child.clone(), 1..4)
                 .prop_filter_map("distinct names", |children| structure(&children).ok()),
+            (
+                proptest::sample::select(vec!["sparse_union", "dense_union"]),
+                prop::collection::vec(child, 1..4)
+            )
+                .prop_filter_map("distinct names", |(kind, members)| union(
+                    kind,
+                    (0..).zip(members).collect()
+                )
+                .ok()),
+            prop::collection::vec(inner.clone(), 1..4).prop_map(|items| tuple(items).unwrap()),
             (inner.clone(), inner, any::<bool>(), any::<bool>())
                 .prop_map(|(key, value, nullable, sorted)| map(key, value, nullable, sorted)),
         ]

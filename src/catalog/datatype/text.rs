@@ -7,9 +7,10 @@ use std::str::FromStr;
 
 use arrow::datatypes::TimeUnit;
 
+use super::shape::within;
 use super::{
-    Child, DeclaredType, by_spelling, decimal, dictionary, engine, fixed_size_binary, fixed_size_list, list,
-    map, run_end_encoded, spellings, structure, zoned,
+    Child, DeclaredType, by_spelling, decimal, dictionary, engine, enumeration, fixed_size_binary,
+    fixed_size_list, list, map, run_end_encoded, spellings, structure, tuple, union, zoned,
 };
 use crate::error::shorten;
 
@@ -230,6 +231,55 @@ impl<'a> Reader<'a> {
                     children.push(Child { name, data_type, nullable: !self.takes("not null") });
                 }
                 structure(&children).map_err(error)
+            }
+            "sparse_union" | "dense_union" => {
+                self.expect("<")?;
+                let mut members = Vec::new();
+                while !self.takes(">") {
+                    if !members.is_empty() {
+                        self.expect(",")?;
+                    }
+                    let name = self.name()?.ok_or_else(|| {
+                        error(format!("expected \"name: type=code\" in a union, found \"{}\"", self.rest()))
+                    })?;
+                    let member =
+                        Child { name, data_type: self.data_type()?, nullable: !self.takes("not null") };
+                    self.expect("=")?;
+                    let code = self.word();
+                    let code = code.parse().map_err(|_| {
+                        error(format!("a union's code is a number from 0 to 127, found \"{code}\""))
+                    })?;
+                    members.push((code, member));
+                }
+                union(word, members).map_err(error)
+            }
+            "tuple" => {
+                self.expect("<")?;
+                let mut items = vec![self.data_type()?];
+                while !self.takes(">") {
+                    self.expect(",")?;
+                    items.push(self.data_type()?);
+                }
+                tuple(items).map_err(error)
+            }
+            "enum" => {
+                self.expect("<")?;
+                let mut values = Vec::new();
+                while !self.takes(">") {
+                    if !values.is_empty() {
+                        self.expect(",")?;
+                    }
+                    self.skip_spaces();
+                    let (value, rest) = within(self.rest(), '"').ok_or_else(|| {
+                        error(format!(
+                            "expected a value in double quotes, found \"{}\"",
+                            shorten(self.rest(), 40)
+                        ))
+                    })?;
+                    self.at = self.text.len() - rest.len();
+                    values.push(value);
+                }
+                enumeration(&values).map_err(error)
             }
             "map" => self.map(),
             "dictionary" => {

@@ -150,6 +150,8 @@ pub(super) struct Link {
     read: RefCell<Vec<(&'static str, Statement<'static>)>>,
     connection: Box<Connection>,
     token: String,
+    // Dropped last: as long as it is there, so may be the connection.
+    _alive: Arc<()>,
 }
 
 // SAFETY: a connection may move between threads (`Connection` is `Send`). A prepared statement is a handle to an
@@ -159,14 +161,15 @@ pub(super) struct Link {
 unsafe impl Send for Link {}
 
 impl Link {
-    /// `token`: a word that no other connection has.
-    pub(super) fn new(connection: Connection, token: String) -> Self {
+    /// `token`: a word that no other connection has. `alive` is held for as long as the connection is open.
+    pub(super) fn new(connection: Connection, token: String, alive: Arc<()>) -> Self {
         Self {
             kept: Vec::new(),
             own: RefCell::default(),
             read: RefCell::default(),
             connection: Box::new(connection),
             token,
+            _alive: alive,
         }
     }
 

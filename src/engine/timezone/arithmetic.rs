@@ -4,11 +4,12 @@
 
 use duckdb::data_chunk::VectorCollection;
 use duckdb::logical_type::LogicalTypeID as Id;
-use duckdb::types::{IntervalValue, TimestampTzValue};
+use duckdb::types::{IntervalValue, TimestampTzNsValue, TimestampTzValue};
 use duckdb::vector::{Unknown, Vector};
 
 use super::bucket::Width;
 use super::calendar::{DAY, Date, SECOND, is_finite, join};
+use super::instant::Instant;
 use super::interval::{add, age, difference, in_range, subtract};
 use super::now;
 use super::trunc::out_of_range;
@@ -43,58 +44,68 @@ pub(super) fn register(registry: &Registry<'_>) -> duckdb::Result<()> {
             binary::<Stamp, IntervalValue, Stamp>(arguments, output, |at, by| stamp(subtract(UTC, at.0, *by)))
         },
     )?;
-    let two = [Id::TimestampTz, Id::TimestampTz];
-    registry.scalar(&["-"], &two, Id::Interval, |arguments, output| {
-        binary::<Stamp, Stamp, IntervalValue>(arguments, output, |end, start| {
-            difference(end.0, start.0).map(Some)
-        })
-    })?;
-    registry.scalar(&["age"], &two, Id::Interval, |arguments, output| {
-        binary::<Stamp, Stamp, IntervalValue>(arguments, output, |end, start| age(end.0, start.0).map(Some))
-    })?;
-    registry.scalar(&["age"], &[Id::TimestampTz], Id::Interval, |arguments, output| {
-        // As for timestamps without a zone: up to the last midnight.
-        let midnight = now::midnight();
-        unary::<Stamp, IntervalValue>(arguments, output, |start| age(midnight, start.0).map(Some))
-    })?;
-    buckets(registry)?;
+    differences::<Stamp>(registry)?;
+    differences::<TimestampTzNsValue>(registry)?;
+    buckets::<Stamp>(registry)?;
+    buckets::<TimestampTzNsValue>(registry)?;
     makers(registry)
 }
 
-fn buckets(registry: &Registry<'_>) -> duckdb::Result<()> {
+/// Intervals count in microseconds.
+fn differences<S: Instant>(registry: &Registry<'_>) -> duckdb::Result<()> {
+    let two = [S::TYPE_ID, S::TYPE_ID];
+    registry.scalar(&["-"], &two, Id::Interval, |arguments, output| {
+        binary::<S, S, IntervalValue>(arguments, output, |end, start| {
+            difference(S::micros(end), S::micros(start)).map(Some)
+        })
+    })?;
+    registry.scalar(&["age"], &two, Id::Interval, |arguments, output| {
+        binary::<S, S, IntervalValue>(arguments, output, |end, start| {
+            age(S::micros(end), S::micros(start)).map(Some)
+        })
+    })?;
+    registry.scalar(&["age"], &[S::TYPE_ID], Id::Interval, |arguments, output| {
+        // As for timestamps without a zone: up to the last midnight.
+        let midnight = now::midnight();
+        unary::<S, IntervalValue>(arguments, output, |start| age(midnight, S::micros(start)).map(Some))
+    })
+}
+
+fn buckets<S: Instant>(registry: &Registry<'_>) -> duckdb::Result<()> {
     let name = ["time_bucket"];
     let with = |last: Option<Id>| {
-        let mut parameters = vec![Id::Interval, Id::TimestampTz];
+        let mut parameters = vec![Id::Interval, S::TYPE_ID];
         parameters.extend(last);
         parameters
     };
     registry.scalar(&name, &with(None), Id::TimestampTz, |arguments, output| {
-        binary::<IntervalValue, Stamp, Stamp>(arguments, output, |width, at| {
+        binary::<IntervalValue, S, Stamp>(arguments, output, |width, at| {
             let width = Width::of(*width)?;
-            width.start(UTC, at.0, width.origin(UTC)?).map(|start| Some(TimestampTzValue(start)))
+            width.start(UTC, S::micros(at), width.origin(UTC)?).map(|start| Some(TimestampTzValue(start)))
         })
     })?;
     registry.scalar(&name, &with(Some(Id::Interval)), Id::TimestampTz, |arguments, output| {
-        ternary::<IntervalValue, Stamp, IntervalValue, Stamp>(arguments, output, |width, at, offset| {
+        ternary::<IntervalValue, S, IntervalValue, Stamp>(arguments, output, |width, at, offset| {
             let width = Width::of(*width)?;
-            let start = width.start(UTC, subtract(UTC, at.0, *offset)?, width.origin(UTC)?)?;
+            let start = width.start(UTC, subtract(UTC, S::micros(at), *offset)?, width.origin(UTC)?)?;
             add(UTC, start, *offset).map(|start| Some(TimestampTzValue(start)))
         })
     })?;
-    registry.scalar(&name, &with(Some(Id::TimestampTz)), Id::TimestampTz, |arguments, output| {
-        ternary::<IntervalValue, Stamp, Stamp, Stamp>(arguments, output, |width, at, origin| {
-            if !is_finite(origin.0) {
+    registry.scalar(&name, &with(Some(S::TYPE_ID)), Id::TimestampTz, |arguments, output| {
+        ternary::<IntervalValue, S, S, Stamp>(arguments, output, |width, at, origin| {
+            let origin = S::micros(origin);
+            if !is_finite(origin) {
                 return Ok(None);
             }
-            let start = Width::of(*width)?.start(UTC, at.0, origin.0)?;
+            let start = Width::of(*width)?.start(UTC, S::micros(at), origin)?;
             Ok(Some(TimestampTzValue(start)))
         })
     })?;
     registry.scalar(&name, &with(Some(Id::Varchar)), Id::TimestampTz, |arguments, output| {
         let mut zones = Finder::default();
-        ternary::<IntervalValue, Stamp, String, Stamp>(arguments, output, |width, at, zone| {
+        ternary::<IntervalValue, S, String, Stamp>(arguments, output, |width, at, zone| {
             let (width, zone) = (Width::of(*width)?, zones.find(zone)?);
-            width.start(zone, at.0, width.origin(zone)?).map(|start| Some(TimestampTzValue(start)))
+            width.start(zone, S::micros(at), width.origin(zone)?).map(|start| Some(TimestampTzValue(start)))
         })
     })
 }

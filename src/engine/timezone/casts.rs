@@ -52,7 +52,7 @@ impl CastFunctionCallbacks for ToDate {
     }
 }
 
-fn date_of(at: i64) -> duckdb::Result<i32> {
+pub(super) fn date_of(at: i64) -> duckdb::Result<i32> {
     if !is_finite(at) {
         return Ok(if at > 0 { i32::MAX } else { -i32::MAX });
     }

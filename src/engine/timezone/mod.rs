@@ -10,7 +10,9 @@ mod arithmetic;
 mod bucket;
 mod calendar;
 mod casts;
+mod instant;
 mod interval;
+mod nanos;
 mod now;
 mod part;
 mod parts;
@@ -34,5 +36,6 @@ pub(super) fn register(connection: &Connection) -> duckdb::Result<()> {
     zones::register(&registry)?;
     now::register(&registry)?;
     series::register(&registry)?;
-    casts::register(&registry)
+    casts::register(&registry)?;
+    nanos::register(&registry)
 }

@@ -1,4 +1,4 @@
-//! `current_date`, `today()`, `current_localtimestamp()` and `current_localtime()`.
+//! `current_date`, `today()`, `current_time`, `current_localtimestamp()` and `current_localtime()`.
 //! Runs on: registration when the database is opened; evaluation on DuckDB's worker threads.
 //! Never: changes within a query. The engine does not show functions when the transaction began, so the
 //! instant is that of the statement; `now()` is the engine's own and gives the transaction's.
@@ -32,7 +32,9 @@ pub(super) fn register(registry: &Registry<'_>) -> duckdb::Result<()> {
     let date = |now| DateValue(i32::try_from(split(now).0).unwrap_or(i32::MAX));
     add(registry, &["current_date", "today"], Id::Date, date)?;
     add(registry, &["current_localtimestamp"], Id::Timestamp, TimestampValue)?;
-    add(registry, &["current_localtime"], Id::Time, |now| TimeValue(split(now).1))
+    // `current_time` is `get_current_time()` to the engine. Its own extension gives it the zone of the session, which
+    // is UTC here and has no form in Arrow.
+    add(registry, &["current_localtime", "get_current_time"], Id::Time, |now| TimeValue(split(now).1))
 }
 
 fn add<R: OwnedVectorElement + 'static>(

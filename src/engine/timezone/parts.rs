@@ -2,6 +2,8 @@
 //! Runs on: registration when the database is opened; evaluation on DuckDB's worker threads.
 //! Never: computes; `part` and `trunc` do.
 
+use std::marker::PhantomData;
+
 use duckdb::bind_arguments::BindArguments;
 use duckdb::connection::Context;
 use duckdb::data_chunk::VectorCollection;
@@ -10,11 +12,12 @@ use duckdb::scalar::{
     ScalarBindCallbacks, ScalarCallbacks, ScalarFunctionBuilder, ScalarResolveTypesCallbacks,
 };
 use duckdb::signature::{FunctionParameter, SignatureBuilder};
-use duckdb::types::{DateValue, List, TimestampTzValue};
+use duckdb::types::{DateValue, List, TimestampTzNsValue, TimestampTzValue};
 use duckdb::value::Value;
 use duckdb::vector::{Unknown, Vector};
 
 use super::calendar::{Date, is_finite, split, weekday};
+use super::instant::Instant;
 use super::part::{Extract, Part, day_name, month_name};
 use super::trunc::{boundaries, elapsed, last_day, out_of_range, truncate};
 use super::vector::{Registry, STABILITY, binary, make_readable, ternary, unary, write_rows};
@@ -49,65 +52,71 @@ const SHORT: &[(&str, Part)] = &[
     ("timezone_minute", Part::TimezoneMinute),
 ];
 
-type Stamp = TimestampTzValue;
-
 pub(super) fn register(registry: &Registry<'_>) -> duckdb::Result<()> {
+    register_for::<TimestampTzValue>(registry)?;
+    register_for::<TimestampTzNsValue>(registry)
+}
+
+fn register_for<S: Instant>(registry: &Registry<'_>) -> duckdb::Result<()> {
     for (name, part) in SHORT {
-        registry.scalar(&[name], &[Id::TimestampTz], Id::BigInt, |arguments, output| {
-            unary::<Stamp, i64>(arguments, output, |at| Ok(whole(*part, at.0)))
+        registry.scalar(&[name], &[S::TYPE_ID], Id::BigInt, |arguments, output| {
+            unary::<S, i64>(arguments, output, |at| Ok(whole(*part, S::micros(at))))
         })?;
     }
     for (name, part) in [("epoch", Part::Epoch), ("julian", Part::Julian)] {
-        registry.scalar(&[name], &[Id::TimestampTz], Id::Double, move |arguments, output| {
-            unary::<Stamp, f64>(arguments, output, |at| Ok(double(part, at.0)))
+        registry.scalar(&[name], &[S::TYPE_ID], Id::Double, move |arguments, output| {
+            unary::<S, f64>(arguments, output, |at| Ok(double(part, S::micros(at))))
         })?;
     }
-    registry.scalar(&["last_day"], &[Id::TimestampTz], Id::Date, |arguments, output| {
-        unary::<Stamp, DateValue>(arguments, output, |at| {
-            if !is_finite(at.0) {
+    registry.scalar(&["last_day"], &[S::TYPE_ID], Id::Date, |arguments, output| {
+        unary::<S, DateValue>(arguments, output, |at| {
+            let at = S::micros(at);
+            if !is_finite(at) {
                 return Ok(None);
             }
-            let days = i32::try_from(last_day(split(at.0).0)).map_err(|_| out_of_range())?;
+            let days = i32::try_from(last_day(split(at).0)).map_err(|_| out_of_range())?;
             Ok(Some(DateValue(days)))
         })
     })?;
-    registry.scalar(&["dayname"], &[Id::TimestampTz], Id::Varchar, |arguments, output| {
-        unary::<Stamp, String>(arguments, output, |at| {
-            Ok(is_finite(at.0).then(|| day_name(weekday(split(at.0).0)).to_owned()))
+    registry.scalar(&["dayname"], &[S::TYPE_ID], Id::Varchar, |arguments, output| {
+        unary::<S, String>(arguments, output, |at| {
+            let at = S::micros(at);
+            Ok(is_finite(at).then(|| day_name(weekday(split(at).0)).to_owned()))
         })
     })?;
-    registry.scalar(&["monthname"], &[Id::TimestampTz], Id::Varchar, |arguments, output| {
-        unary::<Stamp, String>(arguments, output, |at| {
-            Ok(is_finite(at.0).then(|| month_name(Date::of(split(at.0).0).month).to_owned()))
+    registry.scalar(&["monthname"], &[S::TYPE_ID], Id::Varchar, |arguments, output| {
+        unary::<S, String>(arguments, output, |at| {
+            let at = S::micros(at);
+            Ok(is_finite(at).then(|| month_name(Date::of(split(at).0).month).to_owned()))
         })
     })?;
     let trunc = ["date_trunc", "datetrunc"];
-    registry.scalar(&trunc, &[Id::Varchar, Id::TimestampTz], Id::TimestampTz, |arguments, output| {
+    registry.scalar(&trunc, &[Id::Varchar, S::TYPE_ID], Id::TimestampTz, |arguments, output| {
         let mut parts = Parts::default();
-        binary::<String, Stamp, Stamp>(arguments, output, |name, at| {
-            let part = parts.get(name)?;
-            let start = if is_finite(at.0) { truncate(part, at.0)? } else { at.0 };
+        binary::<String, S, TimestampTzValue>(arguments, output, |name, at| {
+            let (part, at) = (parts.get(name)?, S::micros(at));
+            let start = if is_finite(at) { truncate(part, at)? } else { at };
             Ok(Some(TimestampTzValue(start)))
         })
     })?;
-    let counted = [Id::Varchar, Id::TimestampTz, Id::TimestampTz];
+    let counted = [Id::Varchar, S::TYPE_ID, S::TYPE_ID];
     registry.scalar(&["date_diff", "datediff"], &counted, Id::BigInt, |arguments, output| {
-        count(arguments, output, boundaries)
+        count::<S>(arguments, output, boundaries)
     })?;
     registry.scalar(&["date_sub", "datesub"], &counted, Id::BigInt, |arguments, output| {
-        count(arguments, output, elapsed)
+        count::<S>(arguments, output, elapsed)
     })?;
     for name in ["date_part", "datepart"] {
-        let signature = registry.signature(&[Id::Varchar, Id::TimestampTz], Id::Double)?;
-        ScalarFunctionBuilder::new(name, signature, DatePart)
+        let signature = registry.signature(&[Id::Varchar, S::TYPE_ID], Id::Double)?;
+        ScalarFunctionBuilder::new(name, signature, DatePart::<S>(PhantomData))
             .with_resolve_types()
             .set_property(STABILITY)
             .register(registry.connection)?;
         let signature = SignatureBuilder::new()
             .param(FunctionParameter::new::<List<String>>("argument1"))
-            .param(FunctionParameter::new::<Stamp>("argument2"))
+            .param(FunctionParameter::with_type("argument2", registry.logical_type(S::TYPE_ID)?))
             .return_type(registry.logical_type(Id::Any)?);
-        ScalarFunctionBuilder::new(name, signature, DateParts)
+        ScalarFunctionBuilder::new(name, signature, DateParts::<S>(PhantomData))
             .with_resolve_types()
             .set_property(STABILITY)
             .with_bind()
@@ -127,16 +136,17 @@ fn double(part: Part, at: i64) -> Option<f64> {
     is_finite(at).then(|| part.extract(at).as_double())
 }
 
-fn count(
+fn count<S: Instant>(
     arguments: &VectorCollection,
     output: Vector<'_, Unknown>,
     function: fn(Part, i64, i64) -> duckdb::Result<i64>,
 ) -> duckdb::Result<()> {
     let mut parts = Parts::default();
-    ternary::<String, Stamp, Stamp, i64>(arguments, output, |name, start, end| {
+    ternary::<String, S, S, i64>(arguments, output, |name, start, end| {
         let part = parts.get(name)?;
-        let both = is_finite(start.0) && is_finite(end.0);
-        both.then(|| function(part, start.0, end.0)).transpose()
+        let (start, end) = (S::micros(start), S::micros(end));
+        let both = is_finite(start) && is_finite(end);
+        both.then(|| function(part, start, end)).transpose()
     })
 }
 
@@ -160,9 +170,9 @@ impl Parts {
 }
 
 /// `date_part(name, timestamp)`: BIGINT for a constant name of a whole part, else DOUBLE.
-struct DatePart;
+struct DatePart<S>(PhantomData<fn() -> S>);
 
-impl ScalarResolveTypesCallbacks for DatePart {
+impl<S: Instant> ScalarResolveTypesCallbacks for DatePart<S> {
     fn resolve_types(&self, context: &Context, arguments: BindArguments<'_>) -> duckdb::Result<LogicalType> {
         let name = match arguments.value(0)? {
             Some(value) => value.get::<String>()?,
@@ -176,7 +186,7 @@ impl ScalarResolveTypesCallbacks for DatePart {
     }
 }
 
-impl ScalarCallbacks for DatePart {
+impl<S: Instant> ScalarCallbacks for DatePart<S> {
     type BindData = ();
     type InitData = ();
 
@@ -191,17 +201,19 @@ impl ScalarCallbacks for DatePart {
         make_readable(arguments)?;
         let mut parts = Parts::default();
         if output.logical_type().id()? == Id::BigInt {
-            binary::<String, Stamp, i64>(arguments, output, |name, at| Ok(whole(parts.get(name)?, at.0)))
+            binary::<String, S, i64>(arguments, output, |name, at| Ok(whole(parts.get(name)?, S::micros(at))))
         } else {
-            binary::<String, Stamp, f64>(arguments, output, |name, at| Ok(double(parts.get(name)?, at.0)))
+            binary::<String, S, f64>(arguments, output, |name, at| {
+                Ok(double(parts.get(name)?, S::micros(at)))
+            })
         }
     }
 }
 
 /// `date_part([names], timestamp)`: a STRUCT with a field for each name.
-struct DateParts;
+struct DateParts<S>(PhantomData<fn() -> S>);
 
-impl DateParts {
+impl<S: Instant> DateParts<S> {
     /// The names as they were written, with their parts.
     fn named(arguments: &BindArguments<'_>) -> duckdb::Result<Vec<(String, Part)>> {
         let constant =
@@ -225,7 +237,7 @@ impl DateParts {
     }
 }
 
-impl ScalarResolveTypesCallbacks for DateParts {
+impl<S: Instant> ScalarResolveTypesCallbacks for DateParts<S> {
     fn resolve_types(&self, context: &Context, arguments: BindArguments<'_>) -> duckdb::Result<LogicalType> {
         let fields: Vec<String> = Self::named(&arguments)?
             .iter()
@@ -237,13 +249,13 @@ impl ScalarResolveTypesCallbacks for DateParts {
     }
 }
 
-impl ScalarBindCallbacks for DateParts {
+impl<S: Instant> ScalarBindCallbacks for DateParts<S> {
     fn bind(&self, _context: &Context, arguments: BindArguments<'_>) -> duckdb::Result<Vec<Part>> {
         Ok(Self::named(&arguments)?.into_iter().map(|(_, part)| part).collect())
     }
 }
 
-impl ScalarCallbacks for DateParts {
+impl<S: Instant> ScalarCallbacks for DateParts<S> {
     type BindData = Vec<Part>;
     type InitData = ();
 
@@ -257,7 +269,7 @@ impl ScalarCallbacks for DateParts {
     ) -> duckdb::Result<()> {
         make_readable(arguments)?;
         let parts = parts.ok_or_else(|| duckdb::Error::api_error("date parts run without their names"))?;
-        let stamps = arguments.get_vector_at::<Stamp>(1)?.reader()?;
+        let stamps = arguments.get_vector_at::<S>(1)?.reader()?;
         let rows = arguments.row_count()?;
         output.set_size(rows)?;
         {
@@ -267,11 +279,11 @@ impl ScalarCallbacks for DateParts {
                 let field = fields.get_untyped_vector_at_mut(index)?;
                 if part.is_fraction() {
                     write_rows::<f64>(rows, field, |row| {
-                        Ok(stamps.get(row)?.and_then(|at| double(*part, at.0)))
+                        Ok(stamps.get(row)?.and_then(|at| double(*part, S::micros(at))))
                     })?;
                 } else {
                     write_rows::<i64>(rows, field, |row| {
-                        Ok(stamps.get(row)?.and_then(|at| whole(*part, at.0)))
+                        Ok(stamps.get(row)?.and_then(|at| whole(*part, S::micros(at))))
                     })?;
                 }
             }

@@ -1,47 +1,44 @@
-//! `range` and `generate_series` over TIMESTAMP WITH TIME ZONE: as a list, and as a table.
+//! `range` and `generate_series` over TIMESTAMP WITH TIME ZONE as a list. As a table the engine's
+//! own counts in UTC: `rewrite::series`.
 //! Runs on: registration when the database is opened; evaluation on DuckDB's worker threads.
-//! Never: counts towards infinity.
-
-use std::sync::Mutex;
+//! Never: counts towards infinity, or further than fits into memory.
 
 use duckdb::DuckDBType;
-use duckdb::bind_arguments::BindArgument;
 use duckdb::connection::Context;
-use duckdb::data_chunk::{DataChunkRef, VectorCollection};
+use duckdb::data_chunk::VectorCollection;
+use duckdb::logical_type::LogicalTypeID as Id;
 use duckdb::scalar::{ScalarCallbacks, ScalarFunctionBuilder};
 use duckdb::signature::{FunctionParameter, SignatureBuilder};
-use duckdb::table_function::{
-    BindFunctionHandle, ExecColumnInfo, InitColumnData, TableFunctionBuilder, TableFunctionCallbacks,
-};
-use duckdb::types::{IntervalValue, List, TimestampTzValue};
-use duckdb::value::Value;
+use duckdb::types::{IntervalValue, List, TimestampTzValue, TimestampValue};
 use duckdb::vector::{Unknown, Vector};
 
 use super::calendar::is_finite;
 use super::interval::add;
-use super::vector::{Registry, STABILITY, make_readable};
+use super::vector::{Registry, STABILITY, make_readable, unary};
 use super::zone::UTC;
 use crate::engine::ffi;
+use crate::engine::rewrite::UTC_FUNCTION;
 
-/// Rows written to an output chunk at a time: DuckDB's vector size.
-const CHUNK_ROWS: usize = 2048;
+/// Timestamps that the lists of one vector may hold together: half a gibibyte. They are made in memory that the
+/// engine's limit does not know of.
+const LISTED_MAX: usize = 1 << 26;
 
 type Stamp = TimestampTzValue;
 
 pub(super) fn register(registry: &Registry<'_>) -> duckdb::Result<()> {
     let connection = registry.connection;
+    registry.scalar(&[UTC_FUNCTION], &[Id::TimestampTz], Id::Timestamp, |arguments, output| {
+        unary::<Stamp, TimestampValue>(arguments, output, |at| Ok(Some(TimestampValue(at.0))))
+    })?;
     for (name, inclusive) in [("range", false), ("generate_series", true)] {
-        let signature = || {
-            SignatureBuilder::new()
-                .param(FunctionParameter::new::<Stamp>("start"))
-                .param(FunctionParameter::new::<Stamp>("stop"))
-                .param(FunctionParameter::new::<IntervalValue>("step"))
-        };
-        let list = signature().return_type(List::<Stamp>::logical_type(connection)?);
+        let list = SignatureBuilder::new()
+            .param(FunctionParameter::new::<Stamp>("start"))
+            .param(FunctionParameter::new::<Stamp>("stop"))
+            .param(FunctionParameter::new::<IntervalValue>("step"))
+            .return_type(List::<Stamp>::logical_type(connection)?);
         ScalarFunctionBuilder::new(name, list, SeriesList { inclusive })
             .set_property(STABILITY)
             .register(connection)?;
-        TableFunctionBuilder::new(name, signature(), SeriesTable { name, inclusive }).register(connection)?;
     }
     Ok(())
 }
@@ -117,12 +114,18 @@ impl ScalarCallbacks for SeriesList {
         let starts = arguments.get_vector_at::<Stamp>(0)?.reader()?;
         let stops = arguments.get_vector_at::<Stamp>(1)?.reader()?;
         let steps = arguments.get_vector_at::<IntervalValue>(2)?.reader()?;
+        let mut left = LISTED_MAX;
         let mut rows = Vec::with_capacity(arguments.row_count()?);
         for row in 0..arguments.row_count()? {
             rows.push(match (starts.get(row)?, stops.get(row)?, steps.get(row)?) {
                 (Some(start), Some(stop), Some(step)) => {
                     let series = Series::new(start.0, stop.0, *step, self.inclusive)?;
-                    Some(series.map(|at| at.map(TimestampTzValue)).collect::<duckdb::Result<Vec<_>>>()?)
+                    let list = series
+                        .take(left + 1)
+                        .map(|at| at.map(TimestampTzValue))
+                        .collect::<duckdb::Result<Vec<_>>>()?;
+                    left = left.checked_sub(list.len()).ok_or_else(too_many)?;
+                    Some(list)
                 }
                 _ => None,
             });
@@ -131,70 +134,10 @@ impl ScalarCallbacks for SeriesList {
     }
 }
 
-struct SeriesTable {
-    name: &'static str,
-    inclusive: bool,
-}
-
-impl TableFunctionCallbacks for SeriesTable {
-    type BindData = Option<Series>;
-    type GlobalState = Mutex<Option<Series>>;
-    type LocalState = ();
-
-    fn bind(
-        &self,
-        context: &Context,
-        arguments: Vec<BindArgument>,
-        output: BindFunctionHandle<'_>,
-    ) -> duckdb::Result<Option<Series>> {
-        output.add_result_column(self.name, &Stamp::logical_type(context)?)?;
-        let value = |index: usize| arguments.get(index).and_then(|argument| argument.value.as_ref());
-        let stamp = |index| value(index).map(Value::get::<Stamp>).transpose().map(Option::flatten);
-        let step = value(2).map(Value::get::<IntervalValue>).transpose()?.flatten();
-        match (stamp(0)?, stamp(1)?, step) {
-            (Some(start), Some(stop), Some(step)) => {
-                if step == (IntervalValue { months: 0, days: 0, micros: 0 }) {
-                    return Err(duckdb::Error::invalid_input("the step of a series must not be 0"));
-                }
-                Series::new(start.0, stop.0, step, self.inclusive).map(Some)
-            }
-            // As the engine does it for other types: NULL gives no rows.
-            _ => Ok(None),
-        }
-    }
-
-    fn init_global_state(
-        &self,
-        series: &Option<Series>,
-        _context: &Context,
-        _columns: InitColumnData<'_>,
-    ) -> duckdb::Result<(Option<Mutex<Option<Series>>>, Option<usize>)> {
-        Ok((Some(Mutex::new(*series)), Some(1)))
-    }
-
-    fn exec(
-        &self,
-        _bind: &Option<Series>,
-        series: Option<&Mutex<Option<Series>>>,
-        _local: Option<&mut ()>,
-        _context: &Context,
-        mut output: DataChunkRef<'_>,
-        _columns: ExecColumnInfo<'_>,
-    ) -> duckdb::Result<()> {
-        let Some(series) = series else {
-            return Err(duckdb::Error::api_error("a series runs without its state"));
-        };
-        let mut series = series.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let Some(series) = series.as_mut() else { return Ok(()) };
-        let chunk: Vec<i64> = series.take(CHUNK_ROWS).collect::<duckdb::Result<_>>()?;
-        let mut column = output.get_vector_at_mut::<Stamp>(0)?;
-        column.set_size(chunk.len())?;
-        let mut writer = column.writer()?;
-        for (row, at) in chunk.into_iter().enumerate() {
-            writer.set(row, Some(TimestampTzValue(at)))?;
-        }
-        Ok(())
-    }
+fn too_many() -> duckdb::Error {
+    duckdb::Error::invalid_input(format!(
+        "a list of more than {LISTED_MAX} timestamps was asked for; read them as a table, with FROM"
+    ))
 }
 
 #[cfg(test)]

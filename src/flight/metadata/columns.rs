@@ -87,8 +87,10 @@ mod tests {
             catalog: "db".into(),
             schema: "main".into(),
             table: "t".into(),
+            path: vec!["db".into(), "main".into(), "t".into()],
             table_type: table_type.into(),
             comment: None,
+            rows: None,
         }
     }
 

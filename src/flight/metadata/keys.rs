@@ -68,7 +68,8 @@ pub(super) fn exported(
     mut keys: Vec<ForeignKeyColumn>,
 ) -> Result<RecordBatch> {
     keys.retain(|key| {
-        is_in(key, command.catalog.as_deref(), command.db_schema.as_deref()) && key.pk_table == command.table
+        is_in(key, command.catalog.as_deref(), command.db_schema.as_deref())
+            && passes(Some(&command.table), &key.pk_table)
     });
     keys.sort_by(|a, b| by_foreign_key(a).cmp(&by_foreign_key(b)));
     foreign_keys(&keys)
@@ -80,7 +81,8 @@ pub(super) fn imported(
     mut keys: Vec<ForeignKeyColumn>,
 ) -> Result<RecordBatch> {
     keys.retain(|key| {
-        is_in(key, command.catalog.as_deref(), command.db_schema.as_deref()) && key.fk_table == command.table
+        is_in(key, command.catalog.as_deref(), command.db_schema.as_deref())
+            && passes(Some(&command.table), &key.fk_table)
     });
     keys.sort_by(|a, b| by_primary_key(a).cmp(&by_primary_key(b)));
     foreign_keys(&keys)
@@ -94,8 +96,8 @@ pub(super) fn cross_reference(
     keys.retain(|key| {
         is_in(key, command.pk_catalog.as_deref(), command.pk_db_schema.as_deref())
             && is_in(key, command.fk_catalog.as_deref(), command.fk_db_schema.as_deref())
-            && key.pk_table == command.pk_table
-            && key.fk_table == command.fk_table
+            && passes(Some(&command.pk_table), &key.pk_table)
+            && passes(Some(&command.fk_table), &key.fk_table)
     });
     keys.sort_by(|a, b| by_primary_key(a).cmp(&by_primary_key(b)));
     foreign_keys(&keys)

@@ -19,10 +19,10 @@ const BASE_TABLE: &str = "BASE TABLE";
 /// Type of a view, temporary or not.
 pub(super) const VIEW: &str = "VIEW";
 
-/// Whether `name` passes a filter that is a name and not a pattern. An empty filter asks for what has no
-/// such name, which DuckDB does not have.
+/// Whether `name` passes a filter that is a name and not a pattern; case makes no difference. An empty filter asks for
+/// what has no such name, which DuckDB does not have.
 pub(super) fn passes(filter: Option<&str>, name: &str) -> bool {
-    filter.is_none_or(|filter| !filter.is_empty() && filter == name)
+    filter.is_none_or(|filter| !filter.is_empty() && filter.eq_ignore_ascii_case(name))
 }
 
 /// One row per catalog.
@@ -41,7 +41,7 @@ pub(super) fn catalogs(schemas: Vec<SchemaInfo>) -> Result<RecordBatch> {
 pub(super) fn db_schemas(command: &CommandGetDbSchemas, schemas: &[SchemaInfo]) -> Result<RecordBatch> {
     let pattern = parsed(command.db_schema_filter_pattern.as_deref())?;
     let mut builder = CommandGetDbSchemas::default().into_builder();
-    for SchemaInfo { catalog, schema } in schemas {
+    for SchemaInfo { catalog, schema, .. } in schemas {
         if passes(command.catalog.as_deref(), catalog) && matches(pattern.as_ref(), schema) {
             builder.append(catalog, schema);
         }
@@ -109,8 +109,10 @@ mod tests {
             catalog: catalog.into(),
             schema: schema.into(),
             table: table.into(),
+            path: vec![catalog.into(), schema.into(), table.into()],
             table_type: table_type.into(),
             comment: None,
+            rows: None,
         }
     }
 
@@ -142,7 +144,7 @@ mod tests {
         assert_eq!(chosen(by_schema), ["db.sales.orders"]);
         let by_catalog =
             |catalog: &str| chosen(CommandGetTables { catalog: Some(catalog.into()), ..Default::default() });
-        assert_eq!(by_catalog("temp"), ["temp.main.scratch"]);
+        assert_eq!(by_catalog("TEMP"), ["temp.main.scratch"]);
         assert_eq!(by_catalog("tem%"), Vec::<String>::new());
         // An empty filter asks for tables without a catalog.
         assert_eq!(by_catalog(""), Vec::<String>::new());
@@ -171,7 +173,11 @@ mod tests {
 
     #[test]
     fn schemas_and_catalogs_are_listed_once() {
-        let of = |catalog: &str, schema: &str| SchemaInfo { catalog: catalog.into(), schema: schema.into() };
+        let of = |catalog: &str, schema: &str| SchemaInfo {
+            catalog: catalog.into(),
+            schema: schema.into(),
+            is_nested: false,
+        };
         let all = vec![of("db", "main"), of("db", "sales"), of("temp", "main")];
         let command =
             CommandGetDbSchemas { catalog: Some("db".into()), db_schema_filter_pattern: Some("_a%".into()) };

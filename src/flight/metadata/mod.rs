@@ -24,6 +24,7 @@ use arrow_flight::sql::{
 };
 
 use super::descriptor::select_all;
+use super::form::Form;
 use crate::engine::{self, Session, TableEntry};
 use crate::error::{Error, Kind, Result};
 
@@ -151,8 +152,8 @@ fn tables(command: &CommandGetTables, session: &Session) -> Result<RecordBatch> 
 /// What reading all of `entry` gives: no columns for a view that does not bind, or for a type without an
 /// Arrow form, which must not hide the other tables. `None` for a table that was dropped since it was listed.
 fn readable_schema(session: &Session, entry: &TableEntry) -> Result<Option<SchemaRef>> {
-    let error = match engine::describe(session, &select_all(&entry.name())) {
-        Ok(described) => return Ok(Some(described.schema)),
+    let error = match engine::describe(session, &select_all(&entry.to_sql())) {
+        Ok(described) => return Ok(Some(Arc::new(Form::Plain.schema(&described.schema)))),
         Err(error) => error,
     };
     let is_view = entry.table_type == listing::VIEW;

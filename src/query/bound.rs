@@ -1,0 +1,111 @@
+//! A prepared statement over its bound rows, from its first run to its last batch.
+//! Runs on: the reader's thread.
+//! Never: commits some of the rows; lets the columns of the result change from one run to the next.
+
+use std::sync::Arc;
+
+use arrow::datatypes::SchemaRef;
+
+use super::reader::{Gone, MESSAGES_PER_ARRAY, Target, changing, reading, take};
+use super::returned::Returned;
+use crate::engine::{self, Bound, Class, Cursor, Described};
+use crate::error::{Error, Result};
+use crate::session::Open;
+
+/// Runs a prepared statement once for each row bound to it.
+pub(super) fn prepared(
+    session: &mut Open,
+    bound: &Bound,
+    described: &Described,
+    target: &mut Target<'_>,
+) -> Result<Class> {
+    let class = described.class;
+    target.check(class)?;
+    bound.keep(session)?;
+    if described.seeds {
+        session.spoil();
+    }
+    if described.is_count {
+        if target.open(&described.schema, class).is_err() {
+            return Ok(class);
+        }
+        let several = bound.runs_more_than_once();
+        let own = !session.joins_transaction() && !engine::runs_alone(bound.sql());
+        if own {
+            session.begin()?;
+        }
+        let mut rows = 0;
+        let mut done = 0_u64;
+        let ran = bound.each(session, |run| {
+            let _turn = session.turn(class, bound.sql());
+            let changed = bound.execute(session, run);
+            done += 1;
+            rows += changed
+                .map_err(|error| if own && several { error.context(format!("row {done}")) } else { error })?;
+            Ok(())
+        });
+        if let Err(error) = ran {
+            if own {
+                // The first error is the one to report.
+                let _ = session.rollback();
+            }
+            return Err(error);
+        }
+        if own {
+            session.commit()?;
+        }
+        target.count(rows)?;
+        return Ok(class);
+    }
+    let mut schema: Option<SchemaRef> = None;
+    if class == Class::Query {
+        reading(session, described.is_proven(session), |session| {
+            runs(session, bound, described, target, &mut schema, |target: &Target<'_>, cursor| {
+                target.stream(cursor)
+            })
+        })?;
+    } else {
+        let mut returned = Returned::new(target.returned);
+        changing(session, class, bound.sql(), |session| {
+            runs(session, bound, described, target, &mut schema, |_, cursor| {
+                take(session, cursor, &mut returned)
+            })
+        })?;
+        if let Some(schema) = &schema {
+            target.give(session, schema, returned)?;
+        }
+    }
+    if schema.is_none() {
+        // No row was bound: the result is empty, but it has a schema.
+        let _: std::result::Result<(), Gone> = target.open(&described.schema, class);
+    }
+    Ok(class)
+}
+
+/// Runs a prepared statement for every row bound to it, and hands each result to `sink`.
+fn runs(
+    session: &Open,
+    bound: &Bound,
+    described: &Described,
+    target: &mut Target<'_>,
+    schema: &mut Option<SchemaRef>,
+    mut sink: impl FnMut(&Target<'_>, &mut Cursor<'_>) -> Result<()>,
+) -> Result<()> {
+    let array_bytes = target.batch_bytes * MESSAGES_PER_ARRAY;
+    bound.each(session, |run| {
+        let mut cursor = bound.open(session, run, &described.schema, array_bytes, target.batch_rows_max)?;
+        match &*schema {
+            None => {
+                *schema = Some(Arc::clone(cursor.schema()));
+                target.begin(&cursor, described.class)?;
+            }
+            Some(first) if first.fields() != cursor.schema().fields() => {
+                return Err(Error::invalid(
+                    "the result's columns changed from one bound row to the next; bind rows of one type",
+                ));
+            }
+            Some(_) => {}
+        }
+        sink(target, &mut cursor)
+    })
+}

@@ -1,0 +1,208 @@
+//! A cookie, a token, a connection -> the client's session.
+//! Runs on: async tasks; look-ups in memory.
+//! Never: keeps more sessions than `session.max_sessions` of each kind; forgets one in silence whose client may come
+//! back for what it left there.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex, Weak};
+use std::time::Duration;
+
+use tokio::sync::Semaphore;
+
+use super::{ClientSession, Handle, Limits, Owner, locked, prepared};
+use crate::config;
+use crate::engine::Database;
+use crate::error::{Error, Result};
+
+/// Cookies and tokens of sessions that their clients have closed, remembered at most.
+const CLOSED_MAX: usize = 1024;
+
+/// All sessions of the server.
+pub struct Sessions {
+    database: Arc<Database>,
+    limits: Arc<Limits>,
+    state: Mutex<Registry>,
+}
+
+#[derive(Default)]
+struct Registry {
+    // Every session alive, to look for idle ones.
+    all: Vec<Weak<ClientSession>>,
+    // Cookies given out; one that came back keeps its session.
+    cookies: HashMap<Handle, (Weak<ClientSession>, Option<Arc<ClientSession>>)>,
+    // Bearer tokens given out.
+    bearers: HashMap<Handle, Arc<ClientSession>>,
+    closed: VecDeque<Handle>,
+}
+
+impl Sessions {
+    /// No sessions yet. `seat_wait` is how long a statement waits for its turn on a session's connection.
+    pub fn new(database: Arc<Database>, config: &config::Session, seat_wait: Duration) -> Arc<Self> {
+        let limits = Limits {
+            config: config.clone(),
+            seat_wait,
+            transactions: Arc::new(Semaphore::new(config.max_transactions)),
+            bound_bytes: prepared::budget(config.bound_memory_limit.as_usize()),
+        };
+        Arc::new(Self { database, limits: Arc::new(limits), state: Mutex::default() })
+    }
+
+    /// A session that lives as long as somebody holds it: that of a TCP connection.
+    pub fn open(&self) -> Arc<ClientSession> {
+        let session = ClientSession::new(Arc::clone(&self.database), Arc::clone(&self.limits), false);
+        let mut registry = locked(&self.state);
+        registry.all.retain(|session| session.strong_count() > 0);
+        registry.all.push(Arc::downgrade(&session));
+        session
+    }
+
+    /// A session for one call, which looks names up where `other` does.
+    pub fn scratch(&self, other: &ClientSession) -> Arc<ClientSession> {
+        let session = ClientSession::new(Arc::clone(&self.database), Arc::clone(&self.limits), true);
+        session.look_where(other);
+        session
+    }
+
+    /// The session that `owner` stands for. When it has ended, what needs nothing of it goes on in a fresh one.
+    ///
+    /// Errors: `NotFound` when the session had a transaction or temporary objects and has ended since.
+    pub fn of(&self, owner: &Owner) -> Result<Arc<ClientSession>> {
+        let session = owner.session.upgrade();
+        let is_same = session.as_ref().is_some_and(|session| session.state().life == owner.life);
+        if owner.needs_session && !is_same {
+            return Err(Error::not_found(
+                "the session that this ticket was made in has ended, and with it the transaction or the temporary \
+                 tables that were there; ask for the result again with GetFlightInfo",
+            ));
+        }
+        Ok(session.unwrap_or_else(|| self.open()))
+    }
+
+    /// The session of a cookie; `None` when the cookie is not one of ours, or was forgotten.
+    pub fn by_cookie(&self, cookie: Handle) -> Option<Arc<ClientSession>> {
+        let mut registry = locked(&self.state);
+        let (known, kept) = registry.cookies.get_mut(&cookie)?;
+        let session = known.upgrade()?;
+        // A client that returns its cookie may come back on another connection.
+        *kept = Some(Arc::clone(&session));
+        Some(session)
+    }
+
+    /// The cookie of a session.
+    ///
+    /// Errors: `Exhausted` naming `session.max_sessions`.
+    pub fn cookie(&self, session: &Arc<ClientSession>) -> Result<Handle> {
+        let mut registry = locked(&self.state);
+        let cookies = &mut registry.cookies;
+        cookies.retain(|_, (known, _)| known.strong_count() > 0);
+        if let Some((cookie, _)) =
+            cookies.iter().find(|(_, (known, _))| known.as_ptr() == Arc::as_ptr(session))
+        {
+            return Ok(*cookie);
+        }
+        self.make_room(cookies, |(known, _)| known.upgrade())?;
+        cookies.insert(session.handle, (Arc::downgrade(session), None));
+        Ok(session.handle)
+    }
+
+    /// The session of a bearer token; `None` when the token is not one of ours, or was forgotten.
+    pub fn by_bearer(&self, token: Handle) -> Option<Arc<ClientSession>> {
+        locked(&self.state).bearers.get(&token).cloned()
+    }
+
+    /// A new token with a session of its own.
+    ///
+    /// Errors: `Exhausted` naming `session.max_sessions`.
+    pub fn bearer(&self) -> Result<Handle> {
+        let session = self.open();
+        let mut registry = locked(&self.state);
+        self.make_room(&mut registry.bearers, |session| Some(Arc::clone(session)))?;
+        let token = rand::random();
+        registry.bearers.insert(token, session);
+        Ok(token)
+    }
+
+    /// `session` stands in for that of a cookie or token which came with a call and is not known. What its client set
+    /// there is gone, and the client hears of it, unless it has closed that session itself.
+    pub fn stand_in(&self, session: &ClientSession, token: Handle) {
+        if !locked(&self.state).closed.contains(&token) {
+            session.state().ended.miss(token);
+        }
+    }
+
+    /// Room for one more: of those that nobody has used for too long, the one unused longest is forgotten.
+    fn make_room<T>(
+        &self,
+        sessions: &mut HashMap<Handle, T>,
+        session: impl Fn(&T) -> Option<Arc<ClientSession>>,
+    ) -> Result<()> {
+        let count = sessions.len();
+        if count < self.limits.config.max_sessions {
+            return Ok(());
+        }
+        let over = sessions.iter().filter_map(|(handle, one)| {
+            let session = session(one).filter(|session| session.is_over())?;
+            Some((session.usage.idle()?, *handle))
+        });
+        let Some((_, oldest)) = over.max() else {
+            return Err(Error::exhausted(
+                "session.max_sessions",
+                format!("{count} sessions are open; close some"),
+            ));
+        };
+        sessions.remove(&oldest);
+        Ok(())
+    }
+
+    /// Ends what has been idle for too long. To be called every second or so.
+    pub fn sweep(&self) {
+        let sessions: Vec<Arc<ClientSession>> = {
+            let mut registry = locked(&self.state);
+            registry.cookies.retain(|_, (known, _)| known.strong_count() > 0);
+            registry.all.retain(|session| session.strong_count() > 0);
+            registry.all.iter().filter_map(Weak::upgrade).collect()
+        };
+        for session in sessions {
+            session.sweep();
+        }
+    }
+
+    /// Gives up what every session holds, because the database they are on is lost.
+    pub fn lose_all(&self) {
+        let all: Vec<_> = locked(&self.state).all.iter().filter_map(Weak::upgrade).collect();
+        for session in all {
+            session.lose();
+        }
+    }
+
+    /// Ends a session for good: its cookie and token are forgotten, and what it holds is given up.
+    pub fn close(&self, session: &Arc<ClientSession>) {
+        {
+            let mut registry = locked(&self.state);
+            let Registry { cookies, bearers, closed, .. } = &mut *registry;
+            let ends = |handle: &Handle, is_it: bool| {
+                if is_it {
+                    closed.push_back(*handle);
+                }
+                !is_it
+            };
+            let mut ends = ends;
+            cookies.retain(|handle, (known, _)| ends(handle, known.as_ptr() == Arc::as_ptr(session)));
+            bearers.retain(|handle, known| ends(handle, Arc::ptr_eq(known, session)));
+            let forgotten = closed.len().saturating_sub(CLOSED_MAX);
+            closed.drain(..forgotten);
+        }
+        session.close();
+    }
+
+    /// Open transactions.
+    pub fn transactions_open(&self) -> u64 {
+        (self.limits.config.max_transactions - self.limits.transactions.available_permits()) as u64
+    }
+
+    /// Sessions that somebody uses, or has used not too long ago.
+    pub fn sessions_open(&self) -> u64 {
+        let registry = locked(&self.state);
+        registry.all.iter().filter_map(Weak::upgrade).filter(|session| !session.is_over()).count() as u64
+    }
+}
