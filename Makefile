@@ -8,8 +8,10 @@ STAMP := $(VENV)/.requirements
 
 # Rounds of kill -9 of `make crash`; `cargo test` has a few.
 ROUNDS ?= 200
+# Seconds that everybody meets in `make meet`; `cargo test` has 60.
+SECONDS ?= 600
 
-.PHONY: build test test-rust test-python lint crash recovery bench bench-point bench-index bench-criterion
+.PHONY: build test test-rust test-python lint crash meet recovery bench bench-point bench-index bench-criterion
 
 build:
 	$(CARGO) build --release --bins --examples
@@ -29,6 +31,10 @@ lint:
 # kill -9 at random moments, with four producers and transactions: nothing acknowledged is lost, nothing doubles.
 crash:
 	PINTAIL_CRASH_ROUNDS=$(ROUNDS) $(CARGO) test --release --test crash -- --nocapture
+
+# Every kind of client at once over one server: what was acknowledged is stored, value for value.
+meet:
+	PINTAIL_MEET_SECONDS=$(SECONDS) $(CARGO) test --release --test meet -- --nocapture everybody
 
 # How long a start after kill -9 takes, by the size of the log.
 recovery:

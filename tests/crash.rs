@@ -1,10 +1,12 @@
 //! kill -9 at random moments, again and again: what was acknowledged is stored, nothing is stored twice or in part.
 //!
-//! Four producers, a client with transactions and two that put single rows write while the server is killed and started on the same file,
-//! sometimes while it still recovers, and sometimes the clients die as well. `PINTAIL_CRASH_ROUNDS` says how often,
+//! Four producers, a client with transactions, two that put single rows and one whose changes hide in CTEs and triggers write while the
+//! server is killed and started on the same file, sometimes while it still recovers, and sometimes the clients die as well. `PINTAIL_CRASH_ROUNDS` says how often,
 //! `PINTAIL_CRASH_SEED` repeats a run's choices (moments still differ from machine to machine).
 #![allow(clippy::unwrap_used, missing_docs, reason = "a failed unwrap is a failed test")]
 
+#[path = "crash/changes.rs"]
+mod changes;
 mod common;
 #[path = "common/process.rs"]
 mod process;
@@ -66,6 +68,7 @@ struct World {
     /// Single rows put without key or number: tried once each, and acknowledged.
     loose: AtomicU64,
     loose_acknowledged: Mutex<BTreeSet<i64>>,
+    changes: changes::Told,
     stop: AtomicBool,
 }
 
@@ -445,6 +448,7 @@ struct Totals {
     stored: u64,
     transactions: u64,
     loose: u64,
+    changes: u64,
 }
 
 /// Everything that is promised, for the state in front of us. `is_settled`: nobody writes, so equal, not just above.
@@ -453,6 +457,7 @@ async fn check(world: &World, rng: &mut StdRng, is_settled: bool) -> Totals {
     let acknowledged: Vec<u64> = world.acknowledged.iter().map(|rows| rows.load(Ordering::SeqCst)).collect();
     let committed = world.committed.lock().unwrap().clone();
     let loose_acknowledged = world.loose_acknowledged.lock().unwrap().clone();
+    let told = changes::told(world);
     let stored = stored(&mut client).await;
     let mut totals = Totals { transactions: committed.len() as u64, ..Totals::default() };
     for (who, (_, tables)) in PRODUCERS.iter().enumerate() {
@@ -481,6 +486,7 @@ async fn check(world: &World, rng: &mut StdRng, is_settled: bool) -> Totals {
     check_pairs(&mut client, &committed).await;
     check_loose(&mut client, &loose_acknowledged).await;
     totals.loose = loose_acknowledged.len() as u64;
+    totals.changes = changes::check(world, told).await;
     check_indexes(&mut client, &stored, world, rng).await;
     totals
 }
@@ -593,6 +599,8 @@ impl Clients {
         for _ in 0..2 {
             self.tasks.push(tokio::spawn(loose(Arc::clone(&self.world))));
         }
+        let world = Arc::clone(&self.world);
+        self.tasks.push(tokio::spawn(async move { changes::client(&world).await }));
     }
 
     /// A client that ended by itself met something it must not.
@@ -635,10 +643,11 @@ async fn rounds_on_one_database(rounds: u64, seed: u64, totals: &mut Totals) {
         attempts: AtomicU64::new(0),
         loose: AtomicU64::new(0),
         loose_acknowledged: Mutex::default(),
+        changes: changes::Told::default(),
         stop: AtomicBool::new(false),
     });
     let mut client = connected(&world).await;
-    for sql in TABLES.iter().flat_map(|(_, sql)| sql.split("; ")) {
+    for sql in TABLES.iter().flat_map(|(_, sql)| sql.split("; ")).chain(changes::TABLES) {
         rows(&mut client, sql).await.unwrap();
     }
     let mut clients = Clients::start(Arc::clone(&world));
@@ -683,6 +692,7 @@ async fn rounds_on_one_database(rounds: u64, seed: u64, totals: &mut Totals) {
     totals.stored += settled.stored;
     totals.transactions += settled.transactions;
     totals.loose += settled.loose;
+    totals.changes += settled.changes;
     println!(
         "seed {seed}: {rounds} rounds, group commit {group_commit} ms, checkpoint at {checkpoint}: {settled:?}"
     );
@@ -708,12 +718,13 @@ async fn nothing_acknowledged_is_lost_or_doubled() {
     }
     println!(
         "crash: {done} rounds of kill -9 on {databases} databases in {:.0} s: {} rows acknowledged, {} stored once, \
-         {} transactions over three tables, {} single rows without a key; nothing lost, doubled or partial, indexes equal scans",
+         {} transactions over three tables, {} single rows without a key, {} batches through RETURNING, CTEs and triggers; nothing lost, doubled or partial, indexes equal scans",
         started.elapsed().as_secs_f64(),
         totals.acknowledged,
         totals.stored,
         totals.transactions,
-        totals.loose
+        totals.loose,
+        totals.changes
     );
 }
 
