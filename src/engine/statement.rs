@@ -180,8 +180,6 @@ pub(super) fn next(
     settled.map_err(|error| session.database().note(error))
 }
 
-}
-
 /// The result of a change or definition: the one row `count`.
 pub fn count_batch(rows: u64) -> Result<RecordBatch> {
     let count: ArrayRef = Arc::new(Int64Array::from(vec![i64::try_from(rows).unwrap_or(i64::MAX)]));
