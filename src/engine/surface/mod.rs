@@ -180,9 +180,9 @@ impl Surface {
         if INTERNAL.contains(&name) {
             return Err(Error::invalid(format!("{name} is internal to the server; use DoPut to send rows")));
         }
-        let is_refused = FUNCTIONS.contains(&name)
-            || (self.table_functions.contains(name) && !TABLE_FUNCTIONS.contains(&name));
-        if !(is_called && is_refused) && !VIEWS.contains(&name) {
+        let is_foreign = self.table_functions.contains(name) && !TABLE_FUNCTIONS.contains(&name);
+        let is_refused = VIEWS.contains(&name) || (is_called && (is_foreign || FUNCTIONS.contains(&name)));
+        if !is_refused {
             return Ok(());
         }
         if matches!(name, "checkpoint" | "force_checkpoint") {
