@@ -306,13 +306,6 @@ mod tests {
         }
     }
 
-    /// What has been written down by earlier versions still holds.
-    #[test]
-    fn checksums_stay_what_they_were() {
-        let numbers: Vec<Option<i64>> = (0..100).map(|n| (n % 9 != 0).then_some(n * 77)).collect();
-        assert_eq!(Checksum::of(&columns(&numbers)).unwrap(), 10_839_014_204_688_014_989);
-    }
-
     fn batch(columns: Vec<ArrayRef>) -> RecordBatch {
         let fields: Vec<Field> = columns
             .iter()
