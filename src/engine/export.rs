@@ -26,6 +26,9 @@ use super::session::Session;
 use crate::error::{Error, Kind, Result};
 use crate::rebuild::{rebuilt, with_fields};
 
+/// The setting of a connection by which results keep what plain Arrow types would lose.
+pub(super) const LOSSLESS: &str = "arrow_lossless_conversion";
+
 /// The form of HUGEINT that plain clients read; values of 39 digits do not fit it.
 const HUGEINT: DataType = DataType::Decimal128(38, 0);
 
@@ -129,7 +132,7 @@ impl Drop for Lossless<'_> {
 
 fn set_lossless(session: &Session, on: bool) -> duckdb::Result<()> {
     let value = if on { "true" } else { "false" };
-    session.connection().config()?.set_text("arrow_lossless_conversion", value, SettingScope::Session)
+    session.connection().config()?.set_text(LOSSLESS, value, SettingScope::Session)
 }
 
 /// Whether a result with the announced `schema` has to be taken in the lossless form: what it holds has no other one,
