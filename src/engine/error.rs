@@ -93,7 +93,7 @@ pub(super) fn is_fatal(error: &duckdb::Error) -> bool {
 
 /// Whether a fatal error came from reading or writing files. In doubt it did: then the process ends instead of going on.
 pub(super) fn is_of_storage(error: &duckdb::Error) -> bool {
-    const FILES: [&str; 4] = ["IO Error", "Could not ", "Cannot open file", "checkpoint"];
+    const FILES: [&str; 5] = ["IO Error", "Could not ", "Cannot open file", "fsync", "checkpoint"];
     FILES.iter().any(|word| error.message.contains(word))
 }
 

@@ -73,7 +73,10 @@ pub(super) fn open(
     // After that nothing is set any more, by whatever way SQL finds, logging and profiling among it.
     for sql in [
         "SET GLOBAL enable_external_access = false".to_owned(),
-        format!("SET GLOBAL allowed_configs = ['{BUFFER}', '{}', '{LOSSLESS}', {PROGRESS}, {FAULTS}]", segment::OWNER),
+        format!(
+            "SET GLOBAL allowed_configs = ['{BUFFER}', '{}', '{LOSSLESS}', {PROGRESS}, {FAULTS}]",
+            segment::OWNER
+        ),
         "SET GLOBAL lock_configuration = true".to_owned(),
     ] {
         connection.execute(sql, Parameters::None)?;
