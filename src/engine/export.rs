@@ -127,9 +127,12 @@ impl Drop for Lossless<'_> {
     }
 }
 
+/// The engine's setting for it; each connection has its own.
+pub(super) const LOSSLESS: &str = "arrow_lossless_conversion";
+
 fn set_lossless(session: &Session, on: bool) -> duckdb::Result<()> {
     let value = if on { "true" } else { "false" };
-    session.connection().config()?.set_text("arrow_lossless_conversion", value, SettingScope::Session)
+    session.connection().config()?.set_text(LOSSLESS, value, SettingScope::Session)
 }
 
 /// Whether a result with the announced `schema` has to be taken in the lossless form: what it holds has no other one,

@@ -10,6 +10,7 @@ use duckdb::environment::{Environment, StorageLocation};
 use duckdb::instance::{AttachBuilder, Instance, InstanceBuilder};
 
 use super::database::Options;
+use super::export::LOSSLESS;
 use super::segment;
 use super::surface::Surface;
 use super::timezone;
@@ -72,7 +73,10 @@ pub(super) fn open(
     // After that nothing is set any more, by whatever way SQL finds, logging and profiling among it.
     for sql in [
         "SET GLOBAL enable_external_access = false".to_owned(),
-        format!("SET GLOBAL allowed_configs = ['{BUFFER}', '{}', {PROGRESS}, {FAULTS}]", segment::OWNER),
+        format!(
+            "SET GLOBAL allowed_configs = ['{BUFFER}', '{LOSSLESS}', '{}', {PROGRESS}, {FAULTS}]",
+            segment::OWNER
+        ),
         "SET GLOBAL lock_configuration = true".to_owned(),
     ] {
         connection.execute(sql, Parameters::None)?;
