@@ -130,6 +130,9 @@ impl Drop for Lossless<'_> {
     }
 }
 
+/// The engine's setting for it; each connection has its own.
+pub(super) const LOSSLESS: &str = "arrow_lossless_conversion";
+
 fn set_lossless(session: &Session, on: bool) -> duckdb::Result<()> {
     let value = if on { "true" } else { "false" };
     session.connection().config()?.set_text(LOSSLESS, value, SettingScope::Session)
