@@ -26,9 +26,6 @@ use super::session::Session;
 use crate::error::{Error, Kind, Result};
 use crate::rebuild::{rebuilt, with_fields};
 
-/// The setting of a connection by which results keep what plain Arrow types would lose.
-pub(super) const LOSSLESS: &str = "arrow_lossless_conversion";
-
 /// The form of HUGEINT that plain clients read; values of 39 digits do not fit it.
 const HUGEINT: DataType = DataType::Decimal128(38, 0);
 
