@@ -12,7 +12,7 @@ use duckdb::signature::{FunctionParameter, SignatureBuilder};
 use duckdb::types::{IntervalValue, List, TimestampTzValue, TimestampValue};
 use duckdb::vector::{Unknown, Vector};
 
-use super::calendar::is_finite;
+use super::calendar::{DAY, is_finite};
 use super::interval::add;
 use super::vector::{Registry, STABILITY, make_readable, unary};
 use super::zone::UTC;
@@ -69,6 +69,15 @@ impl Series {
         }
         Ok(Self { next: (!stands).then_some(start), stop, step, inclusive, falls })
     }
+
+    /// How many timestamps there are at least, without counting them.
+    fn count_min(&self) -> i128 {
+        let IntervalValue { months, days, micros } = self.step;
+        let month = 31 * i128::from(DAY);
+        let step = i128::from(months) * month + i128::from(days) * i128::from(DAY) + i128::from(micros);
+        let span = i128::from(self.stop) - i128::from(self.next.unwrap_or(self.stop));
+        if step == 0 { 0 } else { span / step }
+    }
 }
 
 impl Iterator for Series {
@@ -120,6 +129,9 @@ impl ScalarCallbacks for SeriesList {
             rows.push(match (starts.get(row)?, stops.get(row)?, steps.get(row)?) {
                 (Some(start), Some(stop), Some(step)) => {
                     let series = Series::new(start.0, stop.0, *step, self.inclusive)?;
+                    if series.count_min() > left as i128 {
+                        return Err(too_many());
+                    }
                     let list = series
                         .take(left + 1)
                         .map(|at| at.map(TimestampTzValue))
@@ -143,7 +155,7 @@ fn too_many() -> duckdb::Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::timezone::calendar::{DAY, Date, INFINITY};
+    use crate::engine::timezone::calendar::{Date, INFINITY};
 
     fn series(start: i64, stop: i64, months: i32, days: i32, inclusive: bool) -> Vec<i64> {
         Series::new(start, stop, IntervalValue { months, days, micros: 0 }, inclusive)
@@ -161,6 +173,20 @@ mod tests {
         assert!(series(0, DAY, 0, 0, true).is_empty());
         let day = |month, day| Date { year: 2020, month, day }.days() * DAY;
         assert_eq!(series(day(1, 30), day(4, 1), 1, 0, false), [day(1, 30), day(2, 29), day(3, 29)]);
+    }
+
+    #[test]
+    fn the_length_of_a_series_is_known_beforehand() {
+        let step = |months, days| IntervalValue { months, days, micros: 0 };
+        for (start, stop, step, least) in [
+            (0, 10 * DAY, step(0, 1), 10),
+            (10 * DAY, 0, step(0, -1), 10),
+            (10 * DAY, 0, step(0, 1), -10),
+            (0, 62 * DAY, step(1, 0), 2),
+            (0, DAY, step(0, 0), 0),
+        ] {
+            assert_eq!(Series::new(start, stop, step, false).expect("a series").count_min(), least);
+        }
     }
 
     #[test]
