@@ -21,7 +21,7 @@ const PERMIT_BYTES: usize = 1024;
 /// Dictionaries stay for the length of their stream, and may take this part of the budget; rows leave it to them.
 const DICTIONARIES_PART: usize = 4;
 /// Encoded rows are made plain in slices of this part of what a stream may hold, and of this much at most and at least.
-const SLICE_PART: usize = 16;
+const SLICE_PART: usize = 8;
 const SLICE_BYTES_MAX: usize = 1 << 30;
 const SLICE_BYTES_MIN: usize = 1 << 20;
 
