@@ -63,7 +63,8 @@ async fn any_call(hand: &mut Hand, manner: &Manner) -> Verdict {
         5 | 6 => transaction(hand, manner).await?,
         7 => {
             let body = declaration("declared", LENIENT, crate::rows::DECLARED_V).into_bytes();
-            hand.act("pintail.schema_apply", body, manner, &[]).await?;
+            // Others may have declared more columns by now, and a declaration without them is refused.
+            hand.act("pintail.schema_apply", body, manner, &[Kind::Conflict]).await?;
         }
         _ => {
             hand.act("pintail.checkpoint", Vec::new(), manner, &[Kind::Conflict]).await?;
