@@ -20,8 +20,10 @@ const OVER: [Kind; 1] = [Kind::NotFound];
 
 /// Each kind of call with next to no time, and then one that has all the time it wants, which must succeed.
 async fn deadlines(hand: &mut Hand) -> Verdict {
-    let manner = Manner::hasty(&mut hand.rng);
-    any_call(hand, &manner).await?;
+    for _ in 0..3 {
+        let manner = Manner::hasty(&mut hand.rng);
+        any_call(hand, &manner).await?;
+    }
     // Whatever connection this one meets, nothing is left on it.
     let count = hand.number("SELECT count(*) FROM worded").await?;
     if count < 1 {
@@ -32,7 +34,7 @@ async fn deadlines(hand: &mut Hand) -> Verdict {
 
 async fn any_call(hand: &mut Hand, manner: &Manner) -> Verdict {
     let count = hand.rng.random_range(1..6);
-    match hand.rng.random_range(0..9) {
+    match hand.rng.random_range(0..11) {
         0 => {
             let sql = "SELECT sum(i * j) FROM range(1000) a(i), range(2000) b(j)";
             hand.sql(sql, manner, &[]).await?;
@@ -60,8 +62,8 @@ async fn any_call(hand: &mut Hand, manner: &Manner) -> Verdict {
             let load = hand.load_in_batches(&table, &[3000, 3000]);
             hand.store(&load, manner, &[]).await?;
         }
-        5 | 6 => transaction(hand, manner).await?,
-        7 => {
+        5..=8 => transaction(hand, manner).await?,
+        9 => {
             let body = declaration("declared", LENIENT, crate::rows::DECLARED_V).into_bytes();
             // Others may have declared more columns by now, and a declaration without them is refused.
             hand.act("pintail.schema_apply", body, manner, &[Kind::Conflict]).await?;
