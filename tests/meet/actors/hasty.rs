@@ -39,20 +39,7 @@ async fn any_call(hand: &mut Hand, manner: &Manner) -> Verdict {
             let sql = "SELECT sum(i * j) FROM range(1000) a(i), range(2000) b(j)";
             hand.sql(sql, manner, &[]).await?;
         }
-        1 | 2 => {
-            let load = hand.load("plain", count);
-            let sql = format!(
-                "INSERT INTO plain (client, put, \"row\", text, price, \"at\", tags, v) VALUES {}",
-                sql_values(&load.batches[0])
-            );
-            let id = hand.open(&load);
-            let outcome = if hand.rng.random_bool(0.5) {
-                hand.sql(&sql, manner, &[]).await?.map_done()
-            } else {
-                hand.update(&sql, None, manner, &[]).await?
-            };
-            hand.close(id, outcome.fate());
-        }
+        1 | 2 => insert(hand, manner).await?,
         3 => {
             let load = hand.load("plain", count);
             hand.store(&load, manner, &[]).await?;
@@ -72,6 +59,31 @@ async fn any_call(hand: &mut Hand, manner: &Manner) -> Verdict {
             hand.act("pintail.checkpoint", Vec::new(), manner, &[Kind::Conflict]).await?;
         }
     }
+    Ok(())
+}
+
+/// As many rows as take about the time there is, so that it ends in the statement or in its COMMIT; as one statement, or
+/// as a script of two.
+async fn insert(hand: &mut Hand, manner: &Manner) -> Verdict {
+    let most = if hand.rng.random_bool(0.7) { 12 } else { 120 };
+    let count = hand.rng.random_range(2..most);
+    let load = hand.load("plain", count);
+    let insert = |first: usize, count: usize| {
+        let values = sql_values(&load.batches[0].slice(first, count));
+        format!("INSERT INTO plain (client, put, \"row\", text, price, \"at\", tags, v) VALUES {values}")
+    };
+    let (all, half) = (count as usize, count as usize / 2);
+    let id = hand.open(&load);
+    let outcome = match hand.rng.random_range(0..5) {
+        0 => hand.sql(&insert(0, all), manner, &[]).await?.map_done(),
+        1 | 2 => hand.info(&insert(0, all), manner, &[]).await?.map_done(),
+        3 => hand.update(&insert(0, all), None, manner, &[]).await?,
+        _ => {
+            let script = format!("{}; {}", insert(0, half), insert(half, all - half));
+            hand.update(&script, None, manner, &[]).await?
+        }
+    };
+    hand.close(id, outcome.fate());
     Ok(())
 }
 
