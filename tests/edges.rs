@@ -224,7 +224,8 @@ async fn a_table_that_changes_under_a_put_refuses_it() {
             // The first acknowledgement, of a slice before the change.
             Ok(answer) => assert!(commit == "progress" && answer.rows < 300_000, "{change}: {answer:?}"),
             Err(error) => {
-                assert!(matches!(error.kind(), Kind::Aborted | Kind::Invalid), "{commit}, {change}: {error}")
+                let is_told = matches!(error.kind(), Kind::Aborted | Kind::Invalid);
+                assert!(is_told, "{commit}, {change}: {error}");
             }
         }
         assert_eq!(stored, 0, "{commit}, {change}");

@@ -163,7 +163,8 @@ fn script(session: &mut Open, sql: &str, target: &mut Target<'_>) -> Result<Clas
     if statements.iter().any(Parsed::seeds) {
         session.spoil();
     }
-    let own = !session.joins_transaction() && !(single && engine::runs_alone(sql));
+    let alone = single && engine::runs_alone(sql);
+    let own = !session.joins_transaction() && !alone;
     if own {
         session.begin()?;
     }
