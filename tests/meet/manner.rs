@@ -72,10 +72,10 @@ impl Manner {
 
     /// Wants the answer within 1 to 5 ms, and says so.
     pub fn hasty(rng: &mut StdRng) -> Self {
-        let ms = rng.random_range(1..=5);
+        let us: u32 = rng.random_range(1000..5000);
         let header = match rng.random_bool(0.5) {
-            true => ("pintail-timeout-ms", ms.to_string()),
-            false => ("grpc-timeout", format!("{ms}m")),
+            true => ("pintail-timeout-ms", us.div_ceil(1000).to_string()),
+            false => ("grpc-timeout", format!("{us}u")),
         };
         Self { headers: vec![header], leave: None }
     }

@@ -20,8 +20,10 @@ const OVER: [Kind; 1] = [Kind::NotFound];
 
 /// Each kind of call with next to no time, and then one that has all the time it wants, which must succeed.
 async fn deadlines(hand: &mut Hand) -> Verdict {
-    let manner = Manner::hasty(&mut hand.rng);
-    any_call(hand, &manner).await?;
+    for _ in 0..3 {
+        let manner = Manner::hasty(&mut hand.rng);
+        any_call(hand, &manner).await?;
+    }
     // Whatever connection this one meets, nothing is left on it.
     let count = hand.number("SELECT count(*) FROM worded").await?;
     if count < 1 {
@@ -32,25 +34,12 @@ async fn deadlines(hand: &mut Hand) -> Verdict {
 
 async fn any_call(hand: &mut Hand, manner: &Manner) -> Verdict {
     let count = hand.rng.random_range(1..6);
-    match hand.rng.random_range(0..9) {
+    match hand.rng.random_range(0..11) {
         0 => {
             let sql = "SELECT sum(i * j) FROM range(1000) a(i), range(2000) b(j)";
             hand.sql(sql, manner, &[]).await?;
         }
-        1 | 2 => {
-            let load = hand.load("plain", count);
-            let sql = format!(
-                "INSERT INTO plain (client, put, \"row\", text, price, \"at\", tags, v) VALUES {}",
-                sql_values(&load.batches[0])
-            );
-            let id = hand.open(&load);
-            let outcome = if hand.rng.random_bool(0.5) {
-                hand.sql(&sql, manner, &[]).await?.map_done()
-            } else {
-                hand.update(&sql, None, manner, &[]).await?
-            };
-            hand.close(id, outcome.fate());
-        }
+        1 | 2 => insert(hand, manner).await?,
         3 => {
             let load = hand.load("plain", count);
             hand.store(&load, manner, &[]).await?;
@@ -60,8 +49,8 @@ async fn any_call(hand: &mut Hand, manner: &Manner) -> Verdict {
             let load = hand.load_in_batches(&table, &[3000, 3000]);
             hand.store(&load, manner, &[]).await?;
         }
-        5 | 6 => transaction(hand, manner).await?,
-        7 => {
+        5..=8 => transaction(hand, manner).await?,
+        9 => {
             let body = declaration("declared", LENIENT, crate::rows::DECLARED_V).into_bytes();
             // Others may have declared more columns by now, and a declaration without them is refused.
             hand.act("pintail.schema_apply", body, manner, &[Kind::Conflict]).await?;
@@ -70,6 +59,31 @@ async fn any_call(hand: &mut Hand, manner: &Manner) -> Verdict {
             hand.act("pintail.checkpoint", Vec::new(), manner, &[Kind::Conflict]).await?;
         }
     }
+    Ok(())
+}
+
+/// As many rows as take about the time there is, so that it ends in the statement or in its COMMIT; as one statement, or
+/// as a script of two.
+async fn insert(hand: &mut Hand, manner: &Manner) -> Verdict {
+    let most = if hand.rng.random_bool(0.7) { 12 } else { 120 };
+    let count = hand.rng.random_range(2..most);
+    let load = hand.load("plain", count);
+    let insert = |first: usize, count: usize| {
+        let values = sql_values(&load.batches[0].slice(first, count));
+        format!("INSERT INTO plain (client, put, \"row\", text, price, \"at\", tags, v) VALUES {values}")
+    };
+    let (all, half) = (count as usize, count as usize / 2);
+    let id = hand.open(&load);
+    let outcome = match hand.rng.random_range(0..5) {
+        0 => hand.sql(&insert(0, all), manner, &[]).await?.map_done(),
+        1 | 2 => hand.info(&insert(0, all), manner, &[]).await?.map_done(),
+        3 => hand.update(&insert(0, all), None, manner, &[]).await?,
+        _ => {
+            let script = format!("{}; {}", insert(0, half), insert(half, all - half));
+            hand.update(&script, None, manner, &[]).await?
+        }
+    };
+    hand.close(id, outcome.fate());
     Ok(())
 }
 

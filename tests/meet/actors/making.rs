@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use arrow_flight::encode::FlightDataEncoderBuilder;
 use arrow_flight::{FlightData, FlightDescriptor};
-use futures::{StreamExt, TryStreamExt, stream};
+use futures::{StreamExt, TryStreamExt, future, stream};
 use pintail::client::from_status;
 use pintail::error::{Error, Kind};
 use rand::Rng;
+use tokio::sync::Barrier;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Request;
 
@@ -18,13 +19,20 @@ use crate::world::Actor;
 
 pub const ACTOR: Actor = Actor { name: "failing_makers", clients: 2, step: |hand| Box::pin(step(hand)) };
 
+/// Others that come at the moment of the failure: before it, the table would not be empty, and stay.
+const OTHERS: usize = 4;
+
 async fn step(hand: &mut Hand) -> Verdict {
     let table = format!("made_{}", hand.world.next_put());
-    let (mut maker, mut other, mut third) =
-        (hand.another().await?, hand.another().await?, hand.another().await?);
-    let (one, two, three) =
-        tokio::join!(fails(&mut maker, &table), joins(&mut other, &table), joins(&mut third, &table));
-    one.and(two).and(three)?;
+    let moment = Barrier::new(OTHERS + 1);
+    let mut maker = hand.another().await?;
+    let mut others = Vec::new();
+    for _ in 0..OTHERS {
+        others.push(hand.another().await?);
+    }
+    let joined = future::join_all(others.iter_mut().map(|other| joins(other, &table, &moment)));
+    let (failed, joined) = tokio::join!(fails(&mut maker, &table, &moment), joined);
+    failed.and(joined.into_iter().collect::<Verdict>())?;
     let load = hand.load(&table, 3);
     hand.store(&load, &Manner::calm(), &[]).await?;
     hand.pause(50).await;
@@ -32,7 +40,7 @@ async fn step(hand: &mut Hand) -> Verdict {
 }
 
 /// Offers a first batch, stays for a while, and comes to a bad end.
-async fn fails(hand: &mut Hand, table: &str) -> Verdict {
+async fn fails(hand: &mut Hand, table: &str, moment: &Barrier) -> Verdict {
     let load = hand.load_in_batches(table, &[5, 5]);
     let descriptor = FlightDescriptor::new_path(vec![table.to_owned()]);
     let mut messages: Vec<FlightData> = FlightDataEncoderBuilder::new()
@@ -55,6 +63,7 @@ async fn fails(hand: &mut Hand, table: &str) -> Verdict {
     last.data_header = vec![0xFF; 16].into();
     let feed = async move {
         tokio::time::sleep(Duration::from_millis(stays)).await;
+        moment.wait().await;
         if leaves {
             return Err(Error::new(Kind::Cancelled, "the client leaves"));
         }
@@ -82,13 +91,14 @@ async fn fails(hand: &mut Hand, table: &str) -> Verdict {
     }
 }
 
-async fn joins(hand: &mut Hand, table: &str) -> Verdict {
-    hand.pause(30).await;
-    for _ in 0..6 {
+async fn joins(hand: &mut Hand, table: &str, moment: &Barrier) -> Verdict {
+    // A put that is refused before does not come to it.
+    let _ = tokio::time::timeout(Duration::from_secs(1), moment.wait()).await;
+    for _ in 0..3 {
+        hand.pause(3).await;
         let count = hand.rng.random_range(1..5);
         let load = hand.load(table, count);
         hand.store(&load, &Manner::calm(), &[]).await?;
-        hand.pause(12).await;
     }
     Ok(())
 }

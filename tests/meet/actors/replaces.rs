@@ -35,7 +35,14 @@ async fn declared(hand: &mut Hand) -> Verdict {
     let mut hands = [hand.another().await?, hand.another().await?, hand.another().await?];
     let calm = Manner::calm();
     let puts = hands.iter_mut().map(|hand| replace(hand, "latest", &calm, &[]));
-    futures::future::join_all(puts).await.into_iter().collect()
+    futures::future::join_all(puts).await.into_iter().collect::<Verdict>()?;
+    // At any moment, not only when all rest: the next one would take both contents away.
+    let writers = hand.number("SELECT count(DISTINCT put) FROM latest").await?;
+    if writers > 1 {
+        return hand.finding(format!("latest holds the rows of {writers} puts that replace each other"));
+    }
+    hand.pause(20).await;
+    Ok(())
 }
 
 /// A table that is not declared keeps its key, or the put is refused.
