@@ -34,6 +34,8 @@ pub struct Cursor<'session> {
     first: Option<ArrowArray>,
     // Given so far.
     rows: u64,
+    // Whether no transaction was open before: the query's own ends with its result.
+    was_at_rest: bool,
 }
 
 /// Vectors (2,048 rows) per array that divide a row group evenly. Arrays end at row groups, so any other number
@@ -84,7 +86,8 @@ impl<'session> Cursor<'session> {
         rows_max: Option<usize>,
     ) -> Result<Self> {
         let rows = array_rows(schema, array_bytes, rows_max);
-        Self::started(session, schema, || {
+        let was_at_rest = session.rests();
+        Self::started(session, schema, was_at_rest, || {
             statement.statement.arrow_query(session.connection(), Parameters::None, Some(rows))
         })
     }
@@ -99,13 +102,15 @@ impl<'session> Cursor<'session> {
         rows_max: Option<usize>,
     ) -> Result<Self> {
         let rows = array_rows(schema, array_bytes, rows_max);
+        let was_at_rest = session.rests();
         let kept = session.kept(sql)?;
-        Self::started(session, schema, || kept.execute_arrow(values, Some(rows)))
+        Self::started(session, schema, was_at_rest, || kept.execute_arrow(values, Some(rows)))
     }
 
     fn started(
         session: &'session Session,
         schema: &SchemaRef,
+        was_at_rest: bool,
         start: impl FnOnce() -> duckdb::Result<ArrowQueryResult<'session>>,
     ) -> Result<Self> {
         let note = |error| session.database().note(error);
@@ -122,7 +127,7 @@ impl<'session> Cursor<'session> {
             }
         };
         let exported = Exported::new(raw, lossless.is_some(), schema)?;
-        Ok(Self { result, session, exported, first, rows: 0 })
+        Ok(Self { result, session, exported, first, rows: 0, was_at_rest })
     }
 
     /// Schema of the batches.
@@ -138,7 +143,10 @@ impl<'session> Cursor<'session> {
         match self.result.step().map_err(|error| self.session.database().note(error))? {
             ArrowResultStep::Array(array) => self.import(array).map(Step::Batch),
             ArrowResultStep::Waiting => Ok(Step::Waiting),
-            ArrowResultStep::Finished => Ok(Step::Finished),
+            ArrowResultStep::Finished => {
+                self.is_over();
+                Ok(Step::Finished)
+            }
             ArrowResultStep::Canceled => Err(Error::new(Kind::Cancelled, "the query was interrupted")),
         }
     }
@@ -150,7 +158,16 @@ impl<'session> Cursor<'session> {
         }
         match self.result.next_array().map_err(|error| self.session.database().note(error))? {
             Some(array) => self.import(array).map(Some),
-            None => Ok(None),
+            None => {
+                self.is_over();
+                Ok(None)
+            }
+        }
+    }
+
+    fn is_over(&self) {
+        if self.was_at_rest {
+            self.session.rests_again();
         }
     }
 

@@ -81,7 +81,7 @@ fn hides_something(id: LogicalTypeID) -> bool {
 
 fn described(session: &Session, columns: Vec<(String, LogicalType)>, is_plain: bool) -> Result<Schema> {
     let ask = |columns: Vec<(String, LogicalType)>| {
-        let ask = || session.database().descriptions.arrow_schema(session.connection(), columns);
+        let ask = || session.database().descriptions.arrow_schema(session.looking(), columns);
         if is_plain { ask() } else { Lossless::on(session)?.over(ask) }
     };
     match ask(columns.clone()).map_err(|error| session.database().note(error)) {

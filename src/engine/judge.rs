@@ -60,7 +60,7 @@ pub(super) fn judge(
     if kind == StatementType::Call && tokens.first().is_some_and(|first| !first.is_word("call")) {
         return Err(surface::no_checkpoint());
     }
-    let reach = surface.reach(session.connection(), tokens)?;
+    let reach = surface.reach(session.looking(), tokens)?;
     // The engine calls a SELECT what changes rows in a CTE, and bumps sequences in one.
     let body = surface::changing_body(tokens);
     if body.is_some_and(|body| body.eq_ignore_ascii_case("copy")) {
@@ -86,7 +86,7 @@ pub(super) fn judge(
 fn judge_explain(session: &Session, sql: &str, tokens: &[Token<'_>]) -> Result<Judged> {
     let explained = rewrite::explained(tokens);
     let Some(at) = explained.start.filter(|_| explained.runs) else {
-        let reach = session.database().surface().reach(session.connection(), tokens)?;
+        let reach = session.database().surface().reach(session.looking(), tokens)?;
         return Ok(Judged {
             class: Class::Query,
             gives_rows: true,
@@ -95,12 +95,12 @@ fn judge_explain(session: &Session, sql: &str, tokens: &[Token<'_>]) -> Result<J
         });
     };
     let inner = &sql[tokens[at].range.start..];
-    let mut statements = session.connection().parse(inner).map_err(|error| session.database().note(error))?;
+    let mut statements = session.looking().parse(inner).map_err(|error| session.database().note(error))?;
     let statement = statement::next(session, &mut statements)?
         .ok_or_else(|| Error::invalid("expected a statement after EXPLAIN ANALYZE, found none"))?;
     let kind = statement.get_type().map_err(|error| session.database().note(error))?;
     let inner_tokens =
-        rewrite::tokens(session.connection(), inner).map_err(|error| session.database().note(error))?;
+        rewrite::tokens(session.looking(), inner).map_err(|error| session.database().note(error))?;
     let judged = judge(session, kind, inner, &inner_tokens)?;
     if judged.class == Class::Definition {
         return Err(Error::unsupported(

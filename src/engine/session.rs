@@ -51,6 +51,8 @@ pub struct Session {
     // What the open transaction is for, and its place among those that keep checkpoints off.
     purpose: RefCell<String>,
     hold: RefCell<Option<Hold>>,
+    // Whether the engine's last answers say that no transaction is open: asking again takes as long as a small query.
+    is_at_rest: Cell<bool>,
 }
 
 impl Session {
@@ -66,6 +68,7 @@ impl Session {
             reshapes: Cell::new(false),
             purpose: RefCell::default(),
             hold: RefCell::default(),
+            is_at_rest: Cell::new(true),
         }
     }
 
@@ -77,8 +80,25 @@ impl Session {
         self.link.as_mut().expect("the connection leaves the session only in drop")
     }
 
+    /// The connection, to run something on it.
     pub(super) fn connection(&self) -> &Connection {
+        self.is_at_rest.set(false);
         self.link().connection()
+    }
+
+    /// The connection, to parse, bind and describe: nothing of that leaves a transaction open.
+    pub(super) fn looking(&self) -> &Connection {
+        self.link().connection()
+    }
+
+    /// Whether the engine is known to have no transaction open on the connection.
+    pub(super) fn rests(&self) -> bool {
+        self.is_at_rest.get()
+    }
+
+    /// Notes that a query which found the connection at rest was read to its end, which ends its own transaction.
+    pub(super) fn rests_again(&self) {
+        self.is_at_rest.set(true);
     }
 
     /// The database this session belongs to.
@@ -97,6 +117,9 @@ impl Session {
     /// Runs a statement of the server's own that comes again and again to its end; it is prepared once per connection.
     pub(super) fn execute_again(&self, sql: &str) -> Result<u64> {
         let changed = self.link().run_own(sql, OWN_MAX);
+        if changed.is_err() {
+            self.is_at_rest.set(false);
+        }
         changed.map(|rows| rows as u64).map_err(|error| self.database.note(error))
     }
 
@@ -114,13 +137,17 @@ impl Session {
     }
 
     fn execute_same(&self, sql: &'static str) -> Result<()> {
+        self.is_at_rest.set(false);
         self.link().run_same(sql).map(|_| ()).map_err(|error| self.database.note(error))
     }
 
     /// Runs a parsed statement to its end and returns the changed-row count.
     pub fn execute_parsed(&self, parsed: &Parsed) -> Result<u64> {
+        let was_at_rest = self.rests();
         let run = || parsed.statement.query(self.connection(), Parameters::None)?.drain();
-        run().map(|rows| rows as u64).map_err(|error| self.database.note(error))
+        let rows = run().map_err(|error| self.database.note(error))?;
+        self.is_at_rest.set(was_at_rest);
+        Ok(rows as u64)
     }
 
     /// Runs the statement `sql` in a transaction that it shares with small INSERTs of other sessions, and returns the
@@ -151,6 +178,7 @@ impl Session {
 
     /// The statement that `keep` was last called for.
     pub(super) fn kept(&self, sql: &str) -> Result<&PreparedStatement<'_>> {
+        self.is_at_rest.set(false);
         self.link().last(sql).ok_or_else(|| Error::internal("a prepared statement was not kept"))
     }
 
@@ -194,7 +222,7 @@ impl Session {
         if self.in_transaction && hold.is_none() {
             let purpose = self.purpose.borrow();
             let what = if purpose.is_empty() { what } else { &purpose };
-            *hold = Some(self.database.holders.enter(what.to_owned(), Interrupt::new(self.connection())));
+            *hold = Some(self.database.holders.enter(what.to_owned(), Interrupt::new(self.looking())));
         }
     }
 
@@ -228,6 +256,7 @@ impl Session {
         self.is_over();
         match committed {
             Ok(()) => {
+                self.is_at_rest.set(true);
                 self.database.count_commit();
                 Ok(())
             }
@@ -315,15 +344,19 @@ impl Session {
         self.is_over();
         self.reshapes.set(false);
         let done = self.execute_same("ROLLBACK");
-        if done.is_err() {
-            self.spoil();
+        match done {
+            Ok(()) => self.is_at_rest.set(true),
+            Err(_) => self.spoil(),
         }
         done
     }
 
-    /// Whether nothing is open on the connection. The engine is asked: whoever goes by its own account of what was
-    /// begun and ended hands an open transaction to the next user of the connection one day.
-    fn is_at_rest(&self) -> bool {
+    /// Whether nothing is open on the connection. The engine is asked, unless its last answer said so: whoever goes by
+    /// its own account of what was begun and ended hands an open transaction to the next user one day.
+    fn has_come_to_rest(&self) -> bool {
+        if self.is_at_rest.get() {
+            return true;
+        }
         match self.link().run_same("ROLLBACK") {
             // There was one; it is gone now.
             Ok(_) => true,
@@ -399,7 +432,7 @@ impl Session {
 
     /// A handle that stops whatever this session runs, until the session is dropped.
     pub fn interrupt(&self) -> Interrupt {
-        let interrupt = Interrupt::new(self.connection());
+        let interrupt = Interrupt::new(self.looking());
         self.interrupts.borrow_mut().push(interrupt.clone());
         interrupt
     }
@@ -413,7 +446,7 @@ impl Session {
 
     /// A way to see how far the running statement is.
     pub fn progress(&self) -> Result<Progress> {
-        Progress::new(self.connection()).map_err(|error| self.database.note(error))
+        Progress::new(self.looking()).map_err(|error| self.database.note(error))
     }
 
     /// Marks the connection as changed (temporary objects): it is closed instead of reused.
@@ -426,7 +459,8 @@ impl Drop for Session {
     fn drop(&mut self) {
         self.disarm();
         // Closing a connection rolls back as well.
-        if !self.reusable || !self.is_at_rest() || (self.path.is_some() && self.use_path(None).is_err()) {
+        if !self.reusable || !self.has_come_to_rest() || (self.path.is_some() && self.use_path(None).is_err())
+        {
             return;
         }
         if let Some(link) = self.link.take() {

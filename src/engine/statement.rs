@@ -109,7 +109,7 @@ pub struct Parsed {
 pub fn parse(session: &Session, sql: &str) -> Result<Parsed> {
     let note = |error| session.database().note(error);
     let tokens = tokens(session, sql)?;
-    let mut statements = session.connection().parse(sql).map_err(note)?;
+    let mut statements = session.looking().parse(sql).map_err(note)?;
     let statement = next(session, &mut statements)?
         .ok_or_else(|| Error::invalid("expected one SQL statement, found none"))?;
     if next(session, &mut statements)?.is_some() {
@@ -121,7 +121,7 @@ pub fn parse(session: &Session, sql: &str) -> Result<Parsed> {
 
 /// Reads a query of the server's own, which may look at what no client may.
 pub(super) fn parse_own(session: &Session, sql: &str) -> Result<Parsed> {
-    let mut statements = session.connection().parse(sql).map_err(|error| session.database().note(error))?;
+    let mut statements = session.looking().parse(sql).map_err(|error| session.database().note(error))?;
     let statement = next(session, &mut statements)?
         .ok_or_else(|| Error::internal("a statement of the server's own vanished while parsing"))?;
     Ok(Parsed { statement, judged: Judged::own() })
@@ -133,7 +133,7 @@ pub(super) fn parse_own(session: &Session, sql: &str) -> Result<Parsed> {
 pub fn parse_script(session: &Session, sql: &str) -> Result<Vec<Parsed>> {
     let note = |error| session.database().note(error);
     let all = tokens(session, sql)?;
-    let mut statements = session.connection().parse(sql).map_err(note)?;
+    let mut statements = session.looking().parse(sql).map_err(note)?;
     let is_only = all.iter().all(|token| token.kind != TokenType::Terminator);
     let read = |statement: Statement<'static>| {
         let kind = statement.get_type().map_err(note)?;
@@ -164,8 +164,7 @@ pub fn parse_script(session: &Session, sql: &str) -> Result<Vec<Parsed>> {
 
 /// The tokens of a text whose depth every stack bears.
 fn tokens<'sql>(session: &Session, sql: &'sql str) -> Result<Vec<Token<'sql>>> {
-    let tokens =
-        rewrite::tokens(session.connection(), sql).map_err(|error| session.database().note(error))?;
+    let tokens = rewrite::tokens(session.looking(), sql).map_err(|error| session.database().note(error))?;
     depth::check(&tokens).map(|()| tokens)
 }
 
@@ -175,7 +174,7 @@ pub(super) fn next(
 ) -> Result<Option<Statement<'static>>> {
     let statement = statements.next().transpose();
     let settled = statement.and_then(|statement| {
-        statement.map(|statement| rewrite::with_series(session.connection(), statement)).transpose()
+        statement.map(|statement| rewrite::with_series(session.looking(), statement)).transpose()
     });
     settled.map_err(|error| session.database().note(error))
 }
@@ -232,7 +231,7 @@ impl Parsed {
                 .collect();
             return Ok(Described { class, parameters, ..Described::count() });
         }
-        let mut bound = match self.statement.bind(session.connection()) {
+        let mut bound = match self.statement.bind(session.looking()) {
             Ok(bound) => bound,
             Err(error) if error.code == DuckDBError::InputMetadataDeferred => {
                 let schema = Arc::new(Schema::empty());
@@ -260,7 +259,7 @@ impl Parsed {
         {
             // While the type of a parameter is open, the engine gives up on the whole result. With the type
             // of NULL, only the columns that depend on it stay open.
-            if let Ok(better) = parse(session, &sql)?.statement.bind(session.connection()) {
+            if let Ok(better) = parse(session, &sql)?.statement.bind(session.looking()) {
                 bound = better;
                 is_guess = true;
             }
@@ -292,6 +291,6 @@ impl Parsed {
         let sql = self.statement.get_text().map_err(note)?;
         let types: Vec<(String, String)> =
             parameters.iter().map(|parameter| (parameter.name.clone(), "\"NULL\"".to_owned())).collect();
-        rewrite::with_types(session.connection(), sql, &types, Inside::Null).map_err(note)
+        rewrite::with_types(session.looking(), sql, &types, Inside::Null).map_err(note)
     }
 }

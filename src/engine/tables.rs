@@ -19,7 +19,7 @@ use crate::error::{Error, Kind, Result};
 pub fn find_table(session: &Session, name: &TableName) -> Result<Option<Table>> {
     let read = || {
         let parts: Vec<&str> = name.parts().collect();
-        let description = TableDescription::new(session.connection(), &QualifiedName::from_parts(&parts)?)?;
+        let description = TableDescription::new(session.looking(), &QualifiedName::from_parts(&parts)?)?;
         let mut columns = Vec::new();
         for column in description.columns()? {
             columns.push(Column {
