@@ -297,7 +297,8 @@ fn declared_cast(
                 let mut versions = contract.earlier.iter().filter_map(|version| version.field(&field.name));
                 versions.any(&same)
             };
-            if same(field) || earlier() {
+            // Rows without a value have no type of their own; pandas sends such a column as `null`.
+            if offered.duckdb_type == super::open::NULL || same(field) || earlier() {
                 // An earlier type has only ever been widened, so the plain rules cover it.
                 plain_cast(target, offered).ok_or_else(|| expected(STRICT))
             } else {

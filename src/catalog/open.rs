@@ -11,7 +11,7 @@ use std::sync::Arc;
 use arrow::datatypes::{DataType, Field, FieldRef};
 
 /// How the engine writes the type of NULL.
-const NULL: &str = "\"NULL\"";
+pub(super) const NULL: &str = "\"NULL\"";
 
 /// A DuckDB type as far as it matters here.
 #[derive(Debug, Clone, PartialEq, Eq)]

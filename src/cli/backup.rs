@@ -68,7 +68,7 @@ impl Backup {
         let answer = answer?;
         let bytes = answer["bytes"].as_u64().unwrap_or_default();
         let seconds = answer["seconds"].as_f64().unwrap_or_default();
-        println!("backed up to {}: {} in {seconds:.2} s", self.to, rounded(bytes));
+        say!("backed up to {}: {} in {seconds:.2} s", self.to, rounded(bytes));
         Ok(())
     }
 }
@@ -86,7 +86,7 @@ impl Restore {
             Kind::Invalid | Kind::NotFound | Kind::Exists => Failure::Usage(error),
             _ => Failure::Work(error),
         })?;
-        println!(
+        say!(
             "restored {} from {}: {} table{} with {} rows, {} in {:.2} s",
             self.database.display(),
             self.from.display(),

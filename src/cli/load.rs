@@ -197,7 +197,7 @@ impl Load {
             skipped => format!("; {skipped} of {} parts were there already", tally.parts),
         };
         let again = if tally.skipped == tally.parts { " (--again loads them again)" } else { "" };
-        println!(
+        say!(
             "loaded {}{} from {} file{} into {table} in {seconds:.2} s ({} rows/s){there}{again}",
             tally.rows(&table),
             if tally.stored() == tally.rows && tally.replaced == 0 { "" } else { "," },

@@ -2,6 +2,13 @@
 //! Runs on: the main thread, which hands over to the async runtime.
 //! Never: prints a secret, a half-written file, or a second line where one says it.
 
+/// `println!`, but a reader that has gone (`| head`) is a [`Failure`], not a panic.
+macro_rules! say {
+    ($($text:tt)*) => {
+        std::io::Write::write_fmt(&mut std::io::stdout(), format_args!("{}\n", format_args!($($text)*)))?
+    };
+}
+
 mod backup;
 mod files;
 mod load;
@@ -12,7 +19,7 @@ mod serve;
 mod show;
 mod source;
 
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -129,15 +136,14 @@ pub(crate) fn run() -> ExitCode {
         Command::Backup(command) => block_on(command.run()),
         Command::Restore(command) => command.run(),
         Command::Schema(command) => command.run(),
-        Command::Config(ConfigCommand::Print(source)) => {
-            config(&source, |config| print!("{}", config.to_toml()))
-        }
+        Command::Config(ConfigCommand::Print(source)) => config(&source, Config::to_toml),
         Command::Config(ConfigCommand::Check(source)) => {
-            config(&source, |_| println!("configuration is right"))
+            config(&source, |_| "configuration is right\n".to_owned())
         }
         Command::Completions { shell } => {
-            clap_complete::generate(shell, &mut Arguments::command(), "pintail", &mut std::io::stdout());
-            Ok(())
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Arguments::command(), "pintail", &mut script);
+            std::io::stdout().write_all(&script).map_err(Failure::from)
         }
     };
     match done {
@@ -153,10 +159,9 @@ pub(crate) fn run() -> ExitCode {
     }
 }
 
-fn config(source: &ConfigSource, show: impl Fn(&Config)) -> Result<(), Failure> {
+fn config(source: &ConfigSource, show: impl Fn(&Config) -> String) -> Result<(), Failure> {
     let config = Config::load(source.config.as_deref(), &[]).map_err(Failure::Usage)?;
-    show(&config);
-    Ok(())
+    Ok(std::io::stdout().write_all(show(&config).as_bytes())?)
 }
 
 /// Runs a client command; one thread is enough for one connection.

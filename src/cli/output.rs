@@ -5,6 +5,7 @@ use std::fs::File;
 use std::io::{BufWriter, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use arrow::array::RecordBatch;
 use arrow::csv::WriterBuilder;
@@ -57,6 +58,26 @@ pub(super) enum Sink {
 pub(super) struct Output {
     sink: Sink,
     rename: Option<(PathBuf, PathBuf)>,
+    closed: Arc<AtomicBool>,
+}
+
+/// Standard output that notes when its reader is gone: some writers hand that on as a text.
+struct Noting {
+    closed: Arc<AtomicBool>,
+}
+
+impl Write for Noting {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        std::io::stdout().write(bytes).inspect_err(|error| {
+            if error.kind() == std::io::ErrorKind::BrokenPipe {
+                self.closed.store(true, Ordering::Relaxed);
+            }
+        })
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        std::io::stdout().flush()
+    }
 }
 
 impl Output {
@@ -66,8 +87,9 @@ impl Output {
         schema: &SchemaRef,
         rows_max: usize,
     ) -> Result<Self, Failure> {
+        let closed = Arc::new(AtomicBool::new(false));
         let (writer, rename): (Box<dyn Write + Send>, _) = match path {
-            None => (Box::new(std::io::stdout()), None),
+            None => (Box::new(Noting { closed: Arc::clone(&closed) }), None),
             Some(path) => {
                 let mut name = path.as_os_str().to_owned();
                 name.push(".part");
@@ -101,11 +123,18 @@ impl Output {
                 ))
             }
         };
-        Ok(Self { sink, rename })
+        Ok(Self { sink, rename, closed })
     }
 
     /// Writes a batch; false when no more are wanted.
     pub(super) fn write(&mut self, batch: &RecordBatch) -> Result<bool, Failure> {
+        self.write_on(batch).map_err(|failure| match self.closed.load(Ordering::Relaxed) {
+            true => Failure::Closed,
+            false => failure,
+        })
+    }
+
+    fn write_on(&mut self, batch: &RecordBatch) -> Result<bool, Failure> {
         match &mut self.sink {
             Sink::Table { rows, rows_left, more, .. } => {
                 if batch.num_rows() > *rows_left {

@@ -93,10 +93,10 @@ fn wrong(problems: Problems) -> Failure {
 fn check(dir: &Path) -> Result<(), Failure> {
     let declarations = read_declarations(&files(dir)?).map_err(wrong)?;
     for declaration in &declarations {
-        println!("{}", summary(declaration));
+        say!("{}", summary(declaration));
     }
     let count = declarations.len();
-    println!("{count} table{} declared in {}, and right", if count == 1 { "" } else { "s" }, dir.display());
+    say!("{count} table{} declared in {}, and right", if count == 1 { "" } else { "s" }, dir.display());
     Ok(())
 }
 
@@ -130,7 +130,7 @@ impl Against {
         show_plan(&plans, &render(&plans))?;
         if apply {
             engine::apply_declared(&mut session, declarations, self.allow_breaking, |_| ())?;
-            println!("applied in one transaction");
+            say!("applied in one transaction");
         }
         Ok(())
     }
@@ -146,7 +146,7 @@ impl Against {
         show_plan(&plans, &render(&plans))?;
         if apply {
             client.action_with("pintail.schema_apply", body).await?;
-            println!("applied in one transaction");
+            say!("applied in one transaction");
         }
         Ok(())
     }
@@ -158,7 +158,7 @@ fn unreadable(error: serde_json::Error) -> Failure {
 
 /// Prints a plan; with refusals in it, the command fails.
 fn show_plan(plans: &[TablePlan], text: &str) -> Result<(), Failure> {
-    println!("{text}");
+    say!("{text}");
     let refused = plans.iter().filter(|table| !table.plan.refusals.is_empty()).count();
     if refused == 0 {
         return Ok(());
@@ -203,8 +203,7 @@ fn show(table: &str, place: &Place) -> Result<(), Failure> {
             let recorded = engine::recorded_declarations(&session)?;
             let listed = |one: &&Declaration| one.listed_name().to_lowercase() == shown_name(&name);
             let (declaration, notes) = adopt(&actual, recorded.iter().find(listed));
-            print_declaration(&notes, actual.is_view, &declaration.to_toml());
-            Ok(())
+            print_declaration(&notes, actual.is_view, &declaration.to_toml())
         }
         None => block_on(async {
             let mut client = Client::connect(&place.server).await?;
@@ -212,8 +211,7 @@ fn show(table: &str, place: &Place) -> Result<(), Failure> {
             let actual = &answer["actual"];
             let notes: Vec<String> = serde_json::from_value(actual["notes"].clone()).map_err(unreadable)?;
             let is_view = actual["is_view"].as_bool().unwrap_or(false);
-            print_declaration(&notes, is_view, actual["declaration"].as_str().unwrap_or_default());
-            Ok(())
+            print_declaration(&notes, is_view, actual["declaration"].as_str().unwrap_or_default())
         }),
     }
 }
@@ -227,14 +225,15 @@ fn shown_name(name: &TableName) -> String {
     }
 }
 
-fn print_declaration(notes: &[String], is_view: bool, declaration: &str) {
+fn print_declaration(notes: &[String], is_view: bool, declaration: &str) -> Result<(), Failure> {
     if is_view {
-        println!("# this is a view; a declaration makes a table of it");
+        say!("# this is a view; a declaration makes a table of it");
     }
     for note in notes {
-        println!("# {}", note.replace('\n', " "));
+        say!("# {}", note.replace('\n', " "));
     }
-    print!("{declaration}");
+    say!("{}", declaration.trim_end());
+    Ok(())
 }
 
 /// One line of `pintail status` on what the server holds tables to.

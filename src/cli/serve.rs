@@ -2,6 +2,7 @@
 //! Runs on: the main thread. Never: goes on after the second signal.
 
 use std::io::IsTerminal;
+use std::io::Write;
 use std::path::Path;
 
 use clap::Args;
@@ -76,7 +77,8 @@ async fn serve(config: &Config) -> Result<(), Failure> {
         _ => Failure::Work(error),
     })?;
     tracing::info!(config = %config.to_toml().replace('\n', "; "), "effective configuration");
-    println!("listening on grpc://{}", server.flight_addr());
+    // Whoever started the server may have closed its output.
+    let _ = writeln!(std::io::stdout(), "listening on grpc://{}", server.flight_addr());
     let try_it = format!("pintail query \"SELECT 1\" --server grpc://{}", server.flight_addr());
     tracing::info!(http = %format!("http://{}", server.http_addr()), try_it, "ready");
     let mut again = Signals::listen()?;

@@ -26,7 +26,7 @@ pub(super) struct Status {
 pub(super) async fn tables(remote: Remote) -> Result<(), Failure> {
     let flights = Client::connect(&remote.server).await?.list().await?;
     if flights.is_empty() {
-        println!("no tables yet; `pintail load FILE --table NAME` makes one");
+        say!("no tables yet; `pintail load FILE --table NAME` makes one");
         return Ok(());
     }
     let rows: Vec<[String; 3]> = flights
@@ -44,9 +44,9 @@ pub(super) async fn tables(remote: Remote) -> Result<(), Failure> {
         rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0).max(title.len())
     };
     let (names, counts, columns) = (width(0, "table"), width(1, "rows"), width(2, "columns"));
-    println!("{:<names$}  {:>counts$}  {:>columns$}", "table", "rows", "columns");
+    say!("{:<names$}  {:>counts$}  {:>columns$}", "table", "rows", "columns");
     for [name, count, width] in &rows {
-        println!("{name:<names$}  {count:>counts$}  {width:>columns$}");
+        say!("{name:<names$}  {count:>counts$}  {width:>columns$}");
     }
     Ok(())
 }
@@ -56,43 +56,44 @@ impl Status {
         let mut client = Client::connect(&self.remote.server).await?;
         loop {
             let status = client.action("pintail.status").await?;
-            print_status(&self.remote.server, &status);
-            println!("schemas   {}", status_line(&client.action("pintail.schemas").await?));
+            print_status(&self.remote.server, &status)?;
+            say!("schemas   {}", status_line(&client.action("pintail.schemas").await?));
             if !self.watch {
                 return Ok(());
             }
             tokio::time::sleep(Duration::from_secs(2)).await;
-            println!();
+            say!("");
         }
     }
 }
 
-fn print_status(server: &str, status: &Value) {
+fn print_status(server: &str, status: &Value) -> Result<(), Failure> {
     let number = |path: &str| status.pointer(path).and_then(Value::as_u64).unwrap_or(0);
     let size = |path: &str| rounded(number(path));
     let text = |path: &str| status.pointer(path).and_then(Value::as_str).unwrap_or("?").to_owned();
     let uptime = humantime::format_duration(Duration::from_secs(number("/uptime_seconds")));
     let healthy = status.pointer("/database/healthy").and_then(Value::as_bool).unwrap_or(false);
-    println!(
+    say!(
         "server    {server}, pintail {}, up {uptime}, {}",
         text("/version"),
         if healthy { "healthy" } else { "lost" }
     );
-    println!("database  {} in the file, {} in the log", size("/database/bytes"), size("/database/wal_bytes"));
-    println!(
+    say!("database  {} in the file, {} in the log", size("/database/bytes"), size("/database/wal_bytes"));
+    say!(
         "memory    {} resident, {} at its peak; engine limit {}",
         size("/memory/resident_bytes"),
         size("/memory/peak_resident_bytes"),
         size("/database/memory_limit_bytes"),
     );
-    println!("ingest    {} streams, {} in flight", number("/ingest/streams"), size("/ingest/inflight_bytes"));
-    println!("query     {} running, {} waiting", number("/query/running"), number("/query/queued"));
+    say!("ingest    {} streams, {} in flight", number("/ingest/streams"), size("/ingest/inflight_bytes"));
+    say!("query     {} running, {} waiting", number("/query/running"), number("/query/queued"));
     let holds = status.pointer("/checkpoint/kept_off_by").and_then(Value::as_array);
     for hold in holds.into_iter().flatten() {
         let what = hold.get("what").and_then(Value::as_str).unwrap_or("?");
         let seconds = hold.get("seconds").and_then(Value::as_f64).unwrap_or_default();
-        println!("          {what} keeps checkpoints off, for {seconds:.0} s");
+        say!("          {what} keeps checkpoints off, for {seconds:.0} s");
     }
+    Ok(())
 }
 
 /// A size to three digits, for reading, not for computing.

@@ -8,7 +8,7 @@
 
 use std::collections::HashMap;
 use std::fs::File;
-use std::io::{BufReader, Read, Seek, SeekFrom};
+use std::io::{BufRead, BufReader, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -235,8 +235,10 @@ fn open_parquet(path: &Path) -> Result<(SchemaRef, Option<u64>, Content)> {
 
 fn open_arrow(path: &Path) -> Result<(SchemaRef, Batches)> {
     let failed = |error: &dyn std::fmt::Display| unreadable(path, error);
-    let file = BufReader::new(File::open(path).map_err(|error| failed(&error))?);
-    if ending(path) == Some("arrows") {
+    let mut file = BufReader::new(File::open(path).map_err(|error| failed(&error))?);
+    // By its first bytes: both forms go by both endings, and `query --format arrow` writes streams.
+    let is_file = file.fill_buf().map_err(|error| failed(&error))?.starts_with(b"ARROW1");
+    if !is_file {
         let reader = StreamReader::try_new(file, None).map_err(|error| failed(&error))?;
         return Ok((reader.schema(), checked(reader)));
     }

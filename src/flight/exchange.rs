@@ -17,7 +17,7 @@ use super::incoming::Incoming;
 use super::put::target;
 use super::ticket::Fetch;
 use crate::catalog::TableName;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::ingest::{Mode, Terms};
 use crate::query::ResultStream;
 use crate::session::On;
@@ -46,6 +46,12 @@ impl FlightServer {
         let options = Options::new(request.metadata(), &caller.session);
         let (run_options, compression) = (options.run_options()?, options.compression()?);
         let form = options.form()?;
+        if options.names_stream() {
+            return Err(Error::unsupported(
+                "headers pintail-idempotency-key, pintail-producer and pintail-epoch hold for rows put into a \
+                 table (DoPut), not for DoExchange, which would run its statement again",
+            ));
+        }
         let (mut incoming, descriptor) =
             Incoming::open(request, "exchange", self.ingest.stream_bytes()).await?;
         let sql = descriptor::exchange(&descriptor)?;

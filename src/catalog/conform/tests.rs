@@ -80,6 +80,8 @@ fn strict_takes_the_declared_shape_in_any_order_and_nothing_else() {
     // What matches goes in as it is: no cast, so no copy.
     assert!(conformed.columns.iter().all(|column| column.value() == quote_name(&column.source)));
     assert!(conformed.columns[1].is_required && !conformed.columns[0].is_required);
+    // A column of a frame that happens to hold no value.
+    assert!(try_conform(&declared, &[], &[("a", "\"NULL\""), ("b", "VARCHAR")]).is_ok());
     for (columns, parts) in [
         (&[("a", "SMALLINT"), ("b", "VARCHAR")][..], &["wells", "\"a\"", "integer", "strict"][..]),
         (&[("a", "INTEGER")], &["wells", "\"b\"", "strict"]),
