@@ -40,6 +40,9 @@ pub struct BulkInsert {
     pub columns: Option<Vec<String>>,
     /// Its values as expressions over the batch, with the parameter that each is, if it is nothing else.
     pub values: Vec<(String, Option<usize>)>,
+    /// Whether a row may see what the rows before it did: it has an ON CONFLICT, or a value that is looked up. Rows are
+    /// then inserted one after the other, as the statement says.
+    pub is_one_by_one: bool,
 }
 
 impl BulkInsert {

@@ -198,7 +198,9 @@ pub(super) fn renamed(schema: &Schema, parameters: &[Parameter]) -> SchemaRef {
 /// The INSERT that takes whole batches of parameters, if `sql` is one that can.
 pub fn bulk_insert(session: &Session, sql: &str, parameters: &[Parameter]) -> Result<Option<BulkInsert>> {
     let names: Vec<String> = parameters.iter().map(|parameter| parameter.name.clone()).collect();
-    rewrite::bulk_insert(session.connection(), sql, &names).map_err(|error| session.database().note(error))
+    let surface = session.database().surface();
+    rewrite::bulk_insert(session.looking(), sql, &names, |name| surface.is_the_engines(name))
+        .map_err(|error| session.database().note(error))
 }
 
 /// Values of all rows of `batch`, row by row, in the order of its columns.

@@ -229,7 +229,8 @@ pub(super) fn explained(tokens: &[Token<'_>]) -> Explained {
 }
 
 /// `INSERT INTO t (…) VALUES (…)` with parameters -> the same INSERT over a whole batch, whose columns are
-/// named after `names`, the parameters in binding order.
+/// named after `names`, the parameters in binding order. `is_known` are the engine's own functions; behind others may be
+/// a query.
 ///
 /// `None` when the statement is anything else: several tuples, DEFAULT among the values, RETURNING, a WITH
 /// in front.
@@ -237,12 +238,18 @@ pub(super) fn bulk_insert(
     connection: &Connection,
     sql: &str,
     names: &[String],
+    is_known: impl Fn(&str) -> bool,
 ) -> duckdb::Result<Option<BulkInsert>> {
     let tokens = tokens(connection, sql)?;
-    Ok(bulk_insert_of(sql, &tokens, names))
+    Ok(bulk_insert_of(sql, &tokens, names, &is_known))
 }
 
-fn bulk_insert_of(sql: &str, tokens: &[Token<'_>], names: &[String]) -> Option<BulkInsert> {
+fn bulk_insert_of(
+    sql: &str,
+    tokens: &[Token<'_>],
+    names: &[String],
+    is_known: &dyn Fn(&str) -> bool,
+) -> Option<BulkInsert> {
     if !tokens.first()?.is_word("insert") || names.is_empty() {
         return None;
     }
@@ -289,6 +296,16 @@ fn bulk_insert_of(sql: &str, tokens: &[Token<'_>], names: &[String]) -> Option<B
             only.and_then(|place| names.iter().position(|name| name.eq_ignore_ascii_case(&place.name)));
         expressions.push((replaced(sql, range, &places, column)?, parameter));
     }
+    let looks = |(at, token): (usize, &Token<'_>)| {
+        let is_called = tokens.get(values + 2 + at).is_some_and(|next| next.is_sign("("));
+        ["select", "from", "exists"].iter().any(|word| token.is_word(word))
+            || (is_called && token.name().is_some_and(|name| !is_known(&name)))
+    };
+    // `INSERT OR REPLACE` as well as `ON CONFLICT`. The engine takes the first of several rows with one key from a
+    // statement, and leaves rows out beside a NULL.
+    let is_one_by_one = tokens[..values].iter().any(|token| token.is_word("or"))
+        || !rest.is_empty()
+        || tokens[values + 1..close].iter().enumerate().any(looks);
     let columns: Vec<String> = names.iter().map(|name| quote_name(&column_name(name))).collect();
     let conflict = match (rest.first(), rest.last()) {
         // WHERE keeps ON from being read as the condition of a join.
@@ -302,7 +319,7 @@ fn bulk_insert_of(sql: &str, tokens: &[Token<'_>], names: &[String]) -> Option<B
         head: format!("{into}SELECT {} FROM ", texts.join(", ")),
         tail: format!(" AS pintail_rows({}){conflict}", columns.join(", ")),
     };
-    Some(BulkInsert { insert, into, table, columns: columns_named, values: expressions })
+    Some(BulkInsert { insert, into, table, columns: columns_named, values: expressions, is_one_by_one })
 }
 
 /// Where the parts of a list in parentheses lie, without the space around them.

@@ -158,8 +158,21 @@ impl Session {
         if !is_plain || class != Class::Change {
             return None;
         }
-        let is_given_up = || self.interrupts.borrow().iter().any(Interrupt::was_asked);
-        self.database.statements.run(sql, is_given_up)
+        self.database.statements.run(sql, || self.is_given_up())
+    }
+
+    fn is_given_up(&self) -> bool {
+        self.interrupts.borrow().iter().any(Interrupt::was_asked)
+    }
+
+    /// Stops work of many statements.
+    ///
+    /// Errors: `Cancelled` when an interrupt was asked for.
+    pub fn check_interrupt(&self) -> Result<()> {
+        if self.is_given_up() {
+            return Err(Error::new(Kind::Cancelled, "the statement was interrupted"));
+        }
+        Ok(())
     }
 
     /// Prepares the statement with the text `sql`, unless this connection has it already.

@@ -32,9 +32,29 @@ pub(super) fn append(session: &Session, placement: &Placement, rows: Rows<'_>) -
     let before = rows.before;
     let appended = match &placement.rejected {
         Some(_) if needs_sifting(placement, &rows.units) => sift(session, placement, rows),
+        _ if placement.is_one_by_one => return append_each(session, placement, &rows),
         _ => append_whole(session, placement, rows),
     };
     appended.map_err(|error| blame::explain(session, placement, &kept, before, error))
+}
+
+/// Appends row after row, each as a statement of its own.
+fn append_each(session: &Session, placement: &Placement, rows: &Rows<'_>) -> Result<Counts> {
+    let mut counts = Counts::default();
+    for batch in rows.units.iter().flatten() {
+        for row in 0..batch.num_rows() {
+            // An interrupt between two statements is lost to the engine.
+            session.check_interrupt()?;
+            let before = rows.before + counts.rows;
+            let one: Vec<Unit> = vec![[batch.slice(row, 1)].into()];
+            let only = Rows { units: one.clone(), before, producer: rows.producer };
+            let done = append_whole(session, placement, only)
+                .map_err(|error| blame::explain(session, placement, &one, before, error))?;
+            counts.rows += done.rows;
+            counts.inserted += done.inserted;
+        }
+    }
+    Ok(counts)
 }
 
 fn append_whole(session: &Session, placement: &Placement, rows: Rows<'_>) -> Result<Counts> {

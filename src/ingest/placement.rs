@@ -40,6 +40,8 @@ pub(super) struct Placement {
     pub(super) clears: Vec<String>,
     /// Whether the table is made by the transaction.
     pub(super) created: bool,
+    /// Whether a row may see what the rows before it did, as in a client's own upsert.
+    pub(super) is_one_by_one: bool,
 }
 
 /// How often a put begins anew when tables change while it looks at one.
@@ -255,6 +257,7 @@ pub(super) fn place(
         first,
         clears,
         created,
+        is_one_by_one: false,
     })
 }
 
@@ -281,6 +284,7 @@ fn statement(
         first: Vec::new(),
         clears: Vec::new(),
         created: false,
+        is_one_by_one: bulk.is_one_by_one,
     };
     let Some((name, declared)) = table.and_then(|name| Some((name, shared.declared(name)?))) else {
         return Ok(placement);

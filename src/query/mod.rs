@@ -186,7 +186,7 @@ impl Query {
         });
         // From here on, dropping this future (the call was dropped) stops the thread.
         let mut reader = stream::ReaderThread { interrupt, handle: Some(handle) };
-        match within(deadline, opening).await? {
+        match stream::opened(deadline, opening, &mut reader).await? {
             Ok(start) => {
                 let mut result = ResultStream::new(start, results, reader, deadline, queued, started);
                 result.hold(in_use);
@@ -222,16 +222,6 @@ impl Query {
     /// Queries waiting for a place.
     pub fn queued(&self) -> u64 {
         self.admission.queued()
-    }
-}
-
-/// Waits for `future` until the deadline.
-async fn within<T>(deadline: Option<Instant>, future: impl Future<Output = T>) -> Result<T> {
-    match deadline {
-        None => Ok(future.await),
-        Some(deadline) => tokio::time::timeout_at(deadline.into(), future)
-            .await
-            .map_err(|_| Error::new(Kind::Deadline, "the deadline passed before the query started")),
     }
 }
 

@@ -2,6 +2,7 @@
 //! Runs on: a blocking thread for the length of the query; it owns session and cursor.
 //! Never: holds more than one shaped batch beside the queue.
 
+use std::sync::atomic::{Ordering, fence};
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
@@ -64,6 +65,11 @@ pub(super) fn run(job: Job, runtime: &Handle, opened: oneshot::Sender<Start>, qu
     let mut session = job.lease.open()?;
     let interrupt = job.interrupt.get_or_init(|| session.interrupt());
     let _entered = job.running.enter(interrupt.clone());
+    // Either this thread sees that nobody waits, or the call sees the interrupt and waits for what becomes of it.
+    fence(Ordering::SeqCst);
+    if target.is_given_up() {
+        return Err(Error::new(Kind::Cancelled, "the deadline passed before the statement started"));
+    }
     if let Some(progress) = &job.progress {
         // The first one stays; there is no second statement in a job.
         let _ = progress.set(session.progress()?);
@@ -254,6 +260,10 @@ pub(super) fn changing<T>(
 }
 
 impl Target<'_> {
+    fn is_given_up(&self) -> bool {
+        self.opened.as_ref().is_some_and(oneshot::Sender::is_closed)
+    }
+
     /// Tells the caller that the result begins.
     pub(super) fn open(&mut self, schema: &SchemaRef, class: Class) -> std::result::Result<(), Gone> {
         let Some(opened) = self.opened.take() else { return Ok(()) };

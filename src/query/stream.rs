@@ -5,6 +5,7 @@
 use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::pin::Pin;
+use std::sync::atomic::{Ordering, fence};
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
@@ -13,7 +14,7 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use futures::{FutureExt, Stream};
 use tokio::runtime::Handle;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::Sleep;
 
@@ -101,7 +102,11 @@ pub(super) struct Start {
 
 /// How often a reader that nobody waits for is asked to stop. An interrupt that falls between two statements
 /// of the thread is lost, so one is not enough.
-const INTERRUPT_EVERY: Duration = Duration::from_millis(20);
+pub(super) const INTERRUPT_EVERY: Duration = Duration::from_millis(20);
+
+/// What a client hears of a statement that its deadline has ended.
+pub(super) const STOPPED: &str =
+    "the query ran longer than the call's deadline or query.timeout allows, and was stopped";
 
 /// The thread of a query, and the way to stop it. Dropping it stops the query, at any moment of its life.
 pub(super) struct ReaderThread {
@@ -110,6 +115,13 @@ pub(super) struct ReaderThread {
 }
 
 impl ReaderThread {
+    /// Interrupts what it runs.
+    pub(super) fn ask_to_stop(&self) {
+        if let Some(interrupt) = self.interrupt.get() {
+            interrupt.interrupt();
+        }
+    }
+
     /// What the thread ended with.
     pub(super) fn poll(&mut self, context: &mut Context<'_>) -> Poll<Result<()>> {
         let Some(handle) = &mut self.handle else { return Poll::Ready(Ok(())) };
@@ -118,6 +130,44 @@ impl ReaderThread {
         Poll::Ready(
             ended.unwrap_or_else(|error| Err(Error::internal(format!("the query thread failed: {error}")))),
         )
+    }
+}
+
+/// Waits until the result begins, or `reader` ends before that. When the deadline passes first, the statement is stopped,
+/// and its own end says whether it was: a change that is in its COMMIT is made.
+///
+/// Errors: `Deadline`.
+pub(super) async fn opened(
+    deadline: Option<Instant>,
+    mut opening: oneshot::Receiver<Start>,
+    reader: &mut ReaderThread,
+) -> Result<std::result::Result<Start, oneshot::error::RecvError>> {
+    let Some(deadline) = deadline else { return Ok(opening.await) };
+    if let Ok(start) = tokio::time::timeout_at(deadline.into(), &mut opening).await {
+        return Ok(start);
+    }
+    if reader.interrupt.get().is_none() {
+        // It waits for its connection. The thread looks at this after it has given the interrupt.
+        opening.close();
+        fence(Ordering::SeqCst);
+        if reader.interrupt.get().is_none() {
+            return Err(Error::new(Kind::Deadline, "the deadline passed before the query started"));
+        }
+    }
+    loop {
+        reader.ask_to_stop();
+        match tokio::time::timeout(INTERRUPT_EVERY, &mut opening).await {
+            Err(_) => {}
+            Ok(Ok(start)) if start.class == Class::Query => return Err(Error::new(Kind::Deadline, STOPPED)),
+            // The rows that a change gives back come after its COMMIT.
+            Ok(Ok(start)) => return Ok(Ok(start)),
+            Ok(Err(_)) => {
+                return Err(match poll_fn(|context| reader.poll(context)).await {
+                    Err(error) if error.kind() != Kind::Cancelled => error,
+                    _ => Error::new(Kind::Deadline, STOPPED),
+                });
+            }
+        }
     }
 }
 
@@ -153,6 +203,8 @@ pub struct ResultStream {
     // Batches that were waited for before anybody read.
     ahead: VecDeque<Item>,
     ended: bool,
+    // Set once the deadline has passed over a change that may be in its COMMIT: when it is asked to stop again.
+    asks_again: Option<Pin<Box<Sleep>>>,
     /// Time waited for a place.
     pub queued: Duration,
     /// Time of parsing, binding and starting.
@@ -184,6 +236,7 @@ impl ResultStream {
             in_use: Vec::new(),
             ahead: VecDeque::new(),
             ended: false,
+            asks_again: None,
             queued,
             prepared: start.prepared,
             first_batch: None,
@@ -210,6 +263,7 @@ impl ResultStream {
             in_use: Vec::new(),
             ahead: VecDeque::new(),
             ended: false,
+            asks_again: None,
             queued: Duration::ZERO,
             prepared: Duration::ZERO,
             first_batch: None,
@@ -286,19 +340,19 @@ impl ResultStream {
         if self.ended {
             return Poll::Ready(None);
         }
-        if let Some((_, sleep)) = &mut self.deadline
-            && sleep.as_mut().poll(context).is_ready()
-        {
-            self.reader = None;
-            self.ended = true;
-            let text = if self.class == Class::Change && self.first_batch.is_some() {
-                "the deadline passed while the rows of a change were read; the change itself was made"
-            } else {
-                "the query ran longer than the call's deadline or query.timeout allows, and was stopped"
-            };
-            return Poll::Ready(Some(Err(Error::new(Kind::Deadline, text))));
+        if self.class == Class::Query && self.is_overdue(context) {
+            return Poll::Ready(Some(Err(self.give_up(STOPPED))));
         }
-        match ready!(self.results.items.poll_recv(context)) {
+        let item = self.results.items.poll_recv(context);
+        if item.is_pending() && self.class != Class::Query && self.is_overdue(context) {
+            if self.first_batch.is_some() {
+                let text =
+                    "the deadline passed while the rows of a change were read; the change itself was made";
+                return Poll::Ready(Some(Err(self.give_up(text))));
+            }
+            self.ask_to_stop(context);
+        }
+        match ready!(item) {
             Some(item) => {
                 if self.first_batch.is_none() {
                     self.first_batch = Some(self.started.elapsed());
@@ -312,8 +366,39 @@ impl ResultStream {
                     None => Ok(()),
                 };
                 self.ended = true;
-                Poll::Ready(ended.err().map(Err))
+                let stopped = self.asks_again.is_some();
+                Poll::Ready(ended.err().map(|error| match error.kind() {
+                    Kind::Cancelled if stopped => Err(Error::new(Kind::Deadline, STOPPED)),
+                    _ => Err(error),
+                }))
             }
+        }
+    }
+
+    fn is_overdue(&mut self, context: &mut Context<'_>) -> bool {
+        self.asks_again.is_some()
+            || self.deadline.as_mut().is_some_and(|(_, sleep)| sleep.as_mut().poll(context).is_ready())
+    }
+
+    fn give_up(&mut self, text: &str) -> Error {
+        self.reader = None;
+        self.ended = true;
+        Error::new(Kind::Deadline, text)
+    }
+
+    /// Interrupts a change again and again. Its own end says whether it was stopped or made: it may be in its COMMIT,
+    /// and a client that is told of a stop sends it again.
+    fn ask_to_stop(&mut self, context: &mut Context<'_>) {
+        loop {
+            if let Some(sleep) = &mut self.asks_again
+                && sleep.as_mut().poll(context).is_pending()
+            {
+                return;
+            }
+            if let Some(reader) = &self.reader {
+                reader.ask_to_stop();
+            }
+            self.asks_again = Some(Box::pin(tokio::time::sleep(INTERRUPT_EVERY)));
         }
     }
 }

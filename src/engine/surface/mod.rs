@@ -112,6 +112,12 @@ impl Surface {
         self.has_triggers.load(Ordering::Relaxed)
     }
 
+    /// Whether this is the name of a function of the engine's own, and of no macro.
+    pub(super) fn is_the_engines(&self, name: &str) -> bool {
+        let name = name.to_ascii_lowercase();
+        self.functions.contains(&name) && self.names().is_free(&name)
+    }
+
     /// A number that is another one after what was proven may not be any more.
     pub(super) fn version(&self) -> u64 {
         self.names().version()

@@ -46,6 +46,13 @@ impl Names {
         self.plain.contains_key(name)
     }
 
+    /// Whether nothing of a client's has this name.
+    pub(super) fn is_free(&self, name: &str) -> bool {
+        ![&self.opaque, &self.changing].iter().any(|names| names.contains(name))
+            && !self.refused.contains_key(name)
+            && !self.plain.contains_key(name)
+    }
+
     /// A number that is another one after a name has become one that may change something.
     pub(super) fn version(&self) -> u64 {
         self.version
