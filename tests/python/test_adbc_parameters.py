@@ -202,3 +202,37 @@ def test_a_value_that_does_not_fit_is_refused_and_named(filled):
         with pytest.raises(Exception, match=part):
             rows(filled, sql, (value,))
     assert rows(filled, "SELECT count(*) FROM wells") == [(2,)]
+
+
+UPSERTS = [
+    ("INSERT INTO t (k, n) VALUES (?, ?) ON CONFLICT (k) DO UPDATE SET n = excluded.n", [(k % 4, k) for k in range(40)]),
+    ("INSERT OR REPLACE INTO t (k, n) VALUES (?, ?)", [(k % 4, k) for k in range(40)]),
+    ("INSERT INTO t (k, n) VALUES (?, ?) ON CONFLICT (k) DO UPDATE SET n = t.n + 1", [(k % 4, 1) for k in range(40)]),
+    ("INSERT OR IGNORE INTO t (k, n) VALUES (?, ?)", [(k, k) for k in range(40)]),
+    ("INSERT INTO t (k, n) VALUES (?, ?) ON CONFLICT DO NOTHING", [(k, k) for k in range(40)]),
+    ("INSERT INTO t (k, n) VALUES ((SELECT coalesce(max(k), 0) + ? FROM t), ?)", [(1, k) for k in range(40)]),
+    ("INSERT INTO t (k, n) VALUES (following() + ?, ?)", [(0, k) for k in range(40)]),
+]
+
+
+@pytest.mark.parametrize(("sql", "values"), UPSERTS, ids=[sql for sql, _ in UPSERTS])
+def test_many_bound_rows_are_many_statements(server, sql, values):
+    """A row sees what the rows before it did, however many are bound at once, and none is left out beside a NULL."""
+    # REPLACE takes no table with two keys.
+    other = "VARCHAR" if "REPLACE" in sql else "VARCHAR UNIQUE"
+    definitions = [
+        f"CREATE TABLE t (k INTEGER PRIMARY KEY, n INTEGER, other {other})",
+        "CREATE MACRO following() AS (SELECT coalesce(max(k), 0) + 1 FROM t)",
+    ]
+    with duckdb.connect() as own:
+        for definition in definitions:
+            own.execute(definition)
+        for value in values:
+            own.execute(sql, value)
+        expected = own.execute("SELECT k, n FROM t ORDER BY ALL").fetchall()
+    with server.connect() as connection, connection.cursor() as cursor:
+        for definition in definitions:
+            cursor.execute(definition)
+        cursor.executemany(sql, values)
+        cursor.execute("SELECT k, n FROM t ORDER BY ALL")
+        assert cursor.fetchall() == expected
