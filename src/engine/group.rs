@@ -2,7 +2,7 @@
 //! Runs on: the threads of the statements, which wait; the transaction runs on the thread of the table's queue.
 //! Never: lets one statement's error reach another; commits a statement that its client has given up.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
@@ -27,9 +27,34 @@ pub(super) struct Statements(OnceLock<Arc<Groups<String, Small>>>);
 /// A statement that waits for a shared commit.
 struct Small {
     sql: String,
-    /// Set when its client has gone; until COMMIT that counts.
-    left: Arc<AtomicBool>,
+    stage: Arc<Stage>,
     reply: SyncSender<Result<u64>>,
+}
+
+/// Whether a statement can still be taken back: either its client does so, or its COMMIT begins.
+#[derive(Default)]
+struct Stage(AtomicU8);
+
+impl Stage {
+    const WAITS: u8 = 0;
+    const TAKEN_BACK: u8 = 1;
+    const COMMITS: u8 = 2;
+
+    fn take_back(&self) -> bool {
+        self.go(Self::TAKEN_BACK)
+    }
+
+    fn begin_commit(&self) -> bool {
+        self.go(Self::COMMITS)
+    }
+
+    /// Whether it is at `stage` now; the first one to choose wins.
+    fn go(&self, stage: u8) -> bool {
+        match self.0.compare_exchange(Self::WAITS, stage, Ordering::AcqRel, Ordering::Acquire) {
+            Ok(_) => true,
+            Err(at) => at == stage,
+        }
+    }
 }
 
 impl Work for Small {
@@ -60,22 +85,19 @@ impl Statements {
     pub(super) fn run(&self, sql: &str, is_given_up: impl Fn() -> bool) -> Option<Result<u64>> {
         let groups = self.0.get()?;
         let table = target(sql)?;
-        let left = Arc::new(AtomicBool::new(false));
+        let stage = Arc::new(Stage::default());
         let (reply, answer) = sync_channel(1);
-        groups.put(&table, Small { sql: sql.to_owned(), left: Arc::clone(&left), reply });
-        Some(wait(&answer, || {
-            if is_given_up() {
-                left.store(true, Ordering::Release);
-            }
-        }))
+        groups.put(&table, Small { sql: sql.to_owned(), stage: Arc::clone(&stage), reply });
+        Some(wait(&answer, || is_given_up() && stage.take_back()))
     }
 }
 
-fn wait(answer: &Receiver<Result<u64>>, look: impl Fn()) -> Result<u64> {
+fn wait(answer: &Receiver<Result<u64>>, is_taken_back: impl Fn() -> bool) -> Result<u64> {
     loop {
         match answer.recv_timeout(LOOK_EVERY) {
             Ok(outcome) => return outcome,
-            Err(RecvTimeoutError::Timeout) => look(),
+            Err(RecvTimeoutError::Timeout) if is_taken_back() => return Err(taken_back()),
+            Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => {
                 return Err(Error::internal(
                     "the thread of the shared commit failed; nothing of this was stored",
@@ -83,6 +105,10 @@ fn wait(answer: &Receiver<Result<u64>>, look: impl Fn()) -> Result<u64> {
             }
         }
     }
+}
+
+fn taken_back() -> Error {
+    Error::new(Kind::Cancelled, "the client left before the commit; nothing was stored")
 }
 
 /// What the INSERT calls its table, as a word to tell queues apart; `None` for a statement that does not share.
@@ -131,8 +157,8 @@ fn together(mut session: Session, group: &[Small]) -> Result<Vec<u64>> {
     };
     let counts = group.iter().map(run).collect::<Result<Vec<u64>>>()?;
     // As late as can be. Dropping the session rolls back.
-    if group.iter().any(|small| small.left.load(Ordering::Acquire)) {
-        return Err(Error::new(Kind::Cancelled, "the client left before the commit; nothing was stored"));
+    if !group.iter().all(|small| small.stage.begin_commit()) {
+        return Err(taken_back());
     }
     session.commit().map(|()| counts)
 }

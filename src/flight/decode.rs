@@ -21,6 +21,7 @@ use arrow::ipc::{Message, MessageHeader, root_as_message};
 use arrow_flight::FlightData;
 use bytes::Bytes;
 
+pub(super) use check::DEPTH_MAX;
 use check::{Limits, Sizes};
 
 use crate::engine;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use arrow::buffer::Buffer;
-use arrow::datatypes::{Schema, SchemaRef};
+use arrow::datatypes::{DataType, Schema, SchemaRef};
 use arrow::ipc::CompressionType;
 use arrow::ipc::root_as_message;
 use arrow::ipc::writer::{IpcWriteOptions, StreamEncoder};
@@ -14,6 +14,7 @@ use arrow_flight::FlightData;
 use bytes::{BufMut, Bytes};
 use prost::encoding::{WireType, encode_key, encode_varint, encoded_len_varint, key_len};
 
+use super::decode::DEPTH_MAX;
 use super::form::{Form, Shaping};
 use crate::error::{Error, Result};
 
@@ -113,6 +114,13 @@ impl Encoder {
         form: Form,
         compression: Option<CompressionType>,
     ) -> Result<Self> {
+        if let Some(field) = schema.fields().iter().find(|field| depth(field.data_type()) > DEPTH_MAX) {
+            let name = field.name();
+            return Err(Error::invalid(format!(
+                "column \"{name}\" of the result has more than {DEPTH_MAX} types nested in each other, which Arrow clients \
+                 cannot read; unnest it"
+            )));
+        }
         let options = IpcWriteOptions::default().try_with_compression(compression)?;
         let shaping = Shaping::new(schema, form);
         let stream = StreamEncoder::try_new_with_options(shaping.schema(), options.clone())?;
@@ -135,6 +143,28 @@ impl Encoder {
         }
         Ok(frames)
     }
+}
+
+/// Types nested in each other, itself included.
+fn depth(data_type: &DataType) -> usize {
+    let below = match data_type {
+        DataType::List(child)
+        | DataType::LargeList(child)
+        | DataType::ListView(child)
+        | DataType::LargeListView(child)
+        | DataType::FixedSizeList(child, _)
+        | DataType::Map(child, _) => depth(child.data_type()),
+        DataType::Struct(fields) => {
+            fields.iter().map(|field| depth(field.data_type())).max().unwrap_or_default()
+        }
+        DataType::Union(fields, _) => {
+            fields.iter().map(|(_, field)| depth(field.data_type())).max().unwrap_or_default()
+        }
+        DataType::Dictionary(_, value) => depth(value),
+        DataType::RunEndEncoded(_, values) => depth(values.data_type()),
+        _ => 0,
+    };
+    below + 1
 }
 
 /// Cuts the encapsulated messages of an IPC stream into frames.

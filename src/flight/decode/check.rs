@@ -14,7 +14,7 @@ use crate::error::{Error, Result};
 /// Values of one array; Arrow's own recommendation for what every implementation can read.
 const LENGTH_MAX: usize = i32::MAX as usize;
 /// Nested fields in each other. The flatbuffers' own limit of 64 is near, and says no column.
-const DEPTH_MAX: usize = 50;
+pub(in crate::flight) const DEPTH_MAX: usize = 50;
 /// Fields of a schema, nested ones included.
 const FIELDS_MAX: usize = 100_000;
 /// What a compressed buffer may declare beyond twice what its values take: writers pad.
