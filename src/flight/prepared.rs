@@ -24,7 +24,7 @@ use crate::ingest::{Target, Terms};
 use crate::query::RunOptions;
 use crate::session::{BoundRows, ClientSession, Handle, On, Prepared, Room};
 
-/// An INSERT bound with more rows than this, or with more than one batch, takes them as a bulk load. Below it,
+/// An INSERT bound with more rows than this takes them as a bulk load. Below it,
 /// running the prepared statement row by row is faster.
 const BULK_ROWS: usize = 16;
 
@@ -95,12 +95,17 @@ impl FlightServer {
         self.bulk(&session, prepared, insert, None, begun, call).await.map(Some)
     }
 
-    /// Rows up to which an INSERT runs row by row. Into a declared table it never does: its declaration is looked
-    /// at for whole batches.
+    /// Rows up to which an INSERT runs as the prepared statement, row by row. Into a declared table it never does: its
+    /// declaration is looked at for whole batches.
     fn bulk_rows(&self, session: &ClientSession, bulk: &BulkInsert) -> usize {
         let table = bulk.table.as_ref().and_then(|table| full_name(table, session).ok());
         let is_declared = table.is_some_and(|table| self.ingest.is_declared(&table));
-        if is_declared { 0 } else { BULK_ROWS }
+        match (is_declared, bulk.is_one_by_one) {
+            (true, _) => 0,
+            // Row by row either way, and the prepared statement is faster at that.
+            (false, true) => usize::MAX,
+            (false, false) => BULK_ROWS,
+        }
     }
 
     async fn bulk(
@@ -180,14 +185,14 @@ impl FlightServer {
         let mut rows = Gathered::new(session);
         while let Some(looked) = incoming.next().await? {
             rows.take(&mut incoming, looked)?;
-            if rows.batches.len() > 1 || rows.rows() > BULK_ROWS {
-                let bulk = prepared.bulk.as_ref().zip(rows.schema.clone());
-                if let Some((insert, schema)) = bulk {
-                    let columns = engine::match_columns(parameters, &schema)?;
-                    return self
-                        .bulk(session, &prepared, insert, Some(incoming), (rows.batches, columns), call)
-                        .await;
-                }
+            let bulk = prepared.bulk.as_ref().zip(rows.schema.clone());
+            if let Some((insert, schema)) = bulk
+                && rows.rows() > self.bulk_rows(session, insert)
+            {
+                let columns = engine::match_columns(parameters, &schema)?;
+                return self
+                    .bulk(session, &prepared, insert, Some(incoming), (rows.batches, columns), call)
+                    .await;
             }
         }
         let bound = if rows.is_empty() { prepared.bound() } else { Some(Arc::new(rows.bound(parameters)?)) };
