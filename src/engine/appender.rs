@@ -43,6 +43,9 @@ pub struct BulkInsert {
     /// Whether a row may see what the rows before it did: it has an ON CONFLICT, or a value that is looked up. Rows are
     /// then inserted one after the other, as the statement says.
     pub is_one_by_one: bool,
+    /// The columns of `ON CONFLICT (…) DO …`, where nothing else makes rows depend on each other: rows whose keys differ can
+    /// go in together. Empty for the only key that the table has.
+    pub conflict_key: Option<Vec<String>>,
 }
 
 impl BulkInsert {

@@ -296,16 +296,21 @@ fn bulk_insert_of(
             only.and_then(|place| names.iter().position(|name| name.eq_ignore_ascii_case(&place.name)));
         expressions.push((replaced(sql, range, &places, column)?, parameter));
     }
-    let looks = |(at, token): (usize, &Token<'_>)| {
-        let is_called = tokens.get(values + 2 + at).is_some_and(|next| next.is_sign("("));
-        ["select", "from", "exists"].iter().any(|word| token.is_word(word))
-            || (is_called && token.name().is_some_and(|name| !is_known(&name)))
+    let looks = |at: usize| {
+        let is_called = tokens.get(at + 1).is_some_and(|next| next.is_sign("("));
+        ["select", "from", "exists"].iter().any(|word| tokens[at].is_word(word))
+            || (is_called && tokens[at].name().is_some_and(|name| !is_known(&name)))
     };
     // `INSERT OR REPLACE` as well as `ON CONFLICT`. The engine takes the first of several rows with one key from a
     // statement, and leaves rows out beside a NULL.
-    let is_one_by_one = tokens[..values].iter().any(|token| token.is_word("or"))
-        || !rest.is_empty()
-        || tokens[values + 1..close].iter().enumerate().any(looks);
+    let has_or = tokens[..values].iter().any(|token| token.is_word("or"));
+    let looks_up = (values + 1..close).any(looks);
+    let is_one_by_one = has_or || !rest.is_empty() || looks_up;
+    let conflict_key = match (looks_up, has_or) {
+        (true, _) => None,
+        (false, true) => rest.is_empty().then(Vec::new),
+        (false, false) => conflict_key(&rest, is_known),
+    };
     let columns: Vec<String> = names.iter().map(|name| quote_name(&column_name(name))).collect();
     let conflict = match (rest.first(), rest.last()) {
         // WHERE keeps ON from being read as the condition of a join.
@@ -319,7 +324,51 @@ fn bulk_insert_of(
         head: format!("{into}SELECT {} FROM ", texts.join(", ")),
         tail: format!(" AS pintail_rows({}){conflict}", columns.join(", ")),
     };
-    Some(BulkInsert { insert, into, table, columns: columns_named, values: expressions, is_one_by_one })
+    Some(BulkInsert {
+        insert,
+        into,
+        table,
+        columns: columns_named,
+        values: expressions,
+        is_one_by_one,
+        conflict_key,
+    })
+}
+
+/// The columns of `ON CONFLICT (a, b) DO …`, unless what follows may look at other rows than the one it meets.
+fn conflict_key(rest: &[&Token<'_>], is_known: &dyn Fn(&str) -> bool) -> Option<Vec<String>> {
+    let [on, conflict, names @ ..] = rest else { return None };
+    if !(on.is_word("on") && conflict.is_word("conflict")) {
+        return None;
+    }
+    let (key, then) = match names.split_first()? {
+        (open, names) if open.is_sign("(") => {
+            let close = names.iter().position(|token| token.is_sign(")"))?;
+            (&names[..close], &names[close + 1..])
+        }
+        _ => (&names[..0], names),
+    };
+    if !then.first()?.is_word("do") {
+        return None;
+    }
+    let looks = then.iter().enumerate().any(|(at, token)| {
+        // `SET (a, b) = …` is no call.
+        let is_called = then.get(at + 1).is_some_and(|next| next.is_sign("(")) && !token.is_word("set");
+        ["select", "from", "exists"].iter().any(|word| token.is_word(word))
+            || (is_called && token.name().is_some_and(|name| !is_known(&name)))
+    });
+    if looks {
+        return None;
+    }
+    key.iter()
+        .enumerate()
+        .map(|(at, token)| match (at % 2, token.is_sign(",")) {
+            (0, false) => Some(token.name()?.clone()),
+            (1, true) => Some(String::new()),
+            _ => None,
+        })
+        .collect::<Option<Vec<String>>>()
+        .map(|names| names.into_iter().step_by(2).collect())
 }
 
 /// Where the parts of a list in parentheses lie, without the space around them.

@@ -100,7 +100,7 @@ impl FlightServer {
     fn bulk_rows(&self, session: &ClientSession, bulk: &BulkInsert) -> usize {
         let table = bulk.table.as_ref().and_then(|table| full_name(table, session).ok());
         let is_declared = table.is_some_and(|table| self.ingest.is_declared(&table));
-        match (is_declared, bulk.is_one_by_one) {
+        match (is_declared, bulk.is_one_by_one && bulk.conflict_key.is_none()) {
             (true, _) => 0,
             // Row by row either way, and the prepared statement is faster at that.
             (false, true) => usize::MAX,

@@ -2,7 +2,11 @@
 //! Runs on: the thread that owns the transaction.
 //! Never: stores a row that breaks a rule, or loses count of one.
 
-use arrow::array::{Array, RecordBatch};
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, RecordBatch};
+use arrow::row::{RowConverter, SortField};
 
 use super::blame;
 use super::placement::Placement;
@@ -38,23 +42,55 @@ pub(super) fn append(session: &Session, placement: &Placement, rows: Rows<'_>) -
     appended.map_err(|error| blame::explain(session, placement, &kept, before, error))
 }
 
-/// Appends row after row, each as a statement of its own.
+/// Appends rows so that each sees what those before it did: as many in a statement as have different keys.
 fn append_each(session: &Session, placement: &Placement, rows: &Rows<'_>) -> Result<Counts> {
     let mut counts = Counts::default();
     for batch in rows.units.iter().flatten() {
-        for row in 0..batch.num_rows() {
+        let mut from = 0;
+        for count in runs(placement.conflict_key.as_deref(), batch)? {
             // An interrupt between two statements is lost to the engine.
             session.check_interrupt()?;
             let before = rows.before + counts.rows;
-            let one: Vec<Unit> = vec![[batch.slice(row, 1)].into()];
-            let only = Rows { units: one.clone(), before, producer: rows.producer };
-            let done = append_whole(session, placement, only)
-                .map_err(|error| blame::explain(session, placement, &one, before, error))?;
+            let run: Vec<Unit> = vec![[batch.slice(from, count)].into()];
+            let part = Rows { units: run.clone(), before, producer: rows.producer };
+            let done = append_whole(session, placement, part)
+                .map_err(|error| blame::explain(session, placement, &run, before, error))?;
             counts.rows += done.rows;
             counts.inserted += done.inserted;
+            from += count;
         }
     }
     Ok(counts)
+}
+
+/// The lengths of runs of rows with different keys, none of them NULL; without a key every row is alone.
+fn runs(key: Option<&[usize]>, batch: &RecordBatch) -> Result<Vec<usize>> {
+    let Some(key) = key else { return Ok(vec![1; batch.num_rows()]) };
+    let columns: Vec<ArrayRef> = key.iter().map(|index| Arc::clone(batch.column(*index))).collect();
+    let fields = columns.iter().map(|column| SortField::new(column.data_type().clone())).collect();
+    let keys = RowConverter::new(fields)?.convert_columns(&columns)?;
+    let mut lengths = Vec::new();
+    let mut seen = HashSet::new();
+    for (row, key) in keys.iter().enumerate() {
+        let is_null = columns.iter().any(|column| column.is_null(row));
+        if !seen.insert(key) || is_null || lengths.is_empty() {
+            seen.clear();
+            // After a NULL comes a new run as well.
+            if !is_null {
+                seen.insert(key);
+            }
+            lengths.push(0);
+        }
+        if let Some(length) = lengths.last_mut() {
+            *length += 1;
+        }
+        if is_null && row + 1 < batch.num_rows() {
+            seen.clear();
+            lengths.push(0);
+        }
+    }
+    lengths.retain(|length| *length > 0);
+    Ok(lengths)
 }
 
 fn append_whole(session: &Session, placement: &Placement, rows: Rows<'_>) -> Result<Counts> {

@@ -6,7 +6,7 @@
 use std::sync::{Arc, PoisonError};
 
 use arrow::array::RecordBatch;
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{DataType, SchemaRef};
 
 use super::tables::User;
 use super::{Mode, OnConflict, Shared, Target};
@@ -42,6 +42,8 @@ pub(super) struct Placement {
     pub(super) created: bool,
     /// Whether a row may see what the rows before it did, as in a client's own upsert.
     pub(super) is_one_by_one: bool,
+    /// The stream's columns that are its key, if it has one: rows of different keys do not see each other.
+    pub(super) conflict_key: Option<Vec<usize>>,
 }
 
 /// How often a put begins anew when tables change while it looks at one.
@@ -258,7 +260,53 @@ pub(super) fn place(
         clears,
         created,
         is_one_by_one: false,
+        conflict_key: None,
     })
+}
+
+/// Which columns of the stream are the key of an upsert; `None` unless two of its keys are the same in the table just when
+/// they are the same in the stream.
+fn key_columns(
+    bulk: &BulkInsert,
+    key: &[String],
+    name: &TableName,
+    schema: &SchemaRef,
+    session: &Session,
+) -> Result<Option<Vec<usize>>> {
+    let Some(table) = engine::find_table(session, name)? else { return Ok(None) };
+    let only;
+    let key = if key.is_empty() {
+        let Some(actual) = engine::actual_table(session, name)? else { return Ok(None) };
+        let has_others = actual.indexes.iter().any(|index| index.is_unique)
+            || actual.constraints.iter().any(|text| text.to_uppercase().contains("UNIQUE"));
+        if actual.primary_key.is_empty() || has_others {
+            return Ok(None);
+        }
+        only = actual.primary_key;
+        &only
+    } else {
+        key
+    };
+    let all = table.columns.iter().filter(|column| !column.is_generated);
+    let columns: Vec<String> = match &bulk.columns {
+        Some(columns) => columns.clone(),
+        None => all.map(|column| column.name.clone()).collect(),
+    };
+    let one = |name: &String| {
+        let place = columns.iter().position(|column| column.eq_ignore_ascii_case(name))?;
+        let parameter = bulk.values.get(place)?.1?;
+        let target = table.columns.iter().find(|column| column.name.eq_ignore_ascii_case(name))?;
+        let sent = schema.fields().get(parameter)?.data_type();
+        let is_same = match target.duckdb_type.as_str() {
+            "TINYINT" | "SMALLINT" | "INTEGER" | "BIGINT" | "HUGEINT" | "UTINYINT" | "USMALLINT"
+            | "UINTEGER" | "UBIGINT" => sent.is_integer(),
+            "VARCHAR" => sent == &DataType::Utf8 || sent.is_integer(),
+            "DATE" => sent == &DataType::Date32,
+            _ => false,
+        };
+        is_same.then_some(parameter)
+    };
+    Ok(key.iter().map(one).collect())
 }
 
 /// An INSERT of the client's own. Into a declared table its parameters are held to the declaration.
@@ -285,7 +333,11 @@ fn statement(
         clears: Vec::new(),
         created: false,
         is_one_by_one: bulk.is_one_by_one,
+        conflict_key: None,
     };
+    if let (Some(key), Some(name)) = (&bulk.conflict_key, table) {
+        placement.conflict_key = key_columns(bulk, key, name, schema, session)?;
+    }
     let Some((name, declared)) = table.and_then(|name| Some((name, shared.declared(name)?))) else {
         return Ok(placement);
     };

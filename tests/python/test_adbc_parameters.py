@@ -210,6 +210,9 @@ UPSERTS = [
     ("INSERT INTO t (k, n) VALUES (?, ?) ON CONFLICT (k) DO UPDATE SET n = t.n + 1", [(k % 4, 1) for k in range(40)]),
     ("INSERT OR IGNORE INTO t (k, n) VALUES (?, ?)", [(k, k) for k in range(40)]),
     ("INSERT INTO t (k, n) VALUES (?, ?) ON CONFLICT DO NOTHING", [(k, k) for k in range(40)]),
+    ("INSERT INTO t (n, k) VALUES (?, ?) ON CONFLICT (k) DO UPDATE SET n = t.n * 2 + 1", [(1, k % 30) for k in range(99)]),
+    ("INSERT INTO t (k, n) VALUES (CAST(? AS INTEGER), ?) ON CONFLICT (k) DO NOTHING", [(k % 7, k) for k in range(40)]),
+    ("INSERT INTO t (k, n) VALUES (?, ?) ON CONFLICT (k) DO NOTHING", [(k % 7 + 0.25, k) for k in range(40)]),
     ("INSERT INTO t (k, n) VALUES ((SELECT coalesce(max(k), 0) + ? FROM t), ?)", [(1, k) for k in range(40)]),
     ("INSERT INTO t (k, n) VALUES (following() + ?, ?)", [(0, k) for k in range(40)]),
 ]
