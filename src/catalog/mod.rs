@@ -11,7 +11,7 @@ mod nanos;
 mod open;
 
 pub use nanos::{depends_on_values, stored_types};
-pub use open::{join_arrow, join_types};
+pub use open::{is_open, join_arrow, join_types};
 
 pub use conform::{Cast, ConformError, Conformed, Contract, Offered, Placed, conform, conform_some};
 use datatype::comes_back;

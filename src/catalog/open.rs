@@ -26,6 +26,11 @@ enum Shape<'a> {
     Map(Box<Shape<'a>>, Box<Shape<'a>>),
 }
 
+/// Whether a DuckDB type, as text, has a part that is open.
+pub fn is_open(duckdb_type: &str) -> bool {
+    duckdb_type.contains(NULL)
+}
+
 /// The type that holds the values of both: where one is open, the other decides. `None` when they differ.
 pub fn join_types(one: &str, other: &str) -> Option<String> {
     if one == other {

@@ -264,16 +264,29 @@ pub(super) fn place(
     })
 }
 
+/// Name and type of the columns that an INSERT gives values for, in its order; empty when one is not in the table.
+fn columns_named(bulk: &BulkInsert, table: &Table) -> Vec<(String, String)> {
+    let columns = table.columns.iter().filter(|column| !column.is_generated);
+    let pair = |column: &Column| (column.name.clone(), column.duckdb_type.clone());
+    match &bulk.columns {
+        None => columns.map(pair).collect(),
+        Some(names) => {
+            let find = |name: &String| columns.clone().find(|one| one.name.eq_ignore_ascii_case(name));
+            names.iter().map(|name| find(name).map(pair)).collect::<Option<Vec<_>>>().unwrap_or_default()
+        }
+    }
+}
+
 /// Which columns of the stream are the key of an upsert; `None` unless two of its keys are the same in the table just when
 /// they are the same in the stream.
 fn key_columns(
     bulk: &BulkInsert,
     key: &[String],
+    table: &Table,
     name: &TableName,
     schema: &SchemaRef,
     session: &Session,
 ) -> Result<Option<Vec<usize>>> {
-    let Some(table) = engine::find_table(session, name)? else { return Ok(None) };
     let only;
     let key = if key.is_empty() {
         let Some(actual) = engine::actual_table(session, name)? else { return Ok(None) };
@@ -287,17 +300,12 @@ fn key_columns(
     } else {
         key
     };
-    let all = table.columns.iter().filter(|column| !column.is_generated);
-    let columns: Vec<String> = match &bulk.columns {
-        Some(columns) => columns.clone(),
-        None => all.map(|column| column.name.clone()).collect(),
-    };
+    let columns = columns_named(bulk, table);
     let one = |name: &String| {
-        let place = columns.iter().position(|column| column.eq_ignore_ascii_case(name))?;
+        let place = columns.iter().position(|(column, _)| column.eq_ignore_ascii_case(name))?;
         let parameter = bulk.values.get(place)?.1?;
-        let target = table.columns.iter().find(|column| column.name.eq_ignore_ascii_case(name))?;
         let sent = schema.fields().get(parameter)?.data_type();
-        let is_same = match target.duckdb_type.as_str() {
+        let is_same = match columns[place].1.as_str() {
             "TINYINT" | "SMALLINT" | "INTEGER" | "BIGINT" | "HUGEINT" | "UTINYINT" | "USMALLINT"
             | "UINTEGER" | "UBIGINT" => sent.is_integer(),
             "VARCHAR" => sent == &DataType::Utf8 || sent.is_integer(),
@@ -335,8 +343,23 @@ fn statement(
         is_one_by_one: bulk.is_one_by_one,
         conflict_key: None,
     };
-    if let (Some(key), Some(name)) = (&bulk.conflict_key, table) {
-        placement.conflict_key = key_columns(bulk, key, name, schema, session)?;
+    if bulk.is_one_by_one
+        && let Some(name) = table
+        && let Some(found) = engine::find_table(session, name)?
+    {
+        if let Some(key) = &bulk.conflict_key {
+            placement.conflict_key = key_columns(bulk, key, &found, name, schema, session)?;
+        }
+        // Without the casts the engine looks for the key before it has its column's type, and finds no conflict.
+        let types = columns_named(bulk, &found);
+        let cast = |(place, (text, _)): (usize, &(String, Option<usize>))| match types.get(place) {
+            // One without a type yet takes no cast.
+            Some((_, duckdb_type)) if !catalog::is_open(duckdb_type) => {
+                format!("CAST({text} AS {duckdb_type})")
+            }
+            _ => text.clone(),
+        };
+        placement.insert = bulk.with_values(&bulk.values.iter().enumerate().map(cast).collect::<Vec<_>>());
     }
     let Some((name, declared)) = table.and_then(|name| Some((name, shared.declared(name)?))) else {
         return Ok(placement);
