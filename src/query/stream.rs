@@ -366,7 +366,7 @@ impl ResultStream {
                     None => Ok(()),
                 };
                 self.ended = true;
-                let stopped = self.asks_again.is_some();
+                let stopped = self.deadline.as_ref().is_some_and(|(at, _)| *at <= Instant::now());
                 Poll::Ready(ended.err().map(|error| match error.kind() {
                     Kind::Cancelled if stopped => Err(Error::new(Kind::Deadline, STOPPED)),
                     _ => Err(error),
