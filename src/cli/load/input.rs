@@ -1,0 +1,196 @@
+//! The bytes of a file that is loaded, wherever they are.
+//! Runs on: threads that read; blocks. Never: writes; keeps a file open longer than its reader lives.
+
+use std::fs::File;
+use std::os::unix::fs::{FileExt, MetadataExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
+use bytes::Bytes;
+use parquet::file::reader::{ChunkReader, Length};
+use pintail::error::{Error, Result};
+
+/// A file that a load means, found but not opened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct FoundFile {
+    /// Where its bytes are.
+    pub(super) place: Place,
+    /// What it is remembered by: the real path with all links followed, or the URL.
+    pub(super) name: String,
+    /// What people call it: the path as it was reached, or the URL.
+    pub(super) shown: String,
+    /// Columns of `key=value` folders, from the outer one to the inner one; `None` for NULL.
+    pub(super) partitions: Vec<(String, Option<String>)>,
+}
+
+/// Where the bytes of a file are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Place {
+    Path(PathBuf),
+    /// Standard input, copied into an unnamed temporary file by whoever finds it, so that it can be read twice.
+    Copied(Arc<PathBuf>),
+}
+
+/// A file opened for reading at any place.
+#[derive(Clone)]
+pub(super) struct Input {
+    shown: Arc<str>,
+    file: Arc<File>,
+    len: u64,
+    stamp: Stamp,
+}
+
+/// What changes when a file is written to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Stamp {
+    len: u64,
+    modified: Option<SystemTime>,
+    inode: u64,
+}
+
+impl FoundFile {
+    /// Errors: `Invalid` naming the file, also for a pipe, device or socket.
+    pub(super) fn open(&self) -> Result<Input> {
+        let path: &Path = match &self.place {
+            Place::Path(path) => path,
+            Place::Copied(path) => path,
+        };
+        let file = File::open(path).map_err(|error| unreadable(&self.shown, error))?;
+        let stamp = stamp(&file, &self.shown)?;
+        Ok(Input { shown: self.shown.as_str().into(), file: Arc::new(file), len: stamp.len, stamp })
+    }
+}
+
+impl Input {
+    pub(super) fn len(&self) -> u64 {
+        self.len
+    }
+
+    pub(super) fn stamp(&self) -> Stamp {
+        self.stamp
+    }
+
+    /// Fills `bytes` from `offset` on.
+    pub(super) fn read_at(&self, offset: u64, bytes: &mut [u8]) -> Result<()> {
+        self.file.read_exact_at(bytes, offset).map_err(|error| unreadable(&self.shown, error))
+    }
+
+    /// Errors: `Conflict` when the file is no longer what it was when it was opened.
+    pub(super) fn check_unchanged(&self) -> Result<()> {
+        if stamp(&self.file, &self.shown)? == self.stamp {
+            return Ok(());
+        }
+        Err(Error::new(
+            pintail::error::Kind::Conflict,
+            format!("{} was written to while it was read; load it again when it is finished", self.shown),
+        ))
+    }
+}
+
+fn stamp(file: &File, shown: &str) -> Result<Stamp> {
+    let data = file.metadata().map_err(|error| unreadable(shown, error))?;
+    if !data.is_file() {
+        return Err(unreadable(shown, "expected a file, found a folder, pipe, device or socket"));
+    }
+    Ok(Stamp { len: data.len(), modified: data.modified().ok(), inode: data.ino() })
+}
+
+impl Length for Input {
+    fn len(&self) -> u64 {
+        self.len
+    }
+}
+
+impl ChunkReader for Input {
+    type T = InputReader;
+
+    fn get_read(&self, start: u64) -> parquet::errors::Result<Self::T> {
+        Ok(InputReader { input: self.clone(), at: start })
+    }
+
+    fn get_bytes(&self, start: u64, length: usize) -> parquet::errors::Result<Bytes> {
+        let outside = start.checked_add(length as u64).is_none_or(|end| end > self.len);
+        if outside {
+            return Err(parquet::errors::ParquetError::EOF(format!(
+                "expected {length} bytes at {start}, the file ends at {}",
+                self.len
+            )));
+        }
+        let mut bytes = vec![0; length];
+        self.file.read_exact_at(&mut bytes, start)?;
+        Ok(bytes.into())
+    }
+}
+
+/// Reads an [`Input`] from one place on.
+pub(super) struct InputReader {
+    input: Input,
+    at: u64,
+}
+
+impl InputReader {
+    pub(super) fn new(input: Input, at: u64) -> Self {
+        Self { input, at }
+    }
+}
+
+impl std::io::Read for InputReader {
+    fn read(&mut self, bytes: &mut [u8]) -> std::io::Result<usize> {
+        let count = self.input.file.read_at(bytes, self.at)?;
+        self.at += count as u64;
+        Ok(count)
+    }
+}
+
+impl std::io::Seek for InputReader {
+    fn seek(&mut self, to: std::io::SeekFrom) -> std::io::Result<u64> {
+        let at = match to {
+            std::io::SeekFrom::Start(at) => Some(at),
+            std::io::SeekFrom::End(by) => self.input.len.checked_add_signed(by),
+            std::io::SeekFrom::Current(by) => self.at.checked_add_signed(by),
+        };
+        self.at = at.ok_or_else(|| std::io::Error::from(std::io::ErrorKind::InvalidInput))?;
+        Ok(self.at)
+    }
+}
+
+pub(super) fn unreadable(shown: &str, error: impl std::fmt::Display) -> Error {
+    Error::invalid(format!("cannot read {shown}: {error}"))
+}
+
+/// Batches as they are read; an error is the last item.
+pub(super) type Batches = Box<dyn Iterator<Item = Result<RecordBatch>> + Send>;
+
+/// A file that says what is in it. Holds no open file and no more than the plan of a load needs of each of thousands of
+/// files.
+pub(super) trait LoadFile: Send + Sync {
+    /// The columns as they will be sent, partitions apart.
+    fn schema(&self) -> &SchemaRef;
+    /// What is told apart and stored once each, in the order of the file; a file without rows has no pieces.
+    fn pieces(&self) -> &[Piece];
+    /// Opens the file for reading its pieces.
+    ///
+    /// Errors: `Conflict` when it is no longer what it was.
+    fn reader(&self) -> Result<Box<dyn PieceReader>>;
+}
+
+/// A row group of Parquet, some record batches of Arrow, a block of lines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Piece {
+    /// Rows, where the file says so before it is read.
+    pub(super) rows: Option<u64>,
+    /// Bytes in the file.
+    pub(super) bytes: u64,
+}
+
+/// Reads the pieces of one file. Pieces are asked for in ascending order; some may be left out.
+pub(super) trait PieceReader: Send {
+    /// Checksum of the piece's content, the columns' names and types included.
+    fn checksum(&mut self, piece: usize) -> Result<u64>;
+    /// The piece's batches, whose schema is [`LoadFile::schema`]. Where the file says how many rows there are, fewer or
+    /// more are an error. Every error names file, and row group and column where there are such.
+    fn read(&mut self, piece: usize) -> Result<Batches>;
+}
