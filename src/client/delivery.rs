@@ -196,7 +196,8 @@ impl Delivery {
 
     /// The schema, or the messages of one batch: dictionaries, and the rows with their number.
     async fn encode(&self, batch: Option<(u64, RecordBatch)>) -> Result<Vec<FlightData>> {
-        let (seq, batch) = batch.map_or((None, None), |(seq, batch)| (Some(seq), Some(Ok(batch))));
+        let (seq, batch) = batch.map_or((None, None), |(seq, batch)| (Some(seq), Some(batch)));
+        let batch = batch.map(super::runs::writable).transpose()?.map(Ok);
         let path = self.shared.table.parts().map(str::to_owned).collect();
         let mut messages: Vec<FlightData> = FlightDataEncoderBuilder::new()
             .with_schema(Arc::clone(&self.shared.schema))

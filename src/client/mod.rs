@@ -4,6 +4,7 @@
 
 mod delivery;
 mod producer;
+mod runs;
 
 use std::time::Duration;
 
@@ -117,13 +118,14 @@ impl Client {
     ) -> Result<PutAnswer> {
         let (report, mut failed) = tokio::sync::oneshot::channel();
         let mut report = Some(report);
-        let batches = batches.map_err(move |error| {
-            if let Some(report) = report.take() {
-                // The receiver lives until the call has ended.
-                let _ = report.send(error.clone());
-            }
-            FlightError::ExternalError(Box::new(error))
-        });
+        let batches =
+            batches.and_then(|batch| std::future::ready(runs::writable(batch))).map_err(move |error| {
+                if let Some(report) = report.take() {
+                    // The receiver lives until the call has ended.
+                    let _ = report.send(error.clone());
+                }
+                FlightError::ExternalError(Box::new(error))
+            });
         let descriptor = FlightDescriptor::new_path(table.parts().map(str::to_owned).collect());
         let messages = FlightDataEncoderBuilder::new()
             .with_schema(schema)
