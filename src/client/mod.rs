@@ -4,29 +4,25 @@
 
 mod delivery;
 mod producer;
+mod put;
 mod runs;
 
 use std::time::Duration;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
-use arrow_flight::encode::{DictionaryHandling, FlightDataEncoderBuilder};
-use arrow_flight::error::FlightError;
 use arrow_flight::flight_service_client::FlightServiceClient;
-use arrow_flight::{Action, Criteria, FlightData, FlightDescriptor, FlightInfo, Ticket};
+use arrow_flight::{Action, Criteria, FlightData, FlightInfo, Ticket};
 use futures::stream::BoxStream;
-use futures::{Stream, StreamExt, TryStreamExt};
+use futures::{StreamExt, TryStreamExt};
 use serde::Deserialize;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Request, Status};
 
-use crate::catalog::TableName;
 use crate::error::{Error, Kind, Result};
 
 pub use producer::{Durable, Lag, Producer, ProducerOptions};
-
-/// Bytes of one put message; a batch above it is cut by rows.
-const MESSAGE_BYTES: usize = 32 << 20;
+pub use put::{Loaded, Source};
 
 /// A connection to a Pintail server.
 #[derive(Debug, Clone)]
@@ -104,72 +100,6 @@ impl Client {
             )
         })?;
         Ok(Self { inner: FlightServiceClient::new(channel).max_decoding_message_size(usize::MAX) })
-    }
-
-    /// Puts `batches` into `table` as one stream. `headers` are the request headers, `pintail-mode` among them.
-    ///
-    /// Errors: an item of `batches` ends the put and is returned; otherwise what the server says.
-    pub async fn put(
-        &mut self,
-        table: &TableName,
-        schema: SchemaRef,
-        batches: impl Stream<Item = Result<RecordBatch>> + Send + 'static,
-        headers: &[(&'static str, String)],
-    ) -> Result<PutAnswer> {
-        let (report, mut failed) = tokio::sync::oneshot::channel();
-        let mut report = Some(report);
-        let batches =
-            batches.and_then(|batch| std::future::ready(runs::writable(batch))).map_err(move |error| {
-                if let Some(report) = report.take() {
-                    // The receiver lives until the call has ended.
-                    let _ = report.send(error.clone());
-                }
-                FlightError::ExternalError(Box::new(error))
-            });
-        let descriptor = FlightDescriptor::new_path(table.parts().map(str::to_owned).collect());
-        let messages = FlightDataEncoderBuilder::new()
-            .with_schema(schema)
-            .with_flight_descriptor(Some(descriptor))
-            .with_dictionary_handling(DictionaryHandling::Resend)
-            .with_max_flight_data_size(MESSAGE_BYTES)
-            .build(batches);
-        // A request stream cannot carry an error: it is cut, and never ended, so the server rolls back.
-        let (broken, cut) = tokio::sync::oneshot::channel::<()>();
-        let mut broken = Some(broken);
-        let messages = messages.scan((), move |(), message| {
-            let message = message.ok();
-            if message.is_none()
-                && let Some(broken) = broken.take()
-            {
-                // The receiver lives until the call has ended.
-                let _ = broken.send(());
-            }
-            async move {
-                match message {
-                    Some(message) => Some(message),
-                    None => std::future::pending().await,
-                }
-            }
-        });
-        let mut request = Request::new(messages);
-        for (name, value) in headers {
-            let value = value.parse().map_err(|_| Error::invalid(format!("header {name} is not ASCII")))?;
-            request.metadata_mut().insert(*name, value);
-        }
-        let call = async {
-            let mut answers = self.inner.do_put(request).await.map_err(from_status)?.into_inner();
-            let answer = answers.message().await.map_err(from_status)?;
-            answer.ok_or_else(|| Error::internal("the server ended the put without an answer"))
-        };
-        let answer = tokio::select! {
-            answer = call => answer,
-            Ok(()) = cut => match failed.try_recv() {
-                Ok(error) => Err(error),
-                Err(_) => Err(Error::internal("a batch could not be encoded")),
-            },
-        }?;
-        serde_json::from_slice(&answer.app_metadata)
-            .map_err(|error| Error::internal(format!("the server's answer cannot be read: {error}")))
     }
 
     /// Runs one statement and streams its result. `headers` are the request headers.

@@ -1,0 +1,219 @@
+//! The files of a load: opened, joined to one schema, and opened again to be read.
+//! Runs on: threads that read; blocks. Never: keeps a file open, or the plans of very many files.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::{DataType, Fields, SchemaRef};
+use pintail::error::{Error, Result};
+
+use super::find::DataFile;
+use super::input::{LoadFile, Piece, PieceReader};
+use super::partition::{Partitions, partition_fields};
+use super::plan::{self, Part, Planned};
+use super::schema::{self, Adapter, Joined};
+use super::sniff::Format;
+use super::{arrow, parquet, text};
+
+/// Files whose plans stay in memory; later ones are planned again when they are read.
+const PLANS_KEPT: usize = 4_096;
+/// Threads that open files: opening waits for the disk as often as for the processor.
+const OPENERS_MAX: usize = 16;
+
+/// All files of a load, by number.
+pub(super) struct Opened {
+    pub(super) files: Vec<LoadedFile>,
+    pub(super) joined: Joined,
+    /// What can be sent, once for all files that send the same: the plan's shapes.
+    shapes: Vec<SchemaRef>,
+    given: Option<SchemaRef>,
+}
+
+/// A file with what it sends.
+pub(super) struct LoadedFile {
+    pub(super) data: DataFile,
+    /// What it holds, or why it cannot be loaded.
+    pub(super) content: Result<Content>,
+}
+
+/// What a file said about itself.
+pub(super) struct Content {
+    pub(super) pieces: Vec<Piece>,
+    plan: Option<Arc<dyn LoadFile>>,
+    partitions: Partitions,
+    adapter: Adapter,
+    shape: usize,
+}
+
+/// A file on its way to [`Content`].
+struct Looked {
+    plan: Option<Arc<dyn LoadFile>>,
+    schema: SchemaRef,
+    pieces: Vec<Piece>,
+}
+
+impl Opened {
+    /// Opens every file and joins their columns, those of their folders included. `table` has the columns of the table,
+    /// where it is there.
+    ///
+    /// Errors: the first file that cannot be opened, unless the load keeps going; columns that cannot be joined.
+    pub(super) fn open(
+        files: Vec<DataFile>,
+        table: Option<&SchemaRef>,
+        options: schema::Options,
+        keep_going: bool,
+    ) -> Result<Self> {
+        let looked = look_at(&files, table);
+        let failed = looked.iter().filter(|looked| looked.is_err()).count();
+        if !keep_going && let Some(Err(error)) = looked.iter().find(|looked| looked.is_err()) {
+            let more = match failed - 1 {
+                0 => String::new(),
+                more => format!(
+                    " ({} more cannot be read either; --keep-going loads the others)",
+                    super::report::files(more)
+                ),
+            };
+            return Err(Error::new(error.kind(), format!("{}{more}", error.message())));
+        }
+        let whole = || files.iter().zip(&looked).filter_map(|(file, looked)| Some((file, looked.as_ref().ok()?)));
+        let of_table = |name: &str| -> Option<DataType> {
+            let fields = table?.fields().iter();
+            fields.into_iter().find(|field| field.name().eq_ignore_ascii_case(name)).map(|field| field.data_type().clone())
+        };
+        let fields =
+            partition_fields(whole().map(|(file, looked)| (&file.file, looked.schema.as_ref())), of_table)?;
+        let partitions = whole()
+            .map(|(file, looked)| Partitions::new(&file.file, &fields, &looked.schema))
+            .collect::<Result<Vec<_>>>()?;
+        let schemas: Vec<(&str, &SchemaRef)> =
+            whole().zip(&partitions).map(|((file, _), partitions)| (file.file.shown.as_str(), partitions.schema())).collect();
+        let joined = schema::join(&schemas, table, options)?;
+        let mut shapes: Vec<SchemaRef> = Vec::new();
+        let mut numbers: HashMap<Fields, usize> = HashMap::new();
+        let mut sent = joined.sent.iter();
+        let mut partitions = partitions.into_iter();
+        let content = |file: &DataFile, looked: Looked| {
+            let (Some(sent), Some(partitions)) = (sent.next(), partitions.next()) else {
+                return Err(Error::internal("a file has no columns to send"));
+            };
+            let shape = *numbers.entry(sent.fields().clone()).or_insert_with(|| {
+                shapes.push(Arc::clone(sent));
+                shapes.len() - 1
+            });
+            let adapter = Adapter::new(&file.file.shown, partitions.schema(), &shapes[shape]);
+            Ok(Content { pieces: looked.pieces, plan: looked.plan, partitions, adapter, shape })
+        };
+        let mut content = content;
+        let files = files.into_iter().zip(looked).map(|(data, looked)| {
+            let content = looked.and_then(|looked| content(&data, looked));
+            LoadedFile { data, content }
+        });
+        let files = files.collect();
+        Ok(Self { files, joined, shapes, given: table.cloned() })
+    }
+
+    /// Parts of those files that could be opened.
+    pub(super) fn parts(&self) -> Vec<Part> {
+        let whole = self.files.iter().enumerate().filter_map(|(file, one)| Some((file, one.content.as_ref().ok()?)));
+        plan::parts(whole.map(|(file, content)| Planned { file, shape: content.shape, pieces: &content.pieces }))
+    }
+
+    /// The columns that a file sends.
+    pub(super) fn sent(&self, file: usize) -> Result<SchemaRef> {
+        let content = self.content(file)?;
+        Ok(Arc::clone(&self.shapes[content.shape]))
+    }
+
+    /// The columns of any file that could be opened.
+    pub(super) fn any_sent(&self) -> Option<SchemaRef> {
+        self.shapes.first().cloned()
+    }
+
+    /// Rows of all files, where all say so.
+    pub(super) fn rows(&self) -> Option<u64> {
+        let content = self.files.iter().filter_map(|file| file.content.as_ref().ok());
+        content.flat_map(|content| &content.pieces).map(|piece| piece.rows).sum()
+    }
+
+    pub(super) fn content(&self, file: usize) -> Result<&Content> {
+        self.files[file].content.as_ref().map_err(Clone::clone)
+    }
+
+    /// Opens a file to read its pieces.
+    pub(super) fn reader(&self, file: usize) -> Result<Box<dyn PieceReader>> {
+        let content = self.content(file)?;
+        match &content.plan {
+            Some(plan) => plan.reader(),
+            None => {
+                let plan = open(&self.files[file].data, self.given.as_ref())?;
+                if plan.pieces() == content.pieces {
+                    return plan.reader();
+                }
+                Err(Error::new(
+                    pintail::error::Kind::Conflict,
+                    format!(
+                        "{} was written to while it was loaded; load it again when it is finished",
+                        self.files[file].data.file.shown
+                    ),
+                ))
+            }
+        }
+    }
+}
+
+impl Content {
+    /// A batch of the file as it is sent; `row` is the number of its first row in the piece, from 0.
+    pub(super) fn adapt(&self, batch: &RecordBatch) -> Result<RecordBatch> {
+        self.adapter.adapt(&self.partitions.extend(batch)?, None)
+    }
+}
+
+fn open(data: &DataFile, given: Option<&SchemaRef>) -> Result<Arc<dyn LoadFile>> {
+    match data.format {
+        Format::Parquet => parquet::open(&data.file),
+        Format::ArrowFile => arrow::open(&data.file, arrow::Kind::File),
+        Format::ArrowStream => arrow::open(&data.file, arrow::Kind::Stream),
+        Format::Csv { compression } => text::open(&data.file, text::Kind::Csv, compression, given),
+        Format::Ndjson { compression } => text::open(&data.file, text::Kind::Ndjson, compression, given),
+    }
+}
+
+/// Opens the files with some threads; columns that several files have alike are held once.
+fn look_at(files: &[DataFile], given: Option<&SchemaRef>) -> Vec<Result<Looked>> {
+    let next = AtomicUsize::new(0);
+    let threads = std::thread::available_parallelism().map_or(1, usize::from).min(OPENERS_MAX).min(files.len());
+    let look = || {
+        let mut found = Vec::new();
+        loop {
+            let number = next.fetch_add(1, Ordering::Relaxed);
+            let Some(file) = files.get(number) else { return found };
+            let looked = open(file, given).map(|plan| Looked {
+                schema: Arc::clone(plan.schema()),
+                pieces: plan.pieces().to_vec(),
+                plan: (number < PLANS_KEPT).then_some(plan),
+            });
+            found.push((number, looked));
+        }
+    };
+    let mut found: Vec<(usize, Result<Looked>)> = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..threads.max(1)).map(|_| scope.spawn(look)).collect();
+        threads.into_iter().flat_map(|thread| thread.join().unwrap_or_default()).collect()
+    });
+    found.sort_by_key(|(number, _)| *number);
+    let mut known: HashMap<Fields, SchemaRef> = HashMap::new();
+    let mut by_number = found.into_iter().peekable();
+    let all = (0..files.len()).map(|number| {
+        // A thread that panicked has taken its files along.
+        let Some((_, looked)) = by_number.next_if(|(found, _)| *found == number) else {
+            return Err(Error::internal(format!("{}: reading it failed", files[number].file.shown)));
+        };
+        looked.map(|mut looked| {
+            let same = known.entry(looked.schema.fields().clone()).or_insert_with(|| Arc::clone(&looked.schema));
+            looked.schema = Arc::clone(same);
+            looked
+        })
+    });
+    all.collect()
+}

@@ -1,0 +1,133 @@
+//! What earlier loads have stored, piece by piece.
+//! Runs on: the task of the command asks the server; threads that read look up.
+//! Never: takes one piece for another; believes what is said of a table that is gone.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+
+use arrow::array::AsArray;
+use arrow::datatypes::{Int64Type, UInt64Type};
+use futures::StreamExt;
+use pintail::catalog::{TableName, quote_text};
+use pintail::client::Client;
+use pintail::error::{Error, Kind, Result};
+use xxhash_rust::xxh3::xxh3_128;
+
+/// The pieces that the server has, and how often: a file can have equal row groups.
+#[derive(Default)]
+pub(super) struct Known(Mutex<HashMap<u128, u64>>);
+
+impl Known {
+    /// Asks for the pieces of `table`.
+    pub(super) async fn of(client: &mut Client, table: &TableName) -> Result<Self> {
+        let sql = format!(
+            "SELECT file, piece, count(*) FROM pintail_internal.load_ledger WHERE table_name = {} GROUP BY ALL",
+            quote_text(&ledger_name(table))
+        );
+        let mut known = HashMap::new();
+        let mut rows = match client.query(&sql, &[]).await {
+            Ok(rows) => rows,
+            Err(error) if error.kind() == Kind::NotFound => return Ok(Self::default()),
+            Err(error) => return Err(error),
+        };
+        while let Some(batch) = rows.batches.next().await {
+            let batch = batch?;
+            let files = batch.column(0).as_string::<i32>();
+            let pieces = batch.column(1).as_primitive::<UInt64Type>();
+            let counts = batch.column(2).as_primitive::<Int64Type>();
+            for row in 0..batch.num_rows() {
+                let count = u64::try_from(counts.value(row)).unwrap_or_default();
+                known.insert(name(files.value(row), pieces.value(row)), count);
+            }
+        }
+        Ok(Self(Mutex::new(known)))
+    }
+
+    /// Whether one more piece of this file with this checksum is there; each that is there is found once.
+    pub(super) fn take(&self, file: &str, piece: u64) -> bool {
+        match self.lock().get_mut(&name(file, piece)) {
+            Some(count) if *count > 0 => {
+                *count -= 1;
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Takes a [`Known::take`] back, or adds what was stored since.
+    pub(super) fn add(&self, file: &str, piece: u64) {
+        *self.lock().entry(name(file, piece)).or_default() += 1;
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<u128, u64>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn name(file: &str, piece: u64) -> u128 {
+    let mut text = Vec::with_capacity(file.len() + 8);
+    text.extend_from_slice(&piece.to_le_bytes());
+    text.extend_from_slice(file.as_bytes());
+    xxh3_128(&text)
+}
+
+/// As the ledger spells a table.
+fn ledger_name(table: &TableName) -> String {
+    format!("{}.{}", table.schema.as_deref().unwrap_or("main"), table.table).to_lowercase()
+}
+
+/// Refuses to go on where a version of Pintail that remembered files in another way has loaded this table.
+pub(super) async fn check_earlier_version(client: &mut Client, table: &TableName) -> Result<()> {
+    let name = quote_text(&ledger_name(table));
+    let sql = format!(
+        "SELECT count(*) FROM pintail_internal.ingest_ledger WHERE key LIKE 'load:%' AND table_name = {name}"
+    );
+    if number(client, &sql).await?.unwrap_or(0) == 0 {
+        return Ok(());
+    }
+    let sql = format!("SELECT count(*) FROM pintail_internal.load_ledger WHERE table_name = {name}");
+    if number(client, &sql).await?.unwrap_or(0) > 0 {
+        return Ok(());
+    }
+    Err(Error::new(
+        Kind::Conflict,
+        format!(
+            "table {table} holds files that an earlier version loaded, which remembered them in another way; load only \
+             new files with --again, which takes what it is given, or make the table anew with --mode replace"
+        ),
+    ))
+}
+
+/// The first number of a result; `None` when there is no row, or no such table.
+pub(super) async fn number(client: &mut Client, sql: &str) -> Result<Option<i64>> {
+    let mut rows = match client.query(sql, &[]).await {
+        Ok(rows) => rows,
+        Err(error) if error.kind() == Kind::NotFound => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    while let Some(batch) = rows.batches.next().await {
+        let batch = batch?;
+        if batch.num_rows() > 0 {
+            return Ok(Some(batch.column(0).as_primitive::<Int64Type>().value(0)));
+        }
+    }
+    Ok(None)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_piece_is_found_as_often_as_it_is_there() {
+        let known = Known::default();
+        assert!(!known.take("a", 1));
+        known.add("a", 1);
+        known.add("a", 1);
+        assert!(!known.take("a", 2));
+        assert!(!known.take("b", 1));
+        assert!(known.take("a", 1) && known.take("a", 1) && !known.take("a", 1));
+        known.add("a", 1);
+        assert!(known.take("a", 1));
+    }
+}

@@ -1,0 +1,257 @@
+//! Parts -> put streams, some of them at a time, each one transaction.
+//! Runs on: the task of the command; a thread reads each part.
+//! Never: counts what was not confirmed; sends a piece that is there; ends a stream whose reader has stopped early.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arrow::datatypes::SchemaRef;
+use futures::stream::{self, StreamExt};
+use pintail::catalog::TableName;
+use pintail::client::{Client, Loaded, PutAnswer};
+use pintail::error::{Error, Kind, Result};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+
+use super::LoadMode;
+use super::files::Opened;
+use super::known::Known;
+use super::plan::Part;
+use super::read::{ReadPart, read_part};
+use super::report::{Progress, Tally};
+
+/// Batches read ahead of the network.
+const READ_AHEAD: usize = 4;
+/// How often a part is tried that collides with another client's work.
+const TRIES: u32 = 5;
+
+/// Everything that a part's put needs to know.
+pub(super) struct Sending {
+    pub(super) client: Client,
+    pub(super) table: TableName,
+    pub(super) mode: LoadMode,
+    pub(super) on_conflict: Option<String>,
+    /// `--again`: what is there already is sent as well.
+    pub(super) is_again: bool,
+    /// The table is there and empty, or is made: what was remembered of it is void.
+    pub(super) begins_anew: bool,
+    pub(super) keep_going: bool,
+    /// Put streams at a time, once the table is there.
+    pub(super) jobs: usize,
+    pub(super) files: Arc<Opened>,
+    pub(super) known: Arc<Known>,
+    pub(super) progress: Progress,
+}
+
+/// A part that was read and put, or not.
+struct Done {
+    part: Part,
+    read: ReadPart,
+    answer: Result<Option<PutAnswer>>,
+}
+
+impl Sending {
+    /// Sends all parts; what became of each file is in `tally`. Stops at the first file that fails, unless it keeps going.
+    ///
+    /// Errors: what no other part can be better off with, such as a server that is gone.
+    pub(super) async fn run(mut self, parts: Vec<Part>, tally: &mut Tally) -> Result<()> {
+        let mut waiting: VecDeque<(Part, u32)> = parts.into_iter().map(|part| (part, 0)).collect();
+        let mut running: JoinSet<(Done, u32)> = JoinSet::new();
+        let mut settled: Vec<(usize, u64)> = Vec::new();
+        let mut jobs = None;
+        let mut fatal = None;
+        loop {
+            let is_over = fatal.is_some() || (!self.keep_going && tally.has_failed());
+            // The first part goes alone: it makes the table, or says what the table is.
+            while !is_over && running.len() < jobs.unwrap_or(1) {
+                let Some((part, tries)) = waiting.pop_front() else { break };
+                let put = self.put(part, jobs.is_none());
+                running.spawn(async move { (put.await, tries) });
+            }
+            // What runs is waited for also after a failure: it may be committed already.
+            let Some(done) = running.join_next().await else { break };
+            let (Done { part, read, answer }, tries) =
+                done.map_err(|error| Error::internal(format!("a part could not be sent: {error}")))?;
+            let error = match answer {
+                Ok(answer) => {
+                    for (file, _) in &read.sent {
+                        tally.files[*file].stored += 1;
+                    }
+                    for (file, _) in &read.left_out {
+                        tally.files[*file].left_out += 1;
+                    }
+                    settled.extend(read.sent.iter().chain(&read.left_out));
+                    if let Some(answer) = answer {
+                        tally.add(&answer);
+                        if jobs.is_none() {
+                            jobs = Some(self.jobs_now().await?);
+                        }
+                    }
+                    continue;
+                }
+                Err(error) => error,
+            };
+            for (file, piece) in read.left_out.iter() {
+                self.known.add(&self.files.files[*file].data.file.name, *piece);
+            }
+            if let Some((file, _)) = read.failed {
+                tally.files[file].failed = Some(error);
+                let rest: Vec<_> = part.pieces.into_iter().filter(|place| place.file != file).collect();
+                if !rest.is_empty() {
+                    waiting.push_front((Part { pieces: rest }, tries));
+                }
+                continue;
+            }
+            match error.kind() {
+                Kind::Unavailable | Kind::Exhausted | Kind::Cancelled | Kind::Deadline | Kind::Denied => {
+                    tally.files[part.pieces[0].file].failed = Some(error.clone());
+                    fatal = Some(error);
+                }
+                // Another client was quicker; what it has stored is left out now.
+                Kind::Aborted if tries < TRIES => {
+                    tokio::time::sleep(Duration::from_millis(20 << tries)).await;
+                    waiting.push_front((part, tries + 1));
+                    if running.is_empty() && !self.is_again {
+                        self.look_again(&settled).await?;
+                    }
+                }
+                // The server does not know of files: half of them at a time, until it is one.
+                _ if part.files().len() > 1 => {
+                    let (first, second) = part.halves();
+                    waiting.push_front((second, 0));
+                    waiting.push_front((first, 0));
+                }
+                _ => tally.files[part.pieces[0].file].failed = Some(error),
+            }
+        }
+        fatal.map_or(Ok(()), Err)
+    }
+
+    /// How many parts may be sent at a time, once the table is there.
+    async fn jobs_now(&mut self) -> Result<usize> {
+        let collide = super::target::has_unique_rows(&mut self.client, &self.table).await?;
+        Ok(if collide { 1 } else { self.jobs })
+    }
+
+    /// Asks once more what is there, apart from what this load has dealt with.
+    async fn look_again(&mut self, settled: &[(usize, u64)]) -> Result<()> {
+        let known = Known::of(&mut self.client, &self.table).await?;
+        for (file, piece) in settled {
+            known.take(&self.files.files[*file].data.file.name, *piece);
+        }
+        self.known = Arc::new(known);
+        Ok(())
+    }
+
+    /// Reads a part, and puts what of it is not there.
+    fn put(&self, part: Part, is_first: bool) -> impl Future<Output = Done> + Send + 'static {
+        let mode = if !is_first && matches!(self.mode, LoadMode::Create | LoadMode::Replace) {
+            LoadMode::Append
+        } else {
+            self.mode
+        };
+        let mut headers = vec![("pintail-mode", mode.header().to_owned())];
+        headers.push(("pintail-sources", self.sources(is_first).to_owned()));
+        if let Some(choice) = &self.on_conflict {
+            headers.push(("pintail-on-conflict", choice.clone()));
+        }
+        let schema = self.files.sent(part.pieces[0].file);
+        let (mut client, table) = (self.client.clone(), self.table.clone());
+        let (files, progress) = (Arc::clone(&self.files), self.progress.clone());
+        let known = (!self.is_again).then(|| Arc::clone(&self.known));
+        async move {
+            let (sender, mut batches) = mpsc::channel(READ_AHEAD);
+            let of = part.clone();
+            #[expect(clippy::disallowed_methods, reason = "a client reads its own files on a thread of its own")]
+            let reading = tokio::task::spawn_blocking(move || {
+                let read = read_part(&of, &files, known.as_deref(), &progress, &sender);
+                if read.failed.is_none() {
+                    // Nobody may be there to take it.
+                    let _ = sender.blocking_send(Ok(None));
+                }
+                read
+            });
+            // A stream is opened for a part that has something to send.
+            let answer = match batches.recv().await {
+                Some(Ok(None)) => Ok(None),
+                Some(Ok(Some(first))) => {
+                    let all = stream::iter([Ok(first)]).chain(to_the_end(batches));
+                    match schema {
+                        Ok(schema) => client.put_loaded(&table, schema, all, &headers).await.map(Some),
+                        Err(error) => Err(error),
+                    }
+                }
+                Some(Err(error)) => Err(error),
+                None => Err(ended_early()),
+            };
+            let read = match reading.await {
+                Ok(read) => read,
+                Err(error) => {
+                    let error = Error::internal(format!("the reading thread failed: {error}"));
+                    return Done { part, read: ReadPart::default(), answer: Err(error) };
+                }
+            };
+            // The file's own error says more than that the stream was cut.
+            let answer = match &read.failed {
+                Some((_, error)) => Err(error.clone()),
+                None => answer,
+            };
+            Done { part, read, answer }
+        }
+    }
+
+    fn sources(&self, is_first: bool) -> &'static str {
+        if is_first && self.begins_anew {
+            "anew"
+        } else if self.is_again {
+            "again"
+        } else {
+            "once"
+        }
+    }
+
+    /// A put without rows, which makes the table where no file has any.
+    pub(super) async fn put_nothing(&mut self, schema: SchemaRef) -> Result<PutAnswer> {
+        let mut headers = vec![("pintail-mode", self.mode.header().to_owned())];
+        headers.push(("pintail-sources", self.sources(true).to_owned()));
+        self.client.put_loaded(&self.table, schema, stream::empty(), &headers).await
+    }
+}
+
+/// The batches up to the reader's word that there are no more. A reader that is gone without it has not read everything.
+fn to_the_end(
+    batches: mpsc::Receiver<Result<Option<Loaded>>>,
+) -> impl futures::Stream<Item = Result<Loaded>> + Send + 'static {
+    stream::unfold(Some(batches), |batches| async move {
+        let mut batches = batches?;
+        match batches.recv().await {
+            Some(Ok(Some(loaded))) => Some((Ok(loaded), Some(batches))),
+            Some(Ok(None)) => None,
+            Some(Err(error)) => Some((Err(error), None)),
+            None => Some((Err(ended_early()), None)),
+        }
+    })
+}
+
+fn ended_early() -> Error {
+    Error::internal("the reading thread ended before the end of its files")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Without the last word the stream ends with an error, so that the put is cut and rolled back.
+    #[tokio::test]
+    async fn a_reader_that_is_gone_has_not_ended() {
+        let (sender, batches) = mpsc::channel(4);
+        drop(sender);
+        let all: Vec<_> = to_the_end(batches).collect().await;
+        assert_eq!(all.len(), 1);
+        assert!(all[0].is_err());
+        let (sender, batches) = mpsc::channel(4);
+        sender.send(Ok(None)).await.unwrap();
+        assert_eq!(to_the_end(batches).collect::<Vec<_>>().await.len(), 0);
+    }
+}

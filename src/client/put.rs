@@ -1,0 +1,154 @@
+//! One DoPut stream: batches, what they carry along, the answer.
+//! Runs on: the caller's task.
+//! Never: ends a stream whose source failed, which the server would take for a whole one: it is cut instead.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
+use arrow::ipc::{MessageHeader, root_as_message};
+use arrow_flight::encode::{DictionaryHandling, FlightDataEncoderBuilder};
+use arrow_flight::error::FlightError;
+use arrow_flight::{FlightData, FlightDescriptor};
+use futures::{Stream, StreamExt, TryStreamExt};
+use serde::Serialize;
+use tonic::Request;
+
+use super::{Client, PutAnswer, from_status, runs};
+use crate::catalog::TableName;
+use crate::error::{Error, Result};
+
+/// Bytes of one put message; a batch above it is cut by rows.
+const MESSAGE_BYTES: usize = 32 << 20;
+
+/// A batch, and the pieces of files that are whole with it.
+#[derive(Debug, Clone)]
+pub struct Loaded {
+    /// Rows, at least one where there are sources.
+    pub batch: RecordBatch,
+    /// Pieces whose last row is in this batch.
+    pub sources: Vec<Source>,
+}
+
+/// A piece of a file whose rows are in a put with header `pintail-sources`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Source {
+    /// What the file is remembered by.
+    pub file: String,
+    /// Checksum of the piece, 16 hex digits.
+    pub piece: String,
+    /// Its rows.
+    pub rows: u64,
+}
+
+#[derive(Serialize)]
+struct Sources {
+    sources: Vec<Source>,
+}
+
+impl Client {
+    /// Puts `batches` into `table` as one stream. `headers` are the request headers, `pintail-mode` among them.
+    ///
+    /// Errors: an item of `batches` ends the put and is returned; otherwise what the server says.
+    pub async fn put(
+        &mut self,
+        table: &TableName,
+        schema: SchemaRef,
+        batches: impl Stream<Item = Result<RecordBatch>> + Send + 'static,
+        headers: &[(&'static str, String)],
+    ) -> Result<PutAnswer> {
+        let batches = batches.map_ok(|batch| Loaded { batch, sources: Vec::new() });
+        self.put_loaded(table, schema, batches, headers).await
+    }
+
+    /// As [`Client::put`], with the pieces of files that are in the stream, for the header `pintail-sources`.
+    pub async fn put_loaded(
+        &mut self,
+        table: &TableName,
+        schema: SchemaRef,
+        batches: impl Stream<Item = Result<Loaded>> + Send + 'static,
+        headers: &[(&'static str, String)],
+    ) -> Result<PutAnswer> {
+        let (report, mut failed) = tokio::sync::oneshot::channel();
+        let mut report = Some(report);
+        let declared = Arc::new(Mutex::new(Vec::new()));
+        let declaring = Arc::clone(&declared);
+        let batches = batches.map(move |loaded| {
+            let writable = loaded.and_then(|Loaded { batch, sources }| {
+                lock(&declaring).extend(sources);
+                runs::writable(batch)
+            });
+            writable.map_err(|error| {
+                if let Some(report) = report.take() {
+                    // The receiver lives until the call has ended.
+                    let _ = report.send(error.clone());
+                }
+                FlightError::ExternalError(Box::new(error))
+            })
+        });
+        let descriptor = FlightDescriptor::new_path(table.parts().map(str::to_owned).collect());
+        let messages = FlightDataEncoderBuilder::new()
+            .with_schema(schema)
+            .with_flight_descriptor(Some(descriptor))
+            .with_dictionary_handling(DictionaryHandling::Resend)
+            .with_max_flight_data_size(MESSAGE_BYTES)
+            .build(batches);
+        // A request stream cannot carry an error: it is cut, and never ended, so the server rolls back.
+        let (broken, cut) = tokio::sync::oneshot::channel::<()>();
+        let mut broken = Some(broken);
+        let messages = messages.scan((), move |(), message| {
+            let message = message.ok().and_then(|message| with_sources(message, &declared).ok());
+            if message.is_none()
+                && let Some(broken) = broken.take()
+            {
+                // The receiver lives until the call has ended.
+                let _ = broken.send(());
+            }
+            async move {
+                match message {
+                    Some(message) => Some(message),
+                    None => std::future::pending().await,
+                }
+            }
+        });
+        let mut request = Request::new(messages);
+        for (name, value) in headers {
+            let value = value.parse().map_err(|_| Error::invalid(format!("header {name} is not ASCII")))?;
+            request.metadata_mut().insert(*name, value);
+        }
+        let call = async {
+            let mut answers = self.inner.do_put(request).await.map_err(from_status)?.into_inner();
+            let answer = answers.message().await.map_err(from_status)?;
+            answer.ok_or_else(|| Error::internal("the server ended the put without an answer"))
+        };
+        let answer = tokio::select! {
+            answer = call => answer,
+            Ok(()) = cut => match failed.try_recv() {
+                Ok(error) => Err(error),
+                Err(_) => Err(Error::internal("a batch could not be encoded")),
+            },
+        }?;
+        serde_json::from_slice(&answer.app_metadata)
+            .map_err(|error| Error::internal(format!("the server's answer cannot be read: {error}")))
+    }
+}
+
+/// Lets a message of rows carry what has been declared so far.
+fn with_sources(mut message: FlightData, declared: &Mutex<Vec<Source>>) -> Result<FlightData> {
+    let mut declared = lock(declared);
+    let has_rows = || {
+        root_as_message(&message.data_header)
+            .is_ok_and(|header| header.header_type() == MessageHeader::RecordBatch)
+    };
+    if !declared.is_empty() && has_rows() {
+        let sources = std::mem::take(&mut *declared);
+        let text = serde_json::to_vec(&Sources { sources })
+            .map_err(|error| Error::internal(format!("the sources cannot be written as JSON: {error}")))?;
+        message.app_metadata = text.into();
+    }
+    Ok(message)
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
