@@ -11,7 +11,7 @@ ROUNDS ?= 200
 # Seconds that everybody meets in `make meet`; `cargo test` has 60.
 SECONDS ?= 600
 
-.PHONY: build test test-rust test-python lint crash meet recovery bench bench-point bench-index bench-criterion
+.PHONY: build test test-rust test-python lint crash meet recovery bench bench-point bench-index bench-load bench-criterion
 
 build:
 	$(CARGO) build --release --bins --examples
@@ -51,6 +51,10 @@ bench-point: build $(STAMP)
 # A declared index: point lookups with and without it, and what it costs on ingest.
 bench-index: build $(STAMP)
 	PINTAIL_BIN=$(BIN) $(VENV)/bin/python bench/index.py $(BENCH)
+
+# pintail load against COPY FROM of in-process DuckDB, and many small files. BENCH="--base PATH" adds an earlier build.
+bench-load: build $(STAMP)
+	PINTAIL_BIN=$(BIN) $(VENV)/bin/python bench/load.py $(BENCH)
 
 # Stage by stage: decode, conform, append, query, encode.
 bench-criterion:
