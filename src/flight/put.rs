@@ -88,6 +88,9 @@ impl FlightServer {
                  table, not for statements",
             ));
         }
+        if ask.sources.is_some() && !matches!(write, Write::Table(_)) {
+            return Err(no_sources());
+        }
         Ok(Opened { caller, incoming, write, ask, run_options })
     }
 
@@ -153,6 +156,11 @@ impl FlightServer {
                  for tables that outlive their session; leave them out"
             )));
         }
+        if is_temporary && ask.sources.is_some() {
+            return Err(Error::invalid(format!(
+                "temporary table {target}: header pintail-sources is for tables that outlive their session; leave it out"
+            )));
+        }
         self.check_not_nested(session, table).await?;
         let claim = match (&ask.key, &ask.producer) {
             (Some(key), _) => match self.ingest.claim_key(key, table).await? {
@@ -172,6 +180,7 @@ impl FlightServer {
             commit: progress.map_or(Commit::Stream, Commit::Progress),
             claim,
             producer: ask.producer.map(|(producer, _)| producer),
+            sources: ask.sources,
         };
         let (on_conflict, keeps) = (terms.on_conflict, self.keeps(table));
         let lease =
@@ -345,6 +354,9 @@ impl FlightServer {
                 }
                 Some(Looked::Nothing) => {}
             }
+            if let Some(put) = put.as_mut() {
+                put.declare(&incoming.app_metadata)?;
+            }
         }
     }
 
@@ -352,6 +364,14 @@ impl FlightServer {
     async fn update(&self, lease: Lease, sql: String, options: RunOptions) -> Result<u64> {
         count_changed(self.query.run(lease, Statement::Script(sql), options).await?).await
     }
+}
+
+/// Says where sources can be declared, to a call that is none of it.
+pub(super) fn no_sources() -> Error {
+    Error::invalid(
+        "header pintail-sources holds for DoPut of rows into a table that its descriptor names by a path, not for Flight \
+         SQL ingest, statements or DoExchange",
+    )
 }
 
 fn too_early() -> Error {
