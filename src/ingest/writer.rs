@@ -294,10 +294,10 @@ impl Writer {
         self.append_all(session, units_per_statement, true)?;
         // A stream without rows replaces as well.
         self.clear(session)?;
+        self.store_sources(session, declared)?;
         if self.job.left.load(Ordering::Acquire) {
             return Err(self.gone());
         }
-        self.store_sources(session, declared)?;
         if self.joins {
             self.summary.ack.counts = self.open;
         } else {
