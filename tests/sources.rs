@@ -231,6 +231,16 @@ async fn as_many_rows_as_declared_or_none() {
     let refused =
         load_with(&mut client, "t", &once, &[(wells(0, 1), json!({ "seq": 1 }))]).await.unwrap_err();
     says(&refused, Kind::Invalid, &["pintail-sources", "{\"seq\":1}"]);
+    // What is said before the schema is not lost without a word.
+    let mut early = messages("t", &[(wells(0, 1), Value::Null)]).await;
+    let descriptor = early[0].flight_descriptor.take().unwrap();
+    let said = sources(&[piece("a", 1, 1)]).to_string();
+    early.insert(0, FlightData::new().with_descriptor(descriptor).with_app_metadata(said));
+    says(
+        &send(&mut client, stream::iter(early), &once).await.unwrap_err(),
+        Kind::Invalid,
+        &["before their schema"],
+    );
     assert_eq!(count(&mut client, "t").await, 0);
 }
 

@@ -298,7 +298,7 @@ impl FlightServer {
         put: &mut Option<Put>,
         call: &mut Call,
     ) -> Result<Duration> {
-        let is_numbered = terms.producer.is_some();
+        let (is_numbered, declares) = (terms.producer.is_some(), terms.sources.is_some());
         let mut opening = Some((target, lease, terms));
         let mut begin = |schema: SchemaRef| {
             let (target, lease, terms) =
@@ -354,8 +354,10 @@ impl FlightServer {
                 }
                 Some(Looked::Nothing) => {}
             }
-            if let Some(put) = put.as_mut() {
-                put.declare(&incoming.app_metadata)?;
+            match put.as_mut() {
+                Some(put) => put.declare(&incoming.app_metadata)?,
+                None if declares && !incoming.app_metadata.is_empty() => return Err(too_early()),
+                None => {}
             }
         }
     }
@@ -375,7 +377,7 @@ pub(super) fn no_sources() -> Error {
 }
 
 fn too_early() -> Error {
-    Error::invalid("rows arrived before their schema")
+    Error::invalid("rows, or what is said of them, arrived before their schema")
 }
 
 /// Where the rows for `table` go, and whether that is a temporary table, which lives on the client's own connection.
