@@ -2,12 +2,13 @@
 //! Runs on: the thread that commits; blocks.
 //! Never: holds what was stored in memory, or lets two streams look and store for one table at the same time.
 
+use std::sync::Arc;
+
 use super::ledger::{OwnTable, ledger_name};
 use super::sources::{Declared, Sources};
 use crate::catalog::TableName;
 use crate::engine::{self, Database, Session};
 use crate::error::{Error, Kind, Result, shorten};
-use std::sync::Arc;
 
 /// Bytes of a file's name in an error.
 const SHOWN_BYTES: usize = 300;
