@@ -3,22 +3,24 @@
 //! Never: decides what an entry means (`ingest::ledger` does), or updates a row: it is a log.
 
 use std::borrow::Cow;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use arrow::array::{
     Array, AsArray, Int64Array, PrimitiveArray, RecordBatch, StringArray, TimestampMicrosecondArray,
     UInt64Array,
 };
-use arrow::datatypes::{ArrowPrimitiveType, DataType, Field, Int64Type, Schema, TimeUnit, UInt64Type};
+use arrow::datatypes::{
+    ArrowPrimitiveType, DataType, Field, Int64Type, Schema, SchemaRef, TimeUnit, UInt64Type,
+};
 
 use super::appender::{Insert, append};
 use super::cursor::Cursor;
-use super::segment::{Segment, UNIT_ROWS};
+use super::segment::{Segment, UNIT_ROWS, Unit};
 use super::session::Session;
 use super::statement::parse;
 use super::tables::{find_table, query};
-use crate::catalog::{TableName, quote_name, quote_text};
+use crate::catalog::{Table, TableName, quote_name, quote_text};
 use crate::error::{Error, Result};
 
 /// Schema of the server's own tables.
@@ -71,11 +73,23 @@ pub struct LedgerBounds {
 }
 
 fn name(session: &Session) -> TableName {
+    own_name(session, "ingest_ledger")
+}
+
+/// The full name of one of the server's own tables.
+pub(super) fn own_name(session: &Session, table: &str) -> TableName {
     TableName {
         catalog: Some(session.database().catalog().to_owned()),
         schema: Some(INTERNAL_SCHEMA.into()),
-        table: "ingest_ledger".into(),
+        table: table.into(),
     }
+}
+
+/// Whether a table of the server's own still has the columns that it was made with: `at`, and these.
+pub(super) fn has_columns(table: &Table, columns: &[(&str, &str)]) -> bool {
+    let found: Vec<(&str, &str)> =
+        table.columns.iter().map(|column| (column.name.as_str(), column.duckdb_type.as_str())).collect();
+    found.split_first().is_some_and(|(first, rest)| *first == ("at", "TIMESTAMP") && rest == columns)
 }
 
 /// Hands every row to `each`, in the order they were written; false when there is no ledger yet.
@@ -84,9 +98,7 @@ fn name(session: &Session) -> TableName {
 pub fn read_ledger(session: &Session, each: &mut dyn FnMut(LedgerRow<'_>)) -> Result<bool> {
     let name = name(session);
     let Some(table) = find_table(session, &name)? else { return Ok(false) };
-    let found: Vec<(&str, &str)> =
-        table.columns.iter().map(|column| (column.name.as_str(), column.duckdb_type.as_str())).collect();
-    if found.first().is_none_or(|first| *first != ("at", "TIMESTAMP")) || found[1..] != COLUMNS {
+    if !has_columns(&table, &COLUMNS) {
         return Err(Error::invalid(
             "table pintail_internal.ingest_ledger has been changed by hand and no longer tells which puts were \
              applied; restore it, or drop it to begin anew (retries of earlier puts are not recognised then)",
@@ -126,10 +138,17 @@ fn column_list() -> String {
 
 /// Makes the table, in a transaction of its own.
 pub fn create_ledger(session: &Session) -> Result<()> {
-    let name = name(session);
+    create_own(session, &name(session), &COLUMNS)
+}
+
+/// Makes a table of the server's own, with the column `at` and these, unless it is there.
+pub(super) fn create_own(session: &Session, name: &TableName, columns: &[(&str, &str)]) -> Result<()> {
+    // Two that make the schema at the same time are in each other's way.
+    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+    let _one_at_a_time = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
     let schema = [session.database().catalog(), INTERNAL_SCHEMA].map(quote_name).join(".");
     session.execute(&format!("CREATE SCHEMA IF NOT EXISTS {schema}"))?;
-    let columns: Vec<String> = COLUMNS.iter().map(|(column, kind)| format!("{column} {kind}")).collect();
+    let columns: Vec<String> = columns.iter().map(|(column, kind)| format!("{column} {kind}")).collect();
     session
         .execute(&format!(
             "CREATE TABLE IF NOT EXISTS {} (\"at\" TIMESTAMP, {})",
@@ -141,20 +160,35 @@ pub fn create_ledger(session: &Session) -> Result<()> {
 
 /// Appends rows in the session's transaction.
 pub fn append_ledger(session: &Session, rows: &[LedgerRow<'_>]) -> Result<()> {
-    let columns = column_list();
+    append_own(session, &name(session), &column_list(), &batch(rows)?)
+}
+
+/// Appends a batch to a table of the server's own: the column `at` and those that `columns` lists.
+pub(super) fn append_own(
+    session: &Session,
+    name: &TableName,
+    columns: &str,
+    batch: &RecordBatch,
+) -> Result<()> {
     let insert = Insert {
-        head: format!(
-            "INSERT INTO {} (\"at\", {columns}) SELECT \"at\", {columns} FROM ",
-            name(session).to_sql()
-        ),
+        head: format!("INSERT INTO {} (\"at\", {columns}) SELECT \"at\", {columns} FROM ", name.to_sql()),
         tail: String::new(),
     };
-    let batch = batch(rows)?;
-    let schema = batch.schema();
-    let slices = (0..batch.num_rows()).step_by(UNIT_ROWS);
-    let units =
-        slices.map(|from| [batch.slice(from, UNIT_ROWS.min(batch.num_rows() - from))].into()).collect();
+    let (schema, units) = units(batch);
     append(session, &insert, Segment::new(schema, units)).map(|_| ())
+}
+
+/// A batch cut into row-group units.
+pub(super) fn units(batch: &RecordBatch) -> (SchemaRef, Vec<Unit>) {
+    let slices = (0..batch.num_rows()).step_by(UNIT_ROWS);
+    let unit = |from| [batch.slice(from, UNIT_ROWS.min(batch.num_rows() - from))].into();
+    (batch.schema(), slices.map(unit).collect())
+}
+
+/// What the column `at` says of rows written now.
+pub(super) fn now() -> i64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_micros();
+    i64::try_from(now).unwrap_or(i64::MAX)
 }
 
 fn batch(rows: &[LedgerRow<'_>]) -> Result<RecordBatch> {
@@ -162,8 +196,6 @@ fn batch(rows: &[LedgerRow<'_>]) -> Result<RecordBatch> {
         |column: fn(&LedgerRow<'_>) -> Option<String>| -> StringArray { rows.iter().map(column).collect() };
     let number =
         |column: fn(&LedgerRow<'_>) -> Option<i64>| -> Int64Array { rows.iter().map(column).collect() };
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_micros();
-    let now = i64::try_from(now).unwrap_or(i64::MAX);
     let kinds = [("at", DataType::Timestamp(TimeUnit::Microsecond, None))].into_iter().chain(COLUMNS.map(
         |(name, kind)| match kind {
             "BIGINT" => (name, DataType::Int64),
@@ -175,7 +207,7 @@ fn batch(rows: &[LedgerRow<'_>]) -> Result<RecordBatch> {
     Ok(RecordBatch::try_new(
         Arc::new(schema),
         vec![
-            Arc::new(TimestampMicrosecondArray::from_value(now, rows.len())),
+            Arc::new(TimestampMicrosecondArray::from_value(now(), rows.len())),
             Arc::new(text(|row| row.table.map(str::to_owned))),
             Arc::new(text(|row| row.key.map(str::to_owned))),
             Arc::new(text(|row| row.producer.map(str::to_owned))),

@@ -28,6 +28,7 @@ mod inventory;
 mod judge;
 mod keys;
 mod ledger;
+mod load_ledger;
 mod maintenance;
 mod metadata;
 mod open;
@@ -63,6 +64,9 @@ pub use keys::{ForeignKeyColumn, PrimaryKeyColumn, foreign_keys, primary_keys};
 pub use ledger::{
     INTERNAL_SCHEMA, LedgerBounds, LedgerRow, append_ledger, create_ledger, cut_ledger, ledger_lines,
     read_ledger,
+};
+pub use load_ledger::{
+    LoadPieces, append_loads, create_loads, find_loads, forget_loads, forget_loads_sql, stored_loads,
 };
 pub use maintenance::Maintenance;
 pub use metadata::{ColumnEntry, SchemaInfo, TableEntry, columns, columns_by_table, schemas, tables};

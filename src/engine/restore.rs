@@ -14,6 +14,7 @@ use super::backup::{remove_files, sync_folder, with_ending};
 use super::database::{Database, Options};
 use super::inventory::{Inventory, to_sql};
 use super::ledger::{INTERNAL_SCHEMA, read_ledger};
+use super::load_ledger::find_loads;
 use super::session::Session;
 use super::tables::query;
 use crate::catalog::quote_name;
@@ -152,6 +153,7 @@ fn read_all(options: &Options) -> Result<(u64, u64)> {
     let database = Database::open(options.clone())?;
     let session = database.session()?;
     read_ledger(&session, &mut |_| {})?;
+    find_loads(&session)?;
     let tables = Inventory::read(&session)?.tables;
     let mut rows = 0;
     let own = |path: &Vec<String>| path.first().is_some_and(|schema| schema == INTERNAL_SCHEMA);

@@ -21,16 +21,17 @@ use serde_json::json;
 use super::FlightServer;
 use super::call::Call;
 use super::caller::Caller;
-use super::descriptor::{checked_sql, handle_bytes, on, statement_handle, transaction_handle};
+use super::descriptor::{TEMPORARY, checked_sql, handle_bytes, on, statement_handle, transaction_handle};
 use super::form::Form;
-use super::info::expiration;
+use super::info::{expiration, full_name};
 use super::proto::CloseSessionResult;
+use crate::catalog::TableName;
 use crate::engine::BackupTarget;
 use crate::error::{Error, Result};
-use crate::session::On;
+use crate::session::{ClientSession, On};
 
 /// Actions and what they do.
-const ACTIONS: [(&str, &str); 17] = [
+const ACTIONS: [(&str, &str); 18] = [
     ("BeginTransaction", "opens a transaction; its id goes into statements, and ingest joins it by itself"),
     ("EndTransaction", "commits a transaction or rolls it back"),
     ("CreatePreparedStatement", "prepares a statement; answers its handle, parameters and result schema"),
@@ -48,6 +49,10 @@ const ACTIONS: [(&str, &str); 17] = [
     (
         "pintail.ingest_status",
         "where a producer stands, of {\"producer\": name}: newest epoch, and per table the highest durable seq",
+    ),
+    (
+        "pintail.forget_loads",
+        "forgets which files were loaded into a table, of {\"table\": name}; answers JSON with their number of pieces",
     ),
     ("pintail.schemas", "the declared tables, their versions, and where the database differs; answers JSON"),
     ("pintail.schema_plan", "what applying declarations would change; takes and answers JSON"),
@@ -159,6 +164,9 @@ impl FlightServer {
             "pintail.ingest_status" => {
                 self.ingest_status(&action.body).map(|answer| Some(answer.to_string().into()))
             }
+            "pintail.forget_loads" => {
+                Ok(Some(self.forget_loads(session, &action.body).await?.to_string().into()))
+            }
             "pintail.schemas" => Ok(Some(self.schemas(&action.body).await?.to_string().into())),
             "pintail.schema_plan" => Ok(Some(self.schema_plan(&action.body).await?.to_string().into())),
             "pintail.schema_apply" => Ok(Some(self.schema_apply(&action.body).await?.to_string().into())),
@@ -230,6 +238,22 @@ impl FlightServer {
                 .map(|table| (table.table.clone(), json!({ "seq": table.seq, "rows": table.rows })))
                 .collect::<serde_json::Map<_, _>>(),
         }))
+    }
+
+    /// Forgets which files were loaded into a table. The table and its rows stay, and it need not be there.
+    async fn forget_loads(&self, session: &ClientSession, body: &[u8]) -> Result<serde_json::Value> {
+        let request: serde_json::Value = serde_json::from_slice(body).unwrap_or_default();
+        let table = request.get("table").and_then(serde_json::Value::as_str).ok_or_else(|| {
+            Error::invalid("pintail.forget_loads: expected a body of {\"table\": \"schema.table or table\"}")
+        })?;
+        let table = full_name(&TableName::from_text(table)?, session)?;
+        if table.catalog.as_deref() == Some(TEMPORARY) {
+            return Err(Error::invalid(format!(
+                "table {table}: no files are remembered of temporary tables; expected another table's name"
+            )));
+        }
+        let (table, forgotten) = self.ingest.forget_loads(table).await?;
+        Ok(json!({ "table": table, "forgotten": forgotten }))
     }
 
     fn status(&self) -> serde_json::Value {

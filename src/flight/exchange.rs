@@ -14,7 +14,7 @@ use super::encode::Encoder;
 use super::get::{FrameStream, opened_stream};
 use super::header::Options;
 use super::incoming::Incoming;
-use super::put::target;
+use super::put::{no_sources, target};
 use super::ticket::Fetch;
 use crate::catalog::TableName;
 use crate::error::{Error, Result};
@@ -51,6 +51,9 @@ impl FlightServer {
                 "headers pintail-idempotency-key, pintail-producer and pintail-epoch hold for rows put into a \
                  table (DoPut), not for DoExchange, which would run its statement again",
             ));
+        }
+        if options.names_sources() {
+            return Err(no_sources());
         }
         let (mut incoming, descriptor) =
             Incoming::open(request, "exchange", self.ingest.stream_bytes()).await?;

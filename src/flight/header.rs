@@ -8,7 +8,7 @@ use tonic::metadata::MetadataMap;
 
 use super::form::Form;
 use crate::error::{Error, Result};
-use crate::ingest::{Mode, OnConflict};
+use crate::ingest::{Mode, OnConflict, Sources};
 use crate::query::RunOptions;
 use crate::session::ClientSession;
 
@@ -26,6 +26,10 @@ pub(super) const OPTIONS: [&str; 10] = [
     "pintail-extension-types",
 ];
 
+/// Header of a stream whose batches declare what files its rows are from. It is no option of a session: Flight SQL ingest
+/// has no place for what it brings about.
+const SOURCES: &str = "pintail-sources";
+
 /// Headers that tell a stream from others, so that it is applied once.
 const STREAM_NAMES: [&str; 3] = ["pintail-idempotency-key", "pintail-producer", "pintail-epoch"];
 
@@ -41,6 +45,8 @@ pub(super) struct PutOptions {
     pub(super) key: Option<String>,
     /// Each batch is applied at most once: producer and epoch.
     pub(super) producer: Option<(String, u64)>,
+    /// Its batches declare what files the rows are from.
+    pub(super) sources: Option<Sources>,
 }
 
 /// Where a call's options come from.
@@ -121,6 +127,11 @@ impl<'a> Options<'a> {
         STREAM_NAMES.iter().any(|name| self.metadata.contains_key(*name))
     }
 
+    /// Whether the request says that its stream declares what files its rows are from.
+    pub(super) fn names_sources(&self) -> bool {
+        self.metadata.contains_key(SOURCES)
+    }
+
     /// Everything that a put goes by.
     pub(super) fn put_options(&self, auto_create: bool) -> Result<PutOptions> {
         let on_conflict = match self.text("pintail-on-conflict")? {
@@ -166,8 +177,20 @@ impl<'a> Options<'a> {
             _ => Ok(()),
         }?;
         let producer = producer.map(|producer| (producer, epoch.unwrap_or_default()));
+        let sources = match self.text(SOURCES)? {
+            None => None,
+            Some(text) => Some(Sources::from_name(&text).ok_or_else(|| {
+                Error::invalid(format!("header {SOURCES}: expected once, again or anew, found \"{text}\""))
+            })?),
+        };
+        if sources.is_some() && (in_progress || key.is_some() || producer.is_some()) {
+            return Err(Error::invalid(format!(
+                "header {SOURCES} remembers files together with all rows of their stream, so it goes with pintail-commit \
+                 stream, and without pintail-idempotency-key and pintail-producer"
+            )));
+        }
         let mode = self.mode(auto_create)?;
-        Ok(PutOptions { mode, on_conflict, in_progress, key, producer })
+        Ok(PutOptions { mode, on_conflict, in_progress, key, producer, sources })
     }
 
     /// `pintail-mode`: what a native put does about its table.
@@ -240,6 +263,7 @@ mod tests {
             ("pintail-commit", "sometimes"),
             ("pintail-on-conflict", "merge"),
             ("pintail-epoch", "-1"),
+            ("pintail-sources", "twice"),
             ("pintail-compression", "gzip"),
             ("pintail-extension-types", "yes"),
         ] {

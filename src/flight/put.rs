@@ -88,6 +88,9 @@ impl FlightServer {
                  table, not for statements",
             ));
         }
+        if ask.sources.is_some() && !matches!(write, Write::Table(_)) {
+            return Err(no_sources());
+        }
         Ok(Opened { caller, incoming, write, ask, run_options })
     }
 
@@ -153,6 +156,11 @@ impl FlightServer {
                  for tables that outlive their session; leave them out"
             )));
         }
+        if is_temporary && ask.sources.is_some() {
+            return Err(Error::invalid(format!(
+                "temporary table {target}: header pintail-sources is for tables that outlive their session; leave it out"
+            )));
+        }
         self.check_not_nested(session, table).await?;
         let claim = match (&ask.key, &ask.producer) {
             (Some(key), _) => match self.ingest.claim_key(key, table).await? {
@@ -172,6 +180,7 @@ impl FlightServer {
             commit: progress.map_or(Commit::Stream, Commit::Progress),
             claim,
             producer: ask.producer.map(|(producer, _)| producer),
+            sources: ask.sources,
         };
         let (on_conflict, keeps) = (terms.on_conflict, self.keeps(table));
         let lease =
@@ -289,7 +298,7 @@ impl FlightServer {
         put: &mut Option<Put>,
         call: &mut Call,
     ) -> Result<Duration> {
-        let is_numbered = terms.producer.is_some();
+        let (is_numbered, declares) = (terms.producer.is_some(), terms.sources.is_some());
         let mut opening = Some((target, lease, terms));
         let mut begin = |schema: SchemaRef| {
             let (target, lease, terms) =
@@ -345,6 +354,11 @@ impl FlightServer {
                 }
                 Some(Looked::Nothing) => {}
             }
+            match put.as_mut() {
+                Some(put) => put.declare(&incoming.app_metadata)?,
+                None if declares && !incoming.app_metadata.is_empty() => return Err(too_early()),
+                None => {}
+            }
         }
     }
 
@@ -354,8 +368,16 @@ impl FlightServer {
     }
 }
 
+/// Says where sources can be declared, to a call that is none of it.
+pub(super) fn no_sources() -> Error {
+    Error::invalid(
+        "header pintail-sources holds for DoPut of rows into a table that its descriptor names by a path, not for Flight \
+         SQL ingest, statements or DoExchange",
+    )
+}
+
 fn too_early() -> Error {
-    Error::invalid("rows arrived before their schema")
+    Error::invalid("rows, or what is said of them, arrived before their schema")
 }
 
 /// Where the rows for `table` go, and whether that is a temporary table, which lives on the client's own connection.

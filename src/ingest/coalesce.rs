@@ -38,7 +38,7 @@ impl Work for SmallPut {
     fn rows(&self) -> usize {
         let rows = |message: &Message| match message {
             Message::Batch(batch, ..) => batch.num_rows(),
-            Message::Large(..) | Message::Finish => 0,
+            Message::Large(..) | Message::Finish(_) => 0,
         };
         self.batches.iter().map(rows).sum()
     }

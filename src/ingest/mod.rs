@@ -13,7 +13,9 @@ mod checksum;
 mod coalesce;
 mod gather;
 mod ledger;
+mod loads;
 mod placement;
+mod sources;
 mod tables;
 mod writer;
 
@@ -30,12 +32,15 @@ use tokio::task::JoinHandle;
 use admission::Admission;
 use checksum::Checksum;
 use coalesce::{Coalescer, SmallPut};
-use ledger::Ledger;
+use ledger::{Ledger, ledger_name};
+use loads::Loads;
+use sources::Declared;
 use tables::Tables;
 use writer::{Job, Message};
 
 pub use admission::{Intake, Need, Permit as Room};
 pub use ledger::{Claim, KeyEntry, Keyed, LineStatus, ProducerStatus, sequence};
+pub use sources::Sources;
 
 use crate::catalog::{Declaration, Declarations, TableName};
 use crate::config;
@@ -156,6 +161,8 @@ pub struct Terms {
     pub claim: Option<Claim>,
     /// Who sends it, for the record of rejected rows.
     pub producer: Option<String>,
+    /// For a stream that declares what files its rows are from.
+    pub sources: Option<Sources>,
 }
 
 /// A stream about to begin.
@@ -248,6 +255,7 @@ struct Shared {
     database: Arc<Database>,
     declarations: Arc<Declarations>,
     ledger: Ledger,
+    loads: Loads,
     tables: Arc<Tables>,
     creating: Mutex<()>,
     idle_timeout: Duration,
@@ -279,6 +287,8 @@ pub struct Put {
     state: State,
     queue: Duration,
     conform: Duration,
+    /// What the stream has declared, if it declares its sources.
+    declared: Option<Box<Declared>>,
     _left: Left,
 }
 
@@ -321,10 +331,12 @@ impl Ingest {
         declarations: Arc<Declarations>,
     ) -> Result<Self> {
         let ledger = Ledger::open(&database, config.ledger_keys, config.ledger_producers)?;
+        let loads = Loads::open(&database)?;
         let shared = Arc::new(Shared {
             database,
             declarations,
             ledger,
+            loads,
             tables: Arc::default(),
             creating: Mutex::new(()),
             idle_timeout: config.idle_timeout.0,
@@ -371,7 +383,23 @@ impl Ingest {
 
     /// Reads again what the database remembers, after it was opened anew. Blocks.
     pub fn recover(&self) -> Result<()> {
-        self.shared.ledger.reload(&self.shared.database)
+        self.shared.ledger.reload(&self.shared.database)?;
+        self.shared.loads.reload(&self.shared.database)
+    }
+
+    /// Forgets what files were stored in `table`, and gives the table's name as it is remembered and the number of their
+    /// pieces.
+    ///
+    /// Errors: `Aborted` while the table is being replaced, or takes files.
+    pub async fn forget_loads(&self, table: TableName) -> Result<(String, u64)> {
+        let shared = Arc::clone(&self.shared);
+        #[expect(clippy::disallowed_methods, reason = "this is the bridge: the engine blocks")]
+        let forgotten = tokio::task::spawn_blocking(move || {
+            let _turn = shared.tables.turn(&table, &table)?;
+            let forgotten = shared.loads.forget(&shared.database, &table)?;
+            Ok((ledger_name(&table), forgotten))
+        });
+        forgotten.await.map_err(|error| Error::internal(format!("loads were not forgotten: {error}")))?
     }
 
     /// Cuts the ledger back when it has grown, on a thread of its own.
@@ -408,10 +436,17 @@ impl Ingest {
                  that first",
             ));
         }
+        if terms.sources.is_some() && !lease.is_pooled() {
+            return Err(Error::invalid(
+                "a put with pintail-sources commits by itself, so it cannot be part of a transaction; end that first",
+            ));
+        }
         let gate = Arc::new(self.admission.enter()?);
         let plain = engine::plain_schema(&schema);
         let left = Arc::new(AtomicBool::new(false));
+        let declared = terms.sources.map(|_| Box::default());
         let may_share = !terms.commit.is_progress()
+            && terms.sources.is_none()
             && lease.is_pooled()
             && matches!(&target, Target::Table { mode: Mode::Append | Mode::CreateAppend, .. });
         let job = Job {
@@ -442,6 +477,7 @@ impl Ingest {
             state,
             queue: Duration::ZERO,
             conform: Duration::ZERO,
+            declared,
             _left: Left(left),
         })
     }
@@ -557,7 +593,7 @@ impl Put {
                 held.rows += rows;
                 held.bytes += match &message {
                     Message::Batch(_, room, _) | Message::Large(_, room, _) => room.bytes(),
-                    Message::Finish => 0,
+                    Message::Finish(_) => 0,
                 };
                 held.batches.push(message);
                 let is_small = held.rows < engine::UNIT_ROWS
@@ -574,6 +610,13 @@ impl Put {
         };
         self.queue += started.elapsed();
         if sent { Ok(()) } else { Err(self.failure().await) }
+    }
+
+    /// Takes what a message says besides its rows: the pieces of files that the stream holds, if it declares those.
+    ///
+    /// Errors: `Invalid` saying what was found; `Exhausted` when they are too many.
+    pub fn declare(&mut self, app_metadata: &[u8]) -> Result<()> {
+        self.declared.as_mut().map_or(Ok(()), |declared| declared.add(app_metadata))
     }
 
     /// The put gets a writer of its own, if it has none yet.
@@ -599,7 +642,7 @@ impl Put {
             }
             State::Writing { messages: Some(messages), mut writer } => {
                 // A writer that has stopped does not take the message; its own error comes out of the join.
-                let _ = messages.send(Message::Finish).await;
+                let _ = messages.send(Message::Finish(self.declared.take())).await;
                 join((&mut writer).await)
             }
             State::Writing { messages: None, .. } | State::Over => Err(over()),

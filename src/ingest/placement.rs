@@ -56,6 +56,11 @@ impl Placement {
         required.map(|(index, column)| (index, column.target.as_str()))
     }
 
+    /// Whether the transaction makes the table or takes its old rows away, and with them what is known of their files.
+    pub(super) fn forgets(&self) -> bool {
+        self.created || !self.clears.is_empty()
+    }
+
     /// Runs what belongs into the transaction first.
     pub(super) fn begin(&self, session: &Session) -> Result<()> {
         let _turn = (!self.first.is_empty()).then(|| session.reshapes());
@@ -186,6 +191,7 @@ pub(super) fn place(
         (Mode::Replace | Mode::ReplaceExisting, Some(existing)) => {
             if keeps_its_shape(session, declared.as_deref(), &existing, &what, schema)? {
                 clears = replace_rows(table, declared.as_deref(), joins);
+                clears.extend(shared.loads.forgetting(session, table));
                 (Some(existing), false)
             } else {
                 (None, true)
@@ -218,6 +224,9 @@ pub(super) fn place(
             new_table(shown, &offered, types)
         }
     };
+    if created {
+        first.extend(shared.loads.forgetting(session, table));
+    }
     let existing = Table { name: shown.clone(), ..existing };
     let earlier = shared.declarations.earlier(table);
     let contract = Contract { declared: declared.as_deref(), earlier: &earlier };
@@ -429,13 +438,15 @@ fn create_outside(
     if engine::find_table(session, table)?.is_some() {
         return Ok(false);
     }
-    let statements = match shared.declared(table) {
+    let mut statements = match shared.declared(table) {
         Some(declared) => catalog::declared_create(&declared, table),
         None => {
             let offered = offered(session, &shown.to_string(), schema)?;
             vec![create_sql(table, shown, schema, &new_types(schema, &offered, begun), false)?]
         }
     };
+    // An earlier table of that name is gone, and so are the files that were stored in it.
+    statements.extend(shared.loads.forgetting(session, table));
     match session.define(&statements) {
         Ok(()) => Ok(true),
         // SQL of another client was faster.

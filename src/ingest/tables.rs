@@ -1,5 +1,6 @@
-//! What puts hold of tables while they are under way: how many there are, and whose turn it is to replace one.
-//! Runs on: the threads that append; a replacing put waits for the one before it.
+//! What puts hold of tables while they are under way: how many there are, and whose turn it is to replace one, or to
+//! look what files it holds and store others.
+//! Runs on: the threads that append; whoever wants a turn waits for the one before.
 //! Never: stands in for the engine's own conflicts, which see what other clients do by SQL.
 
 use std::collections::{HashMap, HashSet};
@@ -9,7 +10,7 @@ use std::time::Duration;
 use crate::catalog::TableName;
 use crate::error::{Error, Kind, Result};
 
-/// How long a put that replaces a table waits for another one to end.
+/// How long whoever wants a table's turn waits for another one to end.
 const WAIT_FOR_TURN: Duration = Duration::from_secs(20);
 
 /// The tables that puts work on.
@@ -22,7 +23,7 @@ pub(super) struct Tables {
 #[derive(Default)]
 struct State {
     users: HashMap<TableName, usize>,
-    replaced: HashSet<TableName>,
+    taken: HashSet<TableName>,
 }
 
 /// One put that works on a table, until it is dropped.
@@ -31,11 +32,13 @@ pub(super) struct User {
     table: TableName,
 }
 
-/// The turn to replace a table's rows, until it is dropped.
+/// A table's turn, until it is dropped: to replace its rows, for the length of the put; to store pieces of files that are
+/// not stored yet, from the look at those that are until COMMIT; or to forget them.
 ///
 /// Symptom without it: two puts that replace the rows of an empty table leave the rows of both. Cause: each deletes what
-/// its snapshot sees, and in the engine a DELETE of nothing conflicts with nothing.
-pub(super) struct ReplaceTurn {
+/// its snapshot sees, and in the engine a DELETE of nothing conflicts with nothing. In the same way two loads of one file would both
+/// find that it is not stored; and a file stored while its table is made anew would be remembered without its rows.
+pub(super) struct TableTurn {
     tables: Arc<Tables>,
     table: TableName,
 }
@@ -62,22 +65,24 @@ impl Tables {
         User { tables: Arc::clone(self), table }
     }
 
-    /// Waits until no other put replaces `table`.
+    /// Waits until nobody else has the turn of `table`.
     ///
     /// Errors: `Aborted` when the other one does not end in time.
-    pub(super) fn replace(self: &Arc<Self>, table: &TableName, shown: &TableName) -> Result<ReplaceTurn> {
+    pub(super) fn turn(self: &Arc<Self>, table: &TableName, shown: &TableName) -> Result<TableTurn> {
         let table = key(table);
-        let taken = |state: &mut State| state.replaced.contains(&table);
+        let taken = |state: &mut State| state.taken.contains(&table);
         let waited = self.changed.wait_timeout_while(self.state(), WAIT_FOR_TURN, taken);
         let (mut state, waited) = waited.unwrap_or_else(PoisonError::into_inner);
         if waited.timed_out() {
             return Err(Error::new(
                 Kind::Aborted,
-                format!("table {shown} is being replaced by another put; send it again later"),
+                format!(
+                    "table {shown} is being replaced by another put, or takes files of another load; send it again later"
+                ),
             ));
         }
-        state.replaced.insert(table.clone());
-        Ok(ReplaceTurn { tables: Arc::clone(self), table })
+        state.taken.insert(table.clone());
+        Ok(TableTurn { tables: Arc::clone(self), table })
     }
 }
 
@@ -100,9 +105,9 @@ impl Drop for User {
     }
 }
 
-impl Drop for ReplaceTurn {
+impl Drop for TableTurn {
     fn drop(&mut self) {
-        self.tables.state().replaced.remove(&self.table);
+        self.tables.state().taken.remove(&self.table);
         self.tables.changed.notify_all();
     }
 }
@@ -129,14 +134,14 @@ mod tests {
     }
 
     #[test]
-    fn one_put_replaces_a_table_at_a_time() {
+    fn one_put_has_a_tables_turn_at_a_time() {
         let tables = Arc::new(Tables::default());
         let inside = Mutex::new(());
         std::thread::scope(|scope| {
             for _ in 0..4 {
                 scope.spawn(|| {
                     for _ in 0..50 {
-                        let _turn = tables.replace(&table("t"), &table("t")).unwrap();
+                        let _turn = tables.turn(&table("t"), &table("t")).unwrap();
                         assert!(inside.try_lock().is_ok());
                     }
                 });

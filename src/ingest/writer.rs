@@ -17,7 +17,8 @@ use super::checksum::Checksum;
 use super::gather::Gather;
 use super::ledger::{self, ClaimKind, Entry};
 use super::placement::{self, Placement};
-use super::tables::{ReplaceTurn, User};
+use super::sources::Declared;
+use super::tables::{TableTurn, User};
 use super::{Ack, Commit, Counts, Mode, PutSummary, Shared, Target, Terms, Timings};
 use crate::catalog;
 use crate::engine::{self, Session};
@@ -38,8 +39,8 @@ pub(super) enum Message {
     Batch(RecordBatch, Permit, Option<u64>),
     /// A batch as it came, whose plain form is larger than its room; it is made plain in slices.
     Large(RecordBatch, Permit, Option<u64>),
-    /// The stream is complete: append the rest and commit.
-    Finish,
+    /// The stream is complete, and has declared these pieces of files: append the rest and commit.
+    Finish(Option<Box<Declared>>),
 }
 
 /// What a writer needs to know about its stream.
@@ -129,7 +130,8 @@ pub(super) fn give_up(session: &mut Session) {
 /// What a put holds of its table until it ends.
 struct Holds {
     user: Option<User>,
-    _replaces: Option<ReplaceTurn>,
+    /// The table's turn, for a put that replaces it.
+    turn: Option<TableTurn>,
     /// Whether the put made the table, in a transaction of its own.
     made_table: bool,
 }
@@ -137,12 +139,12 @@ struct Holds {
 impl Holds {
     fn enter(job: &Job, joins: bool) -> Result<Self> {
         let Target::Table { table, shown, mode } = &job.target else {
-            return Ok(Self { user: None, _replaces: None, made_table: false });
+            return Ok(Self { user: None, turn: None, made_table: false });
         };
         let tables = &job.shared.tables;
         let replaces = !joins && matches!(mode, Mode::Replace | Mode::ReplaceExisting);
-        let replaces = replaces.then(|| tables.replace(table, shown)).transpose()?;
-        Ok(Self { user: Some(tables.enter(table)), _replaces: replaces, made_table: false })
+        let turn = replaces.then(|| tables.turn(table, shown)).transpose()?;
+        Ok(Self { user: Some(tables.enter(table)), turn, made_table: false })
     }
 
     /// Takes back the table that the put made, if nobody uses it.
@@ -182,11 +184,14 @@ impl Writer {
         if job.terms.claim.is_some() {
             job.shared.ledger.prepare(session)?;
         }
+        if job.terms.sources.is_some() {
+            job.shared.loads.prepare(session)?;
+        }
         let begun: Vec<RecordBatch> = begun
             .iter()
             .filter_map(|message| match message {
                 Message::Batch(batch, ..) => Some(batch.clone()),
-                Message::Large(..) | Message::Finish => None,
+                Message::Large(..) | Message::Finish(_) => None,
             })
             .collect();
         let mut holds = Holds::enter(&job, joins)?;
@@ -247,7 +252,7 @@ impl Writer {
         let threshold = self.job.gate.append_threshold_bytes();
         let in_progress = self.job.terms.commit.is_progress();
         let mut begun = begun.into_iter();
-        loop {
+        let declared = loop {
             let event = match begun.next() {
                 Some(message) => Event::Message(message),
                 None => runtime.block_on(self.next_event(&mut messages)),
@@ -262,7 +267,7 @@ impl Writer {
                 Event::Message(Message::Large(batch, permit, seq)) => {
                     self.take_large(session, units_per_statement, batch, permit, seq)?;
                 }
-                Event::Message(Message::Finish) => break,
+                Event::Message(Message::Finish(declared)) => break declared,
                 Event::Pressed => press = true,
                 Event::Slice => slice = true,
                 Event::Look => {}
@@ -285,10 +290,11 @@ impl Writer {
                 let all = (heavy || press) && self.gather.whole_units() == 0;
                 self.append(session, units_per_statement, all)?;
             }
-        }
+        };
         self.append_all(session, units_per_statement, true)?;
         // A stream without rows replaces as well.
         self.clear(session)?;
+        self.store_sources(session, declared)?;
         if self.job.left.load(Ordering::Acquire) {
             return Err(self.gone());
         }
@@ -410,6 +416,24 @@ impl Writer {
             self.is_clear = true;
         }
         Ok(())
+    }
+
+    /// Writes down what files the rows are from. Until the put is over nobody else does so for the table.
+    fn store_sources(&mut self, session: &Session, declared: Option<Box<Declared>>) -> Result<()> {
+        let Job { shared, target, terms, .. } = &self.job;
+        let (Some(sources), Some(declared), Target::Table { table, shown, .. }) =
+            (terms.sources, declared, target)
+        else {
+            return Ok(());
+        };
+        if self.holds.turn.is_none() {
+            self.holds.turn = Some(shared.tables.turn(table, shown)?);
+        }
+        let is_clean = self.placement.forgets();
+        shared
+            .loads
+            .record(session, table, (sources, *declared), self.appended, is_clean)
+            .map_err(|error| in_table(&self.placement.what, error))
     }
 
     /// Commits what has been appended, with what is to be remembered of it, and tells the client's side.

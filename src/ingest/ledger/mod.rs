@@ -9,10 +9,11 @@
 
 mod claim;
 mod entry;
+mod own_table;
 mod state;
 
 use std::collections::HashSet;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::Duration;
 
@@ -25,6 +26,7 @@ pub(super) use claim::ClaimKind;
 pub use claim::{Claim, KeyEntry, Keyed};
 pub(super) use entry::Entry;
 pub use entry::sequence;
+pub(super) use own_table::OwnTable;
 
 use crate::catalog::TableName;
 use crate::engine::{self, Database, LedgerBounds, LedgerRow, Session};
@@ -43,8 +45,7 @@ const SPARE_ROWS: u64 = 20_000;
 /// The ledger of one database.
 pub(super) struct Ledger {
     state: Mutex<State>,
-    has_table: AtomicBool,
-    making: Mutex<()>,
+    table: OwnTable,
     bounds: Bounds,
     // Rows in the table, those of commits that failed included.
     rows: AtomicU64,
@@ -83,8 +84,7 @@ impl Ledger {
         let (state, rows) = read(database, bounds)?;
         Ok(Self {
             state: Mutex::new(state),
-            has_table: AtomicBool::new(rows.is_some()),
-            making: Mutex::new(()),
+            table: OwnTable::new(rows.is_some()),
             bounds,
             rows: AtomicU64::new(rows.unwrap_or(0)),
             cut_from: Mutex::new(0),
@@ -95,7 +95,7 @@ impl Ledger {
     pub(super) fn reload(&self, database: &Arc<Database>) -> Result<()> {
         let (state, rows) = read(database, self.bounds)?;
         self.state().replace_with(state);
-        self.has_table.store(rows.is_some(), Ordering::Release);
+        self.table.note(rows.is_some());
         self.rows.store(rows.unwrap_or(0), Ordering::Relaxed);
         Ok(())
     }
@@ -183,15 +183,7 @@ impl Ledger {
 
     /// Makes the ledger's table, before the transaction that will write into it.
     pub(super) fn prepare(&self, session: &Session) -> Result<()> {
-        if self.has_table.load(Ordering::Acquire) {
-            return Ok(());
-        }
-        let _one_at_a_time = self.making.lock().unwrap_or_else(PoisonError::into_inner);
-        if !self.has_table.load(Ordering::Acquire) {
-            engine::create_ledger(session)?;
-            self.has_table.store(true, Ordering::Release);
-        }
-        Ok(())
+        self.table.ensure(|| engine::create_ledger(session))
     }
 
     /// Writes entries down in the open transaction.
@@ -295,6 +287,6 @@ fn check_name(header: &str, name: &str) -> Result<()> {
 }
 
 /// A table as the ledger spells it: names are compared without case, and the database is always the server's.
-fn ledger_name(table: &TableName) -> String {
+pub(super) fn ledger_name(table: &TableName) -> String {
     format!("{}.{}", table.schema.as_deref().unwrap_or("main"), table.table).to_lowercase()
 }

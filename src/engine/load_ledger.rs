@@ -1,0 +1,113 @@
+//! The table behind loads of files: which pieces of which files were stored in which table.
+//! Runs on: the thread of the session; blocks.
+//! Never: is held in memory, cut back by count, or changed apart from rows that are added, and a table's that are
+//! forgotten.
+
+use std::sync::Arc;
+
+use arrow::array::{
+    Array, ArrayRef, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray, UInt64Array,
+};
+use arrow::datatypes::{DataType, Field, Schema, TimeUnit};
+
+use super::appender::rows_of_segment;
+use super::ledger::{append_own, create_own, has_columns, now, own_name, units};
+use super::segment::Segment;
+use super::session::Session;
+use super::tables::find_table;
+use crate::catalog::{TableName, quote_text};
+use crate::error::{Error, Result};
+
+/// Columns of the table, `at` apart.
+const COLUMNS: [(&str, &str); 4] =
+    [("table_name", "VARCHAR"), ("file", "VARCHAR"), ("piece", "UBIGINT"), ("row_count", "BIGINT")];
+/// The column of a batch that says how often its sender knows a piece to be stored.
+const KNOWN: &str = "known";
+
+/// Pieces of files, an array for each property.
+#[derive(Debug, Clone)]
+pub struct LoadPieces {
+    /// Names of the files.
+    pub files: StringArray,
+    /// What tells a piece from others of its file.
+    pub pieces: UInt64Array,
+    /// Rows of each.
+    pub rows: Int64Array,
+    /// How often the sender knows the piece to be stored already.
+    pub known: Int64Array,
+}
+
+fn name(session: &Session) -> TableName {
+    own_name(session, "load_ledger")
+}
+
+/// Whether the table is there.
+///
+/// Errors: `Invalid` when it does not have the columns that the server gave it.
+pub fn find_loads(session: &Session) -> Result<bool> {
+    match find_table(session, &name(session))? {
+        None => Ok(false),
+        Some(table) if has_columns(&table, &COLUMNS) => Ok(true),
+        Some(_) => Err(Error::invalid(
+            "table pintail_internal.load_ledger has been changed by hand and no longer tells which files were loaded; \
+             restore it, or drop it to begin anew (files of earlier loads are not recognised then)",
+        )),
+    }
+}
+
+/// Makes the table, in a transaction of its own.
+pub fn create_loads(session: &Session) -> Result<()> {
+    create_own(session, &name(session), &COLUMNS)
+}
+
+/// Writes pieces down as stored in `table`, in the session's transaction.
+pub fn append_loads(session: &Session, table: &str, pieces: &LoadPieces) -> Result<()> {
+    let columns = COLUMNS.map(|(column, _)| column).join(", ");
+    append_own(session, &name(session), &columns, &batch(table, pieces)?)
+}
+
+/// How many of `pieces` are stored in `table` more often than is known, by file and in the files' order.
+pub fn stored_loads(session: &Session, table: &str, pieces: &LoadPieces) -> Result<Vec<(u64, String)>> {
+    let (schema, units) = units(&batch(table, pieces)?);
+    let (ledger, table) = (name(session).to_sql(), quote_text(table));
+    rows_of_segment(session, Segment::new(schema, units), |source| {
+        format!(
+            "SELECT count(*), file FROM ( \
+                 SELECT file, piece FROM ( \
+                     SELECT file, piece, min({KNOWN}) AS {KNOWN} FROM {source} GROUP BY file, piece) AS sent \
+                 JOIN (SELECT file, piece FROM {ledger} WHERE table_name = {table}) AS stored USING (file, piece) \
+                 GROUP BY file, piece, {KNOWN} HAVING count(*) > {KNOWN}) \
+             GROUP BY file ORDER BY file"
+        )
+    })
+}
+
+/// Deletes what is written down for `table`, in the session's transaction, and gives the number of pieces.
+pub fn forget_loads(session: &Session, table: &str) -> Result<u64> {
+    session.execute(&forget_loads_sql(session, table))
+}
+
+/// The statement behind [`forget_loads`], for whoever runs it among others.
+pub fn forget_loads_sql(session: &Session, table: &str) -> String {
+    format!("DELETE FROM {} WHERE table_name = {}", name(session).to_sql(), quote_text(table))
+}
+
+fn batch(table: &str, pieces: &LoadPieces) -> Result<RecordBatch> {
+    let LoadPieces { files, pieces, rows, known } = pieces;
+    let tables: StringArray = std::iter::repeat_n(Some(table), files.len()).collect();
+    let columns: [(&str, DataType, ArrayRef); 6] = [
+        (
+            "at",
+            DataType::Timestamp(TimeUnit::Microsecond, None),
+            Arc::new(TimestampMicrosecondArray::from_value(now(), files.len())),
+        ),
+        ("table_name", DataType::Utf8, Arc::new(tables)),
+        ("file", DataType::Utf8, Arc::new(files.clone())),
+        ("piece", DataType::UInt64, Arc::new(pieces.clone())),
+        ("row_count", DataType::Int64, Arc::new(rows.clone())),
+        (KNOWN, DataType::Int64, Arc::new(known.clone())),
+    ];
+    let (fields, columns): (Vec<Field>, Vec<ArrayRef>) =
+        columns.into_iter().map(|(name, kind, column)| (Field::new(name, kind, true), column)).unzip();
+    Ok(RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)?)
+}

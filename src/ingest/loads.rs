@@ -1,0 +1,112 @@
+//! Which pieces of files are stored in which table: asked, written down in the rows' own transaction, forgotten.
+//! Runs on: the thread that commits; blocks.
+//! Never: holds what was stored in memory, or lets two streams look and store for one table at the same time.
+
+use std::sync::Arc;
+
+use super::ledger::{OwnTable, ledger_name};
+use super::sources::{Declared, Sources};
+use crate::catalog::TableName;
+use crate::engine::{self, Database, Session};
+use crate::error::{Error, Kind, Result, shorten};
+
+/// Bytes of a file's name in an error.
+const SHOWN_BYTES: usize = 300;
+
+/// The memory of loads, which is a table of the database.
+pub(super) struct Loads(OwnTable);
+
+impl Loads {
+    /// Looks whether there is one.
+    ///
+    /// Errors: `Invalid` when its table is not as the server made it.
+    pub(super) fn open(database: &Arc<Database>) -> Result<Self> {
+        Ok(Self(OwnTable::new(engine::find_loads(&database.session()?)?)))
+    }
+
+    /// Looks again, after the database was opened anew.
+    pub(super) fn reload(&self, database: &Arc<Database>) -> Result<()> {
+        self.0.note(engine::find_loads(&database.session()?)?);
+        Ok(())
+    }
+
+    /// Makes its table, before the transaction that will write into it.
+    pub(super) fn prepare(&self, session: &Session) -> Result<()> {
+        self.0.ensure(|| engine::create_loads(session))
+    }
+
+    /// The statement that forgets what was stored in `table`, for the transaction that makes the table or replaces its
+    /// rows; nothing where nothing is remembered of it.
+    pub(super) fn forgetting(&self, session: &Session, table: &TableName) -> Option<String> {
+        let catalog = session.database().catalog();
+        let is_own = table.catalog.as_deref().is_none_or(|other| other.eq_ignore_ascii_case(catalog));
+        (is_own && self.0.is_there()).then(|| engine::forget_loads_sql(session, &ledger_name(table)))
+    }
+
+    /// Writes the pieces of a stream down in its open transaction. The caller has the table's turn, from before this until
+    /// COMMIT has returned. `is_clean`: the transaction has made the table or replaced its rows, and what was stored before
+    /// is forgotten with that.
+    ///
+    /// Errors: `Invalid` unless the pieces have `received` rows; `Aborted` when one of them has been stored meanwhile.
+    pub(super) fn record(
+        &self,
+        session: &Session,
+        table: &TableName,
+        (sources, declared): (Sources, Declared),
+        received: u64,
+        is_clean: bool,
+    ) -> Result<()> {
+        let is_empty = declared.is_empty();
+        let pieces = declared.finish(received)?;
+        let name = ledger_name(table);
+        if sources == Sources::Anew {
+            let _turn = session.deletes();
+            engine::forget_loads(session, &name)?;
+        }
+        if is_empty {
+            return Ok(());
+        }
+        if sources == Sources::Once && !is_clean {
+            // The transaction's own snapshot may be older than the last commit.
+            let later = session.database().session()?;
+            let stored = engine::stored_loads(&later, &name, &pieces)?;
+            if let Some(refused) = refused(&stored) {
+                return Err(refused);
+            }
+        }
+        engine::append_loads(session, &name, &pieces)
+    }
+
+    /// Forgets what was stored in `table`, in a transaction of its own, and gives the number of pieces. The caller has the
+    /// table's turn.
+    pub(super) fn forget(&self, database: &Arc<Database>, table: &TableName) -> Result<u64> {
+        if !self.0.is_there() {
+            return Ok(0);
+        }
+        let mut session = database.session()?;
+        session.begin()?;
+        let forgotten = {
+            let _turn = session.deletes();
+            engine::forget_loads(&session, &ledger_name(table))?
+        };
+        session.commit()?;
+        Ok(forgotten)
+    }
+}
+
+fn refused(stored: &[(u64, String)]) -> Option<Error> {
+    let ((count, file), others) = stored.split_first()?;
+    let others = match others.len() {
+        0 => String::new(),
+        1 => " and some of another file".to_owned(),
+        files => format!(" and some of {files} more files"),
+    };
+    Some(Error::new(
+        Kind::Aborted,
+        format!(
+            "another load has stored {count} of these pieces of file {}{others}; nothing of this stream was stored. Run \
+             it again: it will leave them out",
+            shorten(file, SHOWN_BYTES)
+        ),
+    ))
+}
