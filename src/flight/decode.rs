@@ -31,7 +31,8 @@ use crate::ingest::Need;
 /// Arrow's buffers are aligned to this; the engine's importer reads 16-byte values in place.
 const ALIGNMENT: usize = 64;
 
-/// Decodes the messages of one stream, in order.
+/// Decodes the messages of one stream, in order. A clone goes on from where it was made.
+#[derive(Clone)]
 pub struct Decoder {
     schema: Option<SchemaRef>,
     dictionaries: HashMap<i64, ArrayRef>,

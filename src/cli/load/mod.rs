@@ -1,4 +1,5 @@
 //! Rooms of the load command.
 #![allow(dead_code)]
+mod arrow;
 mod input;
 mod schema;
