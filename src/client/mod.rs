@@ -2,6 +2,7 @@
 //! Runs on: async tasks of the caller.
 //! Never: holds more than one batch of a stream; the producer alone keeps rows, within its bound.
 
+mod cut;
 mod delivery;
 mod producer;
 
@@ -24,7 +25,7 @@ use crate::error::{Error, Kind, Result};
 
 pub use producer::{Durable, Lag, Producer, ProducerOptions};
 
-/// Bytes of one put message; a batch above it is cut by rows.
+/// Bytes of one put message, about; a batch above it is cut between rows, by what each of them takes.
 const MESSAGE_BYTES: usize = 32 << 20;
 
 /// A connection to a Pintail server.
@@ -117,7 +118,10 @@ impl Client {
     ) -> Result<PutAnswer> {
         let (report, mut failed) = tokio::sync::oneshot::channel();
         let mut report = Some(report);
-        let batches = batches.map_err(move |error| {
+        let parts = batches.map_ok(|batch| {
+            futures::stream::iter(cut::cut(batch, MESSAGE_BYTES).into_iter().map(Ok::<_, Error>))
+        });
+        let batches = parts.try_flatten().map_err(move |error| {
             if let Some(report) = report.take() {
                 // The receiver lives until the call has ended.
                 let _ = report.send(error.clone());
@@ -129,7 +133,8 @@ impl Client {
             .with_schema(schema)
             .with_flight_descriptor(Some(descriptor))
             .with_dictionary_handling(DictionaryHandling::Resend)
-            .with_max_flight_data_size(MESSAGE_BYTES)
+            // It would cut by rows as if all were of one size, and counts what slices do not hold.
+            .with_max_flight_data_size(usize::MAX)
             .build(batches);
         // A request stream cannot carry an error: it is cut, and never ended, so the server rolls back.
         let (broken, cut) = tokio::sync::oneshot::channel::<()>();

@@ -5,7 +5,6 @@
 //! Each message is the batch's own header with other numbers in it, so the decoder checks it as it does any other.
 //! Compressed bodies cannot be entered in the middle; they, runs and unions are read as a whole.
 
-use arrow::array::ArrowNativeTypeOp;
 use arrow::buffer::{BooleanBuffer, Buffer};
 use arrow::datatypes::{DataType, Field, SchemaRef};
 use arrow::ipc;
@@ -402,7 +401,7 @@ impl Cutter<'_> {
     /// Views, with the values that they need in the first of their buffers.
     fn views(&mut self, from: u64, count: u64, validity: Option<&BooleanBuffer>) -> Cut<()> {
         let buffer = self.next()?;
-        let bytes = self.bytes(buffer, from.mul_wrapping(16), count.mul_wrapping(16))?;
+        let bytes = self.bytes(buffer, from.saturating_mul(16), count.saturating_mul(16))?;
         let mut views: Vec<u128> =
             bytes.as_chunks::<16>().0.iter().map(|view| u128::from_le_bytes(*view)).collect();
         let buffers = self.window.counts.get(self.count).copied();
