@@ -2,13 +2,13 @@
 
 use std::path::Path;
 
-use arrow::array::{
-    ArrayRef, AsArray, DictionaryArray, Int32Array, Int64Array, RecordBatch, StringArray,
-};
+use arrow::array::{ArrayRef, AsArray, DictionaryArray, Int32Array, Int64Array, RecordBatch, StringArray};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Int32Type, Int64Type};
 use arrow::ipc::CompressionType;
 use arrow::ipc::writer::{DictionaryHandling, FileWriter, IpcWriteOptions, StreamWriter};
+
+use base64::Engine;
 
 use super::super::input::Place;
 use super::*;
@@ -228,6 +228,32 @@ fn a_large_batch_is_read_in_slices() {
         }
     }
     assert_eq!(next, 800_000);
+}
+
+/// A file of polars 2.1.0 with the Int128 values 1, -2, NULL and 2^100. It begins with a schema that no message is around.
+const POLARS: &str = "\
+    QVJST1cxAAAEAAAA8v///xQAAAAEAAEAAAAKAAsACAAKAAQA+P///wwAAAAIAAgAAAAEAAEAAAAEAAAA7P///zgAAAAgAAAA\
+    GAAAAAECAAAQABIABAAQABEACAAAAAwAAAAAAPT///+AAAAAAQAAAAgACQAEAAgAAQAAAGEAAAD/////gAAAAAQAAADs////\
+    gAAAAAAAAAAUAAAABAADAAwAEwAQABIADAAEAOr///8EAAAAAAAAADwAAAAQAAAAAAAKABQABAAMABAAAgAAAAAAAAAAAAAA\
+    AQAAAAAAAABAAAAAAAAAAEAAAAAAAAAAAAAAAAEAAAAEAAAAAAAAAAEAAAAAAAAA+wAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA\
+    AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAEAAAAAAAAAAAAAAAAAAAD+////////////////////\
+    AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAABAAAAD/////AAAAAAQAAADs////QAAAADgAAAAUAAAABAAAAAwAEgAQAAQA\
+    CAAMAAEAAACAAAAAAAAAAIgAAAAAAAAAgAAAAAAAAAAAAAAAAAAAAPj///8MAAAACAAIAAAABAABAAAABAAAAOz///84AAAA\
+    IAAAABgAAAABAgAAEAASAAQAEAARAAgAAAAMAAAAAAD0////gAAAAAEAAAAIAAkABAAIAAEAAABhAKIAAABBUlJPVzE=";
+
+/// arrow-rs has no such integers; DuckDB's HUGEINT is the same bytes.
+#[test]
+fn integers_of_128_bits_are_hugeints() {
+    let bytes = base64::engine::general_purpose::STANDARD.decode(POLARS).unwrap();
+    let read = read(&bytes).unwrap();
+    let schema = read.batches[0].schema();
+    assert_eq!(pintail::catalog::from_arrow(schema.field(0)).unwrap().duckdb, "HUGEINT");
+    let column = read.batches[0].column(0).as_fixed_size_binary();
+    let values: Vec<Option<i128>> = column
+        .iter()
+        .map(|value| value.map(|value| i128::from_le_bytes(value.try_into().unwrap())))
+        .collect();
+    assert_eq!(values, [Some(1), Some(-2), None, Some(1 << 100)]);
 }
 
 #[test]
