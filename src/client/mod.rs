@@ -2,6 +2,7 @@
 //! Runs on: async tasks of the caller.
 //! Never: holds more than one batch of a stream; the producer alone keeps rows, within its bound.
 
+mod cut;
 mod delivery;
 mod producer;
 mod put;

@@ -10,15 +10,16 @@ use arrow::ipc::{MessageHeader, root_as_message};
 use arrow_flight::encode::{DictionaryHandling, FlightDataEncoderBuilder};
 use arrow_flight::error::FlightError;
 use arrow_flight::{FlightData, FlightDescriptor};
-use futures::{Stream, StreamExt, TryStreamExt};
+use futures::{Stream, StreamExt, TryStreamExt, stream};
 use serde::Serialize;
 use tonic::Request;
 
+use super::cut::cut;
 use super::{Client, PutAnswer, from_status, runs};
 use crate::catalog::TableName;
 use crate::error::{Error, Result};
 
-/// Bytes of one put message; a batch above it is cut by rows.
+/// Bytes of one put message, about; a batch above it is cut between rows, by what each of them takes.
 const MESSAGE_BYTES: usize = 32 << 20;
 
 /// A batch, and the pieces of files that are whole with it.
@@ -73,25 +74,24 @@ impl Client {
         let mut report = Some(report);
         let declared = Arc::new(Mutex::new(Vec::new()));
         let declaring = Arc::clone(&declared);
-        let batches = batches.map(move |loaded| {
-            let writable = loaded.and_then(|Loaded { batch, sources }| {
-                lock(&declaring).extend(sources);
-                runs::writable(batch)
-            });
-            writable.map_err(|error| {
-                if let Some(report) = report.take() {
-                    // The receiver lives until the call has ended.
-                    let _ = report.send(error.clone());
-                }
-                FlightError::ExternalError(Box::new(error))
-            })
+        let parts = batches.map_ok(move |Loaded { batch, sources }| {
+            lock(&declaring).extend(sources);
+            stream::iter(cut(batch, MESSAGE_BYTES).into_iter().map(runs::writable))
+        });
+        let batches = parts.try_flatten().map_err(move |error| {
+            if let Some(report) = report.take() {
+                // The receiver lives until the call has ended.
+                let _ = report.send(error.clone());
+            }
+            FlightError::ExternalError(Box::new(error))
         });
         let descriptor = FlightDescriptor::new_path(table.parts().map(str::to_owned).collect());
         let messages = FlightDataEncoderBuilder::new()
             .with_schema(schema)
             .with_flight_descriptor(Some(descriptor))
             .with_dictionary_handling(DictionaryHandling::Resend)
-            .with_max_flight_data_size(MESSAGE_BYTES)
+            // It would cut by rows as if all were of one size, and counts what slices do not hold.
+            .with_max_flight_data_size(usize::MAX)
             .build(batches);
         // A request stream cannot carry an error: it is cut, and never ended, so the server rolls back.
         let (broken, cut) = tokio::sync::oneshot::channel::<()>();

@@ -6,6 +6,7 @@
 //! A message is looked at first and decoded second, so that there can be room for it before it takes any.
 
 mod check;
+mod wide;
 
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -15,9 +16,8 @@ use arrow::array::{ArrayRef, RecordBatch};
 use arrow::buffer::{Buffer, MutableBuffer};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use arrow::ipc;
-use arrow::ipc::convert::try_fb_to_schema;
 use arrow::ipc::reader::{read_dictionary, read_record_batch};
-use arrow::ipc::{Message, MessageHeader, root_as_message};
+use arrow::ipc::{Message, MessageHeader, root_as_footer, root_as_message};
 use arrow_flight::FlightData;
 use bytes::Bytes;
 
@@ -31,7 +31,8 @@ use crate::ingest::Need;
 /// Arrow's buffers are aligned to this; the engine's importer reads 16-byte values in place.
 const ALIGNMENT: usize = 64;
 
-/// Decodes the messages of one stream, in order.
+/// Decodes the messages of one stream, in order. A clone goes on from where it was made.
+#[derive(Clone)]
 pub struct Decoder {
     schema: Option<SchemaRef>,
     dictionaries: HashMap<i64, ArrayRef>,
@@ -133,6 +134,17 @@ impl Decoder {
         })
     }
 
+    /// Takes the schema from the footer of an Arrow file, in the place of a first message.
+    ///
+    /// Errors: as `look`.
+    pub fn footer(&mut self, footer: &[u8]) -> Result<SchemaRef> {
+        self.caught(|decoder| {
+            let read = root_as_footer(footer).map_err(|error| decoder.bad(error))?;
+            let header = read.schema().ok_or_else(|| decoder.bad("a footer without a schema"))?;
+            decoder.begin(header, footer.len())
+        })
+    }
+
     /// Looks at the next message: whether what it declares fits together, and how much room it needs.
     ///
     /// Errors: `Invalid`, or `Exhausted` for what a setting bounds, naming the number of the message, the column
@@ -206,10 +218,7 @@ impl Decoder {
                     return Err(self.bad("a second schema in one stream"));
                 }
                 let header = message.header_as_schema().ok_or_else(|| self.bad("no schema in the header"))?;
-                check::schema(header, data.data_header.len()).map_err(|error| self.refused(error))?;
-                let schema: SchemaRef = Arc::new(try_fb_to_schema(header).map_err(|error| self.bad(error))?);
-                self.schema = Some(Arc::clone(&schema));
-                Ok(Looked::Schema(schema))
+                Ok(Looked::Schema(self.begin(header, data.data_header.len())?))
             }
             MessageHeader::RecordBatch => {
                 let schema = self.expect_schema()?;
@@ -257,6 +266,13 @@ impl Decoder {
             }
             other => Err(self.bad(format!("an Arrow IPC message of type {other:?}"))),
         }
+    }
+
+    fn begin(&mut self, header: ipc::Schema<'_>, header_bytes: usize) -> Result<SchemaRef> {
+        check::schema(header, header_bytes).map_err(|error| self.refused(error))?;
+        let schema: SchemaRef = Arc::new(wide::schema(header).map_err(|error| self.refused(error))?);
+        self.schema = Some(Arc::clone(&schema));
+        Ok(schema)
     }
 
     fn check(

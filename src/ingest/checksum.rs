@@ -339,12 +339,13 @@ impl Bits {
 mod tests {
     use super::*;
     use arrow::array::{
-        ArrayRef, BinaryArray, BooleanArray, DictionaryArray, FixedSizeBinaryArray, FixedSizeListArray,
-        Int32Array, Int64Array, ListArray, MapArray, RunArray, StringArray, StringViewArray, StructArray,
-        UnionArray,
+        ArrayRef, BinaryArray, BooleanArray, Decimal128Array, Decimal256Array, DictionaryArray,
+        FixedSizeBinaryArray, FixedSizeListArray, Int8Array, Int16Array, Int32Array, Int64Array,
+        LargeListArray, LargeListViewArray, ListArray, ListViewArray, MapArray, RunArray, StringArray,
+        StringViewArray, StructArray, UInt64Array, UnionArray,
     };
     use arrow::buffer::OffsetBuffer;
-    use arrow::datatypes::{Field, Int32Type, Schema, UnionFields};
+    use arrow::datatypes::{Field, Int32Type, Int64Type, Schema, UnionFields, i256};
     use proptest::prelude::*;
     use std::sync::Arc;
 
@@ -488,7 +489,161 @@ mod tests {
         ])
     }
 
+    /// The same rows, plain and in every encoding of them: pairs of a name and an array. Dictionaries, views and members
+    /// lie in an order of their own, with values between them that no row has.
+    fn encodings(rows: &[Option<i64>]) -> Vec<(&'static str, ArrayRef, Vec<ArrayRef>)> {
+        let item = || Arc::new(Field::new("item", DataType::Int64, true));
+        let text = |n: i64| format!("a value of some length: {n}");
+        let mut known: Vec<i64> = rows.iter().flatten().copied().collect();
+        known.sort_unstable();
+        known.dedup();
+        known.reverse();
+        known.push(-1);
+        let key = |row: &Option<i64>| row.map(|n| known.iter().position(|known| *known == n).unwrap());
+        let texts: ArrayRef = Arc::new(StringArray::from_iter_values(known.iter().map(|n| text(*n))));
+        let keys = || rows.iter().map(key);
+        let narrow = Int8Array::from_iter(keys().map(|key| key.map(|key| key as i8)));
+        let wide = UInt64Array::from_iter(keys().map(|key| key.map(|key| key as u64)));
+        let large = cast(&texts, &DataType::LargeUtf8).unwrap();
+        let plain: ArrayRef = Arc::new(StringArray::from_iter(rows.iter().map(|row| row.map(text))));
+        let ends = || rows.iter().enumerate().filter(|(at, row)| rows.get(at + 1) != Some(row));
+        let values = StringArray::from_iter(ends().map(|(_, row)| row.map(text)));
+        let of_runs = (
+            RunArray::try_new(&Int16Array::from_iter_values(ends().map(|(at, _)| at as i16 + 1)), &values)
+                .unwrap(),
+            RunArray::try_new(&Int64Array::from_iter_values(ends().map(|(at, _)| at as i64 + 1)), &values)
+                .unwrap(),
+        );
+        let texts = (
+            plain,
+            vec![
+                Arc::new(DictionaryArray::new(narrow, texts)) as ArrayRef,
+                Arc::new(of_runs.0),
+                Arc::new(of_runs.1),
+                Arc::new(StringViewArray::from_iter(rows.iter().map(|row| row.map(text)))),
+            ],
+        );
+        let large_texts = (
+            cast(&texts.0, &DataType::LargeUtf8).unwrap(),
+            vec![Arc::new(DictionaryArray::new(wide, large)) as ArrayRef],
+        );
+
+        // A row of n has n % 4 elements from n on; views share them, and lie apart.
+        let list = |row: &Option<i64>| row.map(|n| (n..n + n % 4).map(Some).collect::<Vec<_>>());
+        let lists: ArrayRef =
+            Arc::new(ListArray::from_iter_primitive::<Int64Type, _, _>(rows.iter().map(list)));
+        let nulls = || Some(NullBuffer::from_iter(rows.iter().map(Option::is_some)));
+        let values: ArrayRef = Arc::new(Int64Array::from_iter_values(0..40));
+        let places = || rows.iter().map(|row| row.unwrap_or(7));
+        let (offsets, sizes) = (
+            places().map(|n| n as i32).collect::<Vec<_>>(),
+            places().map(|n| (n % 4) as i32).collect::<Vec<_>>(),
+        );
+        let views = ListViewArray::new(item(), offsets.into(), sizes.into(), Arc::clone(&values), nulls());
+        let (offsets, sizes) = (places().collect::<Vec<_>>(), places().map(|n| n % 4).collect::<Vec<_>>());
+        let wide_views = LargeListViewArray::new(item(), offsets.into(), sizes.into(), values, nulls());
+        let wide_lists: ArrayRef =
+            Arc::new(LargeListArray::from_iter_primitive::<Int64Type, _, _>(rows.iter().map(list)));
+
+        // Even numbers are members of the one kind, odd ones and NULL of the other.
+        let is_even = |row: &Option<i64>| row.is_some_and(|n| n % 2 == 0);
+        let fields = |codes: [i8; 2]| {
+            UnionFields::try_new(
+                codes,
+                [Field::new("n", DataType::Int64, true), Field::new("t", DataType::Utf8, true)],
+            )
+            .unwrap()
+        };
+        let numbers = |below: i64| -> ArrayRef {
+            Arc::new(Int64Array::from_iter(
+                rows.iter().map(|row| if is_even(row) { *row } else { Some(below) }),
+            ))
+        };
+        let words = || -> ArrayRef { Arc::new(StringArray::from_iter(rows.iter().map(|row| row.map(text)))) };
+        let codes = |codes: [i8; 2]| {
+            rows.iter().map(|row| codes[usize::from(!is_even(row))]).collect::<Vec<i8>>().into()
+        };
+        let sparse = |own: [i8; 2], below| -> ArrayRef {
+            Arc::new(
+                UnionArray::try_new(fields(own), codes(own), None, vec![numbers(below), words()]).unwrap(),
+            )
+        };
+        let (even, odd): (Vec<Option<i64>>, Vec<Option<i64>>) = rows.iter().partition(|row| is_even(row));
+        let mut next = [0, 0];
+        let places: Vec<i32> = rows
+            .iter()
+            .map(|row| {
+                let own = usize::from(!is_even(row));
+                next[own] += 1;
+                next[own] - 1
+            })
+            .collect();
+        let dense: ArrayRef = Arc::new(
+            UnionArray::try_new(
+                fields([9, 4]),
+                codes([9, 4]),
+                Some(places.into()),
+                vec![
+                    Arc::new(Int64Array::from(even)),
+                    Arc::new(StringArray::from_iter(odd.iter().map(|row| row.map(text)))),
+                ],
+            )
+            .unwrap(),
+        );
+
+        let decimals = Decimal128Array::from_iter(rows.iter().map(|row| row.map(i128::from)));
+        let wide_decimals =
+            Decimal256Array::from_iter(rows.iter().map(|row| row.map(|n| i256::from_i128(n.into()))));
+        let none = FixedSizeListArray::try_new_with_length(
+            item(),
+            0,
+            Arc::new(Int64Array::from(vec![0; 0])),
+            nulls(),
+            rows.len(),
+        );
+        let empty =
+            ListArray::from_iter_primitive::<Int64Type, _, _>(rows.iter().map(|row| row.map(|_| vec![])));
+        vec![
+            ("texts", texts.0, texts.1),
+            ("large texts", large_texts.0, large_texts.1),
+            ("lists", lists, vec![Arc::new(views)]),
+            ("large lists", wide_lists, vec![Arc::new(wide_views)]),
+            ("unions", sparse([0, 1], 0), vec![sparse([7, 3], 5), dense]),
+            (
+                "decimals",
+                Arc::new(decimals.with_precision_and_scale(38, 3).unwrap()),
+                vec![Arc::new(wide_decimals.with_precision_and_scale(76, 3).unwrap())],
+            ),
+            ("empty lists", Arc::new(empty), vec![Arc::new(none.unwrap())]),
+        ]
+    }
+
     proptest! {
+        /// Equal values have one checksum in every encoding, wherever they are cut out of; others have another.
+        #[test]
+        fn every_encoding_of_the_same_values_has_one_checksum(
+            rows in proptest::collection::vec(proptest::option::of(0_i64..30), 1..60),
+            from in 0_usize..30,
+            other in 0_usize..60,
+        ) {
+            let from = from.min(rows.len() - 1);
+            let of = |array: &ArrayRef| {
+                Checksum::of(&batch(vec![array.slice(from, rows.len() - from)])).unwrap()
+            };
+            let mut changed = rows.clone();
+            let at = from + other % (rows.len() - from);
+            changed[at] = match changed[at] { None => Some(8), Some(n) => Some((n + 1) % 30) };
+            for ((what, plain, encoded), (_, others, _)) in encodings(&rows).iter().zip(encodings(&changed)) {
+                for (index, array) in encoded.iter().enumerate() {
+                    prop_assert_eq!(of(array), of(plain), "{} {}", what, index);
+                }
+                // Lists without a value differ by their NULLs alone.
+                if *what != "empty lists" || rows[at].is_none() {
+                    prop_assert_ne!(of(&others), of(plain), "{}", what);
+                }
+            }
+        }
+
         /// Equal rows have one checksum, whatever lies below their NULLs and wherever the batch was cut out of.
         #[test]
         fn what_lies_below_a_null_does_not_count(

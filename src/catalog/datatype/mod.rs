@@ -5,6 +5,7 @@
 //! Both readers, [`parse`] for pyarrow's text and [`from_duckdb`] for the engine's, put types together with the
 //! functions of this file, so there is one place that knows what belongs to what.
 
+mod arrow;
 mod engine;
 mod keywords;
 mod nested;
@@ -14,8 +15,9 @@ mod text;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use arrow::datatypes::{DataType, Field, IntervalUnit, TimeUnit};
+use ::arrow::datatypes::{DataType, Field, IntervalUnit, TimeUnit};
 
+pub use self::arrow::from_arrow;
 pub use engine::from_duckdb;
 pub(super) use shape::{comes_back, unquote};
 pub(super) use text::closest;

@@ -5,15 +5,18 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, ArrowPrimitiveType, AsArray, DurationMicrosecondArray, UInt32Array, UnionArray,
+    Array, ArrayRef, ArrowPrimitiveType, AsArray, Decimal128Array, DurationMicrosecondArray, ListArray,
+    UInt32Array, UnionArray,
 };
+use arrow::buffer::OffsetBuffer;
 use arrow::compute::{CastOptions, cast_with_options, take};
 use arrow::datatypes::{
-    DataType, DurationMillisecondType, DurationSecondType, Field, FieldRef, IntervalUnit, Metadata, TimeUnit,
-    UnionFields, UnionMode,
+    DataType, Decimal256Type, DecimalType, DurationMillisecondType, DurationSecondType, Field, FieldRef,
+    IntervalUnit, Metadata, TimeUnit, UnionFields, UnionMode, i256,
 };
 
 use super::extension::{Extension, METADATA, NAME};
+use super::importable::ARRAY_LENGTH_MAX;
 use crate::error::{Error, Result};
 use crate::rebuild::rebuilt;
 
@@ -74,6 +77,8 @@ fn plain_type(data_type: &DataType) -> Option<DataType> {
         {
             Some(DataType::Decimal128(*precision, *scale))
         }
+        // Writers that know one width take the widest; most of their values fit.
+        DataType::Decimal256(_, scale) if (0..=38).contains(scale) => Some(DataType::Decimal128(38, *scale)),
         DataType::Decimal128(precision, scale) if *scale < 0 => {
             let digits = precision.saturating_add(scale.unsigned_abs());
             (digits <= 38).then_some(DataType::Decimal128(digits, 0))
@@ -91,6 +96,10 @@ fn plain_type(data_type: &DataType) -> Option<DataType> {
         // Views may lie over each other, and checks and checksums would count them twice.
         DataType::ListView(field) => Some(DataType::List(plain_field(field))),
         DataType::LargeListView(field) => Some(DataType::LargeList(plain_field(field))),
+        // No ARRAY of DuckDB is as short or as long.
+        DataType::FixedSizeList(field, size) if *size == 0 || *size > ARRAY_LENGTH_MAX => {
+            Some(DataType::List(plain_field(field)))
+        }
         DataType::FixedSizeList(field, size) => {
             child(field).map(|field| DataType::FixedSizeList(field, *size))
         }
@@ -139,6 +148,17 @@ fn plain_leaf(array: &ArrayRef, to: &Field) -> Result<ArrayRef> {
             let to = Field::new_large_list("", Arc::clone(item), true);
             plain_array(&cast(array, &DataType::LargeList(Arc::clone(old)))?, &to)
         }
+        (DataType::FixedSizeList(_, size), DataType::List(item)) => {
+            let list = array.as_fixed_size_list();
+            let size = usize::try_from(*size).unwrap_or_default();
+            let values = list.values().slice(list.value_offset_at(0), list.len() * size);
+            let offsets = fixed_offsets(list.len(), size)?;
+            let values = plain_array(&values, item)?;
+            Ok(Arc::new(ListArray::try_new(Arc::clone(item), offsets, values, list.nulls().cloned())?))
+        }
+        (DataType::Decimal256(..), DataType::Decimal128(precision, scale)) => {
+            narrow_decimals(array, *precision, *scale)
+        }
         (DataType::Union(..), DataType::Union(members, _)) => {
             let union = array.as_any().downcast_ref::<UnionArray>();
             sparse(union.ok_or_else(|| Error::internal("a union is none"))?, members)
@@ -156,6 +176,31 @@ fn plain_leaf(array: &ArrayRef, to: &Field) -> Result<ArrayRef> {
 fn cast(array: &ArrayRef, to: &DataType) -> Result<ArrayRef> {
     // A value that does not fit is an error, never a NULL.
     Ok(cast_with_options(array, to, &CastOptions { safe: false, ..Default::default() })?)
+}
+
+/// Where lists of one length begin and end.
+fn fixed_offsets(rows: usize, size: usize) -> Result<OffsetBuffer<i32>> {
+    if rows.checked_mul(size).is_none_or(|values| i32::try_from(values).is_err()) {
+        return Err(Error::invalid(format!(
+            "{rows} lists of {size} values are too many for one batch; send smaller batches"
+        )));
+    }
+    Ok(OffsetBuffer::from_lengths(std::iter::repeat_n(size, rows)))
+}
+
+fn narrow_decimals(array: &ArrayRef, precision: u8, scale: i8) -> Result<ArrayRef> {
+    let bound = i256::from_i128(10_i128.pow(precision.into()));
+    let wide = array.as_primitive::<Decimal256Type>();
+    let narrow = |value: i256| {
+        value.to_i128().filter(|_| value < bound && value > -bound).ok_or_else(|| {
+            Error::invalid(format!(
+                "found {}, which has more than the {precision} digits of DuckDB's decimals",
+                Decimal256Type::format_decimal(value, 76, scale)
+            ))
+        })
+    };
+    let narrow: Decimal128Array = wide.try_unary(narrow)?;
+    Ok(Arc::new(narrow.with_precision_and_scale(precision, scale)?))
 }
 
 /// Microseconds; what does not fit ends at the last one, which `ranges` refuses.

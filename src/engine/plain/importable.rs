@@ -10,7 +10,7 @@ use super::extension::Extension;
 use crate::error::{Error, Result};
 
 /// Longest ARRAY of the engine.
-const ARRAY_LENGTH_MAX: i32 = 100_000;
+pub(super) const ARRAY_LENGTH_MAX: i32 = 100_000;
 /// Most members of a UNION of the engine.
 const UNION_MEMBERS_MAX: usize = 256;
 

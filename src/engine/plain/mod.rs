@@ -49,7 +49,10 @@ fn converted(batch: &RecordBatch, plain: &SchemaRef) -> Result<RecordBatch> {
         .columns()
         .iter()
         .zip(plain.fields())
-        .map(|(column, field)| encoding::plain_array(column, field))
+        .map(|(column, field)| {
+            encoding::plain_array(column, field)
+                .map_err(|error| error.context(format!("column \"{}\"", field.name())))
+        })
         .collect::<Result<_>>()?;
     let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
     Ok(RecordBatch::try_new_with_options(Arc::clone(plain), columns, &options)?)

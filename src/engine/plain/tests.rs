@@ -34,18 +34,43 @@ fn decimals_come_to_a_form_that_fits_or_are_refused() {
     let schema = Arc::new(Schema::new(vec![
         Field::new("d", decimal.data_type().clone(), true),
         Field::new("w", DataType::Decimal256(20, 3), true),
-        Field::new("x", DataType::Decimal256(60, 3), true),
+        Field::new("v", DataType::Decimal256(76, 38), true),
+        Field::new("x", DataType::Decimal256(76, 39), true),
     ]));
     let plain = plain_schema(&schema);
     assert_eq!(plain.field(0).data_type(), &DataType::Decimal128(7, 0));
     assert_eq!(plain.field(1).data_type(), &DataType::Decimal128(20, 3));
+    assert_eq!(plain.field(2).data_type(), &DataType::Decimal128(38, 38));
     let refused = check_importable(&plain).unwrap_err().to_string();
-    assert!(refused.contains("\"x\" is Decimal256(60, 3)"), "{refused}");
+    assert!(refused.contains("\"x\" is Decimal256(76, 39)"), "{refused}");
     let one = Arc::new(Schema::new(vec![schema.field(0).clone()]));
     let batch = RecordBatch::try_new(one, vec![Arc::new(decimal)]).unwrap();
     let batch =
         plain_batch(batch, &plain_schema(&Arc::new(Schema::new(vec![schema.field(0).clone()])))).unwrap();
     assert_eq!(batch.column(0).as_primitive::<Decimal128Type>().value(0), 1200);
+}
+
+/// Wide decimals go by their values: the 38 digits that DuckDB has are taken to the last.
+#[test]
+fn wide_decimals_are_taken_where_their_values_fit() {
+    use arrow::array::Decimal256Array;
+    use arrow::datatypes::i256;
+    let one = |value: i256| {
+        let column = Decimal256Array::from(vec![None, Some(value)]).with_precision_and_scale(76, 2).unwrap();
+        let schema = Arc::new(Schema::new(vec![Field::new("c", column.data_type().clone(), true)]));
+        let batch = RecordBatch::try_new(Arc::clone(&schema), vec![Arc::new(column)]).unwrap();
+        plain_batch(batch, &plain_schema(&schema))
+    };
+    let largest = 10_i128.pow(38) - 1;
+    for value in [0, -5, largest, -largest] {
+        let batch = one(i256::from_i128(value)).unwrap();
+        let column = batch.column(0).as_primitive::<Decimal128Type>();
+        assert_eq!((column.value(1), column.is_null(0)), (value, true));
+    }
+    for value in [i256::from_i128(largest + 1), i256::from_i128(-largest - 1), i256::MAX, i256::MIN] {
+        let refused = one(value).unwrap_err().to_string();
+        assert!(refused.contains("column \"c\"") && refused.contains("more than the 38 digits"), "{refused}");
+    }
 }
 
 /// Values that the engine would cut are refused, also inside of lists; others pass.
@@ -386,11 +411,27 @@ mod refused {
         ]);
         let refused = taken(Arc::new(two), None).unwrap_err().to_string();
         assert!(refused.contains("column \"c\"") && refused.contains("two fields \"A\""), "{refused}");
-        let item = Arc::new(Field::new("item", DataType::Int32, true));
-        let none =
-            FixedSizeListArray::try_new_with_length(item, 0, Arc::new(Int32Array::from(vec![0; 0])), None, 1);
-        let refused = taken(Arc::new(none.unwrap()), None).unwrap_err().to_string();
-        assert!(refused.contains("column \"c\"") && refused.contains("fixed size list of 0"), "{refused}");
+    }
+
+    /// DuckDB's ARRAY holds 1 to 100,000 values; lists of other lengths are its LIST.
+    #[test]
+    fn fixed_lists_that_are_no_array_become_lists() {
+        let nulls = || Some(vec![true, false, true].into());
+        for size in [0, 100_001] {
+            let item = Arc::new(Field::new("item", DataType::Int32, true));
+            let values: ArrayRef = Arc::new(Int32Array::from_iter_values(0..size * 4));
+            let whole =
+                FixedSizeListArray::try_new_with_length(item, size, values, None, 4).unwrap().slice(1, 3);
+            let parts = (whole.values().clone(), nulls());
+            let item = Arc::new(Field::new("item", DataType::Int32, true));
+            let list = FixedSizeListArray::try_new_with_length(item, size, parts.0, parts.1, 3).unwrap();
+            let batch = taken(Arc::new(list), None).unwrap();
+            let list = batch.column(0).as_list::<i32>();
+            assert_eq!((list.len(), list.null_count(), list.is_null(1)), (3, 1, true));
+            assert_eq!(list.value(2).len(), size as usize);
+            let first = list.value(2).as_primitive::<Int32Type>().values().first().copied();
+            assert_eq!(first, (size > 0).then_some(3 * size));
+        }
     }
 
     /// Views of lists may lie over each other and out of order.

@@ -39,6 +39,11 @@ pub(super) struct Sizes {
 /// Errors: `Invalid` naming the column.
 pub(super) fn schema(header: ipc::Schema<'_>, header_bytes: usize) -> Result<()> {
     let mut seen = Seen { fields: 0, text_bytes: 0, text_bytes_max: header_bytes.saturating_mul(4) };
+    if header.endianness() != ipc::Endianness::Little {
+        return Err(Error::unsupported(
+            "its numbers are big-endian, and those of this server little-endian; write it on a little-endian machine",
+        ));
+    }
     let Some(fields) = header.fields() else {
         return Err(Error::invalid("a schema without a list of fields"));
     };
