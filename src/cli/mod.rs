@@ -11,7 +11,10 @@ macro_rules! say {
 
 mod backup;
 mod files;
+#[path = "load.rs"]
 mod load;
+#[path = "load/mod.rs"]
+mod loading;
 mod output;
 mod query;
 mod schema;
