@@ -84,16 +84,7 @@ impl Finder {
     /// Errors: `Invalid` or `Unsupported` naming what cannot be loaded, unless it was only met below a folder or by a
     /// pattern; then it is skipped.
     pub(super) fn find(&mut self) -> Result<Found> {
-        let mut search = Search {
-            finding: self.finding,
-            again: self.again,
-            before: std::mem::take(&mut self.known),
-            known: HashMap::new(),
-            lakes: Lakes::default(),
-            taken: HashMap::new(),
-            left_out: HashMap::new(),
-            found: Found::default(),
-        };
+        let mut search = self.search();
         for (place, argument) in self.arguments.iter().enumerate() {
             if argument == "-" {
                 let copied = match &self.copied {
@@ -112,6 +103,19 @@ impl Finder {
         let (found, known) = search.finish();
         self.known = known;
         Ok(found)
+    }
+
+    fn search(&mut self) -> Search {
+        Search {
+            finding: self.finding,
+            again: self.again,
+            before: std::mem::take(&mut self.known),
+            known: HashMap::new(),
+            lakes: Lakes::default(),
+            taken: HashMap::new(),
+            left_out: HashMap::new(),
+            found: Found::default(),
+        }
     }
 }
 
@@ -179,7 +183,7 @@ impl Search {
                 self.leave_out(path, lost(&error), way)?;
             }
             Err(_) if text.is_some_and(glob::is_pattern) => {
-                met = self.pattern(text.unwrap_or_default(), way)?
+                met = self.pattern(text.unwrap_or_default(), way)?;
             }
             Err(error) if self.again => self.leave_out(path, lost(&error), Way { named: false, ..way })?,
             Err(error) => return Err(not_there(argument, &error)),

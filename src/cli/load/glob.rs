@@ -45,8 +45,10 @@ pub(super) fn expand(pattern: &str) -> Result<Matches> {
                 .map_err(|error| Error::invalid(format!("\"{pattern}\" is no pattern of paths: {error}")))?;
             for path in &paths {
                 for name in matches.list(path) {
-                    let visible = !is_hidden(&name) || part.starts_with(['.', '_']);
                     let child = path.join(&name);
+                    let visible = !is_hidden(&name)
+                        || part.starts_with(['.', '_'])
+                        || (is_partition(&name) && child.is_dir());
                     if visible && wanted.matches(&name.to_string_lossy()) && (last || child.is_dir()) {
                         next.push(child);
                     }

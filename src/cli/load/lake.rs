@@ -12,7 +12,7 @@ const LEVELS_MAX: usize = 8;
 
 /// Tables whose files are not their rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Lake {
+pub(super) enum TableKind {
     Delta,
     Iceberg,
     Hudi,
@@ -24,7 +24,7 @@ pub(super) enum Lake {
 
 /// What was found out of folders, so that each is looked at once.
 #[derive(Default)]
-pub(super) struct Lakes(HashMap<PathBuf, Option<Lake>>);
+pub(super) struct Lakes(HashMap<PathBuf, Option<TableKind>>);
 
 impl Lakes {
     /// Errors: `Unsupported` when the folder is a table whose files are not its rows, or lies in one.
@@ -35,7 +35,7 @@ impl Lakes {
     /// The same for a file that is named without its folder.
     pub(super) fn check_file(&mut self, file: &Path) -> Result<()> {
         if is_ducklake_file(file) {
-            return Err(Lake::DuckLake.refusal(file, file.parent().unwrap_or(file)));
+            return Err(TableKind::DuckLake.refusal(file, file.parent().unwrap_or(file)));
         }
         self.check(file, file.ancestors().skip(1))
     }
@@ -49,7 +49,7 @@ impl Lakes {
         Ok(())
     }
 
-    fn of(&mut self, folder: &Path) -> Option<Lake> {
+    fn of(&mut self, folder: &Path) -> Option<TableKind> {
         if let Some(known) = self.0.get(folder) {
             return *known;
         }
@@ -59,40 +59,40 @@ impl Lakes {
     }
 }
 
-impl Lake {
+impl TableKind {
     fn refusal(self, path: &Path, root: &Path) -> Error {
         let (what, why, instead) = match self {
-            Lake::Delta => (
+            TableKind::Delta => (
                 "a Delta table",
                 "its log in _delta_log says which files count",
                 "export it to Parquet, or read it with deltalake in Python and put it with pyarrow.flight",
             ),
-            Lake::Iceberg => (
+            TableKind::Iceberg => (
                 "an Iceberg table",
                 "its metadata say which files and which rows in them count",
                 "export it to Parquet, or read it with pyiceberg in Python and put it with pyarrow.flight",
             ),
-            Lake::Hudi => (
+            TableKind::Hudi => (
                 "a Hudi table",
                 "its timeline in .hoodie says which versions of its files count",
                 "export it to Parquet with Spark and load that",
             ),
-            Lake::Paimon => (
+            TableKind::Paimon => (
                 "a Paimon table",
                 "its snapshots say which files count, and later rows replace earlier ones",
                 "export it to Parquet, or read it with pypaimon in Python and put it with pyarrow.flight",
             ),
-            Lake::HiveAcid => (
+            TableKind::HiveAcid => (
                 "a transactional table of Hive",
                 "its base and delta folders hold rows that were changed or deleted since",
                 "write it to a plain table or to Parquet with Hive or Spark and load that",
             ),
-            Lake::Lance => (
+            TableKind::Lance => (
                 "a Lance dataset",
                 "its versions say which files and which rows in them count",
                 "read it with lance in Python, and write it as Parquet or put it with pyarrow.flight",
             ),
-            Lake::DuckLake => (
+            TableKind::DuckLake => (
                 "the data of a DuckLake",
                 "its catalog says which files and which rows in them count",
                 "attach it in DuckDB and write it with COPY … TO 'file.parquet'",
@@ -107,7 +107,7 @@ impl Lake {
 }
 
 /// A folder that cannot be looked into is none: whoever walks it says why.
-fn recognise(folder: &Path) -> Option<Lake> {
+fn recognise(folder: &Path) -> Option<TableKind> {
     let is_folder = |name: &str| folder.join(name).is_dir();
     let any = |name: &str, test: fn(&str) -> bool| {
         let names =
@@ -115,22 +115,22 @@ fn recognise(folder: &Path) -> Option<Lake> {
         names.map(|entry: DirEntry| entry.file_name()).any(|name| name.to_str().is_some_and(test))
     };
     if is_folder("_delta_log") {
-        return Some(Lake::Delta);
+        return Some(TableKind::Delta);
     }
     if is_folder(".hoodie") {
-        return Some(Lake::Hudi);
+        return Some(TableKind::Hudi);
     }
     if any("metadata", is_iceberg_metadata) {
-        return Some(Lake::Iceberg);
+        return Some(TableKind::Iceberg);
     }
     if is_folder("snapshot") && is_folder("schema") && any("schema", |name| numbered(name, "schema-")) {
-        return Some(Lake::Paimon);
+        return Some(TableKind::Paimon);
     }
     if any("_versions", |name| name.ends_with(".manifest")) {
-        return Some(Lake::Lance);
+        return Some(TableKind::Lance);
     }
     let name = folder.file_name()?.to_str()?;
-    is_acid_folder(name).then_some(Lake::HiveAcid)
+    is_acid_folder(name).then_some(TableKind::HiveAcid)
 }
 
 /// `v3.metadata.json`, `00003-<uuid>.metadata.json`, both also packed with gzip.

@@ -1,6 +1,7 @@
 //! `key=value` folders -> columns: their values, one type for all files, and the columns of a batch.
 //! Runs on: any thread; does not block. Never: changes a value to fit, or one the file holds itself.
 
+use std::borrow::Cow;
 use std::path::{Component, Path};
 use std::sync::Arc;
 
@@ -33,7 +34,7 @@ pub(super) fn folders_of(path: &Path, above: usize) -> Result<Vec<(String, Optio
             let folder = name.display();
             Error::invalid(format!("{}: the folder \"{folder}\" {why}; {ADVICE}", path.display()))
         };
-        let decoded = |bytes: &[u8]| percent_decode(bytes).decode_utf8().map(|text| text.into_owned());
+        let decoded = |bytes: &[u8]| percent_decode(bytes).decode_utf8().map(Cow::into_owned);
         let key = decoded(key).map_err(|_| refused("has a name that is not UTF-8"))?;
         let value = match value == NULL_FOLDER {
             true => None,
@@ -56,8 +57,8 @@ pub(super) fn folders_at_end(path: &Path) -> usize {
 }
 
 /// Columns of folders for all files of a load, in the order of the first file's folders. `given` is the type of a column
-/// that is known otherwise: by the table, by a declaration, or because files hold it themselves. Each file comes with the
-/// columns it holds.
+/// that the table or a declaration knows; next in rank is that of a file that holds the column itself. Each file comes
+/// with the columns it holds.
 ///
 /// Errors: `Invalid` naming two files when one lacks a column the other has, or file, column, value and type when a value
 /// is none of a given type.
@@ -89,10 +90,10 @@ pub(super) fn partition_fields<'a>(
                 }
             }
         }
-        let datatype = match given(key) {
-            Some(datatype) => datatype,
-            None => guess.datatype(),
-        };
+        let own =
+            files.clone().find_map(|(_, schema)| own_column(schema, key).map(|index| schema.field(index)));
+        let datatype = given(key).or_else(|| own.map(|field| plain(field.data_type())));
+        let datatype = datatype.unwrap_or_else(|| guess.datatype());
         for (file, _) in files.clone() {
             if let Some(Some(value)) = value_of(file, key) {
                 constant(file, key, value, &datatype)?;
@@ -192,15 +193,18 @@ impl Partitions {
     }
 
     fn check_own(&self, column: &ArrayRef, key: &str, value: &ArrayRef, text: Option<&str>) -> Result<()> {
-        let column = match column.data_type() == value.data_type() {
-            true => column.clone(),
-            false => cast(column, value.data_type())?,
-        };
-        let same = not_distinct(&column, &Scalar::new(value.clone()))?;
+        let same = cast(column, value.data_type())
+            .and_then(|column| not_distinct(&column, &Scalar::new(value.clone())));
+        let same = same.map_err(|error| {
+            Error::invalid(format!(
+                "{}: column \"{key}\" cannot be compared with its folder: {error}",
+                self.shown
+            ))
+        })?;
         let Some(row) = same.values().iter().position(|same| !same) else { return Ok(()) };
         let found = match column.is_null(row) {
             true => "NULL".to_owned(),
-            false => array_value_to_string(&column, row)?,
+            false => array_value_to_string(column, row)?,
         };
         Err(Error::new(
             Kind::Conflict,

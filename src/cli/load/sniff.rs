@@ -235,7 +235,7 @@ fn arrow_stream(input: &Input, head: &[u8]) -> Result<Option<Result<Format, Refu
     };
     let (start, len) = (start as u64 + 4, u64::try_from(len).unwrap_or(0));
     // A table of a flat buffer takes at least its offsets.
-    if len < 16 || len > SCHEMA_BYTES_MAX {
+    if !(16..=SCHEMA_BYTES_MAX).contains(&len) {
         return Ok(None);
     }
     if start + len > input.len() {

@@ -126,7 +126,7 @@ impl Walk {
         for entry in std::fs::read_dir(folder)? {
             let entry = entry?;
             let (name, kind) = (entry.file_name(), entry.file_type()?);
-            if is_hidden(&name) && !(is_partition(&name) && !kind.is_file()) {
+            if is_hidden(&name) && (kind.is_file() || !is_partition(&name)) {
                 self.hidden += 1;
                 continue;
             }
