@@ -1,7 +1,7 @@
 //! The bytes of a file that is loaded, wherever they are.
 //! Runs on: threads that read; blocks. Never: writes; keeps a file open longer than its reader lives.
 
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -30,9 +30,21 @@ pub(super) struct FoundFile {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Place {
     Path(PathBuf),
-    /// Standard input, copied into an unnamed temporary file by whoever finds it, so that it can be read twice.
-    Copied(Arc<PathBuf>),
+    /// Standard input, copied so that it can be read twice.
+    Copied(Copied),
 }
+
+/// A temporary file without a name: nothing of it stays, however the process ends.
+#[derive(Debug, Clone)]
+pub(super) struct Copied(pub(super) Arc<File>);
+
+impl PartialEq for Copied {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl Eq for Copied {}
 
 /// A file opened for reading at any place.
 #[derive(Clone)]
@@ -51,22 +63,31 @@ pub(super) struct Stamp {
     inode: u64,
 }
 
+impl Stamp {
+    pub(super) fn of(data: &Metadata) -> Self {
+        Self { len: data.len(), modified: data.modified().ok(), inode: data.ino() }
+    }
+}
+
 impl FoundFile {
     /// Errors: `Invalid` naming the file, also for a pipe, device or socket.
     pub(super) fn open(&self) -> Result<Input> {
-        let path: &Path = match &self.place {
-            Place::Path(path) => path,
-            Place::Copied(path) => path,
+        let file = match &self.place {
+            Place::Path(path) => Arc::new(open(path).map_err(|error| unreadable(&self.shown, error))?),
+            Place::Copied(copied) => copied.0.clone(),
         };
-        let file = File::open(path).map_err(|error| unreadable(&self.shown, error))?;
         let stamp = stamp(&file, &self.shown)?;
-        Ok(Input { shown: self.shown.as_str().into(), file: Arc::new(file), len: stamp.len, stamp })
+        Ok(Input { shown: self.shown.as_str().into(), file, len: stamp.len, stamp })
     }
 }
 
 impl Input {
     pub(super) fn len(&self) -> u64 {
         self.len
+    }
+
+    pub(super) fn unreadable(&self, error: impl std::fmt::Display) -> Error {
+        unreadable(&self.shown, error)
     }
 
     pub(super) fn stamp(&self) -> Stamp {
@@ -95,7 +116,15 @@ fn stamp(file: &File, shown: &str) -> Result<Stamp> {
     if !data.is_file() {
         return Err(unreadable(shown, "expected a file, found a folder, pipe, device or socket"));
     }
-    Ok(Stamp { len: data.len(), modified: data.modified().ok(), inode: data.ino() })
+    Ok(Stamp::of(&data))
+}
+
+/// Opens a file, and never a pipe without a writer, which would wait for one.
+fn open(path: &Path) -> std::io::Result<File> {
+    if path.metadata()?.is_file() {
+        return File::open(path);
+    }
+    Err(std::io::Error::other("expected a file, found a folder, pipe, device or socket"))
 }
 
 impl Length for Input {
