@@ -12,6 +12,8 @@ macro_rules! say {
 mod backup;
 mod files;
 mod load;
+#[path = "load/rooms.rs"]
+mod loading;
 mod output;
 mod query;
 mod schema;

@@ -83,10 +83,20 @@ impl Input {
         if stamp(&self.file, &self.shown)? == self.stamp {
             return Ok(());
         }
-        Err(Error::new(
+        Err(self.changed())
+    }
+
+    /// `Conflict`: the file is no longer what it was.
+    pub(super) fn changed(&self) -> Error {
+        Error::new(
             pintail::error::Kind::Conflict,
             format!("{} was written to while it was read; load it again when it is finished", self.shown),
-        ))
+        )
+    }
+
+    /// What people call it.
+    pub(super) fn shown(&self) -> &str {
+        &self.shown
     }
 }
 
