@@ -32,15 +32,51 @@ pub(super) enum Place {
     Path(PathBuf),
     /// Standard input, copied into an unnamed temporary file by whoever finds it, so that it can be read twice.
     Copied(Arc<PathBuf>),
+    /// Behind a URL; read by ranges.
+    #[cfg(feature = "object-store")]
+    Object(super::store::Object),
 }
 
 /// A file opened for reading at any place.
 #[derive(Clone)]
 pub(super) struct Input {
     shown: Arc<str>,
-    file: Arc<File>,
+    bytes: Source,
     len: u64,
     stamp: Stamp,
+}
+
+#[derive(Clone)]
+enum Source {
+    File(Arc<File>),
+    #[cfg(feature = "object-store")]
+    Object(Arc<super::store::ObjectBytes>),
+}
+
+impl Source {
+    /// Some bytes from `offset` on; none at the end.
+    fn read(&self, offset: u64, bytes: &mut [u8]) -> std::io::Result<usize> {
+        match self {
+            Source::File(file) => file.read_at(bytes, offset),
+            #[cfg(feature = "object-store")]
+            Source::Object(object) => object.read(offset, bytes).map_err(std::io::Error::other),
+        }
+    }
+
+    fn read_exact(&self, mut offset: u64, mut bytes: &mut [u8]) -> std::io::Result<()> {
+        while !bytes.is_empty() {
+            match self.read(offset, bytes) {
+                Ok(0) => return Err(std::io::ErrorKind::UnexpectedEof.into()),
+                Ok(count) => {
+                    bytes = &mut bytes[count..];
+                    offset += count as u64;
+                }
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
 }
 
 /// What changes when a file is written to.
@@ -48,6 +84,7 @@ pub(super) struct Input {
 pub(super) struct Stamp {
     len: u64,
     modified: Option<SystemTime>,
+    /// Of objects the version.
     inode: u64,
 }
 
@@ -57,10 +94,18 @@ impl FoundFile {
         let path: &Path = match &self.place {
             Place::Path(path) => path,
             Place::Copied(path) => path,
+            #[cfg(feature = "object-store")]
+            Place::Object(object) => {
+                let (len, inode) = (object.size(), object.version());
+                let bytes = Source::Object(Arc::new(super::store::ObjectBytes::new(object.clone())));
+                let stamp = Stamp { len, modified: None, inode };
+                return Ok(Input { shown: self.shown.as_str().into(), bytes, len, stamp });
+            }
         };
         let file = File::open(path).map_err(|error| unreadable(&self.shown, error))?;
         let stamp = stamp(&file, &self.shown)?;
-        Ok(Input { shown: self.shown.as_str().into(), file: Arc::new(file), len: stamp.len, stamp })
+        let bytes = Source::File(Arc::new(file));
+        Ok(Input { shown: self.shown.as_str().into(), bytes, len: stamp.len, stamp })
     }
 }
 
@@ -75,15 +120,18 @@ impl Input {
 
     /// Fills `bytes` from `offset` on.
     pub(super) fn read_at(&self, offset: u64, bytes: &mut [u8]) -> Result<()> {
-        self.file.read_exact_at(bytes, offset).map_err(|error| unreadable(&self.shown, error))
+        self.bytes.read_exact(offset, bytes).map_err(|error| unread(&self.shown, error))
     }
 
     /// Errors: `Conflict` when the file is no longer what it was when it was opened.
     pub(super) fn check_unchanged(&self) -> Result<()> {
-        if stamp(&self.file, &self.shown)? == self.stamp {
-            return Ok(());
+        match &self.bytes {
+            Source::File(file) if stamp(file, &self.shown)? != self.stamp => Err(self.changed()),
+            Source::File(_) => Ok(()),
+            // Every range was asked for of the object as it was.
+            #[cfg(feature = "object-store")]
+            Source::Object(_) => Ok(()),
         }
-        Err(self.changed())
     }
 
     /// `Conflict`: the file is no longer what it was.
@@ -130,7 +178,7 @@ impl ChunkReader for Input {
             )));
         }
         let mut bytes = vec![0; length];
-        self.file.read_exact_at(&mut bytes, start)?;
+        self.bytes.read_exact(start, &mut bytes)?;
         Ok(bytes.into())
     }
 }
@@ -149,7 +197,7 @@ impl InputReader {
 
 impl std::io::Read for InputReader {
     fn read(&mut self, bytes: &mut [u8]) -> std::io::Result<usize> {
-        let count = self.input.file.read_at(bytes, self.at)?;
+        let count = self.input.bytes.read(self.at, bytes)?;
         self.at += count as u64;
         Ok(count)
     }
@@ -164,6 +212,14 @@ impl std::io::Seek for InputReader {
         };
         self.at = at.ok_or_else(|| std::io::Error::from(std::io::ErrorKind::InvalidInput))?;
         Ok(self.at)
+    }
+}
+
+/// Errors of object stores name the object themselves and have their own kinds.
+fn unread(shown: &str, error: std::io::Error) -> Error {
+    match error.downcast::<Error>() {
+        Ok(error) => error,
+        Err(error) => unreadable(shown, error),
     }
 }
 

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use arrow::array::builder::{BooleanBuilder, PrimitiveBuilder, StringBuilder};
 use arrow::array::{ArrayRef, ArrowPrimitiveType, NullArray};
 use arrow::datatypes::{
-    DataType, Date32Type, Decimal128Type, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type,
-    Time64MicrosecondType, TimeUnit, TimestampMicrosecondType, TimestampMillisecondType, TimestampNanosecondType,
-    TimestampSecondType, UInt8Type, UInt16Type, UInt32Type, UInt64Type,
+    DataType, Date32Type, Decimal128Type, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type,
+    Int64Type, Time64MicrosecondType, TimeUnit, TimestampMicrosecondType, TimestampMillisecondType,
+    TimestampNanosecondType, TimestampSecondType, UInt8Type, UInt16Type, UInt32Type, UInt64Type,
 };
 
 use super::value;
@@ -85,9 +85,15 @@ impl Column {
             DataType::Date32 => Column::Date(typed(data_type)),
             DataType::Time64(_) => Column::Time(typed(data_type)),
             DataType::Timestamp(TimeUnit::Second, zone) => Column::Seconds(typed(data_type), zone.is_some()),
-            DataType::Timestamp(TimeUnit::Millisecond, zone) => Column::Millis(typed(data_type), zone.is_some()),
-            DataType::Timestamp(TimeUnit::Microsecond, zone) => Column::Micros(typed(data_type), zone.is_some()),
-            DataType::Timestamp(TimeUnit::Nanosecond, zone) => Column::Nanos(typed(data_type), zone.is_some()),
+            DataType::Timestamp(TimeUnit::Millisecond, zone) => {
+                Column::Millis(typed(data_type), zone.is_some())
+            }
+            DataType::Timestamp(TimeUnit::Microsecond, zone) => {
+                Column::Micros(typed(data_type), zone.is_some())
+            }
+            DataType::Timestamp(TimeUnit::Nanosecond, zone) => {
+                Column::Nanos(typed(data_type), zone.is_some())
+            }
             _ => Column::Text(StringBuilder::new()),
         }
     }
@@ -240,4 +246,3 @@ pub(super) fn spoken(data_type: &DataType) -> String {
         other => other.to_string(),
     }
 }
-

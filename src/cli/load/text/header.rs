@@ -45,11 +45,16 @@ pub(super) fn names(record: &str, delimiter: u8, shown: &str) -> Result<Vec<Stri
         if name.is_empty() {
             let after = index.checked_sub(1).map(|before| format!(" (after \"{}\")", names[before]));
             let after = after.unwrap_or_default();
-            return Err(refuse(format!("column {}{after} has no name; name it in the first line", index + 1)));
+            return Err(refuse(format!(
+                "column {}{after} has no name; name it in the first line",
+                index + 1
+            )));
         }
         let same = |other: &&String| other.to_lowercase() == name.to_lowercase();
         if let Some(other) = names[..index].iter().find(same) {
-            return Err(refuse(format!("columns \"{other}\" and \"{name}\" have one name; rename one of them")));
+            return Err(refuse(format!(
+                "columns \"{other}\" and \"{name}\" have one name; rename one of them"
+            )));
         }
     }
     Ok(names)
@@ -93,7 +98,9 @@ pub(super) fn fields_of<'a>(
         match after.as_bytes().first() {
             None => return Ok(()),
             Some(byte) if *byte == delimiter => rest = &after[1..],
-            Some(_) => return Err("text follows the closing quote of a field; quotes within quotes are doubled"),
+            Some(_) => {
+                return Err("text follows the closing quote of a field; quotes within quotes are doubled");
+            }
         }
     }
 }
@@ -124,9 +131,14 @@ mod tests {
 
     #[test]
     fn delimiters_come_from_the_first_line() {
-        for (line, expected) in
-            [("a,b", b','), ("a\tb", b'\t'), ("a;b;c,d", b';'), ("\"a,b,c\"|d", b'|'), ("a", b','), ("a,b;c", b',')]
-        {
+        for (line, expected) in [
+            ("a,b", b','),
+            ("a\tb", b'\t'),
+            ("a;b;c,d", b';'),
+            ("\"a,b,c\"|d", b'|'),
+            ("a", b','),
+            ("a,b;c", b','),
+        ] {
             assert_eq!(delimiter(line), expected, "{line}");
         }
     }
@@ -134,7 +146,10 @@ mod tests {
     /// What is missing, doubled or no name is refused by name.
     #[test]
     fn names_are_unique() {
-        assert_eq!(names("id, Name ,\"a \"\"b\"\", c\"", b',', "t.csv").unwrap(), ["id", "Name", "a \"b\", c"]);
+        assert_eq!(
+            names("id, Name ,\"a \"\"b\"\", c\"", b',', "t.csv").unwrap(),
+            ["id", "Name", "a \"b\", c"]
+        );
         assert_eq!(names("city,2020,2021", b',', "t.csv").unwrap(), ["city", "2020", "2021"]);
         for (line, expected) in [
             ("a,,c", "t.csv, line 1: column 2 (after \"a\") has no name"),

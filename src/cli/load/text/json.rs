@@ -87,8 +87,12 @@ fn readable_field(field: &Field) -> Field {
 
 fn no_object(record: &str, error: &serde_json::Error) -> Misfit {
     match record.as_bytes().first() {
-        Some(b'[') => Misfit::new("expected an object, found a list; write one object to a line (jq -c '.[]' does)"),
-        Some(b'{') => Misfit::new(format!("is not valid JSON: {error}; an object stands on one line, by itself")),
+        Some(b'[') => {
+            Misfit::new("expected an object, found a list; write one object to a line (jq -c '.[]' does)")
+        }
+        Some(b'{') => {
+            Misfit::new(format!("is not valid JSON: {error}; an object stands on one line, by itself"))
+        }
         _ => Misfit::new(format!("expected an object, found {}", shortened(record))),
     }
 }
@@ -162,7 +166,11 @@ impl Node {
                     Json::Null => false,
                 };
                 let found = shortened(raw.get());
-                if fits { Ok(()) } else { Err(Misfit::new(format!("expected {}, found {found}", spoken(data_type)))) }
+                if fits {
+                    Ok(())
+                } else {
+                    Err(Misfit::new(format!("expected {}, found {found}", spoken(data_type))))
+                }
             }
             (Node::List { item, ends, valid, .. }, Json::List(items)) => {
                 let before = ends.last().copied().unwrap_or(0);

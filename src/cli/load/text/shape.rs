@@ -200,10 +200,11 @@ impl Shape {
         match (self, json) {
             (Shape::Boolean, Json::Boolean) | (Shape::Text, Json::String(_)) => Ok(()),
             (Shape::Number(numbers), Json::Number) => numbers.add(raw.get()),
-            (Shape::List(item), Json::List(items)) => items
-                .into_iter()
-                .enumerate()
-                .try_for_each(|(index, raw)| item.learn(raw).map_err(|misfit| misfit.below(&index.to_string()))),
+            (Shape::List(item), Json::List(items)) => {
+                items.into_iter().enumerate().try_for_each(|(index, raw)| {
+                    item.learn(raw).map_err(|misfit| misfit.below(&index.to_string()))
+                })
+            }
             (Shape::Struct(fields), Json::Object(entries)) => learn_keys(fields, &entries, |_| false),
             (shape, json) => {
                 Err(Misfit::new(format!("is {}, and was {} in an earlier line", json.kind(), shape.kind())))
@@ -265,11 +266,14 @@ pub(super) fn learn_keys(
                 None => {
                     let lower = key.to_lowercase();
                     if let Some((name, _)) = fields.iter().find(|(name, _)| name.to_lowercase() == lower) {
-                        let text = format!("differs from key \"{name}\" only by case, and both would be one column");
+                        let text =
+                            format!("differs from key \"{name}\" only by case, and both would be one column");
                         return Err(Misfit::new(text).below(key));
                     }
                     if fields.len() == KEYS_MAX {
-                        return Err(Misfit::new(format!("the object has more than {KEYS_MAX} different keys")));
+                        return Err(Misfit::new(format!(
+                            "the object has more than {KEYS_MAX} different keys"
+                        )));
                     }
                     fields.push((key.clone().into_owned(), Shape::Open));
                     fields.len() - 1

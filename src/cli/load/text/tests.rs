@@ -1,3 +1,4 @@
+use std::collections::HashMap;
 use std::fs;
 use std::io::Write as _;
 use std::path::Path;
@@ -85,7 +86,11 @@ fn csv_types_never_change_a_value() {
     one(&["true", "False"], "Boolean", r#"[{"c":true},{"c":false}]"#);
     one(&["true", "1"], "Utf8", r#"[{"c":"true"},{"c":"1"}]"#);
     one(&["2024-02-29", ""], "Date32", r#"[{"c":"2024-02-29"},{}]"#);
-    one(&["2024-02-29", "2024-02-29 10:00:00"], "Utf8", r#"[{"c":"2024-02-29"},{"c":"2024-02-29 10:00:00"}]"#);
+    one(
+        &["2024-02-29", "2024-02-29 10:00:00"],
+        "Utf8",
+        r#"[{"c":"2024-02-29"},{"c":"2024-02-29 10:00:00"}]"#,
+    );
     one(&["2024-02-29 10:00:00.25"], "Timestamp(µs)", r#"[{"c":"2024-02-29T10:00:00.250"}]"#);
     one(&["2024-02-29T10:00:00.123456789"], "Timestamp(ns)", r#"[{"c":"2024-02-29T10:00:00.123456789"}]"#);
     one(&["2024-02-29T10:00:00+02:00"], "Timestamp(µs, \"UTC\")", r#"[{"c":"2024-02-29T08:00:00Z"}]"#);
@@ -104,7 +109,9 @@ fn csv_forms() {
     for delimiter in [",", "\t", ";", "|"] {
         for end in ["\n", "\r\n"] {
             for last in ["", end] {
-                let text = format!("\u{feff}a{delimiter}b{end}1{delimiter}\"x\ny\"{end}{end}2{delimiter}\"\"\"q\"\"\"{last}");
+                let text = format!(
+                    "\u{feff}a{delimiter}b{end}1{delimiter}\"x\ny\"{end}{end}2{delimiter}\"\"\"q\"\"\"{last}"
+                );
                 assert_eq!(csv(&text).1, expected, "{text:?}");
             }
         }
@@ -116,7 +123,12 @@ fn csv_forms() {
 
 #[test]
 fn csv_refusals_name_line_and_column() {
-    refused(Kind::Csv, "a,b\n1,2\n\n3\n", None, "t.txt, line 4: expected 2 fields as in the first line, found 1");
+    refused(
+        Kind::Csv,
+        "a,b\n1,2\n\n3\n",
+        None,
+        "t.txt, line 4: expected 2 fields as in the first line, found 1",
+    );
     refused(Kind::Csv, "a,b\n1,2,3\n", None, "line 2: expected 2 fields as in the first line, found 3");
     refused(Kind::Csv, "a,b\n\"x\ny\",1\n\"x\"y,2\n", None, "line 4: text follows the closing quote");
     refused(Kind::Csv, "a,b\n1,\"x\n", None, "line 2: a quote that begins here is not closed");
@@ -134,9 +146,21 @@ fn csv_refusals_name_line_and_column() {
     check("1e999", DataType::Float64, "DOUBLE");
     check("1e300", DataType::Float32, "FLOAT");
     check("2023-02-29", DataType::Date32, "DATE");
-    check("2023-02-28 10:00:00Z", DataType::Timestamp(TimeUnit::Microsecond, None), "TIMESTAMP (without a zone)");
-    check("2023-02-28 10:00:00.1234567", DataType::Timestamp(TimeUnit::Microsecond, None), "TIMESTAMP (without");
-    check("2023-02-28 10:00:00", DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())), "TIMESTAMP WITH");
+    check(
+        "2023-02-28 10:00:00Z",
+        DataType::Timestamp(TimeUnit::Microsecond, None),
+        "TIMESTAMP (without a zone)",
+    );
+    check(
+        "2023-02-28 10:00:00.1234567",
+        DataType::Timestamp(TimeUnit::Microsecond, None),
+        "TIMESTAMP (without",
+    );
+    check(
+        "2023-02-28 10:00:00",
+        DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())),
+        "TIMESTAMP WITH",
+    );
     check("maybe", DataType::Boolean, "BOOLEAN");
 }
 
@@ -189,9 +213,18 @@ fn ndjson_types() {
 #[test]
 fn ndjson_refusals_name_line_and_field() {
     let check = |text: &str, expected: &str| refused(Kind::Ndjson, text, None, expected);
-    check("{\"a\":1}\n\n{\"a\":\"x\"}\n", "t.txt, line 3, field \"a\": is a text, and was a number in an earlier line");
-    check("{\"a\":{\"b\":[1]}}\n{\"a\":{\"b\":[2,true]}}\n", "line 2, field \"a.b.1\": is a boolean, and was a number");
-    check("{\"a\":1.5}\n{\"a\":9007199254740993}\n", "field \"a\": 9007199254740993 stands beside numbers of another kind");
+    check(
+        "{\"a\":1}\n\n{\"a\":\"x\"}\n",
+        "t.txt, line 3, field \"a\": is a text, and was a number in an earlier line",
+    );
+    check(
+        "{\"a\":{\"b\":[1]}}\n{\"a\":{\"b\":[2,true]}}\n",
+        "line 2, field \"a.b.1\": is a boolean, and was a number",
+    );
+    check(
+        "{\"a\":1.5}\n{\"a\":9007199254740993}\n",
+        "field \"a\": 9007199254740993 stands beside numbers of another kind",
+    );
     check("{\"a\":1.23456789012345678901}\n", "more digits than a DOUBLE holds");
     check(&format!("{{\"a\":1{}}}", "0".repeat(38)), "more than 38 digits");
     check("{\"a\":1,\"a\":2}\n", "field \"a\": stands twice in one object");
@@ -203,20 +236,24 @@ fn ndjson_refusals_name_line_and_field() {
     check("{\"a\":\"\\ud800\"}\n", "field \"a\": is not valid JSON");
     let given = |data_type| Some(Schema::new(vec![Field::new("a", data_type, true)]));
     let text = "{\"a\":1}\n{\"a\":1.5}\n";
-    refused(Kind::Ndjson, text, given(DataType::Int64), "line 2, field \"a\": expected BIGINT, found 1.5; change");
+    refused(
+        Kind::Ndjson,
+        text,
+        given(DataType::Int64),
+        "line 2, field \"a\": expected BIGINT, found 1.5; change",
+    );
 }
 
 /// A column of text takes anything as it is written, a column of JSON takes it as JSON.
 #[test]
 fn given_text_and_json_take_anything() {
-    let (_folder, found) = write("t.ndjson", "{\"a\":1.50,\"j\":\"x\"}\n{\"A\":{\"k\": [1]},\"j\":2,\"new\":[1]}\n");
-    let json = [("ARROW:extension:name".to_owned(), "arrow.json".to_owned())].into();
+    let text = "{\"a\":1.50,\"j\":\"x\"}\n{\"a\":{\"k\": [1]},\"j\":2,\"new\":[1]}\n";
+    let (_folder, found) = write("t.ndjson", text);
+    let json = HashMap::from([("ARROW:extension:name".to_owned(), "arrow.json".to_owned())]);
     let given = Schema::new(vec![
         Field::new("a", DataType::Utf8, true),
         Field::new("j", DataType::Utf8, true).with_metadata(json),
     ]);
-    let text = "{\"a\":1.50,\"j\":\"x\"}\n{\"a\":{\"k\": [1]},\"j\":2,\"new\":[1]}\n";
-    fs::write(_folder.path().join("t.ndjson"), text).unwrap();
     let file = opened(&found, Kind::Ndjson, Some(given)).unwrap();
     assert_eq!(
         rows(file.as_ref()).unwrap(),
@@ -258,9 +295,14 @@ fn a_growing_file_is_stored_once() {
         let (mut known, mut stored) = (HashSet::new(), Vec::new());
         let mut next = 0;
         // Records of two sizes, so that three blocks fill up in steps that end within and at the marks.
-        for (count, bytes, newline) in
-            [(1, 9, true), (3, 9, false), (1, 9, true), (7, 600_000, true), (9, 700_000, false), (20, 500_000, true)]
-        {
+        for (count, bytes, newline) in [
+            (1, 9, true),
+            (3, 9, false),
+            (1, 9, true),
+            (7, 600_000, true),
+            (9, 700_000, false),
+            (20, 500_000, true),
+        ] {
             for index in 0..count {
                 let long = "x".repeat(bytes);
                 match kind {

@@ -156,7 +156,8 @@ fn moment(text: &str) -> Class {
 }
 
 pub(super) fn date(text: &str) -> Option<i32> {
-    let shape = text.len() == 10 && text.is_ascii() && text.as_bytes()[4] == b'-' && text.as_bytes()[7] == b'-';
+    let shape =
+        text.len() == 10 && text.is_ascii() && text.as_bytes()[4] == b'-' && text.as_bytes()[7] == b'-';
     let date = if shape { NaiveDate::parse_from_str(text, "%Y-%m-%d").ok()? } else { return None };
     i32::try_from(date.signed_duration_since(NaiveDate::default()).num_days()).ok()
 }
@@ -196,7 +197,8 @@ pub(super) fn clock_time(text: &str) -> Option<(i64, u32)> {
         let part = whole.get(from..from + 2)?;
         part.bytes().all(|byte| byte.is_ascii_digit()).then(|| part.parse().ok())?
     };
-    let colons = whole.as_bytes().get(2) == Some(&b':') && (whole.len() == 5 || whole.as_bytes().get(5) == Some(&b':'));
+    let colons = whole.as_bytes().get(2) == Some(&b':')
+        && (whole.len() == 5 || whole.as_bytes().get(5) == Some(&b':'));
     if !colons || !matches!(whole.len(), 5 | 8) || (whole.len() == 5 && text.contains('.')) {
         return None;
     }
@@ -294,19 +296,82 @@ mod tests {
         };
         check(exact, &["0", "7", "-7", "10", "9007199254740992", "1000000000000000000"]);
         check(long, &["9007199254740993", "9223372036854775807", "-9223372036854775807"]);
-        check(Text, &["007", "+1", "-0", "9223372036854775808", "1e5", "12E4", "1_000", "1,5", " 1", "1 ", "0x10", "--1"]);
-        check(Double, &["0.1", "-0.5", "1.10", "0.30000000000000004", "1e-05", "1e+16", "1.0E10", "1.7976931348623157e308"]);
+        check(
+            Text,
+            &[
+                "007",
+                "+1",
+                "-0",
+                "9223372036854775808",
+                "1e5",
+                "12E4",
+                "1_000",
+                "1,5",
+                " 1",
+                "1 ",
+                "0x10",
+                "--1",
+            ],
+        );
+        check(
+            Double,
+            &[
+                "0.1",
+                "-0.5",
+                "1.10",
+                "0.30000000000000004",
+                "1e-05",
+                "1e+16",
+                "1.0E10",
+                "1.7976931348623157e308",
+            ],
+        );
         check(Text, &["1234567890.12345678901234", "00.5", ".5", "5.", "1e400", "1.0e400", "1e", "1e+"]);
         check(NotANumber, &["NaN", "nan", "inf", "-inf"]);
-        check(Text, &["NA", "NULL", "null", "None", "n", "Nan", "", "\\N", "t", "f", "yes", "tRUE", "-", ".", "é"]);
+        check(
+            Text,
+            &["NA", "NULL", "null", "None", "n", "Nan", "", "\\N", "t", "f", "yes", "tRUE", "-", ".", "é"],
+        );
         check(Boolean, &["true", "False", "TRUE"]);
         check(Date, &["2024-02-29", "0001-01-01", "9999-12-31"]);
-        check(Text, &["2023-02-29", "2024-2-29", "29.02.2024", "2024/02/29", "2024-02-29x", "12345-01-01", "2024-02-3é"]);
-        check(Timestamp { nanos: false }, &["2024-01-01 10:00:00", "2024-01-01T10:00:00.123456", "2024-01-01 10:00:00.123456000"]);
+        check(
+            Text,
+            &[
+                "2023-02-29",
+                "2024-2-29",
+                "29.02.2024",
+                "2024/02/29",
+                "2024-02-29x",
+                "12345-01-01",
+                "2024-02-3é",
+            ],
+        );
+        check(
+            Timestamp { nanos: false },
+            &["2024-01-01 10:00:00", "2024-01-01T10:00:00.123456", "2024-01-01 10:00:00.123456000"],
+        );
         check(Timestamp { nanos: true }, &["2024-01-01 10:00:00.1234567"]);
-        check(Text, &["2024-01-01 10:00", "2024-01-01 24:00:00", "2024-01-01 10:00:60", "2024-01-01 10:00:00 Europe/Paris",
-            "2024-01-01 10:00:00.", "2024-01-01 10:00:00.1234567Z", "0001-01-01 10:00:00.1234567"]);
-        check(Instant, &["2024-01-01T10:00:00Z", "2024-01-01 10:00:00+01", "2024-01-01 10:00:00.5-0130", "2024-01-01T10:00:00+05:30"]);
+        check(
+            Text,
+            &[
+                "2024-01-01 10:00",
+                "2024-01-01 24:00:00",
+                "2024-01-01 10:00:60",
+                "2024-01-01 10:00:00 Europe/Paris",
+                "2024-01-01 10:00:00.",
+                "2024-01-01 10:00:00.1234567Z",
+                "0001-01-01 10:00:00.1234567",
+            ],
+        );
+        check(
+            Instant,
+            &[
+                "2024-01-01T10:00:00Z",
+                "2024-01-01 10:00:00+01",
+                "2024-01-01 10:00:00.5-0130",
+                "2024-01-01T10:00:00+05:30",
+            ],
+        );
     }
 
     /// A known type takes what it can hold as it stands, and nothing else.
