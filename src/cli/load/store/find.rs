@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use futures::TryStreamExt;
 use object_store::path::Path;
-use object_store::{ObjectMeta, ObjectStoreExt};
+use object_store::{GetOptions, GetRange, ObjectMeta, ObjectStoreExt};
 use pintail::error::{Error, Result};
 use tokio::runtime::Handle;
 
@@ -39,7 +39,7 @@ async fn find_in(target: &Target) -> Result<Vec<(FoundFile, String)>> {
         return Err(Error::invalid(format!("{name} is a folder, which https cannot list; name its files")));
     }
     if !is_pattern && !is_folder {
-        match target.store.head(&path(key)?).await {
+        match look(target, &path(key)?).await {
             Ok(meta) => return Ok(vec![found(target, meta, key.rsplit('/').next().unwrap_or(key))]),
             Err(object_store::Error::NotFound { .. }) if !target.single => {}
             Err(error) => return Err(failed(&name, &error)),
@@ -85,7 +85,21 @@ async fn find_in(target: &Target) -> Result<Vec<(FoundFile, String)>> {
     Ok(files)
 }
 
-fn found(target: &Target, meta: ObjectMeta, relative: &str) -> (FoundFile, String) {
+/// What a store says of one object. A link that is signed for GET alone takes no HEAD, and a server behind https has to
+/// know ranges, so its first byte is asked for.
+async fn look(target: &Target, path: &Path) -> object_store::Result<ObjectMeta> {
+    if !target.single {
+        return target.store.head(path).await;
+    }
+    let options = GetOptions { range: Some(GetRange::Bounded(0..1)), ..Default::default() };
+    target.store.get_opts(path, options).await.map(|answer| answer.meta)
+}
+
+fn found(target: &Target, mut meta: ObjectMeta, relative: &str) -> (FoundFile, String) {
+    if target.bare_tags {
+        meta.e_tag =
+            meta.e_tag.map(|tag| if tag.starts_with(['"', 'W']) { tag } else { format!("\"{tag}\"") });
+    }
     let name = target.name(meta.location.as_ref());
     let object = Object::new(&Arc::clone(&target.store), meta, &name, Handle::current());
     let place = Place::Object(object);

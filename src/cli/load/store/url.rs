@@ -41,6 +41,8 @@ pub(super) struct Target {
     pub(super) selected: String,
     /// Whether there is nothing to list.
     pub(super) single: bool,
+    /// Azure's listings leave the quotes of entity tags out, which its headers have.
+    pub(super) bare_tags: bool,
 }
 
 impl Target {
@@ -93,7 +95,8 @@ impl Target {
         let root = decoded.strip_suffix(&key).unwrap_or(&decoded).to_owned();
         let single = scheme == ObjectStoreScheme::Http;
         let selected = if single { selection(&url) } else { String::new() };
-        Ok(Self { store, key, root, selected, single })
+        let bare_tags = scheme == ObjectStoreScheme::MicrosoftAzure;
+        Ok(Self { store, key, root, selected, single, bare_tags })
     }
 
     pub(super) fn name(&self, key: &str) -> String {

@@ -35,7 +35,7 @@ impl Inference {
             if record.is_empty() {
                 continue;
             }
-            let refuse = |misfit| told.misfit(block.line(place), misfit);
+            let refuse = |misfit| told.misfit(Some(block.line(place)), misfit);
             let entries = object(record).map_err(|error| refuse(no_object(record, &error)))?;
             learn_keys(&mut self.fields, &entries, known).map_err(refuse)?;
         }
@@ -45,7 +45,7 @@ impl Inference {
     /// `whole`: all of the file was seen.
     pub(super) fn schema(self, given: Option<&Schema>, whole: bool, told: &Told) -> Result<Schema> {
         let Some(given) = given else {
-            let fields = fields_of(&self.fields, whole).map_err(|misfit| told.misfit(1, misfit))?;
+            let fields = fields_of(&self.fields, whole).map_err(|misfit| told.misfit(None, misfit))?;
             return Ok(Schema::new(fields));
         };
         let of_table = |name: &str| {
@@ -268,7 +268,7 @@ impl JsonBatches {
                 continue;
             }
             rows += 1;
-            let refuse = |misfit| self.told.misfit(self.block.line(place), misfit);
+            let refuse = |misfit| self.told.misfit(Some(self.block.line(place)), misfit);
             let entries = object(record).map_err(|error| refuse(no_object(record, &error)))?;
             push_entries(fields, &mut nodes, &entries, self.told.typed).map_err(refuse)?;
         }
@@ -294,11 +294,12 @@ impl Iterator for JsonBatches {
 }
 
 impl Told {
-    fn misfit(&self, line: u64, misfit: Misfit) -> Error {
+    fn misfit(&self, line: Option<u64>, misfit: Misfit) -> Error {
+        let line = line.map(|line| format!(", line {line}")).unwrap_or_default();
         let path = match misfit.path.is_empty() {
             true => String::new(),
             false => format!(", field \"{}\"", misfit.path.join(".")),
         };
-        Error::invalid(format!("{}, line {line}{path}: {}; {}", self.shown, misfit.text, self.advice))
+        Error::invalid(format!("{}{line}{path}: {}; {}", self.shown, misfit.text, self.advice))
     }
 }

@@ -79,7 +79,10 @@ pub(super) fn open(
         shown: found.shown.clone(),
         advice: match given {
             Some(_) => "change the value, or the type of the table's column",
-            None => "create the table first, with VARCHAR or JSON for this column, and load the file into it",
+            None => {
+                "give the column the type VARCHAR (or JSON) by CREATE TABLE before the load, or ALTER TABLE where a part \
+                 is loaded, and load the file again"
+            }
         },
         typed: given.is_some(),
     };

@@ -228,7 +228,7 @@ impl Shape {
         Ok(match self {
             // What comes later may be anything.
             Shape::Open if whole => DataType::Null,
-            Shape::Open => return Err(Misfit::new("is null in the first 64 MiB, so its type is not known")),
+            Shape::Open => DataType::Utf8,
             Shape::Boolean => DataType::Boolean,
             Shape::Number(numbers) => numbers.data_type(),
             Shape::Text => DataType::Utf8,

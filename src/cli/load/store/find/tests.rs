@@ -11,7 +11,7 @@ async fn put(store: &Arc<dyn ObjectStore>, key: &str, bytes: Vec<u8>) {
 
 fn target(store: &Arc<dyn ObjectStore>, key: &str) -> Target {
     let (root, selected) = ("s3://bucket/".to_owned(), String::new());
-    Target { store: Arc::clone(store), key: key.to_owned(), root, selected, single: false }
+    Target { store: Arc::clone(store), key: key.to_owned(), root, selected, single: false, bare_tags: false }
 }
 
 /// A prefix means all below it but hidden names and stand-ins for folders; a pattern what fits it.
