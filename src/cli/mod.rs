@@ -10,17 +10,12 @@ macro_rules! say {
 }
 
 mod backup;
-mod files;
-#[path = "load.rs"]
 mod load;
-#[path = "load/mod.rs"]
-mod loading;
 mod output;
 mod query;
 mod schema;
 mod serve;
 mod show;
-mod source;
 
 use std::io::{IsTerminal, Write};
 use std::path::PathBuf;

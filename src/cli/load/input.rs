@@ -32,6 +32,9 @@ pub(super) enum Place {
     Path(PathBuf),
     /// Standard input, copied so that it can be read twice.
     Copied(Copied),
+    /// Behind a URL; read by ranges.
+    #[cfg(feature = "object-store")]
+    Object(super::store::Object),
 }
 
 /// A temporary file without a name: nothing of it stays, however the process ends.
@@ -50,9 +53,42 @@ impl Eq for Copied {}
 #[derive(Clone)]
 pub(super) struct Input {
     shown: Arc<str>,
-    file: Arc<File>,
+    bytes: Source,
     len: u64,
     stamp: Stamp,
+}
+
+#[derive(Clone)]
+enum Source {
+    File(Arc<File>),
+    #[cfg(feature = "object-store")]
+    Object(Arc<super::store::ObjectBytes>),
+}
+
+impl Source {
+    /// Some bytes from `offset` on; none at the end.
+    fn read(&self, offset: u64, bytes: &mut [u8]) -> std::io::Result<usize> {
+        match self {
+            Source::File(file) => file.read_at(bytes, offset),
+            #[cfg(feature = "object-store")]
+            Source::Object(object) => object.read(offset, bytes).map_err(std::io::Error::other),
+        }
+    }
+
+    fn read_exact(&self, mut offset: u64, mut bytes: &mut [u8]) -> std::io::Result<()> {
+        while !bytes.is_empty() {
+            match self.read(offset, bytes) {
+                Ok(0) => return Err(std::io::ErrorKind::UnexpectedEof.into()),
+                Ok(count) => {
+                    bytes = &mut bytes[count..];
+                    offset += count as u64;
+                }
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
 }
 
 /// What changes when a file is written to.
@@ -60,6 +96,7 @@ pub(super) struct Input {
 pub(super) struct Stamp {
     len: u64,
     modified: Option<SystemTime>,
+    /// Of objects the version.
     inode: u64,
 }
 
@@ -75,9 +112,17 @@ impl FoundFile {
         let file = match &self.place {
             Place::Path(path) => Arc::new(open(path).map_err(|error| unreadable(&self.shown, error))?),
             Place::Copied(copied) => copied.0.clone(),
+            #[cfg(feature = "object-store")]
+            Place::Object(object) => {
+                let (len, inode) = (object.size(), object.version());
+                let bytes = Source::Object(Arc::new(super::store::ObjectBytes::new(object.clone())));
+                let stamp = Stamp { len, modified: None, inode };
+                return Ok(Input { shown: self.shown.as_str().into(), bytes, len, stamp });
+            }
         };
         let stamp = stamp(&file, &self.shown)?;
-        Ok(Input { shown: self.shown.as_str().into(), file, len: stamp.len, stamp })
+        let bytes = Source::File(file);
+        Ok(Input { shown: self.shown.as_str().into(), bytes, len: stamp.len, stamp })
     }
 }
 
@@ -96,18 +141,31 @@ impl Input {
 
     /// Fills `bytes` from `offset` on.
     pub(super) fn read_at(&self, offset: u64, bytes: &mut [u8]) -> Result<()> {
-        self.file.read_exact_at(bytes, offset).map_err(|error| unreadable(&self.shown, error))
+        self.bytes.read_exact(offset, bytes).map_err(|error| unread(&self.shown, error))
     }
 
     /// Errors: `Conflict` when the file is no longer what it was when it was opened.
     pub(super) fn check_unchanged(&self) -> Result<()> {
-        if stamp(&self.file, &self.shown)? == self.stamp {
-            return Ok(());
+        match &self.bytes {
+            Source::File(file) if stamp(file, &self.shown)? != self.stamp => Err(self.changed()),
+            Source::File(_) => Ok(()),
+            // Every range was asked for of the object as it was.
+            #[cfg(feature = "object-store")]
+            Source::Object(_) => Ok(()),
         }
-        Err(Error::new(
+    }
+
+    /// `Conflict`: the file is no longer what it was.
+    pub(super) fn changed(&self) -> Error {
+        Error::new(
             pintail::error::Kind::Conflict,
             format!("{} was written to while it was read; load it again when it is finished", self.shown),
-        ))
+        )
+    }
+
+    /// What people call it.
+    pub(super) fn shown(&self) -> &str {
+        &self.shown
     }
 }
 
@@ -149,7 +207,7 @@ impl ChunkReader for Input {
             )));
         }
         let mut bytes = vec![0; length];
-        self.file.read_exact_at(&mut bytes, start)?;
+        self.bytes.read_exact(start, &mut bytes)?;
         Ok(bytes.into())
     }
 }
@@ -168,7 +226,7 @@ impl InputReader {
 
 impl std::io::Read for InputReader {
     fn read(&mut self, bytes: &mut [u8]) -> std::io::Result<usize> {
-        let count = self.input.file.read_at(bytes, self.at)?;
+        let count = self.input.bytes.read(self.at, bytes)?;
         self.at += count as u64;
         Ok(count)
     }
@@ -183,6 +241,14 @@ impl std::io::Seek for InputReader {
         };
         self.at = at.ok_or_else(|| std::io::Error::from(std::io::ErrorKind::InvalidInput))?;
         Ok(self.at)
+    }
+}
+
+/// Errors of object stores name the object themselves and have their own kinds.
+fn unread(shown: &str, error: std::io::Error) -> Error {
+    match error.downcast::<Error>() {
+        Ok(error) => error,
+        Err(error) => unreadable(shown, error),
     }
 }
 
