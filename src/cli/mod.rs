@@ -12,6 +12,7 @@ macro_rules! say {
 mod backup;
 mod files;
 mod load;
+mod loading;
 mod output;
 mod query;
 mod schema;
