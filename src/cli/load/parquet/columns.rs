@@ -5,7 +5,10 @@
 use std::sync::Arc;
 
 use arrow::array::new_empty_array;
-use arrow::datatypes::{DataType, Field, FieldRef, Fields, IntervalUnit, Metadata, Schema, SchemaRef, TimeUnit};
+use arrow::array::timezone::Tz;
+use arrow::datatypes::{
+    DataType, Field, FieldRef, Fields, IntervalUnit, Metadata, Schema, SchemaRef, TimeUnit,
+};
 use base64::Engine;
 use parquet::arrow::{ARROW_SCHEMA_META_KEY, parquet_to_arrow_schema};
 use parquet::file::metadata::KeyValue;
@@ -31,7 +34,8 @@ pub(super) struct Columns {
 impl Columns {
     /// Errors: `Unsupported` naming the column.
     pub(super) fn of(leaves: &Leaves, pairs: Option<&Vec<KeyValue>>) -> Result<Self> {
-        let plain = parquet_to_arrow_schema(&leaves.schema, None).map_err(|error| Error::unsupported(error.to_string()))?;
+        let plain = parquet_to_arrow_schema(&leaves.schema, None)
+            .map_err(|error| Error::unsupported(error.to_string()))?;
         let hints = embedded(pairs);
         let mut walk = Walk { leaves, next: 0 };
         let mut read = Vec::with_capacity(plain.fields().len());
@@ -87,7 +91,9 @@ impl Walk<'_> {
                 }
             }
             DataType::Map(entries, sorted) => {
-                let DataType::Struct(pair) = entries.data_type() else { return Err("a map without pairs".to_owned()) };
+                let DataType::Struct(pair) = entries.data_type() else {
+                    return Err("a map without pairs".to_owned());
+                };
                 let hints = hinted.and_then(|hint| match hint {
                     DataType::Map(entries, _) => fields_of(entries.data_type()),
                     _ => None,
@@ -102,12 +108,19 @@ impl Walk<'_> {
             }
             DataType::Struct(fields) => {
                 let hints = hinted.and_then(fields_of);
-                let by_name = |_, name: &str| hints.and_then(|hints| hints.iter().find(|hint| hint.name() == name));
+                let by_name =
+                    |_, name: &str| hints.and_then(|hints| hints.iter().find(|hint| hint.name() == name));
                 let (read, sent) = self.fields(fields, by_name)?;
                 // One that holds nothing but a VARIANT has the same columns.
                 let is_variant = self.leaves.variants.contains(&(first, self.next))
-                    && fields.iter().any(|field| field.name() == "metadata" && !field.data_type().is_nested());
-                if is_variant { variant(field, read)? } else { plain(DataType::Struct(read), DataType::Struct(sent)) }
+                    && fields
+                        .iter()
+                        .any(|field| field.name() == "metadata" && !field.data_type().is_nested());
+                if is_variant {
+                    variant(field, read)?
+                } else {
+                    plain(DataType::Struct(read), DataType::Struct(sent))
+                }
             }
             leaf => self.leaf(leaf, hint)?,
         };
@@ -115,7 +128,11 @@ impl Walk<'_> {
         Ok((read, Arc::new(Field::new(field.name(), sent, field.is_nullable()).with_metadata(metadata))))
     }
 
-    fn fields<'a>(&mut self, fields: &Fields, hint: impl Fn(usize, &str) -> Option<&'a FieldRef>) -> Pair<Fields> {
+    fn fields<'a>(
+        &mut self,
+        fields: &Fields,
+        hint: impl Fn(usize, &str) -> Option<&'a FieldRef>,
+    ) -> Pair<Fields> {
         let mut read = Vec::with_capacity(fields.len());
         let mut sent = Vec::with_capacity(fields.len());
         for (index, field) in fields.iter().enumerate() {
@@ -134,7 +151,7 @@ impl Walk<'_> {
             Metadata::from([(NAME.to_owned(), name.to_owned()), (METADATA.to_owned(), more.to_owned())])
         };
         let zone = || match hint.map(Field::data_type) {
-            Some(DataType::Timestamp(_, zone)) => zone.clone(),
+            Some(DataType::Timestamp(_, Some(zone))) if zone.parse::<Tz>().is_ok() => Some(Arc::clone(zone)),
             _ => None,
         };
         Ok(match leaf {
@@ -151,7 +168,9 @@ impl Walk<'_> {
                 plain(micros.clone(), micros)
             }
             // Arrow's own writers say so of every time of day.
-            Leaf::UtcTime if matches!(hint.map(Field::data_type), Some(DataType::Time32(_) | DataType::Time64(_))) => {
+            Leaf::UtcTime
+                if matches!(hint.map(Field::data_type), Some(DataType::Time32(_) | DataType::Time64(_))) =>
+            {
                 plain(read.clone(), read.clone())
             }
             Leaf::UtcTime => (read.clone(), DataType::FixedSizeBinary(8), with("arrow.opaque", TIME_TZ)),
@@ -171,8 +190,8 @@ impl Walk<'_> {
                     (DataType::Decimal256(precision, scale), _) => {
                         (read.clone(), DataType::Decimal128(*precision, *scale))
                     }
-                    (DataType::Timestamp(unit, Some(_)), Some(DataType::Timestamp(_, Some(zone)))) => {
-                        let zoned = DataType::Timestamp(*unit, Some(Arc::clone(zone)));
+                    (DataType::Timestamp(unit, Some(own)), _) => {
+                        let zoned = DataType::Timestamp(*unit, zone().or_else(|| Some(Arc::clone(own))));
                         (zoned.clone(), zoned)
                     }
                     (DataType::Int64, Some(DataType::Duration(unit))) => {
@@ -206,7 +225,8 @@ fn variant(field: &Field, read: Fields) -> Read {
     let sent = Field::new(field.name(), DataType::Struct(sent), field.is_nullable());
     // Types that no variant holds are told before anything is sent.
     convert::sent(&new_empty_array(&read), &sent).map_err(|error| error.message().to_owned())?;
-    let metadata = Metadata::from([(NAME.to_owned(), VARIANT.to_owned()), (METADATA.to_owned(), String::new())]);
+    let metadata =
+        Metadata::from([(NAME.to_owned(), VARIANT.to_owned()), (METADATA.to_owned(), String::new())]);
     Ok((read, sent.data_type().clone(), metadata))
 }
 

@@ -8,9 +8,7 @@ use arrow::array::{
     StringArray, StructArray,
 };
 use arrow::compute::{CastOptions, cast_with_options};
-use arrow::datatypes::{
-    DataType, Field, Int64Type, IntervalMonthDayNano, IntervalUnit, TimeUnit,
-};
+use arrow::datatypes::{DataType, Field, Int64Type, IntervalMonthDayNano, IntervalUnit, TimeUnit};
 use parquet_variant_compute::{VariantArray, unshred_variant};
 use pintail::error::{Error, Result};
 use pintail::rebuild::rebuilt;
@@ -42,7 +40,9 @@ fn leaf(array: &ArrayRef, to: &Field) -> Result<ArrayRef> {
     Ok(match (array.data_type(), to.data_type()) {
         (DataType::BinaryView, DataType::Utf8) => Arc::new(text(array)?),
         (DataType::BinaryView, DataType::Binary) => Arc::new(bytes(array)?),
-        (DataType::FixedSizeBinary(12), DataType::Interval(IntervalUnit::MonthDayNano)) => Arc::new(intervals(array)?),
+        (DataType::FixedSizeBinary(12), DataType::Interval(IntervalUnit::MonthDayNano)) => {
+            Arc::new(intervals(array)?)
+        }
         (DataType::Time32(_) | DataType::Time64(_), DataType::FixedSizeBinary(8)) => times(array)?,
         (DataType::Int32, small) if small.is_integer() => cast(array, small)?,
         (DataType::Decimal256(..), DataType::Decimal128(..)) => cast(array, to.data_type())?,
@@ -141,7 +141,8 @@ fn variant(array: &ArrayRef, to: &Field) -> Result<ArrayRef> {
     let shredded = VariantArray::try_new(array).map_err(wrong)?;
     let whole: StructArray = unshred_variant(&shredded).map_err(wrong)?.into();
     let part = |name: &str| {
-        let part = whole.column_by_name(name).ok_or_else(|| Error::internal("a variant has lost its parts"))?;
+        let part =
+            whole.column_by_name(name).ok_or_else(|| Error::internal("a variant has lost its parts"))?;
         cast(part, &DataType::Binary)
     };
     let parts = fields.iter().map(|field| part(field.name())).collect::<Result<Vec<_>>>()?;

@@ -4,7 +4,8 @@
 use bytes::Bytes;
 use parquet::basic::Compression;
 use parquet::file::metadata::{
-    ColumnChunkMetaData, ParquetMetaData, ParquetMetaDataOptions, ParquetMetaDataReader, ParquetStatisticsPolicy,
+    ColumnChunkMetaData, ParquetMetaData, ParquetMetaDataOptions, ParquetMetaDataReader,
+    ParquetStatisticsPolicy,
 };
 use parquet::schema::types::SchemaDescPtr;
 use pintail::error::{Error, Result};
@@ -35,7 +36,9 @@ impl Footer {
         let mut head = [0; 4];
         let mut tail = [0; 8];
         if length < FRAME {
-            return Err(Error::invalid(format!("it is no Parquet file: it has {length} bytes, and needs {FRAME}")));
+            return Err(Error::invalid(format!(
+                "it is no Parquet file: it has {length} bytes, and needs {FRAME}"
+            )));
         }
         input.read_at(0, &mut head)?;
         input.read_at(length - 8, &mut tail)?;
@@ -57,7 +60,8 @@ impl Footer {
         let start = length - 8 - size;
         let mut bytes = vec![0; usize::try_from(size).unwrap_or_default()];
         input.read_at(start, &mut bytes)?;
-        let found = check_bytes(&bytes).map_err(|wrong| Error::invalid(format!("its footer is wrong: {wrong}")))?;
+        let found =
+            check_bytes(&bytes).map_err(|wrong| Error::invalid(format!("its footer is wrong: {wrong}")))?;
         let schema = ParquetMetaDataReader::decode_schema(&bytes).map_err(undecodable)?;
         found.refuse(&schema)?;
         Ok(Self { bytes: bytes.into(), start, schema })
@@ -70,8 +74,8 @@ impl Footer {
             .with_column_stats_policy(ParquetStatisticsPolicy::SkipAll)
             .with_size_stats_policy(ParquetStatisticsPolicy::SkipAll)
             .with_encoding_stats_policy(ParquetStatisticsPolicy::SkipAll);
-        let metadata =
-            ParquetMetaDataReader::decode_metadata_with_options(&self.bytes, Some(&options)).map_err(undecodable)?;
+        let metadata = ParquetMetaDataReader::decode_metadata_with_options(&self.bytes, Some(&options))
+            .map_err(undecodable)?;
         check_counts(&metadata)?;
         check_chunks(&metadata, self.start)?;
         Ok(metadata)
@@ -120,10 +124,16 @@ fn check_bytes(bytes: &[u8]) -> std::result::Result<Unreadable, String> {
             [4, _, 1, leaf, 8] => refuse(leaf, "is encrypted; write it without encryption".to_owned()),
             [4, _, 1, leaf, 3, 4] if !(0..=7).contains(&value) || value == 3 => {
                 let name = if value == 3 { "LZO".to_owned() } else { format!("codec {value}") };
-                refuse(leaf, format!("is compressed with {name}; write it with zstd, snappy, gzip, lz4 or brotli"));
+                refuse(
+                    leaf,
+                    format!("is compressed with {name}; write it with zstd, snappy, gzip, lz4 or brotli"),
+                );
             }
             [4, _, 1, leaf, 3, 2, _] if !(0..=9).contains(&value) || value == 1 => {
-                refuse(leaf, format!("has the unknown encoding {value}; write it with plain or dictionary encoding"));
+                refuse(
+                    leaf,
+                    format!("has the unknown encoding {value}; write it with plain or dictionary encoding"),
+                );
             }
             _ => {}
         }
@@ -169,13 +179,16 @@ fn lie(group: usize, what: std::fmt::Arguments<'_>) -> Error {
 pub(super) fn range(chunk: &ColumnChunkMetaData) -> Option<(u64, u64)> {
     let data = chunk.data_page_offset();
     // Some writers have 0 here for a chunk without a dictionary.
-    let first = chunk.dictionary_page_offset().filter(|first| *first > 0).map_or(data, |first| first.min(data));
+    let first =
+        chunk.dictionary_page_offset().filter(|first| *first > 0).map_or(data, |first| first.min(data));
     Some((u64::try_from(first).ok()?, u64::try_from(chunk.compressed_size()).ok()?))
 }
 
 fn check_chunks(metadata: &ParquetMetaData, footer: u64) -> Result<()> {
     let mut taken: Vec<(u64, u64)> = Vec::new();
-    for (index, group) in metadata.row_groups().iter().enumerate() {
+    // Of a row group without rows nothing is read.
+    let groups = metadata.row_groups().iter().enumerate();
+    for (index, group) in groups.filter(|(_, group)| group.num_rows() > 0) {
         for chunk in group.columns() {
             let column = chunk.column_path().string();
             if chunk.file_path().is_some_and(|path| !path.is_empty()) {
@@ -194,13 +207,13 @@ fn check_chunks(metadata: &ParquetMetaData, footer: u64) -> Result<()> {
             }
             let rows = group.num_rows();
             let flat = chunk.column_descr().max_rep_level() == 0;
-            if values < rows && rows > 0 || flat && values != rows {
+            if values < rows || flat && values != rows {
                 let what = format_args!("has {rows} rows, but {values} values in column \"{column}\"");
                 return Err(lie(index, what));
             }
             let end = range(chunk).and_then(|(first, length)| Some((first, first.checked_add(length)?)));
             match end {
-                Some((first, end)) if first >= 4 && end <= footer && (rows == 0 || end > first) => {
+                Some((first, end)) if first >= 4 && end <= footer && end > first => {
                     taken.push((first, end));
                 }
                 _ => {
@@ -213,7 +226,6 @@ fn check_chunks(metadata: &ParquetMetaData, footer: u64) -> Result<()> {
             }
         }
     }
-    taken.retain(|(first, end)| first < end);
     taken.sort_unstable();
     match taken.windows(2).find(|pair| pair[0].1 > pair[1].0) {
         None => Ok(()),

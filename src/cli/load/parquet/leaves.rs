@@ -69,8 +69,9 @@ impl Reading<'_> {
         for field in of.get_fields() {
             if !seen.insert(field.name().to_lowercase()) {
                 let name = field.name();
-                let found =
-                    format!("the {what} has two columns \"{name}\" for SQL, which ignores case; rename one of them");
+                let found = format!(
+                    "the {what} has two columns \"{name}\" for SQL, which ignores case; rename one of them"
+                );
                 return Err(match self.path.is_empty() {
                     true => Error::invalid(found),
                     false => self.invalid(&found),
@@ -105,8 +106,12 @@ impl Reading<'_> {
             (Some(LogicalType::Map), _) | (None, ConvertedType::MAP) => ConvertedType::MAP,
             (None, ConvertedType::MAP_KEY_VALUE) => self.old_map(node),
             (None, ConvertedType::NONE) => ConvertedType::NONE,
-            (None, other) => return Err(self.unsupported(&format!("is a group that is annotated as {other}"))),
-            (Some(other), _) => return Err(self.unsupported(&format!("is a group that is annotated as {other:?}"))),
+            (None, other) => {
+                return Err(self.unsupported(&format!("is a group that is annotated as {other}")));
+            }
+            (Some(other), _) => {
+                return Err(self.unsupported(&format!("is a group that is annotated as {other:?}")));
+            }
         };
         let mut group = Type::group_type_builder(node.name()).with_converted_type(nested).with_fields(fields);
         if info.has_repetition() {
@@ -209,8 +214,12 @@ impl Reading<'_> {
             (P::INT32, None, C::INT_16) => Leaf::Small(16, true),
             (P::INT32, None, C::UINT_8) => Leaf::Small(8, false),
             (P::INT32, None, C::UINT_16) => Leaf::Small(16, false),
-            (P::INT32, Some(L::Time(time)), _) if time.unit == TimeUnit::MILLIS => utc(time.is_adjusted_to_u_t_c),
-            (P::INT64, Some(L::Time(time)), _) if time.unit != TimeUnit::MILLIS => utc(time.is_adjusted_to_u_t_c),
+            (P::INT32, Some(L::Time(time)), _) if time.unit == TimeUnit::MILLIS => {
+                utc(time.is_adjusted_to_u_t_c)
+            }
+            (P::INT64, Some(L::Time(time)), _) if time.unit != TimeUnit::MILLIS => {
+                utc(time.is_adjusted_to_u_t_c)
+            }
             (P::INT32, Some(L::Integer(_) | L::Date), _) => Leaf::AsRead,
             (P::INT64, Some(L::Integer(_) | L::Timestamp(_)), _) => Leaf::AsRead,
             (P::INT32, None, C::NONE | C::INT_32 | C::UINT_32 | C::DATE | C::TIME_MILLIS) => Leaf::AsRead,
@@ -219,10 +228,14 @@ impl Reading<'_> {
             (P::INT96, None, C::NONE) => Leaf::Int96,
             (P::BOOLEAN | P::FLOAT | P::DOUBLE, None, C::NONE) => Leaf::AsRead,
             (_, Some(other), _) => {
-                return Err(self.unsupported(&format!("is {physical} annotated as {other:?}, which is not known")));
+                return Err(
+                    self.unsupported(&format!("is {physical} annotated as {other:?}, which is not known"))
+                );
             }
             (_, None, other) => {
-                return Err(self.unsupported(&format!("is {physical} annotated as {other}, which is not known")));
+                return Err(
+                    self.unsupported(&format!("is {physical} annotated as {other}, which is not known"))
+                );
             }
         })
     }
@@ -233,7 +246,9 @@ impl Reading<'_> {
             _ => (node.get_precision(), node.get_scale()),
         };
         if precision > 38 {
-            let what = format!("is DECIMAL({precision},{scale}), and DuckDB has 38 digits; write it with fewer, or as text");
+            let what = format!(
+                "is DECIMAL({precision},{scale}), and DuckDB has 38 digits; write it with fewer, or as text"
+            );
             return Err(self.unsupported(&what));
         }
         if precision < 1 || scale < 0 || scale > precision {

@@ -83,7 +83,10 @@ impl LoadFile for ParquetFile {
         if stamp != self.stamp {
             return Err(Error::new(
                 Kind::Conflict,
-                format!("{} was written to since it was looked at; load it again when it is finished", self.found.shown),
+                format!(
+                    "{} was written to since it was looked at; load it again when it is finished",
+                    self.found.shown
+                ),
             ));
         }
         Ok(Box::new(ParquetReader { file: Arc::new(opened?), groups: self.groups.clone() }))
@@ -138,7 +141,10 @@ struct ParquetReader {
 
 impl ParquetReader {
     fn group(&self, piece: usize) -> Result<usize> {
-        self.groups.get(piece).copied().ok_or_else(|| Error::internal("a row group that the file does not have"))
+        self.groups
+            .get(piece)
+            .copied()
+            .ok_or_else(|| Error::internal("a row group that the file does not have"))
     }
 }
 

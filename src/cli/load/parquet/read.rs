@@ -103,8 +103,12 @@ impl GroupBatches {
         for (column, field) in batch.columns().iter().zip(fields) {
             columns.push(convert::sent(column, field).map_err(|error| {
                 let row = self.sent + convert::first_wrong(column, field) + 1;
-                let place =
-                    format!("row group {}, row {row}, column \"{}\": {}", self.group + 1, field.name(), error.message());
+                let place = format!(
+                    "row group {}, row {row}, column \"{}\": {}",
+                    self.group + 1,
+                    field.name(),
+                    error.message()
+                );
                 self.file.wrong(error.kind(), place)
             })?);
         }
@@ -193,12 +197,15 @@ impl Opened {
 }
 
 /// Runs the reader; its errors and panics in words.
-fn guarded<T>(read: impl FnOnce() -> std::result::Result<T, arrow::error::ArrowError>) -> std::result::Result<T, String> {
+fn guarded<T>(
+    read: impl FnOnce() -> std::result::Result<T, arrow::error::ArrowError>,
+) -> std::result::Result<T, String> {
     match catch_unwind(AssertUnwindSafe(read)) {
         Ok(read) => read.map_err(|error| error.to_string()),
         Err(panic) => {
             let text = panic.downcast_ref::<String>().map(String::as_str);
-            let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("it does not say why");
+            let text =
+                text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("it does not say why");
             Err(format!("the Parquet reader failed on it: {text}"))
         }
     }

@@ -193,6 +193,9 @@ mod tests {
         check(&[0x1e, 0], "it has a part of the unknown kind 14");
         check(&[0x16; 3], "it breaks off");
         check(&[0x1c; 100], "its parts lie too deep in each other");
-        check(&[0x16, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1], "it has a number without an end");
+        check(
+            &[0x16, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1],
+            "it has a number without an end",
+        );
     }
 }
