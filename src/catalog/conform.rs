@@ -11,8 +11,8 @@ use std::sync::Arc;
 use arrow::datatypes::DataType;
 
 use super::{
-    Column, Declaration, DeclaredField, NewColumns, Strictness, Table, comes_back, from_duckdb, join_types,
-    quote_name, quote_text,
+    Column, Declaration, DeclaredField, NewColumns, Strictness, Table, comes_back, from_duckdb,
+    is_exported_as, join_types, quote_name, quote_text,
 };
 use crate::error::shorten;
 
@@ -339,7 +339,8 @@ fn plain_cast(target: &Column, offered: &Offered) -> Option<Cast> {
         Some(Cast::Plain)
     } else {
         // Most clients send nanoseconds because it is their only unit, and few have any.
-        is_whole_micros(from, to).then(|| Cast::Exact { from: from.clone() })
+        let is_exact = is_whole_micros(from, to) || is_exported_as(to, from);
+        is_exact.then(|| Cast::Exact { from: from.clone() })
     }
 }
 

@@ -11,6 +11,7 @@ macro_rules! say {
 
 mod backup;
 mod load;
+mod loading;
 mod output;
 mod query;
 mod schema;

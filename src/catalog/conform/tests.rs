@@ -223,3 +223,15 @@ fn nanoseconds_go_into_microseconds_where_nothing_is_lost() {
     }
     assert!(conform(&table(&[("at", "TIMESTAMP_S")]), nothing, &offered(&[("at", "TIMESTAMP_NS")])).is_err());
 }
+
+/// What DuckDB writes to Parquet under another type goes back where it came from, value by value.
+#[test]
+fn what_duckdb_exports_goes_back_when_it_is_exact() {
+    for (from, to) in [("DOUBLE", "HUGEINT"), ("INTEGER[]", "INTEGER[2]"), ("VARCHAR", "BIT")] {
+        let conformed = conform(&table(&[("c", to)]), Contract::default(), &offered(&[("c", from)])).unwrap();
+        assert_eq!(conformed.columns[0].cast, Cast::Exact { from: from.into() }, "{from} -> {to}");
+    }
+    for (from, to) in [("DOUBLE", "BIGINT"), ("INTEGER[2]", "INTEGER[]"), ("VARCHAR", "BLOB")] {
+        assert!(conform(&table(&[("c", to)]), Contract::default(), &offered(&[("c", from)])).is_err());
+    }
+}

@@ -19,7 +19,7 @@ use ::arrow::datatypes::{DataType, Field, IntervalUnit, TimeUnit};
 
 pub use self::arrow::from_arrow;
 pub use engine::from_duckdb;
-pub(super) use shape::{comes_back, unquote};
+pub(super) use shape::{comes_back, is_exported_as, unquote};
 pub(super) use text::closest;
 pub use text::{TypeError, parse};
 

@@ -191,7 +191,35 @@ pub(in crate::catalog) fn comes_back(from: &str, to: &str) -> bool {
     }
 }
 
+/// Whether DuckDB itself writes a column of the type `of` to Parquet as one of the type `to`, where that has no type for
+/// it. Values that come back from a cast unchanged are the ones that were written.
+pub(in crate::catalog) fn is_exported_as(of: &str, to: &str) -> bool {
+    match (shape(of), shape(to)) {
+        (Ok(of), Ok(to)) => of.is_exported_as(&to),
+        _ => false,
+    }
+}
+
 impl Shape<'_> {
+    fn is_exported_as(&self, to: &Self) -> bool {
+        use Shape as S;
+        match (self, to) {
+            (S::Name("HUGEINT" | "UHUGEINT"), S::Name("DOUBLE")) => true,
+            (S::Name("BIT" | "BIGNUM"), S::Name("VARCHAR")) => true,
+            (S::Name("TIMESTAMP_S"), S::Name("TIMESTAMP")) => true,
+            (S::Array(of, _), S::List(to)) | (S::List(of), S::List(to)) => of.is_exported_as(to),
+            (S::Struct(of), S::Struct(to)) => {
+                let same =
+                    |(of, to): (&(String, Self), &(String, Self))| of.0 == to.0 && of.1.is_exported_as(&to.1);
+                of.len() == to.len() && of.iter().zip(to).all(same)
+            }
+            (S::Map(key, value), S::Map(to_key, to_value)) => {
+                key.is_exported_as(to_key) && value.is_exported_as(to_value)
+            }
+            (of, to) => to.comes_back_as(of),
+        }
+    }
+
     fn comes_back_as(&self, to: &Self) -> bool {
         use Shape as S;
         let all = |from: &[(String, Self)], to: &[(String, Self)]| {
@@ -223,6 +251,26 @@ impl Shape<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_was_exported_is_known() {
+        for (of, to, is_exported) in [
+            ("HUGEINT", "DOUBLE", true),
+            ("HUGEINT[]", "DOUBLE[]", true),
+            ("INTEGER[2]", "INTEGER[]", true),
+            ("BIT[2][]", "VARCHAR[][]", true),
+            ("STRUCT(a BIT, b UUID)", "STRUCT(a VARCHAR, b UUID)", true),
+            ("MAP(VARCHAR, UHUGEINT)", "MAP(VARCHAR, DOUBLE)", true),
+            ("TIMESTAMP_S", "TIMESTAMP", true),
+            ("BIGINT", "DOUBLE", false),
+            ("DOUBLE", "HUGEINT", false),
+            ("INTEGER[]", "INTEGER[2]", false),
+            ("INTEGER[2]", "BIGINT[]", false),
+            ("STRUCT(a BIT)", "STRUCT(b VARCHAR)", false),
+        ] {
+            assert_eq!(is_exported_as(of, to), is_exported, "{of} as {to}");
+        }
+    }
 
     #[test]
     fn what_leaves_comes_back() {
