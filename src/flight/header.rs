@@ -15,7 +15,7 @@ use crate::session::ClientSession;
 /// What the names of headers and options of ours begin with.
 const PREFIX: &str = "pintail-";
 
-/// Names of the options, and no other header begins with `pintail-`. They may come as a header of one call or as an option of the session.
+/// Names of the options, which may come as a header of one call or as an option of the session.
 pub(super) const OPTIONS: [&str; 10] = [
     "pintail-mode",
     "pintail-commit",
@@ -28,6 +28,10 @@ pub(super) const OPTIONS: [&str; 10] = [
     "pintail-timeout-ms",
     "pintail-extension-types",
 ];
+
+/// Header of a stream whose batches declare what files its rows are from. It is no option of a session: Flight SQL ingest
+/// has no place for what it brings about.
+const SOURCES: &str = "pintail-sources";
 
 /// Headers that tell a stream from others, so that it is applied once.
 const STREAM_NAMES: [&str; 3] = ["pintail-idempotency-key", "pintail-producer", "pintail-epoch"];
@@ -89,7 +93,7 @@ impl<'a> Options<'a> {
                 KeyRef::Ascii(name) => name.as_str(),
                 KeyRef::Binary(name) => name.as_str(),
             };
-            if name.starts_with(PREFIX) && !OPTIONS.contains(&name) {
+            if name.starts_with(PREFIX) && name != SOURCES && !OPTIONS.contains(&name) {
                 return Err(unknown(name));
             }
         }
