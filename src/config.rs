@@ -2,6 +2,8 @@
 //! Sources, strongest first: command-line flag, `PINTAIL_` environment, TOML file, default.
 //! Runs on: any thread. Never: reads the environment after start.
 
+mod problems;
+
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -13,6 +15,7 @@ use figment::providers::{Env, Format, Serialized, Toml};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::error::{Error, Result};
+use problems::Problem;
 
 /// A size in bytes, written as `"512 MiB"`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -116,8 +119,10 @@ pub struct Config {
 #[serde(deny_unknown_fields, default)]
 pub struct Server {
     /// Address of the Flight port. Port 0 picks a free one. Default `127.0.0.1:8815`.
+    #[serde(deserialize_with = "problems::address")]
     pub listen: SocketAddr,
     /// Address of the HTTP port (`/livez`, `/readyz`, `/metrics`). Default `127.0.0.1:8816`.
+    #[serde(deserialize_with = "problems::address")]
     pub http: SocketAddr,
     /// Listen beyond loopback although this server has neither TLS nor users. Default false.
     pub insecure: bool,
@@ -406,70 +411,81 @@ impl Config {
         if insecure {
             figment = figment.merge(("server.insecure", true));
         }
-        let config: Config = figment.extract().map_err(|error| Error::invalid(explain(error)))?;
-        config.validate()?;
-        Ok(config)
+        problems::extract(&figment)
     }
 
     /// Checks values that parse but cannot work.
+    ///
+    /// Errors: `Invalid` naming every such setting and what was expected.
     pub fn validate(&self) -> Result<()> {
-        let refuse = |key: &str, why: &str| Err(Error::invalid(format!("setting {key}: {why}")));
+        let problems = self.problems();
+        if problems.is_empty() {
+            return Ok(());
+        }
+        let texts: Vec<String> =
+            problems.iter().map(|problem| format!("setting {}: {}", problem.key, problem.what)).collect();
+        Err(Error::invalid(texts.join("; ")))
+    }
+
+    fn problems(&self) -> Vec<Problem> {
+        let mut problems = Vec::new();
+        let mut refuse = |key: &str, why: &str| problems.push(Problem::new(key, why));
         if !self.server.insecure && !self.server.listen.ip().is_loopback() {
-            return refuse(
+            refuse(
                 "server.listen",
                 "refusing to listen beyond loopback without TLS and users; pass --insecure to do so anyway",
             );
         }
         if !self.server.insecure && !self.server.http.ip().is_loopback() {
-            return refuse(
+            refuse(
                 "server.http",
                 "refusing to listen beyond loopback without TLS and users; pass --insecure to do so anyway",
             );
         }
         if self.server.max_message_bytes.0 < MIB {
-            return refuse("server.max_message_bytes", "must be at least 1 MiB");
+            refuse("server.max_message_bytes", "must be at least 1 MiB");
         }
         if self.server.max_connections == 0 {
-            return refuse("server.max_connections", "must be at least 1");
+            refuse("server.max_connections", "must be at least 1");
         }
         if self.database.path.is_empty() {
-            return refuse("database.path", "must be a file or \":memory:\"");
+            refuse("database.path", "must be a file or \":memory:\"");
         }
         if let Some(folder) = self.database.backup_directory.as_ref().filter(|folder| !folder.is_dir()) {
             let why = format!("expected a folder, found none at {}; make it first", folder.display());
-            return refuse("database.backup_directory", &why);
+            refuse("database.backup_directory", &why);
         }
         if self.database.threads == Some(0) {
-            return refuse("database.threads", "must be at least 1");
+            refuse("database.threads", "must be at least 1");
         }
         if self.database.memory_limit.is_some_and(|limit| limit < Bytes::mib(64)) {
-            return refuse("database.memory_limit", "must be at least 64 MiB");
+            refuse("database.memory_limit", "must be at least 64 MiB");
         }
         if self.ingest.stream_memory_limit < Bytes::mib(8) {
-            return refuse("ingest.stream_memory_limit", "must be at least 8 MiB");
+            refuse("ingest.stream_memory_limit", "must be at least 8 MiB");
         }
         if self.ingest.memory_limit < self.ingest.stream_memory_limit {
-            return refuse("ingest.memory_limit", "must not be below ingest.stream_memory_limit");
+            refuse("ingest.memory_limit", "must not be below ingest.stream_memory_limit");
         }
         if self.ingest.max_streams == 0 {
-            return refuse("ingest.max_streams", "must be at least 1");
+            refuse("ingest.max_streams", "must be at least 1");
         }
         if self.ingest.group_commit_ms > 10_000 {
-            return refuse("ingest.group_commit_ms", "must be at most 10000");
+            refuse("ingest.group_commit_ms", "must be at most 10000");
         }
         for (key, limit) in [
             ("ingest.ledger_keys", self.ingest.ledger_keys),
             ("ingest.ledger_producers", self.ingest.ledger_producers),
         ] {
             if limit == 0 {
-                return refuse(key, "must be at least 1");
+                refuse(key, "must be at least 1");
             }
         }
         if self.query.max_concurrent == 0 {
-            return refuse("query.max_concurrent", "must be at least 1");
+            refuse("query.max_concurrent", "must be at least 1");
         }
         if self.query.batch_bytes < Bytes(64 * 1024) || self.query.batch_bytes > Bytes::mib(64) {
-            return refuse("query.batch_bytes", "must be between 64 KiB and 64 MiB");
+            refuse("query.batch_bytes", "must be between 64 KiB and 64 MiB");
         }
         for (key, limit) in [
             ("session.max_sessions", self.session.max_sessions),
@@ -478,41 +494,19 @@ impl Config {
             ("session.max_tickets", self.session.max_tickets),
         ] {
             if limit == 0 {
-                return refuse(key, "must be at least 1");
+                refuse(key, "must be at least 1");
             }
         }
         if self.query.buffer_bytes < self.query.batch_bytes {
-            return refuse("query.buffer_bytes", "must not be below query.batch_bytes");
+            refuse("query.buffer_bytes", "must not be below query.batch_bytes");
         }
-        Ok(())
+        problems
     }
 
     /// The effective configuration as TOML, as `pintail config print` shows it.
     pub fn to_toml(&self) -> String {
         toml::to_string(self).expect("the config holds only tables, texts, numbers and booleans")
     }
-}
-
-fn explain(error: figment::Error) -> String {
-    let mut lines = Vec::new();
-    for one in error {
-        let key = one.path.join(".");
-        let source = one.metadata.as_ref().map(|metadata| match &metadata.source {
-            Some(source) => format!(" (from {source})"),
-            None => format!(" (from {})", metadata.name),
-        });
-        let what = match &one.kind {
-            figment::error::Kind::UnknownField(field, known) => {
-                let hint = crate::error::closest(field, known)
-                    .map_or(String::new(), |name| format!("; did you mean \"{name}\"?"));
-                format!("unknown key \"{field}\"{hint} (known here: {})", known.join(", "))
-            }
-            other => other.to_string(),
-        };
-        let place = if key.is_empty() { String::new() } else { format!("setting {key}: ") };
-        lines.push(format!("{place}{what}{}", source.unwrap_or_default()));
-    }
-    lines.join("; ")
 }
 
 #[cfg(test)]
@@ -560,9 +554,33 @@ mod tests {
         check("[database]\nmemory_limit = \"lots\"", &["database.memory_limit", "512 MiB", "lots"]);
         check("[query]\nqueue_timeout = \"soon\"", &["query.queue_timeout", "30 s"]);
         check("[server]\nlisten = \"0.0.0.0:1\"", &["server.listen", "--insecure"]);
-        check("[server]\nlisten = \"nowhere\"", &["server.listen"]);
+        check("[server]\nlisten = \"nowhere\"", &["server.listen", "expected host:port, found \"nowhere\""]);
         check("[ingest\n", &["not TOML"]);
         check("[query]\nbuffer_bytes = \"1 MiB\"", &["query.buffer_bytes"]);
+    }
+
+    #[test]
+    fn all_problems_are_told_at_once_with_their_file() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("pintail.toml");
+        let text = "log = 5\n[server]\nhttp = \"x\"\nport = 1\nmax_connections = 0\n[query]\nmax_concurrent = \"many\"\n\
+                    [ingest]\nledger_keys = 0\n";
+        std::fs::write(&path, text).unwrap();
+        let flag = [("server.listen", "bogus".to_owned())];
+        let message = Config::load(Some(&path), &flag).unwrap_err().to_string();
+        for part in [
+            "setting log: ",
+            "setting server.listen: expected host:port, found \"bogus\"",
+            "setting server.http: expected host:port, found \"x\"",
+            "setting server.port: unknown key \"port\"",
+            "setting server.max_connections: must be at least 1",
+            "setting query.max_concurrent: ",
+            "setting ingest.ledger_keys: must be at least 1",
+        ] {
+            assert!(message.contains(part), "{message:?} lacks {part:?}");
+        }
+        assert_eq!(message.matches("pintail.toml").count(), 6, "{message}");
+        assert_eq!(message.matches("setting ").count(), 7, "{message}");
     }
 
     #[test]

@@ -145,17 +145,18 @@ pub(crate) fn run() -> ExitCode {
             std::io::stdout().write_all(&script).map_err(Failure::from)
         }
     };
-    match done {
+    // What is left in the buffer of standard output would otherwise be lost in silence.
+    match done.and_then(|()| std::io::stdout().flush().map_err(Failure::from)) {
         Ok(()) | Err(Failure::Closed) => ExitCode::SUCCESS,
-        Err(Failure::Work(error)) => {
-            eprintln!("pintail: {error}");
-            ExitCode::from(1)
-        }
-        Err(Failure::Usage(error)) => {
-            eprintln!("pintail: {error}");
-            ExitCode::from(2)
-        }
+        Err(Failure::Work(error)) => told(&error, 1),
+        Err(Failure::Usage(error)) => told(&error, 2),
     }
+}
+
+/// Says what went wrong, if anybody listens: the exit code says it as well.
+fn told(error: &Error, code: u8) -> ExitCode {
+    let _ = writeln!(std::io::stderr(), "pintail: {error}");
+    ExitCode::from(code)
 }
 
 fn config(source: &ConfigSource, show: impl Fn(&Config) -> String) -> Result<(), Failure> {

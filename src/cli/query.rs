@@ -45,13 +45,8 @@ impl Query {
         let mut result = client.query(&self.sql, &[]).await?;
         let mut output = Output::create(self.format, self.output.as_deref(), &result.schema, self.rows)?;
         while let Some(batch) = result.batches.next().await {
-            match batch.map_err(Failure::from).and_then(|batch| output.write(&batch)) {
-                Ok(true) => {}
-                Ok(false) => break,
-                Err(failure) => {
-                    output.discard();
-                    return Err(failure);
-                }
+            if !output.write(&batch?)? {
+                break;
             }
         }
         output.finish()

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use arrow::datatypes::Schema;
 use clap::Args;
+use futures::StreamExt;
 use pintail::client::Client;
 use pintail::config::Bytes;
 use serde_json::Value;
@@ -24,22 +25,21 @@ pub(super) struct Status {
 
 /// Prints every table and view: name, rows, columns.
 pub(super) async fn tables(remote: Remote) -> Result<(), Failure> {
-    let flights = Client::connect(&remote.server).await?.list().await?;
-    if flights.is_empty() {
+    let mut client = Client::connect(&remote.server).await?;
+    let mut flights = client.flights().await?;
+    let mut rows: Vec<[String; 3]> = Vec::new();
+    while let Some(flight) = flights.next().await {
+        let flight = flight?;
+        let path = flight.flight_descriptor.as_ref().map(|descriptor| descriptor.path.join("."));
+        let count = if flight.total_records < 0 { "view".into() } else { grouped(flight.total_records) };
+        let columns =
+            flight.try_decode_schema().map_or("?".into(), |schema: Schema| schema.fields().len().to_string());
+        rows.push([path.unwrap_or_default(), count, columns]);
+    }
+    if rows.is_empty() {
         say!("no tables yet; `pintail load FILE --table NAME` makes one");
         return Ok(());
     }
-    let rows: Vec<[String; 3]> = flights
-        .into_iter()
-        .map(|flight| {
-            let path = flight.flight_descriptor.as_ref().map(|descriptor| descriptor.path.join("."));
-            let rows = if flight.total_records < 0 { "view".into() } else { grouped(flight.total_records) };
-            let columns = flight
-                .try_decode_schema()
-                .map_or("?".into(), |schema: Schema| schema.fields().len().to_string());
-            [path.unwrap_or_default(), rows, columns]
-        })
-        .collect();
     let width = |column: usize, title: &str| {
         rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0).max(title.len())
     };

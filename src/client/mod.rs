@@ -133,8 +133,13 @@ impl Client {
 
     /// Every table and view of the server.
     pub async fn list(&mut self) -> Result<Vec<FlightInfo>> {
+        self.flights().await?.try_collect().await
+    }
+
+    /// The same, one by one: the schemas of a large catalog take more memory than one wants to hold.
+    pub async fn flights(&mut self) -> Result<BoxStream<'static, Result<FlightInfo>>> {
         let flights = self.inner.list_flights(Criteria::default()).await.map_err(from_status)?;
-        flights.into_inner().map_err(from_status).try_collect().await
+        Ok(flights.into_inner().map_err(from_status).boxed())
     }
 
     /// Runs an action that takes nothing and gives its JSON answer.

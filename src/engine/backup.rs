@@ -61,7 +61,10 @@ impl BackupTarget {
         if up || name.contains('\0') {
             return Err(outside());
         }
-        let Some(file_name) = given.file_name().filter(|_| !name.ends_with('/')) else {
+        let Some(file_name) = given
+            .file_name()
+            .filter(|file| !name.ends_with('/') && !file.to_string_lossy().trim().is_empty())
+        else {
             return Err(Error::invalid(format!("expected the name of a file to write, found \"{shown}\"")));
         };
         if given

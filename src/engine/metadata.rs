@@ -40,10 +40,12 @@ pub struct TableEntry {
     pub comment: Option<String>,
     /// Rows as the engine estimates them; exact for tables without deletes. `None` for views.
     pub rows: Option<u64>,
+    /// Columns; 0 for a view that does not bind.
+    pub columns: u64,
 }
 
 impl TableEntry {
-    /// The full name, as [`columns`] and [`columns_by_table`] know the table.
+    /// The full name, as [`columns`] and [`columns_between`] know the table.
     pub fn name(&self) -> TableName {
         full_name(self.catalog.clone(), self.schema.clone(), self.table.clone())
     }
@@ -120,10 +122,10 @@ pub fn tables(session: &Session) -> Result<Vec<TableEntry>> {
         "{VISIBLE} \
          SELECT v.database_name, v.schema_name, table_name, \
                 CASE WHEN temporary THEN 'LOCAL TEMPORARY' ELSE 'BASE TABLE' END, comment, v.schema_path, \
-                estimated_size::BIGINT \
+                estimated_size::BIGINT, column_count::BIGINT \
          FROM duckdb_tables() JOIN visible v USING (database_oid, schema_oid) WHERE NOT internal \
          UNION ALL \
-         SELECT v.database_name, v.schema_name, view_name, 'VIEW', comment, v.schema_path, NULL::BIGINT \
+         SELECT v.database_name, v.schema_name, view_name, 'VIEW', comment, v.schema_path, NULL::BIGINT, column_count::BIGINT \
          FROM duckdb_views() JOIN visible v USING (database_oid, schema_oid) WHERE NOT internal \
          ORDER BY 1, 2, 3"
     );
@@ -140,6 +142,7 @@ pub fn tables(session: &Session) -> Result<Vec<TableEntry>> {
             table_type: row.text(3),
             comment: row.text_or_none(4),
             rows: row.long_or_none(6).map(|rows| rows.max(0) as u64),
+            columns: row.long_or_none(7).map_or(0, |columns| columns.max(0) as u64),
         }
     })
 }
@@ -155,11 +158,25 @@ pub fn columns(session: &Session, name: &TableName) -> Result<Vec<ColumnEntry>> 
     Ok(column_rows(session, &condition)?.into_iter().map(|(_, column)| column).collect())
 }
 
-/// The columns of every table and view. DuckDB lists the columns of all tables also to answer for one, so
-/// asking table by table would cost the square.
-pub fn columns_by_table(session: &Session) -> Result<HashMap<TableName, Vec<ColumnEntry>>> {
+/// The columns of the tables and views from `first` to `last`, as [`tables`] orders them. DuckDB lists the columns of all
+/// tables also to answer for one, so asking table by table would cost the square.
+pub fn columns_between(
+    session: &Session,
+    first: &TableEntry,
+    last: &TableEntry,
+) -> Result<HashMap<TableName, Vec<ColumnEntry>>> {
+    let place = |entry: &TableEntry| {
+        format!(
+            "({}, {}, {})",
+            quote_text(&entry.catalog),
+            quote_text(&entry.schema),
+            quote_text(&entry.table)
+        )
+    };
+    let name = "(v.database_name, v.schema_name, table_name)";
+    let condition = format!("{name} >= {} AND {name} <= {}", place(first), place(last));
     let mut tables: HashMap<TableName, Vec<ColumnEntry>> = HashMap::new();
-    for (name, column) in column_rows(session, "TRUE")? {
+    for (name, column) in column_rows(session, &condition)? {
         tables.entry(name).or_default().push(column);
     }
     Ok(tables)

@@ -69,7 +69,7 @@ pub use load_ledger::{
     LoadPieces, append_loads, create_loads, find_loads, forget_loads, forget_loads_sql, stored_loads,
 };
 pub use maintenance::Maintenance;
-pub use metadata::{ColumnEntry, SchemaInfo, TableEntry, columns, columns_by_table, schemas, tables};
+pub use metadata::{ColumnEntry, SchemaInfo, TableEntry, columns, columns_between, schemas, tables};
 pub use parameters::{bulk_insert, describe_bound, match_columns};
 pub use plain::{BIT, STANDS_FOR, plain_batch, plain_schema};
 pub use prepared::Bound;

@@ -10,7 +10,7 @@ use std::task::{Context, Poll};
 use arrow::array::{AsArray, RecordBatch};
 use arrow::datatypes::Int64Type;
 use arrow_flight::Ticket;
-use futures::{Stream, StreamExt};
+use futures::{Stream, StreamExt, stream};
 use tonic::{Request, Response, Status};
 
 use super::FlightServer;
@@ -19,11 +19,12 @@ use super::caller::Caller;
 use super::descriptor;
 use super::encode::{Encoder, Frame};
 use super::header::Options;
+use super::metadata::Metadata;
 use super::ticket::{Fetch, Stop};
 use crate::engine::Class;
 use crate::error::{Error, Kind, Result};
 use crate::query::{ResultStream, RunOptions, Statement};
-use crate::session::On;
+use crate::session::{On, Owner};
 
 /// A result on its way to the socket.
 pub(super) struct FrameStream {
@@ -94,10 +95,7 @@ impl FlightServer {
             }
             Fetch::Metadata { metadata, owner } => {
                 call.what = metadata.name().to_owned();
-                let lease = self.sessions.of(owner)?.lease_of(owner, On::Join).await?;
-                let metadata = metadata.clone();
-                let batch = self.query.look(lease, move |session| metadata.read(session)).await?;
-                Ok(ResultStream::stored(batch.schema(), Class::Query, vec![batch]))
+                self.open_metadata(metadata.clone(), owner.clone(), options).await
             }
             Fetch::Stored { schema, class, batches } => {
                 Ok(ResultStream::stored(Arc::clone(schema), *class, batches.clone()))
@@ -109,6 +107,42 @@ impl FlightServer {
                 })
             }
         }
+    }
+}
+
+impl FlightServer {
+    /// Reads the beginning of an answer; the rest is read piece by piece as the client takes it, past the places and the
+    /// queue like all short catalog work. No connection waits for the client in between.
+    async fn open_metadata(
+        &self,
+        metadata: Metadata,
+        owner: Owner,
+        options: RunOptions,
+    ) -> Result<ResultStream> {
+        let lease = self.sessions.of(&owner)?.lease_of(&owner, On::Join).await?;
+        let (schema, in_use) = (metadata.schema(), lease.in_use());
+        let begun = self.query.look(lease, move |session| {
+            let mut answer = metadata.begin(session)?;
+            Ok((answer.next(session)?, answer))
+        });
+        let (first, answer) = begun.await?;
+        if answer.is_done() {
+            return Ok(ResultStream::stored(schema, Class::Query, vec![first]));
+        }
+        let server = self.clone();
+        let rest = stream::try_unfold(answer, move |mut answer| {
+            let (server, owner) = (server.clone(), owner.clone());
+            async move {
+                if answer.is_done() {
+                    return Ok(None);
+                }
+                let lease = server.sessions.of(&owner)?.lease_of(&owner, On::Join).await?;
+                let piece = server.query.look(lease, move |session| Ok((answer.next(session)?, answer)));
+                piece.await.map(Some)
+            }
+        });
+        let pieces = stream::once(std::future::ready(Ok(first))).chain(rest).boxed();
+        Ok(ResultStream::in_pieces(schema, pieces, options.deadline, in_use))
     }
 }
 

@@ -4,13 +4,16 @@
 use std::time::{Duration, Instant};
 
 use arrow::ipc::CompressionType;
-use tonic::metadata::MetadataMap;
+use tonic::metadata::{KeyRef, MetadataMap};
 
 use super::form::Form;
 use crate::error::{Error, Result};
 use crate::ingest::{Mode, OnConflict, Sources};
 use crate::query::RunOptions;
 use crate::session::ClientSession;
+
+/// What the names of headers and options of ours begin with.
+const PREFIX: &str = "pintail-";
 
 /// Names of the options, which may come as a header of one call or as an option of the session.
 pub(super) const OPTIONS: [&str; 10] = [
@@ -84,8 +87,24 @@ impl<'a> Options<'a> {
         }
     }
 
+    /// Refuses a header that looks like one of ours and is none: a misspelled key would lose what it asks for in silence.
+    /// Proxies add headers of other names.
+    pub(super) fn check_names(&self) -> Result<()> {
+        for name in self.metadata.keys() {
+            let name = match name {
+                KeyRef::Ascii(name) => name.as_str(),
+                KeyRef::Binary(name) => name.as_str(),
+            };
+            if name.starts_with(PREFIX) && name != SOURCES && !OPTIONS.contains(&name) {
+                return Err(unknown(name));
+            }
+        }
+        Ok(())
+    }
+
     /// How a call wants its result: `pintail-batch-rows`, `pintail-timeout-ms` and gRPC's own `grpc-timeout`.
     pub(super) fn run_options(&self) -> Result<RunOptions> {
+        self.check_names()?;
         let batch_rows_max =
             self.number("pintail-batch-rows")?.map(|rows| usize::try_from(rows).unwrap_or(usize::MAX));
         let own = self.number("pintail-timeout-ms")?.map(Duration::from_millis);
@@ -112,6 +131,7 @@ impl<'a> Options<'a> {
 
     /// `pintail-extension-types`: whether types that Arrow has extension types for leave as those.
     pub(super) fn form(&self) -> Result<Form> {
+        self.check_names()?;
         match self.text("pintail-extension-types")?.as_deref() {
             None | Some("off" | "false") => Ok(Form::Plain),
             // A session option may come as a boolean.
@@ -134,6 +154,7 @@ impl<'a> Options<'a> {
 
     /// Everything that a put goes by.
     pub(super) fn put_options(&self, auto_create: bool) -> Result<PutOptions> {
+        self.check_names()?;
         let on_conflict = match self.text("pintail-on-conflict")? {
             None => OnConflict::Error,
             Some(text) => OnConflict::from_name(&text).ok_or_else(|| {
@@ -208,6 +229,15 @@ impl<'a> Options<'a> {
     }
 }
 
+fn unknown(name: &str) -> Error {
+    let name = crate::error::shorten(name, 100);
+    let hint = match crate::error::closest(&name, &OPTIONS) {
+        Some(known) => format!("did you mean {known}?"),
+        None => format!("this server has {}", OPTIONS.join(", ")),
+    };
+    Error::invalid(format!("unknown header {name}; {hint}"))
+}
+
 /// Refuses a value that an option cannot have, before it is kept for later calls.
 pub(super) fn check_option(name: &'static str, value: &str) -> Result<()> {
     let mut metadata = MetadataMap::new();
@@ -251,6 +281,34 @@ mod tests {
         for bad in ["", "S", "5", "5x", "5ü", "-5S"] {
             assert_eq!(grpc_timeout(bad), None, "{bad}");
         }
+    }
+
+    #[test]
+    fn unknown_headers_of_ours_are_refused_by_name() {
+        let check = |name: &'static str| {
+            let mut metadata = MetadataMap::new();
+            metadata.insert("x-pintail-proxy", "1".parse().unwrap());
+            metadata.insert("pintail-mode", "append".parse().unwrap());
+            match name.ends_with("-bin") {
+                true => drop(metadata.insert_bin(name, tonic::metadata::MetadataValue::from_bytes(b"1"))),
+                false => drop(metadata.insert(name, "1".parse().unwrap())),
+            }
+            let options = Options { metadata: &metadata, session: None };
+            let found = options.put_options(true).map(|_| ());
+            assert_eq!(found.is_err(), options.form().is_err());
+            assert_eq!(found.is_err(), options.run_options().is_err());
+            found.map_err(|error| error.to_string())
+        };
+        for good in ["pintail-idempotency-key", "pintail", "x-pintail-mode", "traceparent"] {
+            check(good).unwrap();
+        }
+        let misspelled = check("pintail-idempotancy-key").unwrap_err();
+        assert!(
+            misspelled.contains("pintail-idempotancy-key; did you mean pintail-idempotency-key?"),
+            "{misspelled}"
+        );
+        assert!(check("pintail-zzzz").unwrap_err().contains("pintail-zzzz"));
+        assert!(check("pintail-mode-bin").is_err());
     }
 
     #[test]

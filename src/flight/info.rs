@@ -1,4 +1,4 @@
-//! GetFlightInfo, GetSchema, ListFlights: what a result will look like, and where to fetch it.
+//! GetFlightInfo, GetSchema: what a result will look like, and where to fetch it.
 //! Runs on: the task of the call.
 //! Never: runs a SELECT, except one whose columns are known only once it runs (PIVOT). A change runs here, once,
 //! because a client may never fetch its result.
@@ -24,8 +24,8 @@ use super::form::Form;
 use super::get::changed_rows;
 use super::ticket::{self, Fetch};
 use crate::catalog::TableName;
-use crate::engine::{self, Class, TableEntry};
-use crate::error::{Error, Kind, Result};
+use crate::engine::{self, Class};
+use crate::error::{Error, Result};
 use crate::query::{ResultStream, RunOptions};
 use crate::session::{ClientSession, On};
 
@@ -170,50 +170,6 @@ impl FlightServer {
             read => self.described(&caller.session, read, call).await?.1,
         };
         Ok(SchemaResult { schema: ipc(&form.schema(&schema))? })
-    }
-
-    /// Every table and view. `criteria`, if not empty, is a prefix of the table's name.
-    pub(super) async fn flights(
-        &self,
-        caller: &Caller,
-        criteria: &[u8],
-        form: Form,
-        call: &mut Call,
-    ) -> Result<Vec<FlightInfo>> {
-        let prefix = std::str::from_utf8(criteria)
-            .map_err(|_| {
-                Error::invalid("the criteria expression is not UTF-8; expected a prefix of table names")
-            })?
-            .to_owned();
-        let lease = caller.session.lease(On::Join).await?;
-        let tables = self.query.look(lease, move |session| {
-            let mut tables = engine::tables(session)?;
-            tables.retain(|table| table.catalog != TEMPORARY && table.table.starts_with(&prefix));
-            let mut described = Vec::with_capacity(tables.len());
-            for table in tables {
-                match engine::describe(session, &select_all(&table.to_sql())) {
-                    Ok(one) => described.push((table, one.schema)),
-                    // A view over something that is gone must not hide the tables that are there.
-                    Err(error) if matches!(error.kind(), Kind::Invalid | Kind::NotFound) => {
-                        tracing::debug!(table = %table.name(), %error, "left out of the listing");
-                    }
-                    Err(error) => return Err(error),
-                }
-            }
-            Ok(described)
-        });
-        let tables = tables.await?;
-        call.rows = tables.len() as u64;
-        tables
-            .into_iter()
-            .map(|(table, schema)| self.table_flight(caller, table, &form.schema(&schema)))
-            .collect()
-    }
-
-    fn table_flight(&self, caller: &Caller, table: TableEntry, schema: &Schema) -> Result<FlightInfo> {
-        let owner = caller.session.owner();
-        let fetch = Fetch::Statement { sql: select_all(&table.to_sql()), on: On::Join, owner };
-        self.endpoint_info(fetch, schema, FlightDescriptor::new_path(table.path), table.rows, true)
     }
 }
 

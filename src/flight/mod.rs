@@ -11,6 +11,7 @@ mod decode;
 mod descriptor;
 mod encode;
 mod exchange;
+mod flights;
 mod form;
 mod get;
 mod header;
@@ -133,11 +134,13 @@ impl FlightService for FlightServer {
     async fn list_flights(&self, request: Request<Criteria>) -> Reply<Self::ListFlightsStream> {
         let caller = self.caller(request.metadata(), request.extensions());
         let mut call = Call::new("ListFlights", &caller);
-        let flights = match Options::new(request.metadata(), &caller.session).form() {
-            Ok(form) => self.flights(&caller, &request.into_inner().expression, form, &mut call).await,
-            Err(error) => Err(error),
-        };
-        call.end(flights.map(answers))
+        match Options::new(request.metadata(), &caller.session).form() {
+            Ok(form) => {
+                let flights = self.flights(&caller, &request.into_inner().expression, form, call).await;
+                flights.map(Response::new)
+            }
+            Err(error) => Err(call.failed(error)),
+        }
     }
 
     async fn get_flight_info(&self, request: Request<FlightDescriptor>) -> Reply<FlightInfo> {

@@ -12,7 +12,8 @@ use std::time::{Duration, Instant};
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
-use futures::{FutureExt, Stream};
+use futures::stream::BoxStream;
+use futures::{FutureExt, Stream, StreamExt};
 use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::task::JoinHandle;
@@ -38,6 +39,18 @@ struct Item {
     batch: RecordBatch,
     bytes: u64,
     _room: Option<OwnedSemaphorePermit>,
+}
+
+impl Item {
+    /// A batch that takes no room of a queue.
+    fn free(batch: RecordBatch) -> Self {
+        let bytes = batch_bytes(&batch) as u64;
+        Self { batch, bytes, _room: None }
+    }
+}
+
+fn sleep_until(at: Instant) -> (Instant, Pin<Box<Sleep>>) {
+    (at, Box::pin(tokio::time::sleep_until(at.into())))
 }
 
 /// The thread's end.
@@ -197,6 +210,8 @@ pub struct ResultStream {
     results: Results,
     // Dropped after `results`, so that a thread that is waiting for room wakes up first.
     reader: Option<ReaderThread>,
+    // What makes the batches, where no thread does.
+    pieces: Option<BoxStream<'static, Result<RecordBatch>>>,
     deadline: Option<(Instant, Pin<Box<Sleep>>)>,
     // The session it is for, and its transaction, until its last batch is given.
     in_use: Vec<InUse>,
@@ -232,7 +247,8 @@ impl ResultStream {
             class: start.class,
             results,
             reader: Some(reader),
-            deadline: deadline.map(|at| (at, Box::pin(tokio::time::sleep_until(at.into())))),
+            pieces: None,
+            deadline: deadline.map(sleep_until),
             in_use: Vec::new(),
             ahead: VecDeque::new(),
             ended: false,
@@ -250,15 +266,15 @@ impl ResultStream {
     pub fn stored(schema: SchemaRef, class: Class, batches: Vec<RecordBatch>) -> Self {
         let (sender, items) = mpsc::channel(batches.len().max(1));
         for batch in batches {
-            let bytes = batch_bytes(&batch) as u64;
             // There is a place for each of them, and the receiver is here.
-            let _ = sender.try_send(Item { batch, bytes, _room: None });
+            let _ = sender.try_send(Item::free(batch));
         }
         Self {
             schema,
             class,
             results: Results { items },
             reader: None,
+            pieces: None,
             deadline: None,
             in_use: Vec::new(),
             ahead: VecDeque::new(),
@@ -270,6 +286,21 @@ impl ResultStream {
             rows: 0,
             bytes: 0,
             started: Instant::now(),
+        }
+    }
+
+    /// A result whose batches are made one by one, each when it is asked for.
+    pub fn in_pieces(
+        schema: SchemaRef,
+        pieces: BoxStream<'static, Result<RecordBatch>>,
+        deadline: Option<Instant>,
+        in_use: Vec<InUse>,
+    ) -> Self {
+        Self {
+            pieces: Some(pieces),
+            deadline: deadline.map(sleep_until),
+            in_use,
+            ..Self::stored(schema, Class::Query, Vec::new())
         }
     }
 
@@ -318,6 +349,7 @@ impl ResultStream {
         self.ended = true;
         self.results.items.close();
         self.reader = None;
+        self.pieces = None;
     }
 
     /// Schema of the batches.
@@ -343,7 +375,16 @@ impl ResultStream {
         if self.class == Class::Query && self.is_overdue(context) {
             return Poll::Ready(Some(Err(self.give_up(STOPPED))));
         }
-        let item = self.results.items.poll_recv(context);
+        let item = match &mut self.pieces {
+            None => self.results.items.poll_recv(context),
+            Some(pieces) => match ready!(pieces.poll_next_unpin(context)).transpose() {
+                Ok(batch) => Poll::Ready(batch.map(Item::free)),
+                Err(error) => {
+                    self.stop();
+                    return Poll::Ready(Some(Err(error)));
+                }
+            },
+        };
         if item.is_pending() && self.class != Class::Query && self.is_overdue(context) {
             if self.first_batch.is_some() {
                 let text =
@@ -382,6 +423,7 @@ impl ResultStream {
 
     fn give_up(&mut self, text: &str) -> Error {
         self.reader = None;
+        self.pieces = None;
         self.ended = true;
         Error::new(Kind::Deadline, text)
     }

@@ -2,7 +2,9 @@
 //! Runs on: the thread of a query; pure.
 //! Never: asks the engine; drops metadata a field has already.
 
-use arrow::datatypes::{Field, Schema};
+use std::sync::Arc;
+
+use arrow::datatypes::{Field, Metadata, Schema};
 
 use super::listing::VIEW;
 use crate::engine::{ColumnEntry, TableEntry};
@@ -38,6 +40,34 @@ pub(super) fn annotated(schema: &Schema, table: &TableEntry, columns: &[ColumnEn
         metadata.insert(REMARKS.to_owned(), comment.clone());
     }
     Schema::new_with_metadata(fields, metadata)
+}
+
+/// `schema` with the engine's type of each column alone: for a table with more columns than a message holds otherwise.
+pub(super) fn typed(schema: &Schema, columns: &[ColumnEntry]) -> Schema {
+    let typed = |(index, field): (usize, &Arc<Field>)| {
+        let field = field.as_ref().clone();
+        let Some(column) = columns.get(index).filter(|column| column.name == *field.name()) else {
+            return field;
+        };
+        let mut metadata = field.metadata().clone();
+        metadata.insert(TYPE_NAME.to_owned(), column.duckdb_type.clone());
+        field.with_nullable(column.nullable).with_metadata(metadata)
+    };
+    let fields: Vec<Field> = schema.fields().iter().enumerate().map(typed).collect();
+    Schema::new_with_metadata(fields, schema.metadata().clone())
+}
+
+/// Bytes that a schema takes in a message, roughly and never too few: each name, key and value has a head and a place in a
+/// list.
+pub(in crate::flight) fn size(schema: &Schema) -> usize {
+    let texts = |metadata: &Metadata| -> usize {
+        metadata.iter().map(|(key, value)| key.len() + value.len() + 40).sum()
+    };
+    let mut bytes = 128 + texts(schema.metadata());
+    for field in schema.flattened_fields() {
+        bytes += field.name().len() + 128 + texts(field.metadata());
+    }
+    bytes
 }
 
 fn annotated_field(field: Field, table: &TableEntry, column: Option<&ColumnEntry>) -> Field {
@@ -91,6 +121,7 @@ mod tests {
             table_type: table_type.into(),
             comment: None,
             rows: None,
+            columns: 1,
         }
     }
 

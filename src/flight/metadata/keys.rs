@@ -45,9 +45,29 @@ pub(super) static FOREIGN_KEYS: LazyLock<SchemaRef> = LazyLock::new(|| {
     ]))
 });
 
-/// One row per column, ordered by table, then key.
-pub(super) fn primary_keys(mut keys: Vec<PrimaryKeyColumn>) -> Result<RecordBatch> {
+/// The keys by table, then key.
+pub(super) fn sorted(mut keys: Vec<PrimaryKeyColumn>) -> Vec<PrimaryKeyColumn> {
     keys.sort_by(|a, b| by_table(a).cmp(&by_table(b)));
+    keys
+}
+
+/// Bytes of a row, roughly.
+pub(super) fn primary_key_size(key: &PrimaryKeyColumn) -> usize {
+    let names = [&key.catalog, &key.schema, &key.table, &key.column, &key.constraint];
+    32 + names.map(String::len).iter().sum::<usize>()
+}
+
+/// Bytes of a row, roughly; catalog and schema stand in it twice.
+pub(super) fn foreign_key_size(key: &ForeignKeyColumn) -> usize {
+    let names = [&key.pk_table, &key.pk_column, &key.fk_table, &key.fk_column, &key.fk_constraint];
+    let constraint = key.pk_constraint.as_ref().map_or(0, String::len);
+    64 + names.map(String::len).iter().sum::<usize>()
+        + constraint
+        + 2 * (key.catalog.len() + key.schema.len())
+}
+
+/// One row per column.
+pub(super) fn primary_keys(keys: &[PrimaryKeyColumn]) -> Result<RecordBatch> {
     let texts = |read: fn(&PrimaryKeyColumn) -> &str| -> ArrayRef {
         Arc::new(StringArray::from_iter_values(keys.iter().map(read)))
     };
@@ -66,33 +86,33 @@ pub(super) fn primary_keys(mut keys: Vec<PrimaryKeyColumn>) -> Result<RecordBatc
 pub(super) fn exported(
     command: &CommandGetExportedKeys,
     mut keys: Vec<ForeignKeyColumn>,
-) -> Result<RecordBatch> {
+) -> Vec<ForeignKeyColumn> {
     keys.retain(|key| {
         is_in(key, command.catalog.as_deref(), command.db_schema.as_deref())
             && passes(Some(&command.table), &key.pk_table)
     });
     keys.sort_by(|a, b| by_foreign_key(a).cmp(&by_foreign_key(b)));
-    foreign_keys(&keys)
+    keys
 }
 
 /// The foreign keys on the command's table, ordered by the tables they reference.
 pub(super) fn imported(
     command: &CommandGetImportedKeys,
     mut keys: Vec<ForeignKeyColumn>,
-) -> Result<RecordBatch> {
+) -> Vec<ForeignKeyColumn> {
     keys.retain(|key| {
         is_in(key, command.catalog.as_deref(), command.db_schema.as_deref())
             && passes(Some(&command.table), &key.fk_table)
     });
     keys.sort_by(|a, b| by_primary_key(a).cmp(&by_primary_key(b)));
-    foreign_keys(&keys)
+    keys
 }
 
 /// The foreign keys of one table that reference the other.
 pub(super) fn cross_reference(
     command: &CommandGetCrossReference,
     mut keys: Vec<ForeignKeyColumn>,
-) -> Result<RecordBatch> {
+) -> Vec<ForeignKeyColumn> {
     keys.retain(|key| {
         is_in(key, command.pk_catalog.as_deref(), command.pk_db_schema.as_deref())
             && is_in(key, command.fk_catalog.as_deref(), command.fk_db_schema.as_deref())
@@ -100,7 +120,7 @@ pub(super) fn cross_reference(
             && passes(Some(&command.fk_table), &key.fk_table)
     });
     keys.sort_by(|a, b| by_primary_key(a).cmp(&by_primary_key(b)));
-    foreign_keys(&keys)
+    keys
 }
 
 fn is_in(key: &ForeignKeyColumn, catalog: Option<&str>, schema: Option<&str>) -> bool {
@@ -123,7 +143,8 @@ fn by_primary_key(key: &ForeignKeyColumn) -> (Order<'_>, Order<'_>) {
     ((&key.catalog, &key.schema, &key.pk_table, constraint, key.key_sequence), by_foreign_key(key))
 }
 
-fn foreign_keys(keys: &[ForeignKeyColumn]) -> Result<RecordBatch> {
+/// One row per column.
+pub(super) fn foreign_keys(keys: &[ForeignKeyColumn]) -> Result<RecordBatch> {
     let texts = |read: fn(&ForeignKeyColumn) -> Option<&str>| -> ArrayRef {
         Arc::new(keys.iter().map(read).collect::<StringArray>())
     };
@@ -219,12 +240,12 @@ mod tests {
     fn exported_keys_are_those_that_reference_the_table() {
         let command =
             CommandGetExportedKeys { catalog: None, db_schema: Some("main".into()), table: "people".into() };
-        let batch = exported(&command, keys()).unwrap();
+        let batch = foreign_keys(&exported(&command, keys())).unwrap();
         assert_eq!(names(&batch, "fk_table_name"), ["bills", "orders", "orders"]);
         assert_eq!(names(&batch, "fk_column_name"), ["f1", "f1", "f2"]);
         assert!(batch.column(11).as_primitive::<UInt8Type>().iter().all(|rule| rule == Some(3)));
         let nowhere = CommandGetExportedKeys { catalog: Some(String::new()), ..command };
-        assert_eq!(exported(&nowhere, keys()).unwrap().num_rows(), 0);
+        assert_eq!(exported(&nowhere, keys()).len(), 0);
     }
 
     #[test]
@@ -234,7 +255,7 @@ mod tests {
             db_schema: Some("main".into()),
             table: "orders".into(),
         };
-        let batch = imported(&command, keys()).unwrap();
+        let batch = foreign_keys(&imported(&command, keys())).unwrap();
         assert_eq!(names(&batch, "pk_table_name"), ["nameless", "people", "people"]);
         assert_eq!(names(&batch, "pk_key_name"), ["-", "people_pkey", "people_pkey"]);
         assert_eq!(names(&batch, "pk_column_name"), ["p1", "p1", "p2"]);
@@ -247,14 +268,14 @@ mod tests {
             fk_table: "bills".into(),
             ..Default::default()
         };
-        let batch = cross_reference(&command, keys()).unwrap();
+        let batch = foreign_keys(&cross_reference(&command, keys())).unwrap();
         assert_eq!(names(&batch, "fk_key_name"), ["bills_people_fkey"]);
         let apart = CommandGetCrossReference {
             pk_db_schema: Some("main".into()),
             fk_db_schema: Some("other".into()),
             ..command
         };
-        assert_eq!(cross_reference(&apart, keys()).unwrap().num_rows(), 0);
+        assert_eq!(cross_reference(&apart, keys()).len(), 0);
     }
 
     #[test]
@@ -267,9 +288,10 @@ mod tests {
             key_sequence: sequence,
             constraint: format!("{table}_pkey"),
         };
-        let batch = primary_keys(vec![part("b", "y", 2), part("b", "z", 1), part("a", "x", 1)]).unwrap();
+        let found = sorted(vec![part("b", "y", 2), part("b", "z", 1), part("a", "x", 1)]);
+        let batch = primary_keys(&found).unwrap();
         assert_eq!(names(&batch, "column_name"), ["x", "z", "y"]);
-        assert_eq!(primary_keys(Vec::new()).unwrap().schema(), *PRIMARY_KEYS);
+        assert_eq!(primary_keys(&[]).unwrap().schema(), *PRIMARY_KEYS);
         assert_eq!(foreign_keys(&[]).unwrap().schema(), *FOREIGN_KEYS);
     }
 }

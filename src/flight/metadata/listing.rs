@@ -25,11 +25,16 @@ pub(super) fn passes(filter: Option<&str>, name: &str) -> bool {
     filter.is_none_or(|filter| !filter.is_empty() && filter.eq_ignore_ascii_case(name))
 }
 
-/// One row per catalog.
-pub(super) fn catalogs(schemas: Vec<SchemaInfo>) -> Result<RecordBatch> {
+/// The catalogs that `schemas` are in.
+pub(super) fn catalog_names(schemas: Vec<SchemaInfo>) -> Vec<String> {
     let mut names: Vec<String> = schemas.into_iter().map(|schema| schema.catalog).collect();
     names.sort_unstable();
     names.dedup();
+    names
+}
+
+/// One row per catalog.
+pub(super) fn catalogs(names: &[String]) -> Result<RecordBatch> {
     let mut builder = CommandGetCatalogs {}.into_builder();
     for name in names {
         builder.append(name);
@@ -37,14 +42,25 @@ pub(super) fn catalogs(schemas: Vec<SchemaInfo>) -> Result<RecordBatch> {
     encoded(builder.build())
 }
 
-/// One row per schema that passes the command's filters.
-pub(super) fn db_schemas(command: &CommandGetDbSchemas, schemas: &[SchemaInfo]) -> Result<RecordBatch> {
+/// The schemas that pass the command's filters.
+///
+/// Errors: `Invalid` for a pattern that ends in an escape.
+pub(super) fn choose_schemas(
+    command: &CommandGetDbSchemas,
+    mut schemas: Vec<SchemaInfo>,
+) -> Result<Vec<SchemaInfo>> {
     let pattern = parsed(command.db_schema_filter_pattern.as_deref())?;
+    schemas.retain(|one| {
+        passes(command.catalog.as_deref(), &one.catalog) && matches(pattern.as_ref(), &one.schema)
+    });
+    Ok(schemas)
+}
+
+/// One row per schema.
+pub(super) fn db_schemas(schemas: &[SchemaInfo]) -> Result<RecordBatch> {
     let mut builder = CommandGetDbSchemas::default().into_builder();
     for SchemaInfo { catalog, schema, .. } in schemas {
-        if passes(command.catalog.as_deref(), catalog) && matches(pattern.as_ref(), schema) {
-            builder.append(catalog, schema);
-        }
+        builder.append(catalog, schema);
     }
     encoded(builder.build())
 }
@@ -113,6 +129,7 @@ mod tests {
             table_type: table_type.into(),
             comment: None,
             rows: None,
+            columns: 0,
         }
     }
 
@@ -168,7 +185,7 @@ mod tests {
         let by_name = CommandGetTables { table_name_filter_pattern: bad(), ..Default::default() };
         assert_eq!(choose(&by_name, entries()).unwrap_err().kind(), Kind::Invalid);
         let by_schema = CommandGetDbSchemas { db_schema_filter_pattern: bad(), ..Default::default() };
-        assert_eq!(db_schemas(&by_schema, &[]).unwrap_err().kind(), Kind::Invalid);
+        assert_eq!(choose_schemas(&by_schema, Vec::new()).unwrap_err().kind(), Kind::Invalid);
     }
 
     #[test]
@@ -181,10 +198,10 @@ mod tests {
         let all = vec![of("db", "main"), of("db", "sales"), of("temp", "main")];
         let command =
             CommandGetDbSchemas { catalog: Some("db".into()), db_schema_filter_pattern: Some("_a%".into()) };
-        let batch = db_schemas(&command, &all).unwrap();
+        let batch = db_schemas(&choose_schemas(&command, all.clone()).unwrap()).unwrap();
         let names: Vec<_> = batch.column(1).as_string::<i32>().iter().flatten().collect();
         assert_eq!(names, ["main", "sales"]);
-        let batch = catalogs(all).unwrap();
+        let batch = catalogs(&catalog_names(all)).unwrap();
         let names: Vec<_> = batch.column(0).as_string::<i32>().iter().flatten().collect();
         assert_eq!(names, ["db", "temp"]);
     }

@@ -1,8 +1,9 @@
-//! A Flight SQL metadata command -> the batch that answers it.
+//! A Flight SQL metadata command -> the batches that answer it.
 //! Runs on: async tasks for [`Metadata::from_command`] and [`Metadata::schema`], which are pure; the thread
-//! of a query for [`Metadata::read`], which blocks.
+//! of a query for [`Metadata::begin`], which blocks.
 //! Never: names the engine's crate, reads table rows.
 
+mod answer;
 mod columns;
 mod keys;
 mod listing;
@@ -11,11 +12,9 @@ mod sql_info;
 mod types;
 mod words;
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
-use arrow::array::RecordBatch;
-use arrow::datatypes::{Schema, SchemaRef};
+use arrow::datatypes::SchemaRef;
 use arrow_flight::error::FlightError;
 use arrow_flight::sql::{
     Command, CommandGetCatalogs, CommandGetCrossReference, CommandGetDbSchemas, CommandGetExportedKeys,
@@ -23,10 +22,11 @@ use arrow_flight::sql::{
     CommandGetXdbcTypeInfo,
 };
 
-use super::descriptor::select_all;
-use super::form::Form;
-use crate::engine::{self, Session, TableEntry};
-use crate::error::{Error, Kind, Result};
+pub(super) use answer::{Answer, PIECE_BYTES};
+pub(super) use columns::size as schema_size;
+
+use crate::engine::{self, ForeignKeyColumn, Session};
+use crate::error::{Error, Result};
 
 /// What a client wants to know about the database.
 #[derive(Debug, Clone, PartialEq)]
@@ -104,69 +104,44 @@ impl Metadata {
         }
     }
 
-    /// The whole answer in one batch, which may have no rows. Blocks for catalog queries.
+    /// The answer, to be read batch by batch; there is always a first one, which may have no rows. Blocks for catalog
+    /// queries.
     ///
     /// Errors: `Invalid` for a filter pattern that ends in an escape.
-    pub(super) fn read(&self, session: &Session) -> Result<RecordBatch> {
-        match self {
-            Self::Catalogs(_) => listing::catalogs(engine::schemas(session)?),
-            Self::DbSchemas(command) => listing::db_schemas(command, &engine::schemas(session)?),
-            Self::Tables(command) => tables(command, session),
-            Self::TableTypes(_) => listing::table_types(),
+    pub(super) fn begin(&self, session: &Session) -> Result<Answer> {
+        Ok(match self {
+            Self::Catalogs(_) => {
+                let names = listing::catalog_names(engine::schemas(session)?);
+                Answer::of(names, |name| name.len() + 8, listing::catalogs)
+            }
+            Self::DbSchemas(command) => {
+                let schemas = listing::choose_schemas(command, engine::schemas(session)?)?;
+                Answer::of(schemas, |one| one.catalog.len() + one.schema.len() + 16, listing::db_schemas)
+            }
+            Self::Tables(command) => Answer::tables(command, engine::tables(session)?)?,
+            Self::TableTypes(_) => Answer::Whole(Some(listing::table_types()?)),
             Self::PrimaryKeys(command) => {
                 let (catalog, schema) = (command.catalog.as_deref(), command.db_schema.as_deref());
-                keys::primary_keys(engine::primary_keys(session, catalog, schema, &command.table)?)
+                let found = engine::primary_keys(session, catalog, schema, &command.table)?;
+                Answer::of(keys::sorted(found), keys::primary_key_size, keys::primary_keys)
             }
-            Self::ExportedKeys(command) => keys::exported(command, engine::foreign_keys(session)?),
-            Self::ImportedKeys(command) => keys::imported(command, engine::foreign_keys(session)?),
-            Self::CrossReference(command) => keys::cross_reference(command, engine::foreign_keys(session)?),
-            Self::SqlInfo(command) => sql_info::answer(command),
-            Self::XdbcTypeInfo(command) => types::answer(*command),
-        }
+            Self::ExportedKeys(command) => {
+                foreign_keys(keys::exported(command, engine::foreign_keys(session)?))
+            }
+            Self::ImportedKeys(command) => {
+                foreign_keys(keys::imported(command, engine::foreign_keys(session)?))
+            }
+            Self::CrossReference(command) => {
+                foreign_keys(keys::cross_reference(command, engine::foreign_keys(session)?))
+            }
+            Self::SqlInfo(command) => Answer::Whole(Some(sql_info::answer(command)?)),
+            Self::XdbcTypeInfo(command) => Answer::Whole(Some(types::answer(*command)?)),
+        })
     }
 }
 
-fn tables(command: &CommandGetTables, session: &Session) -> Result<RecordBatch> {
-    let chosen = listing::choose(command, engine::tables(session)?)?;
-    let mut rows = Vec::with_capacity(chosen.len());
-    if !command.include_schema {
-        let unasked = Arc::new(Schema::empty());
-        rows.extend(chosen.into_iter().map(|entry| (entry, Arc::clone(&unasked))));
-        return listing::tables(false, &rows);
-    }
-    let columns = match chosen.as_slice() {
-        [] => HashMap::new(),
-        [entry] => HashMap::from([(entry.name(), engine::columns(session, &entry.name())?)]),
-        _ => engine::columns_by_table(session)?,
-    };
-    for entry in chosen {
-        let columns = columns.get(&entry.name()).map_or(&[][..], Vec::as_slice);
-        if let Some(schema) = readable_schema(session, &entry)? {
-            let schema = Arc::new(columns::annotated(&schema, &entry, columns));
-            rows.push((entry, schema));
-        }
-    }
-    listing::tables(true, &rows)
-}
-
-/// What reading all of `entry` gives: no columns for a view that does not bind, or for a type without an
-/// Arrow form, which must not hide the other tables. `None` for a table that was dropped since it was listed.
-fn readable_schema(session: &Session, entry: &TableEntry) -> Result<Option<SchemaRef>> {
-    let error = match engine::describe(session, &select_all(&entry.to_sql())) {
-        Ok(described) => return Ok(Some(Arc::new(Form::Plain.schema(&described.schema)))),
-        Err(error) => error,
-    };
-    let is_view = entry.table_type == listing::VIEW;
-    match error.kind() {
-        // These are about the call or the server, not about the table.
-        Kind::Unavailable | Kind::Exhausted | Kind::Aborted | Kind::Cancelled | Kind::Deadline => Err(error),
-        Kind::NotFound if !is_view => Ok(None),
-        kind if is_view || kind == Kind::Unsupported => {
-            tracing::debug!(table = %entry.name(), %error, "listed without its columns");
-            Ok(Some(Arc::new(Schema::empty())))
-        }
-        _ => Err(error),
-    }
+fn foreign_keys(found: Vec<ForeignKeyColumn>) -> Answer {
+    Answer::of(found, keys::foreign_key_size, keys::foreign_keys)
 }
 
 /// A failure of arrow-flight's builders is a mistake of this server, not of the client.
@@ -196,27 +171,15 @@ mod tests {
     fn answers_have_the_schema_that_was_announced() {
         let with_schema = |include_schema| CommandGetTables { include_schema, ..Default::default() };
         let answers = [
-            (Metadata::Catalogs(CommandGetCatalogs {}), listing::catalogs(Vec::new())),
-            (
-                Metadata::DbSchemas(CommandGetDbSchemas::default()),
-                listing::db_schemas(&CommandGetDbSchemas::default(), &[]),
-            ),
+            (Metadata::Catalogs(CommandGetCatalogs {}), listing::catalogs(&[])),
+            (Metadata::DbSchemas(CommandGetDbSchemas::default()), listing::db_schemas(&[])),
             (Metadata::Tables(with_schema(false)), listing::tables(false, &[])),
             (Metadata::Tables(with_schema(true)), listing::tables(true, &[])),
             (Metadata::TableTypes(CommandGetTableTypes {}), listing::table_types()),
-            (Metadata::PrimaryKeys(CommandGetPrimaryKeys::default()), keys::primary_keys(Vec::new())),
-            (
-                Metadata::ExportedKeys(CommandGetExportedKeys::default()),
-                keys::exported(&CommandGetExportedKeys::default(), Vec::new()),
-            ),
-            (
-                Metadata::ImportedKeys(CommandGetImportedKeys::default()),
-                keys::imported(&CommandGetImportedKeys::default(), Vec::new()),
-            ),
-            (
-                Metadata::CrossReference(CommandGetCrossReference::default()),
-                keys::cross_reference(&CommandGetCrossReference::default(), Vec::new()),
-            ),
+            (Metadata::PrimaryKeys(CommandGetPrimaryKeys::default()), keys::primary_keys(&[])),
+            (Metadata::ExportedKeys(CommandGetExportedKeys::default()), keys::foreign_keys(&[])),
+            (Metadata::ImportedKeys(CommandGetImportedKeys::default()), keys::foreign_keys(&[])),
+            (Metadata::CrossReference(CommandGetCrossReference::default()), keys::foreign_keys(&[])),
             (
                 Metadata::SqlInfo(CommandGetSqlInfo::default()),
                 sql_info::answer(&CommandGetSqlInfo { info: vec![9_999] }),
