@@ -32,7 +32,7 @@ COLUMNS = {
     "stamp_s": pd.Series(np.array(["0001-01-01", "NaT", "9999-12-31", "1970-01-01"], "datetime64[s]")),
     "stamp_us": pd.Series(np.array(["0001-01-01", "NaT", "9999-12-31T23:59:59.999999", "1970-01-01"], "datetime64[us]")),
     "stamp_utc": pd.to_datetime(["2024-01-01", None, "1900-01-01", "2030-06-01"], utc=True),
-    "stamp_berlin": pd.to_datetime(["2024-10-27 00:30", None, "2024-10-27 01:30", "1900-01-01"], utc=True).tz_convert("Europe/Berlin"),
+    "stamp_berlin": pd.to_datetime(["2024-10-27 00:30", None, "2024-10-27 01:30", "1900-01-01 00:00"], utc=True).tz_convert("Europe/Berlin"),
     "stamp_fixed": pd.to_datetime(["2024-10-27 00:30+05:30", None, "2024-10-27 01:30+05:30", "1950-01-01 00:00+05:30"]),
     "delta": pd.to_timedelta(["1 day", None, "-1 us", "00:00:01.5"]),
     "delta_s": pd.Series(np.array([1, "NaT", -86400, 0], "timedelta64[s]")),
