@@ -113,7 +113,7 @@ fn a_file_that_is_cut_short_is_broken() {
         let refusal = look("a.arrows", bytes, false).unwrap_err();
         assert!(refusal.cause == Cause::Broken && refusal.why.contains(part), "{}", refusal.why);
     }
-    let packed = gzip("id\n".repeat(60_000).as_bytes());
+    let packed = gzip("id\n".repeat(10_000).as_bytes());
     let refusal = look("a.csv.gz", &packed[..packed.len() / 2], true).unwrap_err();
     assert!(refusal.cause == Cause::Broken && refusal.why.contains("gzip"), "{}", refusal.why);
 }
