@@ -35,8 +35,13 @@ fn sources(pieces: &[Value]) -> Value {
 async fn messages(name: &str, batches: &[(RecordBatch, Value)]) -> Vec<FlightData> {
     let descriptor = FlightDescriptor::new_path(name.split('.').map(str::to_owned).collect());
     let schema = batches.first().map_or_else(common::well_schema, |(batch, _)| batch.schema());
-    let items: Vec<_> = batches.iter().map(|(batch, _)| Ok(batch.clone())).collect();
-    let mut messages: Vec<FlightData> = FlightDataEncoderBuilder::new()
+    // The encoder leaves batches without rows out, so they become messages without a batch.
+    let items: Vec<_> = batches
+        .iter()
+        .filter(|(batch, _)| batch.num_rows() > 0)
+        .map(|(batch, _)| Ok(batch.clone()))
+        .collect();
+    let encoded: Vec<FlightData> = FlightDataEncoderBuilder::new()
         .with_schema(schema)
         .with_flight_descriptor(Some(descriptor))
         .with_max_flight_data_size(usize::MAX)
@@ -44,12 +49,16 @@ async fn messages(name: &str, batches: &[(RecordBatch, Value)]) -> Vec<FlightDat
         .try_collect()
         .await
         .unwrap();
-    assert_eq!(messages.len(), batches.len() + 1);
-    for (message, (_, metadata)) in messages[1..].iter_mut().zip(batches) {
+    let mut encoded = encoded.into_iter();
+    let mut messages = vec![encoded.next().unwrap()];
+    for (batch, metadata) in batches {
+        let mut message = if batch.num_rows() > 0 { encoded.next().unwrap() } else { FlightData::new() };
         if !metadata.is_null() {
             message.app_metadata = metadata.to_string().into();
         }
+        messages.push(message);
     }
+    assert!(encoded.next().is_none());
     messages
 }
 
@@ -219,7 +228,7 @@ async fn as_many_rows_as_declared_or_none() {
         let refused = load_with(&mut client, "t", &once, &batches).await.unwrap_err();
         says(&refused, Kind::Invalid, &parts);
         says(&refused, Kind::Invalid, &["table t", "nothing was stored"]);
-        assert_eq!(query_error(&mut client, "SELECT * FROM t").await.kind(), Kind::Invalid);
+        assert_eq!(query_error(&mut client, "SELECT * FROM t").await.kind(), Kind::NotFound);
         assert_eq!(count(&mut client, LEDGER).await, 0);
     }
     // A stream of nothing makes the table; pieces without rows are pieces.
@@ -319,7 +328,7 @@ async fn one_of_many_at_the_same_time() {
 async fn what_replaces_a_table_forgets_its_files() {
     let server = TestServer::start().await;
     let mut client = server.client().await;
-    rows(&mut client, "CREATE TABLE kept AS SELECT 1 AS id").await.unwrap();
+    rows(&mut client, "CREATE TABLE kept (id BIGINT)").await.unwrap();
     rows(&mut client, "CREATE UNIQUE INDEX kept_id ON kept (id)").await.unwrap();
     let ids = |from: i64| {
         let schema = Arc::new(Schema::new(vec![Field::new("id", DataType::Int64, true)]));
@@ -525,9 +534,7 @@ async fn where_sources_are_refused() {
     // Without the header app_metadata means nothing, as before.
     load_with(&mut client, "t", &[], &batch()).await.unwrap();
     assert_eq!(count(&mut client, "t").await, 11);
-    assert!(
-        query_error(&mut client, &format!("SELECT * FROM {LEDGER}")).await.message().contains("load_ledger")
-    );
+    assert_eq!(count(&mut client, LEDGER).await, 0);
 }
 
 /// Thousands of pieces in one stream, beside many that other loads have stored.

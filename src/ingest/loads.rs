@@ -104,8 +104,8 @@ fn refused(stored: &[(u64, String)]) -> Option<Error> {
     Some(Error::new(
         Kind::Aborted,
         format!(
-            "another load has stored {count} of these pieces of file {}{others}; nothing of this stream was stored. Run \
-             it again: it will leave them out",
+            "another load has stored {count} of these pieces of file {}{others}; run it again: it will leave them out \
+             (nothing of this stream was stored)",
             shorten(file, SHOWN_BYTES)
         ),
     ))
