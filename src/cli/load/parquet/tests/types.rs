@@ -113,7 +113,7 @@ fn int96_keeps_all_years() {
 #[test]
 fn old_lists_and_maps_are_lists_and_maps() {
     let cases = [
-        ("REPEATED INT32 c", vec![1, 1], "c List(non-null Int32)", "[1, 2]"),
+        ("REPEATED INT32 c;", vec![1, 1], "c List(non-null Int32)", "[1, 2]"),
         (
             "OPTIONAL group c (LIST) { REPEATED INT32 element; }",
             vec![2, 2],
@@ -140,7 +140,7 @@ fn old_lists_and_maps_are_lists_and_maps() {
         ),
     ];
     for (column, defined, expected, value) in cases {
-        let column = format!("message m {{ {column}; }}");
+        let column = format!("message m {{ {column} }}");
         let bytes = bytes_of(&column, &[], &[vec![(Column::Int32(vec![1, 2]), defined, vec![0, 1])]]);
         assert_eq!(shown(&bytes), [(expected.to_owned(), value.to_owned())], "{column}");
     }
@@ -196,7 +196,7 @@ fn what_has_no_home_is_refused_by_name() {
 /// A VARIANT with a number in a column of its own.
 #[test]
 fn variants_are_put_together() {
-    let message = "message m { OPTIONAL group v (VARIANT(1)) { REQUIRED BYTE_ARRAY metadata; \
+    let message = "message m { OPTIONAL group v (VARIANT) { REQUIRED BYTE_ARRAY metadata; \
         OPTIONAL BYTE_ARRAY value; OPTIONAL INT32 typed_value; } }";
     let bytes = bytes_of(
         message,
