@@ -97,11 +97,11 @@ fn cases() -> Vec<Case> {
     let members_of = |n: Vec<Option<i64>>, s: Vec<Option<&str>>| -> Vec<ArrayRef> {
         vec![Arc::new(Int64Array::from(n)), Arc::new(StringArray::from(s))]
     };
-    let shown = [Some("x"), Some("5"), Some("6")];
-    let children = members_of(vec![Some(9), Some(5), Some(6)], vec![Some("x"), Some("below"), None]);
+    let shown = [Some("x"), Some("5"), None];
+    let children = members_of(vec![Some(9), Some(5), None], vec![Some("x"), Some("below"), None]);
     let union = UnionArray::try_new(members([0, 1]), codes([1, 0, 0]), None, children).unwrap();
     case("sparse_union", Arc::new(union), shown);
-    let children = members_of(vec![Some(6), Some(5)], vec![Some("x")]);
+    let children = members_of(vec![None, Some(5)], vec![Some("x")]);
     let union =
         UnionArray::try_new(members([7, 3]), codes([3, 7, 7]), Some(vec![0, 1, 0].into()), children).unwrap();
     case("dense_union", Arc::new(union), shown);
