@@ -159,7 +159,7 @@ async fn every_encoding_goes_in_on_every_path() {
     for case in cases() {
         let sent = batch(&case);
         let put = format!("put_{}", case.name);
-        put_with(&mut client, &put, &[sent.clone()], &[])
+        put_with(&mut client, &put, std::slice::from_ref(&sent), &[])
             .await
             .unwrap_or_else(|error| panic!("{put}: {error}"));
         check(&mut client, &case, &put).await;

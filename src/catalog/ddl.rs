@@ -3,7 +3,7 @@
 
 use std::collections::HashSet;
 
-use arrow::datatypes::Schema;
+use arrow::datatypes::{DataType, Schema};
 
 use super::{Declaration, DeclaredField, Placed, Table, TableName, quote_name, quote_text};
 use crate::error::{Error, Result};
@@ -41,7 +41,9 @@ pub fn create_table(name: &TableName, schema: &Schema, types: &[String], replace
         .iter()
         .zip(types)
         .map(|(field, duckdb_type)| {
-            let rule = if field.is_nullable() { "" } else { " NOT NULL" };
+            // A union has no NULLs of its own, so writers say nothing about it, or that there are none: its members have.
+            let is_union = matches!(field.data_type(), DataType::Union(..));
+            let rule = if field.is_nullable() || is_union { "" } else { " NOT NULL" };
             format!("{} {duckdb_type}{rule}", quote_name(field.name()))
         })
         .collect();

@@ -98,7 +98,7 @@ fn bytes(array: &ArrayRef) -> usize {
                 UnionMode::Sparse => rows + held,
                 // About as much for each row.
                 UnionMode::Dense => {
-                    let of: usize = children.iter().map(|child| child.len()).sum();
+                    let of: usize = children.iter().map(Array::len).sum();
                     rows * 5 + held / of.max(1) * rows
                 }
             }

@@ -520,7 +520,6 @@ mod tests {
                 Arc::new(DictionaryArray::new(narrow, texts)) as ArrayRef,
                 Arc::new(of_runs.0),
                 Arc::new(of_runs.1),
-                Arc::new(StringViewArray::from_iter(rows.iter().map(|row| row.map(text)))),
             ],
         );
         let large_texts = (
