@@ -3,6 +3,7 @@
 import functools
 import http.server
 import threading
+from pathlib import Path
 
 import boto3
 import pyarrow as pa
@@ -103,10 +104,10 @@ class Web(http.server.SimpleHTTPRequestHandler):
     def do_GET(self):  # noqa: N802
         wanted = self.headers.get("Range")
         self.server.asked.append(wanted)
-        if not (wanted and self.ranges):
+        file = Path(self.translate_path(self.path))
+        if not (wanted and self.ranges and file.exists()):
             return super().do_GET()
-        with open(self.translate_path(self.path), "rb") as file:
-            content = file.read()
+        content = file.read_bytes()
         first, last = (int(end) for end in wanted.removeprefix("bytes=").split("-"))
         part = content[first : last + 1]
         self.send_response(206)

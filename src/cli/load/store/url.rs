@@ -140,20 +140,23 @@ fn retries() -> RetryConfig {
 /// A store's error in a load's words.
 pub(super) fn failed(name: &str, error: &object_store::Error) -> Error {
     use object_store::Error as Failed;
-    let mut text = text_without_secrets(&error.to_string());
+    let mut text = text_without_secrets(&error.to_string()).replace(['\n', '\r'], " ");
     let kind = match error {
         Failed::NotFound { .. } => {
             return Error::not_found(format!("no object at {name}"));
         }
         Failed::Precondition { .. } => return changed(name),
-        Failed::PermissionDenied { .. } | Failed::Unauthenticated { .. } => Kind::Denied,
-        Failed::InvalidPath { .. } | Failed::NotSupported { .. } | Failed::NotImplemented { .. } => {
-            Kind::Invalid
+        _ if text.contains("<Code>NoSuchBucket</Code>") => {
+            return Error::not_found(format!("no bucket for {name}"));
         }
-        _ if text.contains("non-partial response") => {
+        _ if text.contains("non-partial response") || text.contains("Range request not supported") => {
             text = "the server gives whole files only (no ranges); download the file and load the copy"
                 .to_owned();
             Kind::Unsupported
+        }
+        Failed::PermissionDenied { .. } | Failed::Unauthenticated { .. } => Kind::Denied,
+        Failed::InvalidPath { .. } | Failed::NotSupported { .. } | Failed::NotImplemented { .. } => {
+            Kind::Invalid
         }
         _ => Kind::Unavailable,
     };

@@ -79,7 +79,8 @@ impl Blocks {
                     seen = Seen { at: end, quoted: false };
                 }
                 None if self.ended && start < self.buffer.len() => {
-                    if seen.quoted {
+                    // A quote that is the file's last byte closes, for nothing doubles it.
+                    if seen.quoted && seen.at == self.buffer.len() {
                         let text = "a quote that begins here is not closed before the end of the file";
                         return Err(self.broken(start, text));
                     }

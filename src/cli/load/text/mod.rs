@@ -99,7 +99,7 @@ pub(super) fn open(
         delimiter = Some(found_delimiter);
     }
     let start = blocks.at();
-    let given = given.map(|schema| schema.as_ref());
+    let given = given.map(AsRef::as_ref);
     let schema = match (kind, delimiter, given) {
         (Kind::Csv, Some(_), Some(given)) => csv::given_schema(&names, given),
         (Kind::Csv, Some(delimiter), None) => {
@@ -336,10 +336,10 @@ struct TextReader {
 impl TextReader {
     /// The piece's records and checksum.
     fn piece(&mut self, piece: usize) -> Result<(Block, u64)> {
-        if let Some((held, block, checksum)) = self.held.take() {
-            if held == piece {
-                return Ok((block, checksum));
-            }
+        if let Some((held, block, checksum)) = self.held.take()
+            && held == piece
+        {
+            return Ok((block, checksum));
         }
         let file = Arc::clone(&self.file);
         let of_blocks = file.pieces.len() - usize::from(file.unfinished);
@@ -369,10 +369,10 @@ impl TextReader {
             self.next += 1;
             self.file.learn_start(self.next, blocks.at());
             let mut block = block.unwrap_or(Block { at, text: String::new(), ends: vec![] });
-            if self.file.unfinished {
-                if let Some(unfinished) = block.split_unfinished() {
-                    self.unfinished = Some(unfinished);
-                }
+            if self.file.unfinished
+                && let Some(unfinished) = block.split_unfinished()
+            {
+                self.unfinished = Some(unfinished);
             }
             if self.next > wanted {
                 return Ok(block);

@@ -1,3 +1,8 @@
+#![allow(
+    clippy::disallowed_methods,
+    reason = "reading blocks, and there is no command here that does it on its threads"
+)]
+
 use object_store::memory::InMemory;
 use object_store::{ObjectStore, PutPayload};
 use parquet::file::reader::{ChunkReader, Length};
