@@ -165,16 +165,16 @@ pub fn columns_between(
     first: &TableEntry,
     last: &TableEntry,
 ) -> Result<HashMap<TableName, Vec<ColumnEntry>>> {
-    let place = |entry: &TableEntry| {
+    // The engine compares no tuples of texts in a range, so the order is spelled out.
+    let beyond = |entry: &TableEntry, than: char| {
+        let [catalog, schema, table] =
+            [&entry.catalog, &entry.schema, &entry.table].map(|name| quote_text(name));
         format!(
-            "({}, {}, {})",
-            quote_text(&entry.catalog),
-            quote_text(&entry.schema),
-            quote_text(&entry.table)
+            "(v.database_name {than} {catalog} OR (v.database_name = {catalog} AND (v.schema_name {than} {schema} \
+             OR (v.schema_name = {schema} AND table_name {than}= {table}))))"
         )
     };
-    let name = "(v.database_name, v.schema_name, table_name)";
-    let condition = format!("{name} >= {} AND {name} <= {}", place(first), place(last));
+    let condition = format!("{} AND {}", beyond(first, '>'), beyond(last, '<'));
     let mut tables: HashMap<TableName, Vec<ColumnEntry>> = HashMap::new();
     for (name, column) in column_rows(session, &condition)? {
         tables.entry(name).or_default().push(column);
