@@ -11,7 +11,6 @@ macro_rules! say {
 
 mod backup;
 mod load;
-mod loading;
 mod output;
 mod query;
 mod schema;

@@ -40,6 +40,8 @@ pub struct Source {
     pub piece: String,
     /// Its rows.
     pub rows: u64,
+    /// How often it is known to be stored already; `once` refuses what is stored more often.
+    pub stored: u64,
 }
 
 #[derive(Serialize)]

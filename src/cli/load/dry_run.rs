@@ -21,13 +21,13 @@ struct State {
 
 pub(super) async fn show(table: &TableName, prepared: Prepared, is_again: bool) -> Result<(), Failure> {
     let Prepared { target, known, files: opened, .. } = prepared;
-    let opened = Arc::new(opened);
+    let (opened, known) = (Arc::new(opened), Arc::new(known));
     let mut failed = 0;
     let (mut rows, mut is_exact) = (0, true);
     for number in 0..opened.files.len() {
-        let reading = Arc::clone(&opened);
+        let (reading, looking) = (Arc::clone(&opened), Arc::clone(&known));
         let checksums = blocking(move || {
-            let mut reader = reading.reader(number)?;
+            let mut reader = reading.reader(number, &looking)?;
             let pieces = 0..reading.content(number)?.pieces.len();
             pieces.map(|piece| reader.checksum(piece)).collect::<Result<Vec<u64>>>()
         });
@@ -72,7 +72,8 @@ pub(super) async fn show(table: &TableName, prepared: Prepared, is_again: bool) 
     );
     let joined = &opened.joined;
     for field in joined.schema.fields() {
-        let has = |fields: &[arrow::datatypes::FieldRef]| fields.iter().any(|other| other.name() == field.name());
+        let has =
+            |fields: &[arrow::datatypes::FieldRef]| fields.iter().any(|other| other.name() == field.name());
         let note = if has(&joined.added) {
             ", would be added"
         } else if has(&joined.widened) {

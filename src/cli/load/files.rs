@@ -5,17 +5,18 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use arrow::array::RecordBatch;
-use arrow::datatypes::{DataType, Fields, SchemaRef};
+use ::arrow::array::RecordBatch;
+use ::arrow::datatypes::{DataType, Fields, SchemaRef};
 use pintail::error::{Error, Result};
 
 use super::find::DataFile;
 use super::input::{LoadFile, Piece, PieceReader};
+use super::known::Known;
 use super::partition::{Partitions, partition_fields};
 use super::plan::{self, Part, Planned};
 use super::schema::{self, Adapter, Joined};
 use super::sniff::Format;
-use super::{arrow, parquet, text};
+use super::{arrow as ipc, parquet, text};
 
 /// Files whose plans stay in memory; later ones are planned again when they are read.
 const PLANS_KEPT: usize = 4_096;
@@ -62,10 +63,11 @@ impl Opened {
     pub(super) fn open(
         files: Vec<DataFile>,
         table: Option<&SchemaRef>,
+        known: &Known,
         options: schema::Options,
         keep_going: bool,
     ) -> Result<Self> {
-        let looked = look_at(&files, table);
+        let looked = look_at(&files, table, known);
         let failed = looked.iter().filter(|looked| looked.is_err()).count();
         if !keep_going && let Some(Err(error)) = looked.iter().find(|looked| looked.is_err()) {
             let more = match failed - 1 {
@@ -77,18 +79,24 @@ impl Opened {
             };
             return Err(Error::new(error.kind(), format!("{}{more}", error.message())));
         }
-        let whole = || files.iter().zip(&looked).filter_map(|(file, looked)| Some((file, looked.as_ref().ok()?)));
+        let whole =
+            || files.iter().zip(&looked).filter_map(|(file, looked)| Some((file, looked.as_ref().ok()?)));
         let of_table = |name: &str| -> Option<DataType> {
             let fields = table?.fields().iter();
-            fields.into_iter().find(|field| field.name().eq_ignore_ascii_case(name)).map(|field| field.data_type().clone())
+            fields
+                .into_iter()
+                .find(|field| field.name().eq_ignore_ascii_case(name))
+                .map(|field| field.data_type().clone())
         };
         let fields =
             partition_fields(whole().map(|(file, looked)| (&file.file, looked.schema.as_ref())), of_table)?;
         let partitions = whole()
             .map(|(file, looked)| Partitions::new(&file.file, &fields, &looked.schema))
             .collect::<Result<Vec<_>>>()?;
-        let schemas: Vec<(&str, &SchemaRef)> =
-            whole().zip(&partitions).map(|((file, _), partitions)| (file.file.shown.as_str(), partitions.schema())).collect();
+        let schemas: Vec<(&str, &SchemaRef)> = whole()
+            .zip(&partitions)
+            .map(|((file, _), partitions)| (file.file.shown.as_str(), partitions.schema()))
+            .collect();
         let joined = schema::join(&schemas, table, options)?;
         let mut shapes: Vec<SchemaRef> = Vec::new();
         let mut numbers: HashMap<Fields, usize> = HashMap::new();
@@ -116,8 +124,13 @@ impl Opened {
 
     /// Parts of those files that could be opened.
     pub(super) fn parts(&self) -> Vec<Part> {
-        let whole = self.files.iter().enumerate().filter_map(|(file, one)| Some((file, one.content.as_ref().ok()?)));
-        plan::parts(whole.map(|(file, content)| Planned { file, shape: content.shape, pieces: &content.pieces }))
+        let whole =
+            self.files.iter().enumerate().filter_map(|(file, one)| Some((file, one.content.as_ref().ok()?)));
+        plan::parts(whole.map(|(file, content)| Planned {
+            file,
+            shape: content.shape,
+            pieces: &content.pieces,
+        }))
     }
 
     /// The columns that a file sends.
@@ -142,12 +155,12 @@ impl Opened {
     }
 
     /// Opens a file to read its pieces.
-    pub(super) fn reader(&self, file: usize) -> Result<Box<dyn PieceReader>> {
+    pub(super) fn reader(&self, file: usize, known: &Known) -> Result<Box<dyn PieceReader>> {
         let content = self.content(file)?;
         match &content.plan {
             Some(plan) => plan.reader(),
             None => {
-                let plan = open(&self.files[file].data, self.given.as_ref())?;
+                let plan = open(&self.files[file].data, self.given.as_ref(), known)?;
                 if plan.pieces() == content.pieces {
                     return plan.reader();
                 }
@@ -170,26 +183,30 @@ impl Content {
     }
 }
 
-fn open(data: &DataFile, given: Option<&SchemaRef>) -> Result<Arc<dyn LoadFile>> {
+fn open(data: &DataFile, given: Option<&SchemaRef>, known: &Known) -> Result<Arc<dyn LoadFile>> {
+    // Text is cut as it was cut before.
+    let known = || Arc::new(known.of_file(&data.file.name));
     match data.format {
         Format::Parquet => parquet::open(&data.file),
-        Format::ArrowFile => arrow::open(&data.file, arrow::Kind::File),
-        Format::ArrowStream => arrow::open(&data.file, arrow::Kind::Stream),
-        Format::Csv { compression } => text::open(&data.file, text::Kind::Csv, compression, given),
-        Format::Ndjson { compression } => text::open(&data.file, text::Kind::Ndjson, compression, given),
+        Format::ArrowFile | Format::ArrowStream => ipc::open(&data.file),
+        Format::Csv { compression } => text::open(&data.file, text::Kind::Csv, compression, given, &known()),
+        Format::Ndjson { compression } => {
+            text::open(&data.file, text::Kind::Ndjson, compression, given, &known())
+        }
     }
 }
 
 /// Opens the files with some threads; columns that several files have alike are held once.
-fn look_at(files: &[DataFile], given: Option<&SchemaRef>) -> Vec<Result<Looked>> {
+fn look_at(files: &[DataFile], given: Option<&SchemaRef>, known: &Known) -> Vec<Result<Looked>> {
     let next = AtomicUsize::new(0);
-    let threads = std::thread::available_parallelism().map_or(1, usize::from).min(OPENERS_MAX).min(files.len());
+    let threads =
+        std::thread::available_parallelism().map_or(1, usize::from).min(OPENERS_MAX).min(files.len());
     let look = || {
         let mut found = Vec::new();
         loop {
             let number = next.fetch_add(1, Ordering::Relaxed);
             let Some(file) = files.get(number) else { return found };
-            let looked = open(file, given).map(|plan| Looked {
+            let looked = open(file, given, known).map(|plan| Looked {
                 schema: Arc::clone(plan.schema()),
                 pieces: plan.pieces().to_vec(),
                 plan: (number < PLANS_KEPT).then_some(plan),
@@ -210,7 +227,8 @@ fn look_at(files: &[DataFile], given: Option<&SchemaRef>) -> Vec<Result<Looked>>
             return Err(Error::internal(format!("{}: reading it failed", files[number].file.shown)));
         };
         looked.map(|mut looked| {
-            let same = known.entry(looked.schema.fields().clone()).or_insert_with(|| Arc::clone(&looked.schema));
+            let same =
+                known.entry(looked.schema.fields().clone()).or_insert_with(|| Arc::clone(&looked.schema));
             looked.schema = Arc::clone(same);
             looked
         })

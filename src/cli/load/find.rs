@@ -19,6 +19,7 @@ use super::input::{Copied, FoundFile, Place, Stamp, unreadable};
 use super::lake::Lakes;
 use super::partition;
 use super::sniff::{Cause, Format, Naming, Refusal, sniff};
+use super::store::is_url;
 use super::walk::{Walk, is_set_aside, lost};
 
 /// How the arguments are understood.
@@ -65,6 +66,13 @@ pub(super) struct DataFile {
 pub(super) struct Skipped {
     pub(super) shown: String,
     pub(super) refusal: Refusal,
+}
+
+impl Skipped {
+    /// The file and why it is left out, as one sentence.
+    pub(super) fn told(&self) -> String {
+        format!("{}: it {}", self.shown, self.refusal.why)
+    }
 }
 
 /// Finds the same arguments again and again, and opens only what is new or has changed.
@@ -117,14 +125,6 @@ impl Finder {
             found: Found::default(),
         }
     }
-}
-
-/// Whether an argument is the address of an object and not a path.
-pub(super) fn is_url(argument: &str) -> bool {
-    const SCHEMES: [&str; 11] =
-        ["s3", "s3a", "gs", "gcs", "az", "azure", "adl", "abfs", "abfss", "https", "http"];
-    let scheme = argument.split_once("://").map(|(scheme, _)| scheme.to_lowercase());
-    scheme.is_some_and(|scheme| SCHEMES.contains(&scheme.as_str()))
 }
 
 /// One pass over the arguments.
@@ -449,7 +449,7 @@ fn shown(path: &Path) -> String {
 fn path_of(file: &FoundFile) -> Option<&Path> {
     match &file.place {
         Place::Path(path) => Some(path),
-        Place::Copied(_) => None,
+        _ => None,
     }
 }
 

@@ -42,7 +42,7 @@ pub(super) async fn run(load: &Load, table: &TableName, mut finder: Finder) -> R
         finder = back;
         let mut found = found.map_err(Failure::Usage)?;
         for skipped in &found.skipped {
-            let (name, why) = (skipped.shown.clone(), skipped.to_string());
+            let (name, why) = (skipped.shown.clone(), skipped.told());
             if told.get(&name) != Some(&why) {
                 eprintln!("left out {why}");
                 told.insert(name, why);
@@ -91,7 +91,10 @@ pub(super) async fn run(load: &Load, table: &TableName, mut finder: Finder) -> R
 
 /// A failure that goes away by itself.
 fn is_passing(error: &Error) -> bool {
-    matches!(error.kind(), Kind::Unavailable | Kind::Exhausted | Kind::Deadline | Kind::Cancelled | Kind::Aborted)
+    matches!(
+        error.kind(),
+        Kind::Unavailable | Kind::Exhausted | Kind::Deadline | Kind::Cancelled | Kind::Aborted
+    )
 }
 
 /// Loads the files that are finished.
@@ -101,7 +104,9 @@ async fn wave(load: &Load, table: &TableName, found: Found) -> Result<()> {
     let load = Load { keep_going: true, ..load.clone() };
     let prepared = load.prepare(&mut client, table, found.files).await?;
     let (tally, names) = load.load(client, table, prepared).await?;
-    if let Some(error) = tally.files.iter().find_map(|file| file.failed.as_ref().filter(|error| is_passing(error))) {
+    if let Some(error) =
+        tally.files.iter().find_map(|file| file.failed.as_ref().filter(|error| is_passing(error)))
+    {
         return Err(error.clone());
     }
     if tally.has_stored() {

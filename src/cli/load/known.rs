@@ -2,8 +2,8 @@
 //! Runs on: the task of the command asks the server; threads that read look up.
 //! Never: takes one piece for another; believes what is said of a table that is gone.
 
-use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::collections::{HashMap, HashSet};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use arrow::array::AsArray;
 use arrow::datatypes::{Int64Type, UInt64Type};
@@ -13,9 +13,18 @@ use pintail::client::Client;
 use pintail::error::{Error, Kind, Result};
 use xxhash_rust::xxh3::xxh3_128;
 
-/// The pieces that the server has, and how often: a file can have equal row groups.
+/// The pieces that the server has, by file, and how often: a file can have equal row groups.
 #[derive(Default)]
-pub(super) struct Known(Mutex<HashMap<u128, u64>>);
+pub(super) struct Known(Mutex<HashMap<u128, HashMap<u64, Count>>>);
+
+/// One piece of a file.
+#[derive(Default, Clone, Copy)]
+struct Count {
+    /// How often it is stored and was not met in the file yet.
+    left: u64,
+    /// How often it is stored, or on its way.
+    stored: u64,
+}
 
 impl Known {
     /// Asks for the pieces of `table`.
@@ -37,38 +46,56 @@ impl Known {
             let counts = batch.column(2).as_primitive::<Int64Type>();
             for row in 0..batch.num_rows() {
                 let count = u64::try_from(counts.value(row)).unwrap_or_default();
-                known.insert(name(files.value(row), pieces.value(row)), count);
+                let of_file: &mut HashMap<u64, Count> = known.entry(name(files.value(row))).or_default();
+                of_file.insert(pieces.value(row), Count { left: count, stored: count });
             }
         }
         Ok(Self(Mutex::new(known)))
     }
 
+    /// The checksums of what is stored of a file.
+    pub(super) fn of_file(&self, file: &str) -> HashSet<u64> {
+        self.lock().get(&name(file)).map(|pieces| pieces.keys().copied().collect()).unwrap_or_default()
+    }
+
     /// Whether one more piece of this file with this checksum is there; each that is there is found once.
     pub(super) fn take(&self, file: &str, piece: u64) -> bool {
-        match self.lock().get_mut(&name(file, piece)) {
-            Some(count) if *count > 0 => {
-                *count -= 1;
+        match self.lock().get_mut(&name(file)).and_then(|pieces| pieces.get_mut(&piece)) {
+            Some(count) if count.left > 0 => {
+                count.left -= 1;
                 true
             }
             _ => false,
         }
     }
 
-    /// Takes a [`Known::take`] back, or adds what was stored since.
-    pub(super) fn add(&self, file: &str, piece: u64) {
-        *self.lock().entry(name(file, piece)).or_default() += 1;
+    /// Takes a [`Known::take`] back.
+    pub(super) fn give_back(&self, file: &str, piece: u64) {
+        self.lock().entry(name(file)).or_default().entry(piece).or_default().left += 1;
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<u128, u64>> {
+    /// A piece is on its way; how often it is stored without it, as far as this load knows.
+    pub(super) fn send(&self, file: &str, piece: u64) -> u64 {
+        let mut known = self.lock();
+        let count = known.entry(name(file)).or_default().entry(piece).or_default();
+        count.stored += 1;
+        count.stored - 1
+    }
+
+    /// A [`Known::send`] that did not arrive.
+    pub(super) fn lose(&self, file: &str, piece: u64) {
+        if let Some(count) = self.lock().get_mut(&name(file)).and_then(|pieces| pieces.get_mut(&piece)) {
+            count.stored = count.stored.saturating_sub(1);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<u128, HashMap<u64, Count>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-fn name(file: &str, piece: u64) -> u128 {
-    let mut text = Vec::with_capacity(file.len() + 8);
-    text.extend_from_slice(&piece.to_le_bytes());
-    text.extend_from_slice(file.as_bytes());
-    xxh3_128(&text)
+fn name(file: &str) -> u128 {
+    xxh3_128(file.as_bytes())
 }
 
 /// As the ledger spells a table.
@@ -122,12 +149,22 @@ mod tests {
     fn each_piece_is_found_as_often_as_it_is_there() {
         let known = Known::default();
         assert!(!known.take("a", 1));
-        known.add("a", 1);
-        known.add("a", 1);
+        known.give_back("a", 1);
+        known.give_back("a", 1);
         assert!(!known.take("a", 2));
         assert!(!known.take("b", 1));
         assert!(known.take("a", 1) && known.take("a", 1) && !known.take("a", 1));
-        known.add("a", 1);
+        known.give_back("a", 1);
         assert!(known.take("a", 1));
+    }
+
+    /// Equal pieces of one file on their way at once do not look like those of another load.
+    #[test]
+    fn what_is_on_its_way_is_counted() {
+        let known = Known::default();
+        assert_eq!((known.send("a", 1), known.send("a", 1), known.send("b", 1)), (0, 1, 0));
+        known.lose("a", 1);
+        assert_eq!(known.send("a", 1), 1);
+        assert_eq!(known.of_file("a"), HashSet::from([1]));
     }
 }

@@ -6,6 +6,7 @@ mod dry_run;
 mod files;
 mod find;
 mod follow;
+mod glob;
 mod input;
 mod known;
 mod lake;
@@ -20,6 +21,7 @@ mod sniff;
 mod store;
 mod target;
 mod text;
+mod walk;
 
 use std::ffi::OsString;
 use std::sync::Arc;
@@ -151,7 +153,7 @@ impl Load {
         }
         let found = blocking(move || finder.find()).await.map_err(Failure::Usage)?;
         for skipped in &found.skipped {
-            eprintln!("left out {skipped}");
+            eprintln!("left out {}", skipped.told());
         }
         let mut client = Client::connect(&self.remote.server).await?;
         let started = Instant::now();
@@ -175,12 +177,21 @@ impl Load {
         let body = serde_json::json!({ "table": name }).to_string();
         let answer = client.action_with("pintail.forget_loads", body).await?;
         let pieces = answer["forgotten"].as_u64().unwrap_or_default();
-        say!("forgot {} piece{} of files loaded into {table}", report::count(pieces), if pieces == 1 { "" } else { "s" });
+        say!(
+            "forgot {} piece{} of files loaded into {table}",
+            report::count(pieces),
+            if pieces == 1 { "" } else { "s" }
+        );
         Ok(())
     }
 
     /// Reads what all files say about themselves, and makes the table fit for them. Nothing is sent.
-    async fn prepare(&self, client: &mut Client, table: &TableName, files: Vec<DataFile>) -> Result<Prepared> {
+    async fn prepare(
+        &self,
+        client: &mut Client,
+        table: &TableName,
+        files: Vec<DataFile>,
+    ) -> Result<Prepared> {
         let target = Target::of(client, table, self.mode.is_new()).await?;
         let begins_anew = target.is_empty || (self.mode.is_new() && target.schema.is_none());
         let known = if begins_anew || target.schema.is_none() {
@@ -198,12 +209,20 @@ impl Load {
             is_declared: target.is_declared,
         };
         let keep_going = self.keep_going;
-        let files = blocking(move || Opened::open(files, given.as_ref(), options, keep_going)).await?;
+        let opened = blocking(move || {
+            Opened::open(files, given.as_ref(), &known, options, keep_going).map(|files| (files, known))
+        });
+        let (files, known) = opened.await?;
         Ok(Prepared { target, known, files, begins_anew })
     }
 
     /// Changes the table's columns where the flags say so, and sends what is not there.
-    async fn load(&self, mut client: Client, table: &TableName, prepared: Prepared) -> Result<(Tally, Vec<String>)> {
+    async fn load(
+        &self,
+        mut client: Client,
+        table: &TableName,
+        prepared: Prepared,
+    ) -> Result<(Tally, Vec<String>)> {
         let Prepared { target, known, files, begins_anew } = prepared;
         let mut tally = Tally::of(files.files.len());
         for (file, state) in files.files.iter().zip(&mut tally.files) {
@@ -246,7 +265,8 @@ impl Load {
 
     /// What failed where, what is in the table, and how to go on.
     fn explain(&self, tally: &Tally, table: &TableName, failures: Vec<String>, started: Instant) -> Error {
-        let kind = tally.files.iter().find_map(|file| Some(file.failed.as_ref()?.kind())).unwrap_or(Kind::Internal);
+        let kind =
+            tally.files.iter().find_map(|file| Some(file.failed.as_ref()?.kind())).unwrap_or(Kind::Internal);
         let stored = if tally.has_stored() {
             tally.summary(table, started.elapsed(), self.again)
         } else if kind == Kind::Unavailable {

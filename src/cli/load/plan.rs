@@ -90,8 +90,7 @@ mod tests {
             let pieces: Vec<Vec<Piece>> =
                 files.iter().map(|(_, rows)| rows.iter().map(|rows| piece(*rows)).collect()).collect();
             let planned = files.iter().zip(&pieces).enumerate();
-            let planned =
-                planned.map(|(file, ((shape, _), pieces))| Planned { file, shape: *shape, pieces });
+            let planned = planned.map(|(file, ((shape, _), pieces))| Planned { file, shape: *shape, pieces });
             let found: Vec<usize> = parts(planned).iter().map(|part| part.pieces.len()).collect();
             assert_eq!(found, expected, "{files:?}");
         };

@@ -36,12 +36,13 @@ pub(super) struct ReadPart {
 pub(super) fn read_part(
     part: &Part,
     files: &Opened,
-    known: Option<&Known>,
+    (known, is_again): (&Known, bool),
     progress: &Progress,
     to: &Sender<Result<Option<Loaded>>>,
 ) -> ReadPart {
     let mut done = ReadPart::default();
-    let mut joined = Joined { schema: None, batches: Vec::new(), rows: 0, bytes: 0, sources: Vec::new(), progress, to };
+    let mut joined =
+        Joined { schema: None, batches: Vec::new(), rows: 0, bytes: 0, sources: Vec::new(), progress, to };
     let mut open: Option<(usize, Box<dyn PieceReader>)> = None;
     for place in &part.pieces {
         let outcome = (|| {
@@ -50,11 +51,17 @@ pub(super) fn read_part(
                 other => {
                     // The file before is closed first.
                     *other = None;
-                    &mut other.insert((place.file, files.reader(place.file)?)).1
+                    &mut other.insert((place.file, files.reader(place.file, known)?)).1
                 }
             };
             let name = &files.files[place.file].data.file;
-            read_piece((name, files.content(place.file)?), place.piece, reader.as_mut(), known, &mut joined)
+            read_piece(
+                (name, files.content(place.file)?),
+                place.piece,
+                reader.as_mut(),
+                (known, is_again),
+                &mut joined,
+            )
         })();
         match outcome {
             Ok(Piece::LeftOut(checksum)) => done.left_out.push((place.file, checksum)),
@@ -82,11 +89,11 @@ fn read_piece(
     (file, content): (&FoundFile, &Content),
     piece: usize,
     reader: &mut dyn PieceReader,
-    known: Option<&Known>,
+    (known, is_again): (&Known, bool),
     joined: &mut Joined<'_>,
 ) -> Result<Piece> {
     let checksum = reader.checksum(piece)?;
-    if known.is_some_and(|known| known.take(&file.name, checksum)) {
+    if !is_again && known.take(&file.name, checksum) {
         return Ok(Piece::LeftOut(checksum));
     }
     let mut rows = 0_u64;
@@ -111,6 +118,7 @@ fn read_piece(
             file: file.name.clone(),
             piece: format!("{checksum:016x}"),
             rows,
+            stored: known.send(&file.name, checksum),
         });
     }
     Ok(Piece::Sent(checksum))

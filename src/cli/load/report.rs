@@ -96,7 +96,8 @@ impl Tally {
         );
         if old > 0 {
             let was = if old == 1 { "was" } else { "were" };
-            text = format!("{text}; {} of {} {was} there already", count(old as u64), files(self.files.len()));
+            text =
+                format!("{text}; {} of {} {was} there already", count(old as u64), files(self.files.len()));
         }
         if !grown.is_empty() {
             let pieces: usize = grown.iter().map(|file| file.left_out).sum();
@@ -117,11 +118,16 @@ impl Tally {
 
     /// A line for each file that failed.
     pub(super) fn failures<'a>(&'a self, names: impl Fn(usize) -> &'a str) -> Vec<String> {
-        let failed = self.files.iter().enumerate().filter_map(|(file, state)| Some((file, state.failed.as_ref()?)));
+        let failed =
+            self.files.iter().enumerate().filter_map(|(file, state)| Some((file, state.failed.as_ref()?)));
         let mut lines: Vec<String> = failed
             .map(|(file, error)| {
                 let name = names(file);
-                if error.message().contains(name) { error.message().to_owned() } else { format!("{name}: {error}") }
+                if error.message().contains(name) {
+                    error.message().to_owned()
+                } else {
+                    format!("{name}: {error}")
+                }
             })
             .collect();
         let more = lines.len().saturating_sub(NAMED);

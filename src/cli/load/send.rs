@@ -92,8 +92,11 @@ impl Sending {
                 }
                 Err(error) => error,
             };
-            for (file, piece) in read.left_out.iter() {
-                self.known.add(&self.files.files[*file].data.file.name, *piece);
+            for (file, piece) in &read.left_out {
+                self.known.give_back(&self.files.files[*file].data.file.name, *piece);
+            }
+            for (file, piece) in &read.sent {
+                self.known.lose(&self.files.files[*file].data.file.name, *piece);
             }
             if let Some((file, _)) = read.failed {
                 tally.files[file].failed = Some(error);
@@ -159,13 +162,16 @@ impl Sending {
         let schema = self.files.sent(part.pieces[0].file);
         let (mut client, table) = (self.client.clone(), self.table.clone());
         let (files, progress) = (Arc::clone(&self.files), self.progress.clone());
-        let known = (!self.is_again).then(|| Arc::clone(&self.known));
+        let (known, is_again) = (Arc::clone(&self.known), self.is_again);
         async move {
             let (sender, mut batches) = mpsc::channel(READ_AHEAD);
             let of = part.clone();
-            #[expect(clippy::disallowed_methods, reason = "a client reads its own files on a thread of its own")]
+            #[expect(
+                clippy::disallowed_methods,
+                reason = "a client reads its own files on a thread of its own"
+            )]
             let reading = tokio::task::spawn_blocking(move || {
-                let read = read_part(&of, &files, known.as_deref(), &progress, &sender);
+                let read = read_part(&of, &files, (&*known, is_again), &progress, &sender);
                 if read.failed.is_none() {
                     // Nobody may be there to take it.
                     let _ = sender.blocking_send(Ok(None));

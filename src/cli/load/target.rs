@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use arrow::datatypes::{Field, FieldRef, SchemaRef};
 use futures::TryStreamExt;
-use pintail::catalog::{TableName, quote_name, quote_text};
+use pintail::catalog::{TableName, from_arrow, quote_name, quote_text};
 use pintail::client::Client;
 use pintail::error::{Error, Kind, Result};
 
@@ -86,7 +86,10 @@ pub(super) async fn change_columns(
     widened: &[FieldRef],
 ) -> Result<()> {
     let alter = |field: &Field, action: &str, word: &str| {
-        let (name, kind) = (quote_name(field.name()), duckdb_type(field)?);
+        let name = quote_name(field.name());
+        let kind = from_arrow(field)
+            .map_err(|why| Error::invalid(format!("column \"{}\": {why}", field.name())))?
+            .duckdb;
         Ok::<String, Error>(format!("ALTER TABLE {} {action} {name} {word}{kind}", table.to_sql()))
     };
     let added = added.iter().map(|field| alter(field, "ADD COLUMN", ""));

@@ -30,6 +30,7 @@ use xxhash_rust::xxh3::Xxh3;
 
 use self::block::{At, BLOCK_BYTES, Block, Blocks, trimmed};
 use super::input::{Batches, FoundFile, Input, InputReader, LoadFile, Piece, PieceReader, Stamp};
+use super::sniff::Compression;
 
 /// Bytes of text that types are found in.
 const INFER_BYTES: u64 = 64 << 20;
@@ -44,14 +45,6 @@ pub(super) enum Kind {
     Csv,
     /// An object on each line.
     Ndjson,
-}
-
-/// How the text is packed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Compression {
-    None,
-    Gzip,
-    Zstd,
 }
 
 /// What errors say besides what is wrong.
