@@ -40,7 +40,16 @@ pub(super) async fn run(load: &Load, table: &TableName, mut finder: Finder) -> R
         });
         let (found, back) = listed.await?;
         finder = back;
-        let mut found = found.map_err(Failure::Usage)?;
+        let found = found.map_err(Failure::Usage)?;
+        let mut found = match super::objects::with_objects(found, !load.no_hive).await {
+            Ok(found) => found,
+            // A prefix may have nothing below it yet, and a store may be gone for a while.
+            Err(error) => {
+                eprintln!("{error}; trying again");
+                tokio::time::sleep(LIST_EVERY * 5).await;
+                continue;
+            }
+        };
         for skipped in &found.skipped {
             let (name, why) = (skipped.shown.clone(), skipped.told());
             if told.get(&name) != Some(&why) {

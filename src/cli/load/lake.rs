@@ -40,6 +40,27 @@ impl Lakes {
         self.check(file, file.ancestors().skip(1))
     }
 
+    /// The same for the keys below a prefix of a store.
+    pub(super) fn check_keys<'a>(keys: impl Iterator<Item = &'a str>, name: &str) -> Result<()> {
+        for key in keys {
+            let parts: Vec<&str> = key.split('/').collect();
+            let is_metadata = |pair: &[&str]| pair[0] == "metadata" && is_iceberg_metadata(pair[1]);
+            let kind = if parts.contains(&"_delta_log") {
+                TableKind::Delta
+            } else if parts.contains(&".hoodie") {
+                TableKind::Hudi
+            } else if parts.windows(2).any(is_metadata) {
+                TableKind::Iceberg
+            } else if parts.contains(&"_versions") {
+                TableKind::Lance
+            } else {
+                continue;
+            };
+            return Err(kind.refusal(Path::new(name), Path::new(name)));
+        }
+        Ok(())
+    }
+
     fn check<'a>(&mut self, path: &Path, folders: impl Iterator<Item = &'a Path>) -> Result<()> {
         for folder in folders.take(LEVELS_MAX + 1) {
             if let Some(lake) = self.of(folder) {

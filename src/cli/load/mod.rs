@@ -10,6 +10,7 @@ mod glob;
 mod input;
 mod known;
 mod lake;
+mod objects;
 mod parquet;
 mod partition;
 mod plan;
@@ -141,6 +142,7 @@ impl LoadMode {
 
 impl Load {
     pub(super) async fn run(self) -> Result<(), Failure> {
+        quiet_readers();
         if let Some(table) = &self.forget {
             return self.forget_files(table).await;
         }
@@ -152,6 +154,7 @@ impl Load {
             return follow::run(&self, &table, finder).await;
         }
         let found = blocking(move || finder.find()).await.map_err(Failure::Usage)?;
+        let found = objects::with_objects(found, !self.no_hive).await?;
         for skipped in &found.skipped {
             eprintln!("left out {}", skipped.told());
         }
@@ -242,6 +245,9 @@ impl Load {
                 .map(|value| value.get_name().to_owned()),
             is_again: self.again,
             begins_anew,
+            // Nothing is known of a table that is yet to be made.
+            may_overlap: (target.schema.is_some() && !begins_anew && !self.mode.is_new())
+                .then_some(!target.has_unique_rows),
             keep_going: self.keep_going,
             jobs: self.jobs,
             files: Arc::new(files),
@@ -289,6 +295,16 @@ impl Load {
         };
         Error::new(kind, format!("{stored}: {}{next}", failures.join("\n  ")))
     }
+}
+
+/// A reader that panics on a damaged file becomes an error that names the file; the panic itself says nothing to a person.
+fn quiet_readers() {
+    let told = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        if std::thread::current().name() == Some("main") {
+            told(panic);
+        }
+    }));
 }
 
 /// What a load knows before it sends anything.

@@ -34,6 +34,8 @@ pub(super) struct Sending {
     pub(super) on_conflict: Option<String>,
     /// `--again`: what is there already is sent as well.
     pub(super) is_again: bool,
+    /// Whether parts may be sent while others are committed; `None` until the table is there.
+    pub(super) may_overlap: Option<bool>,
     /// The table is there and empty, or is made: what was remembered of it is void.
     pub(super) begins_anew: bool,
     pub(super) keep_going: bool,
@@ -59,7 +61,8 @@ impl Sending {
         let mut waiting: VecDeque<(Part, u32)> = parts.into_iter().map(|part| (part, 0)).collect();
         let mut running: JoinSet<(Done, u32)> = JoinSet::new();
         let mut settled: Vec<(usize, u64)> = Vec::new();
-        let mut jobs = None;
+        let jobs_if = |overlap: bool, jobs: usize| if overlap { jobs } else { 1 };
+        let mut jobs = self.may_overlap.map(|overlap| jobs_if(overlap, self.jobs));
         let mut fatal = None;
         loop {
             let is_over = fatal.is_some() || (!self.keep_going && tally.has_failed());
@@ -85,7 +88,9 @@ impl Sending {
                     if let Some(answer) = answer {
                         tally.add(&answer);
                         if jobs.is_none() {
-                            jobs = Some(self.jobs_now().await?);
+                            let collide =
+                                super::target::has_unique_rows(&mut self.client, &self.table).await?;
+                            jobs = Some(jobs_if(!collide, self.jobs));
                         }
                     }
                     continue;
@@ -129,12 +134,6 @@ impl Sending {
             }
         }
         fatal.map_or(Ok(()), Err)
-    }
-
-    /// How many parts may be sent at a time, once the table is there.
-    async fn jobs_now(&mut self) -> Result<usize> {
-        let collide = super::target::has_unique_rows(&mut self.client, &self.table).await?;
-        Ok(if collide { 1 } else { self.jobs })
     }
 
     /// Asks once more what is there, apart from what this load has dealt with.

@@ -11,6 +11,7 @@ use pintail::error::{Error, Result};
 use tokio::runtime::Handle;
 
 use super::super::input::{FoundFile, Place};
+use super::super::lake::Lakes;
 use super::object::{Object, install_tls};
 use super::url::{Target, failed};
 
@@ -63,6 +64,7 @@ async fn find_in(target: &Target) -> Result<Vec<(FoundFile, String)>> {
     let mut objects: BTreeMap<String, ObjectMeta> =
         listed.into_iter().map(|meta| (meta.location.to_string(), meta)).collect();
     let keys: Vec<String> = objects.keys().cloned().collect();
+    Lakes::check_keys(keys.iter().map(String::as_str), &name)?;
     objects.retain(|key, meta| {
         // Some tools keep an empty object in the place of a folder.
         let below = format!("{key}/");

@@ -110,7 +110,6 @@ pub(super) fn open(
     Ok(Arc::new(TextFile(Arc::new(Content {
         found: found.clone(),
         stamp: input.stamp(),
-        kind,
         compression,
         delimiter,
         head,
@@ -212,7 +211,6 @@ struct TextFile(Arc<Content>);
 struct Content {
     found: FoundFile,
     stamp: Stamp,
-    kind: Kind,
     compression: Compression,
     delimiter: Option<u8>,
     /// The first line of CSV.
