@@ -34,7 +34,7 @@ pub(super) fn extract(figment: &Figment) -> Result<Config> {
             Ok(config) => break config,
             Err(error) => error,
         };
-        let key = wrong_key(&error);
+        let key = error.path.clone();
         // Each turn takes a setting away, so there is an end.
         if !remove(&mut settings, &key) {
             return Err(unreadable(error));
@@ -65,15 +65,6 @@ impl Problem {
         };
         format!("setting {}: {}{}", self.key, self.what, from)
     }
-}
-
-/// The setting that an error is about.
-fn wrong_key(error: &figment::Error) -> Vec<String> {
-    let mut key = error.path.clone();
-    if let Kind::UnknownField(field, _) = &error.kind {
-        key.push(field.clone());
-    }
-    key
 }
 
 /// Takes a setting out; false when it is not there.
