@@ -57,7 +57,7 @@ def test_a_file_without_types_may_come_first_or_last(server, tmp_path, order, en
     expected = pa.concat_tables([make(number * 2) for number, make in enumerate(order)], promote_options="permissive")
     assert found.to_pylist() == expected.to_pylist()
     again = run("load", str(folder), "--table", "t", "--server", server.uri)
-    assert "3 of 3 parts were there already" in again.stdout
+    assert "3 of 3 files were there already" in again.stdout
 
 
 def test_files_and_puts_one_after_the_other(server, tmp_path):

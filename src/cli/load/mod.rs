@@ -38,6 +38,7 @@ use self::find::{DataFile, Finder, Finding};
 use self::known::Known;
 use self::report::{Progress, Tally};
 use self::send::Sending;
+use self::sniff::Cause;
 use self::target::Target;
 use super::{Failure, Remote};
 
@@ -153,10 +154,29 @@ impl Load {
         if self.follow {
             return follow::run(&self, &table, finder).await;
         }
-        let found = blocking(move || finder.find()).await.map_err(Failure::Usage)?;
+        let found = blocking(move || finder.find()).await.map_err(|error| match error.kind() {
+            // What the file is, and not how it was named.
+            Kind::Unsupported => Failure::Work(error),
+            _ => Failure::Usage(error),
+        })?;
         let found = objects::with_objects(found, !self.no_hive).await?;
+        let mut unread = Vec::new();
         for skipped in &found.skipped {
-            eprintln!("left out {}", skipped.told());
+            if skipped.refusal.cause == Cause::NotData {
+                eprintln!("left out {}", skipped.told());
+            } else {
+                unread.push(skipped.told());
+            }
+        }
+        if !self.keep_going
+            && let Some(first) = unread.first()
+        {
+            let more = match unread.len() - 1 {
+                0 => String::new(),
+                more => format!(" ({} more cannot be loaded either)", report::files(more)),
+            };
+            let text = format!("{first}{more}; --keep-going loads the others");
+            return Err(Error::invalid(format!("nothing was committed to {table}: {text}")).into());
         }
         let mut client = Client::connect(&self.remote.server).await?;
         let started = Instant::now();
@@ -165,12 +185,13 @@ impl Load {
             return dry_run::show(&table, prepared, self.again).await;
         }
         let (tally, names) = self.load(client, &table, prepared).await?;
-        let failures = tally.failures(|file| &names[file]);
+        let mut failures = tally.failures(|file| &names[file]);
+        failures.extend(unread);
         if failures.is_empty() {
             say!("{}", tally.summary(&table, started.elapsed(), self.again));
             return Ok(());
         }
-        Err(self.explain(&tally, &table, failures, started).into())
+        Err(self.explain(&tally, &table, &names, &failures).into())
     }
 
     async fn forget_files(&self, table: &str) -> Result<(), Failure> {
@@ -230,6 +251,7 @@ impl Load {
         let mut tally = Tally::of(files.files.len());
         for (file, state) in files.files.iter().zip(&mut tally.files) {
             state.failed = file.content.as_ref().err().cloned();
+            state.pieces = file.content.as_ref().map_or(0, |content| content.pieces.len());
         }
         let names = files.files.iter().map(|file| file.data.file.shown.clone()).collect();
         target::change_columns(&mut client, table, &files.joined.added, &files.joined.widened).await?;
@@ -270,11 +292,11 @@ impl Load {
     }
 
     /// What failed where, what is in the table, and how to go on.
-    fn explain(&self, tally: &Tally, table: &TableName, failures: Vec<String>, started: Instant) -> Error {
+    fn explain(&self, tally: &Tally, table: &TableName, names: &[String], failures: &[String]) -> Error {
         let kind =
             tally.files.iter().find_map(|file| Some(file.failed.as_ref()?.kind())).unwrap_or(Kind::Internal);
         let stored = if tally.has_stored() {
-            tally.summary(table, started.elapsed(), self.again)
+            tally.stored(table, |file| names[file].clone())
         } else if kind == Kind::Unavailable {
             // Nobody knows of a commit whose answer was lost.
             format!("nothing was confirmed for {table}")

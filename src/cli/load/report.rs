@@ -25,8 +25,16 @@ pub(super) struct FileState {
     pub(super) stored: usize,
     /// Pieces that were there already.
     pub(super) left_out: usize,
+    /// Pieces of the file.
+    pub(super) pieces: usize,
     /// Why the rest is not there.
     pub(super) failed: Option<Error>,
+}
+
+impl FileState {
+    fn is_there(&self) -> bool {
+        self.stored + self.left_out == self.pieces
+    }
 }
 
 /// What has been done so far.
@@ -114,6 +122,27 @@ impl Tally {
             text.push_str(" (--again loads them again)");
         }
         text
+    }
+
+    /// What is in the table after a failure.
+    pub(super) fn stored(&self, table: &TableName, name: impl Fn(usize) -> String) -> String {
+        let whole = self.files.iter().filter(|file| file.failed.is_none() && file.is_there()).count();
+        let mut halves =
+            self.files.iter().enumerate().filter(|(_, file)| file.stored > 0 && !file.is_there());
+        let half = match (halves.next(), halves.count()) {
+            (None, _) => String::new(),
+            (Some((number, file)), 0) => {
+                format!(" and {} of {} pieces of {}", file.stored + file.left_out, file.pieces, name(number))
+            }
+            (Some(_), more) => format!(" and pieces of {} others", count(more as u64 + 1)),
+        };
+        let comma = if half.is_empty() { "" } else { "," };
+        let of = files(self.files.len());
+        format!(
+            "{} of {of}{half}{comma} with {}{comma} were committed to {table}",
+            count(whole as u64),
+            self.rows(table)
+        )
     }
 
     /// A line for each file that failed.
