@@ -14,7 +14,7 @@ use super::appender::rows_of_segment;
 use super::ledger::{append_own, create_own, has_columns, now, own_name, units};
 use super::segment::Segment;
 use super::session::Session;
-use super::tables::find_table;
+use super::tables::{find_table, query};
 use crate::catalog::{TableName, quote_text};
 use crate::error::{Error, Result};
 
@@ -53,6 +53,15 @@ pub fn find_loads(session: &Session) -> Result<bool> {
              restore it, or drop it to begin anew (files of earlier loads are not recognised then)",
         )),
     }
+}
+
+/// Whether `table` has a row in the session's snapshot; false when there is no such table.
+pub fn has_rows(session: &Session, table: &TableName) -> Result<bool> {
+    if find_table(session, table)?.is_none() {
+        return Ok(false);
+    }
+    let found = query(session, &format!("SELECT 1 FROM {} LIMIT 1", table.to_sql()))?;
+    Ok(found.iter().any(|batch| batch.num_rows() > 0))
 }
 
 /// Makes the table, in a transaction of its own.

@@ -66,7 +66,8 @@ pub use ledger::{
     read_ledger,
 };
 pub use load_ledger::{
-    LoadPieces, append_loads, create_loads, find_loads, forget_loads, forget_loads_sql, stored_loads,
+    LoadPieces, append_loads, create_loads, find_loads, forget_loads, forget_loads_sql, has_rows,
+    stored_loads,
 };
 pub use maintenance::Maintenance;
 pub use metadata::{ColumnEntry, SchemaInfo, TableEntry, columns, columns_between, schemas, tables};

@@ -45,7 +45,7 @@ impl Loads {
 
     /// Writes the pieces of a stream down in its open transaction. The caller has the table's turn, from before this until
     /// COMMIT has returned. `is_clean`: the transaction has made the table or replaced its rows, and what was stored before
-    /// is forgotten with that.
+    /// is forgotten with that. `Sources::Anew` holds for a table that has no rows yet.
     ///
     /// Errors: `Invalid` unless the pieces have `received` rows; `Aborted` when one of them has been stored meanwhile.
     pub(super) fn record(
@@ -59,6 +59,13 @@ impl Loads {
         let is_empty = declared.is_empty();
         let pieces = declared.finish(received)?;
         let name = ledger_name(table);
+        // The transaction's own snapshot may be older than the last commit.
+        let later = || session.database().session();
+        // Two loads may have found the table empty, and the other one was first.
+        let sources = match sources {
+            Sources::Anew if !is_clean && engine::has_rows(&later()?, table)? => Sources::Once,
+            other => other,
+        };
         if sources == Sources::Anew {
             let _turn = session.deletes();
             engine::forget_loads(session, &name)?;
@@ -67,9 +74,7 @@ impl Loads {
             return Ok(());
         }
         if sources == Sources::Once && !is_clean {
-            // The transaction's own snapshot may be older than the last commit.
-            let later = session.database().session()?;
-            let stored = engine::stored_loads(&later, &name, &pieces)?;
+            let stored = engine::stored_loads(&later()?, &name, &pieces)?;
             if let Some(refused) = refused(&stored) {
                 return Err(refused);
             }
