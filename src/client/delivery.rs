@@ -41,12 +41,6 @@ enum Failure {
 
 impl From<Status> for Failure {
     fn from(status: Status) -> Self {
-        // A status that the client's own side made out of a broken connection carries where it comes from; one of
-        // the server's does not.
-        if std::error::Error::source(&status).is_some() {
-            let text = format!("the connection broke: {}", status.message());
-            return Failure::Retry(Error::new(Kind::Unavailable, text));
-        }
         from_status(status).into()
     }
 }

@@ -165,6 +165,14 @@ impl Client {
 
 /// A server's status as the library's error.
 pub fn from_status(status: Status) -> Error {
+    // A status that the client's own side made out of a broken connection carries where it comes from; one of the
+    // server's does not.
+    if std::error::Error::source(&status).is_some() {
+        return Error::new(
+            Kind::Unavailable,
+            format!("the connection to the server broke: {}", status.message()),
+        );
+    }
     let kind = match status.code() {
         Code::InvalidArgument | Code::OutOfRange => Kind::Invalid,
         Code::NotFound => Kind::NotFound,

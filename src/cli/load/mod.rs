@@ -284,11 +284,15 @@ impl Load {
             _ => sending.run(parts, &mut tally).await,
         };
         progress.finish();
-        match outcome {
-            // One of the files says it already.
-            Err(error) if !tally.has_failed() => Err(error),
-            _ => Ok((tally, names)),
+        if let Err(error) = outcome
+            && !tally.has_failed()
+        {
+            match tally.files.iter_mut().find(|file| !file.is_there()) {
+                Some(file) => file.failed = Some(error),
+                None => return Err(error),
+            }
         }
+        Ok((tally, names))
     }
 
     /// What failed where, what is in the table, and how to go on.

@@ -66,6 +66,12 @@ impl Part {
         files
     }
 
+    /// All but one file.
+    pub(super) fn without(mut self, file: usize) -> Part {
+        self.pieces.retain(|place| place.file != file);
+        self
+    }
+
     /// The first half of its files and the second one.
     pub(super) fn halves(self) -> (Part, Part) {
         let files = self.files();
@@ -121,6 +127,7 @@ mod tests {
         let files = (4..7).map(|file| Planned { file, shape: 0, pieces: &one });
         let part = parts(files).remove(0);
         assert_eq!(part.files(), [4, 5, 6]);
+        assert_eq!(part.clone().without(5).files(), [4, 6]);
         let (first, second) = part.halves();
         assert_eq!((first.files(), second.files()), (vec![4], vec![5, 6]));
         assert_eq!(second.pieces.len(), 4);

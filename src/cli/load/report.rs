@@ -32,7 +32,8 @@ pub(super) struct FileState {
 }
 
 impl FileState {
-    fn is_there(&self) -> bool {
+    /// Whether all of it is in the table.
+    pub(super) fn is_there(&self) -> bool {
         self.stored + self.left_out == self.pieces
     }
 }

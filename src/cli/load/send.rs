@@ -65,9 +65,8 @@ impl Sending {
         let mut jobs = self.may_overlap.map(|overlap| jobs_if(overlap, self.jobs));
         let mut fatal = None;
         loop {
-            let is_over = fatal.is_some() || (!self.keep_going && tally.has_failed());
             // The first part goes alone: it makes the table, or says what the table is.
-            while !is_over && running.len() < jobs.unwrap_or(1) {
+            while running.len() < jobs.unwrap_or(1) {
                 let Some((part, tries)) = waiting.pop_front() else { break };
                 let put = self.put(part, jobs.is_none());
                 running.spawn(async move { (put.await, tries) });
@@ -105,15 +104,14 @@ impl Sending {
             }
             if let Some((file, _)) = read.failed {
                 tally.files[file].failed = Some(error);
-                let rest: Vec<_> = part.pieces.into_iter().filter(|place| place.file != file).collect();
-                if !rest.is_empty() {
-                    waiting.push_front((Part { pieces: rest }, tries));
-                }
+                waiting.push_front((part.without(file), tries));
+                self.drop_failed(&mut waiting, file);
                 continue;
             }
             match error.kind() {
                 Kind::Unavailable | Kind::Exhausted | Kind::Cancelled | Kind::Deadline | Kind::Denied => {
                     tally.files[part.pieces[0].file].failed = Some(error.clone());
+                    waiting.clear();
                     fatal = Some(error);
                 }
                 // Another client was quicker; what it has stored is left out now.
@@ -130,10 +128,23 @@ impl Sending {
                     waiting.push_front((second, 0));
                     waiting.push_front((first, 0));
                 }
-                _ => tally.files[part.pieces[0].file].failed = Some(error),
+                _ => {
+                    let file = part.pieces[0].file;
+                    tally.files[file].failed = Some(error);
+                    self.drop_failed(&mut waiting, file);
+                }
             }
         }
         fatal.map_or(Ok(()), Err)
+    }
+
+    /// Takes out what is not to be sent after `file` has failed: the rest of it, and of a load that does not keep going
+    /// everything behind it. What comes before it may have been rolled back with it.
+    fn drop_failed(&self, waiting: &mut VecDeque<(Part, u32)>, file: usize) {
+        for (part, _) in waiting.iter_mut() {
+            part.pieces.retain(|place| place.file < file || (self.keep_going && place.file != file));
+        }
+        waiting.retain(|(part, _)| !part.pieces.is_empty());
     }
 
     /// Asks once more what is there, apart from what this load has dealt with.
