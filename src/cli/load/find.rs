@@ -387,7 +387,7 @@ impl Search {
                 first.refusal.why
             );
         }
-        Error::invalid(text)
+        Error::not_found(text)
     }
 }
 
@@ -456,14 +456,14 @@ fn path_of(file: &FoundFile) -> Option<&Path> {
 fn not_there(argument: &OsStr, error: &std::io::Error) -> Error {
     let shown = shown(Path::new(argument));
     if shown.starts_with("file://") {
-        return Error::invalid(format!("\"{shown}\" is a URL of a file; give its path"));
+        return Error::not_found(format!("\"{shown}\" is a URL of a file; give its path"));
     }
     if let Some((scheme, _)) = shown.split_once("://") {
-        return Error::invalid(format!(
+        return Error::not_found(format!(
             "\"{shown}\" is no file, and {scheme}:// is no kind of store; expected s3://, gs://, az:// or https://"
         ));
     }
-    Error::invalid(format!("\"{shown}\" is no file, folder or pattern that matches: {error}"))
+    Error::not_found(format!("\"{shown}\" is no file, folder or pattern that matches: {error}"))
 }
 
 #[cfg(test)]

@@ -41,8 +41,9 @@ pub(super) fn expand(pattern: &str) -> Result<Matches> {
                 matches.folders_below(path, &mut next);
             }
         } else if is_pattern(part) {
-            let wanted = Pattern::new(part)
-                .map_err(|error| Error::invalid(format!("\"{pattern}\" is no pattern of paths: {error}")))?;
+            let wanted = Pattern::new(part).map_err(|error| {
+                Error::not_found(format!("\"{pattern}\" is no pattern of paths: {error}"))
+            })?;
             for path in &paths {
                 for name in matches.list(path) {
                     let child = path.join(&name);

@@ -155,9 +155,9 @@ impl Load {
             return follow::run(&self, &table, finder).await;
         }
         let found = blocking(move || finder.find()).await.map_err(|error| match error.kind() {
-            // What the file is, and not how it was named.
-            Kind::Unsupported => Failure::Work(error),
-            _ => Failure::Usage(error),
+            // What was named is not there; else the fault is the file's.
+            Kind::NotFound => Failure::Usage(error),
+            _ => Failure::Work(error),
         })?;
         let found = objects::with_objects(found, !self.no_hive).await?;
         let mut unread = Vec::new();
