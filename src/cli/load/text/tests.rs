@@ -1,3 +1,6 @@
+//! Text files, from a folder to their rows.
+//! Runs on: tests. Never: more than a few MiB.
+
 use std::collections::HashMap;
 use std::fs;
 use std::io::Write as _;

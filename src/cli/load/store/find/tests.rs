@@ -1,3 +1,6 @@
+//! Objects in memory, and what URLs mean among them.
+//! Runs on: tests. Never: a network.
+
 #![allow(
     clippy::disallowed_methods,
     reason = "reading blocks, and there is no command here that does it on its threads"
@@ -23,15 +26,8 @@ fn target(store: &Arc<dyn ObjectStore>, key: &str) -> Target {
 #[tokio::test]
 async fn prefixes_and_patterns() {
     let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
-    for key in [
-        "t/a.parquet",
-        "t/k=1/b.parquet",
-        "t/k=1/_SUCCESS",
-        "t/_delta_log/0.json",
-        "t/k=2/deep/c.csv",
-        "t2/x.csv",
-        "top.csv",
-    ] {
+    for key in ["t/a.parquet", "t/k=1/b.parquet", "t/k=1/_SUCCESS", "t/k=2/deep/c.csv", "t2/x.csv", "top.csv"]
+    {
         put(&store, key, b"x".to_vec()).await;
     }
     put(&store, "t/k=1", vec![]).await;
@@ -56,6 +52,10 @@ async fn prefixes_and_patterns() {
     check("t/**/*.csv", &[c]).await;
     check("t/k=[12]/b.parquet", &[b]).await;
     check("*.csv", &[("top.csv", "top.csv")]).await;
+    put(&store, "lake/a.parquet", b"x".to_vec()).await;
+    put(&store, "lake/_delta_log/0.json", b"x".to_vec()).await;
+    let refused = find_in(&target(&store, "lake/")).await.unwrap_err();
+    assert!(refused.message().contains("Delta"), "{refused}");
     for key in ["u", "u/", "t/*.csv"] {
         let error = find_in(&target(&store, key)).await.unwrap_err();
         assert_eq!(error.kind(), Kind::NotFound, "{error}");
