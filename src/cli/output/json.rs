@@ -79,13 +79,13 @@ fn value(out: &mut String, cell: &Cell<'_>) -> Result<(), Refused> {
                 out.push('}');
             }
             DataType::Float16 => {
-                number(out, cell, cell.array.as_primitive::<Float16Type>().value(cell.row).is_finite())?
+                number(out, cell, cell.array.as_primitive::<Float16Type>().value(cell.row).is_finite())?;
             }
             DataType::Float32 => {
-                number(out, cell, cell.array.as_primitive::<Float32Type>().value(cell.row).is_finite())?
+                number(out, cell, cell.array.as_primitive::<Float32Type>().value(cell.row).is_finite())?;
             }
             DataType::Float64 => {
-                number(out, cell, cell.array.as_primitive::<Float64Type>().value(cell.row).is_finite())?
+                number(out, cell, cell.array.as_primitive::<Float64Type>().value(cell.row).is_finite())?;
             }
             data_type => {
                 let is_bare = data_type.is_numeric() || *data_type == DataType::Boolean;

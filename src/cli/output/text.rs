@@ -300,7 +300,7 @@ fn scalar(out: &mut String, cell: &Cell<'_>) -> Result<(), Refused> {
         DataType::UInt32 => put!(value!(UInt32Type)),
         DataType::UInt64 => put!(value!(UInt64Type)),
         DataType::Float16 => {
-            float(out, value!(Float16Type).into(), || format!("{:e}", value!(Float16Type).to_f32()))
+            float(out, value!(Float16Type).into(), || format!("{:e}", value!(Float16Type).to_f32()));
         }
         DataType::Float32 => float(out, value!(Float32Type).into(), || format!("{:e}", value!(Float32Type))),
         DataType::Float64 => float(out, value!(Float64Type), || format!("{:e}", value!(Float64Type))),

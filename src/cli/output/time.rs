@@ -99,10 +99,10 @@ pub(super) fn zone_offset(out: &mut String, seconds: i64) {
     let sign = if seconds < 0 { '-' } else { '+' };
     let seconds = seconds.unsigned_abs();
     let _ = write!(out, "{sign}{:02}", seconds / 3_600);
-    if seconds % 3_600 != 0 {
+    if !seconds.is_multiple_of(3_600) {
         let _ = write!(out, ":{:02}", seconds / 60 % 60);
     }
-    if seconds % 60 != 0 {
+    if !seconds.is_multiple_of(60) {
         let _ = write!(out, ":{:02}", seconds % 60);
     }
 }

@@ -158,7 +158,9 @@ fn check_bytes(bytes: &[u8]) -> std::result::Result<Unreadable, String> {
 
 fn check_counts(metadata: &ParquetMetaData) -> Result<()> {
     let mut sum = 0_i64;
-    for (group, rows) in metadata.row_groups().iter().map(|group| group.num_rows()).enumerate() {
+    for (group, rows) in
+        metadata.row_groups().iter().map(parquet::file::metadata::RowGroupMetaData::num_rows).enumerate()
+    {
         let whole = if rows < 0 { None } else { sum.checked_add(rows) };
         sum = whole.ok_or_else(|| lie(group, format_args!("has {rows} rows")))?;
     }

@@ -54,7 +54,7 @@ impl GroupBatches {
         let (mut parts, mut rows, mut bytes) = (Vec::new(), 0, 0);
         while rows < ROWS && bytes < BYTES {
             let Some(reader) = &mut self.reader else { break };
-            let next = guarded(|| Ok(reader.next().transpose()?)).map_err(|what| self.blamed(&what))?;
+            let next = guarded(|| reader.next().transpose()).map_err(|what| self.blamed(&what))?;
             let Some(batch) = next else {
                 self.reader = None;
                 self.end()?;
