@@ -166,8 +166,9 @@ impl Client {
 /// A server's status as the library's error.
 pub fn from_status(status: Status) -> Error {
     // A status that the client's own side made out of a broken connection carries where it comes from; one of the
-    // server's does not.
-    if std::error::Error::source(&status).is_some() {
+    // server's does not. So does the client's own deadline, which is no broken connection.
+    let is_cut = matches!(status.code(), Code::Unknown | Code::Unavailable | Code::Internal);
+    if is_cut && std::error::Error::source(&status).is_some() {
         return Error::new(
             Kind::Unavailable,
             format!("the connection to the server broke: {}", status.message()),
