@@ -4,7 +4,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use arrow::array::RecordBatch;
+use arrow::array::{RecordBatch, RecordBatchOptions};
 use arrow::datatypes::SchemaRef;
 use arrow::ipc::{MessageHeader, root_as_message};
 use arrow_flight::encode::{DictionaryHandling, FlightDataEncoderBuilder};
@@ -75,10 +75,12 @@ impl Client {
         let (report, mut failed) = tokio::sync::oneshot::channel();
         let mut report = Some(report);
         let declared = Arc::new(Mutex::new(Vec::new()));
-        let declaring = Arc::clone(&declared);
-        let parts = batches.map_ok(move |Loaded { batch, sources }| {
+        let (declaring, columns) = (Arc::clone(&declared), Arc::clone(&schema));
+        let parts = batches.and_then(move |Loaded { batch, sources }| {
             lock(&declaring).extend(sources);
-            stream::iter(cut(batch, MESSAGE_BYTES).into_iter().map(runs::writable))
+            let parts = with_schema(batch, &columns)
+                .map(|batch| stream::iter(cut(batch, MESSAGE_BYTES).into_iter().map(runs::writable)));
+            std::future::ready(parts)
         });
         let batches = parts.try_flatten().map_err(move |error| {
             if let Some(report) = report.take() {
@@ -96,20 +98,22 @@ impl Client {
             .with_max_flight_data_size(usize::MAX)
             .build(batches);
         // A request stream cannot carry an error: it is cut, and never ended, so the server rolls back.
-        let (broken, cut) = tokio::sync::oneshot::channel::<()>();
+        let (broken, cut) = tokio::sync::oneshot::channel();
         let mut broken = Some(broken);
         let messages = messages.scan((), move |(), message| {
-            let message = message.ok().and_then(|message| with_sources(message, &declared).ok());
-            if message.is_none()
-                && let Some(broken) = broken.take()
-            {
-                // The receiver lives until the call has ended.
-                let _ = broken.send(());
-            }
+            let message = message
+                .map_err(|error| Error::internal(format!("a batch could not be encoded: {error}")))
+                .and_then(|message| with_sources(message, &declared));
+            let message = message.map_err(|error| {
+                if let Some(broken) = broken.take() {
+                    // The receiver lives until the call has ended.
+                    let _ = broken.send(error);
+                }
+            });
             async move {
                 match message {
-                    Some(message) => Some(message),
-                    None => std::future::pending().await,
+                    Ok(message) => Some(message),
+                    Err(()) => std::future::pending().await,
                 }
             }
         });
@@ -125,14 +129,23 @@ impl Client {
         };
         let answer = tokio::select! {
             answer = call => answer,
-            Ok(()) = cut => match failed.try_recv() {
-                Ok(error) => Err(error),
-                Err(_) => Err(Error::internal("a batch could not be encoded")),
-            },
+            // What the source of the batches said comes first.
+            Ok(error) = cut => Err(failed.try_recv().unwrap_or(error)),
         }?;
         serde_json::from_slice(&answer.app_metadata)
             .map_err(|error| Error::internal(format!("the server's answer cannot be read: {error}")))
     }
+}
+
+/// The batch under the schema of the stream. The encoder takes metadata that differ for another schema.
+///
+/// Errors: `Invalid` when the columns are not those of the schema.
+fn with_schema(batch: RecordBatch, schema: &SchemaRef) -> Result<RecordBatch> {
+    if batch.schema_ref() == schema {
+        return Ok(batch);
+    }
+    let rows = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
+    Ok(RecordBatch::try_new_with_options(Arc::clone(schema), batch.columns().to_vec(), &rows)?)
 }
 
 /// Lets a message of rows carry what has been declared so far.

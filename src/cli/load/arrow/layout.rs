@@ -251,7 +251,7 @@ fn read_file(input: &Input) -> Result<Layout> {
     }
     let mut ordered: Vec<Frame> = dictionaries.iter().chain(&rows).copied().collect();
     ordered.sort_by_key(|frame| frame.at);
-    check_gaps(input, &ordered, footer_at, footer_length)?;
+    check_gaps(input, &ordered, footer_at)?;
     // Dictionaries that come once may lie anywhere; those that are added to or replaced count from where they lie.
     let ids = dictionaries.iter().map(|frame| dictionary(&frame.header(input)?));
     let mut ids = ids.collect::<Result<Vec<_>>>()?;
@@ -294,14 +294,19 @@ fn at_block(input: &Input, block: &arrow::ipc::Block, is_rows: bool, footer_at: 
 }
 
 /// Messages lie one behind the other; a footer that leaves one out leaves a gap.
-fn check_gaps(input: &Input, frames: &[Frame], footer_at: u64, footer_length: u64) -> Result<()> {
-    // What the file begins with is its schema once more. Some writers put it there without a message around it.
+fn check_gaps(input: &Input, frames: &[Frame], footer_at: u64) -> Result<()> {
+    // What the file begins with is its schema once more, or at once its first rows. Some writers put the schema there
+    // without a message around it.
+    let first = frames.first().map_or(footer_at, |frame| frame.at);
     let mut at = match next(input, FILE_START) {
-        Ok(Next::Header(header, _, body_at)) if root_as_message(&header).is_ok() => body_at,
-        _ => {
-            let first = frames.first().map_or(footer_at, |frame| frame.at);
-            if first > FILE_START + footer_length + PADDING_MAX { FILE_START } else { first }
+        Ok(Next::Header(header, _, body_at)) => {
+            match root_as_message(&header).map(|message| message.header_type()) {
+                Ok(MessageHeader::Schema) => body_at,
+                Ok(MessageHeader::RecordBatch | MessageHeader::DictionaryBatch) => FILE_START,
+                _ => first,
+            }
         }
+        _ => first,
     };
     for (from, next) in
         frames.iter().map(|frame| (frame.at, frame.at + frame.bytes())).chain([(footer_at, 0)])

@@ -7,7 +7,8 @@ use std::sync::Arc;
 use arrow::array::new_empty_array;
 use arrow::array::timezone::Tz;
 use arrow::datatypes::{
-    DataType, Field, FieldRef, Fields, IntervalUnit, Metadata, Schema, SchemaRef, TimeUnit,
+    DECIMAL128_MAX_PRECISION, DataType, Field, FieldRef, Fields, IntervalUnit, Metadata, Schema, SchemaRef,
+    TimeUnit,
 };
 use base64::Engine;
 use parquet::arrow::{ARROW_SCHEMA_META_KEY, parquet_to_arrow_schema};
@@ -81,7 +82,12 @@ impl Walk<'_> {
                 let (read, sent) = self.field(item, inner)?;
                 let sent = Arc::new(sent.as_ref().clone().with_name(Field::LIST_FIELD_DEFAULT_NAME));
                 match hinted {
-                    Some(DataType::FixedSizeList(_, length)) if *length > 0 => {
+                    // pyarrow writes them so that not even pyarrow can read them.
+                    Some(DataType::FixedSizeList(_, 0)) => {
+                        return Err("lists of width 0 are not in the file as they were; write them as lists"
+                            .to_owned());
+                    }
+                    Some(DataType::FixedSizeList(_, length)) => {
                         let (read, sent) =
                             (DataType::FixedSizeList(read, *length), DataType::FixedSizeList(sent, *length));
                         let metadata = extension(hint, &sent);
@@ -187,15 +193,23 @@ impl Walk<'_> {
             }
             Leaf::AsRead => {
                 let (read, sent) = match (read, hint.map(Field::data_type)) {
-                    (DataType::Decimal256(precision, scale), _) => {
+                    (DataType::Decimal256(precision, scale), _) if *precision <= DECIMAL128_MAX_PRECISION => {
                         (read.clone(), DataType::Decimal128(*precision, *scale))
                     }
                     (DataType::Timestamp(unit, Some(own)), _) => {
                         let zoned = DataType::Timestamp(*unit, zone().or_else(|| Some(Arc::clone(own))));
                         (zoned.clone(), zoned)
                     }
+                    // Parquet has no type for these.
                     (DataType::Int64, Some(DataType::Duration(unit))) => {
                         (DataType::Duration(*unit), DataType::Duration(*unit))
+                    }
+                    (DataType::Int64, Some(DataType::Date64)) => (DataType::Date64, DataType::Date64),
+                    (DataType::Int64, Some(DataType::Timestamp(unit @ TimeUnit::Second, own)))
+                        if own.is_none() || zone().is_some() =>
+                    {
+                        let stamp = DataType::Timestamp(*unit, own.clone());
+                        (stamp.clone(), stamp)
                     }
                     (read, _) => (read.clone(), read.clone()),
                 };

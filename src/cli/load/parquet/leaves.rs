@@ -245,7 +245,7 @@ impl Reading<'_> {
             Some(LogicalType::Decimal(decimal)) => (decimal.precision, decimal.scale),
             _ => (node.get_precision(), node.get_scale()),
         };
-        if precision > 38 {
+        if precision > 76 || scale > 38 {
             let what = format!(
                 "is DECIMAL({precision},{scale}), and DuckDB has 38 digits; write it with fewer, or as text"
             );
