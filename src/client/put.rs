@@ -3,6 +3,7 @@
 //! Never: ends a stream whose source failed, which the server would take for a whole one: it is cut instead.
 
 use std::sync::{Arc, Mutex, PoisonError};
+use std::task::Poll;
 
 use arrow::array::{RecordBatch, RecordBatchOptions};
 use arrow::datatypes::SchemaRef;
@@ -117,7 +118,15 @@ impl Client {
                 }
             }
         });
-        let mut request = Request::new(messages);
+        // A call that is dropped may leave its stream behind for a moment, and the source may end because of that. Only an
+        // end that comes while the caller waits is one.
+        let waits = Arc::new(());
+        let waiting = Arc::downgrade(&waits);
+        let end = stream::poll_fn(move |_| match waiting.strong_count() {
+            0 => Poll::Pending,
+            _ => Poll::Ready(None),
+        });
+        let mut request = Request::new(messages.chain(end));
         for (name, value) in headers {
             let value = value.parse().map_err(|_| Error::invalid(format!("header {name} is not ASCII")))?;
             request.metadata_mut().insert(*name, value);
@@ -132,6 +141,7 @@ impl Client {
             // What the source of the batches said comes first.
             Ok(error) = cut => Err(failed.try_recv().unwrap_or(error)),
         }?;
+        drop(waits);
         serde_json::from_slice(&answer.app_metadata)
             .map_err(|error| Error::internal(format!("the server's answer cannot be read: {error}")))
     }
