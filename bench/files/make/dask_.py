@@ -37,4 +37,5 @@ PART = pd.DataFrame({"k": ["a", None, "b", "a"], "v": [1, 2, 3, 4]})
 case("folder/hive_null", lambda f, p: f.to_parquet(p, write_index=False, partition_on=["k"]), frame=PART, holds={"k": ["a", None, "b", "a"], "v": [1, 2, 3, 4]}, partitions=["k"])
 TEXT = FRAME[["i", "s", "f"]]
 case("text/csv", lambda f, p: f.to_csv(p / "part-*.csv" if p.mkdir() is None else p, index=False), frame=TEXT, holds={k: SOURCE[k] for k in TEXT})
-case("text/json", lambda f, p: f.to_json(str(p / "part-*.json") if p.mkdir() is None else p, orient="records", lines=True), frame=TEXT, holds={k: SOURCE[k] for k in TEXT})
+# pandas writes 10 digits of a float.
+case("text/json", lambda f, p: f.to_json(str(p / "part-*.json") if p.mkdir() is None else p, orient="records", lines=True), frame=TEXT, holds={k: [round(v, 10) if k == "f" and v is not None else v for v in SOURCE[k]] for k in TEXT})

@@ -69,12 +69,14 @@ def case(name, frame, write, partitions=(), refuse=None):
 
 for name, column in COLUMNS.items():
     frame = pl.DataFrame({"place": list(range(len(column))), name: column})
-    case(f"parquet/{name}.parquet", frame, lambda f, p: f.write_parquet(p))
+    # Parquet has no integers of 128 bits, and what polars writes for them is 16 bytes to anybody else.
+    refuse = "128 bits" if "Int128" in name else None
+    case(f"parquet/{name}.parquet", frame, lambda f, p: f.write_parquet(p), refuse=refuse)
     case(f"ipc/{name}.arrow", frame, lambda f, p: f.write_ipc(p))
     if name in ("String", "Int128", "Categorical", "Enum", "Decimal", "List_Struct", "Array", "Binary"):
         case(f"old/{name}.arrow", frame, lambda f, p: f.write_ipc(p, compat_level=pl.CompatLevel.oldest()))
         case(f"stream/{name}.arrows", frame, lambda f, p: f.write_ipc_stream(p))
-        case(f"sink/{name}.parquet", frame, lambda f, p: f.lazy().sink_parquet(p))
+        case(f"sink/{name}.parquet", frame, lambda f, p: f.lazy().sink_parquet(p), refuse=refuse)
 
 BIG = pl.DataFrame({"i": range(20_000), "s": [f"text {i % 97}" for i in range(20_000)], "f": [i / 7 if i % 11 else None for i in range(20_000)], "l": [[i] * (i % 4) for i in range(20_000)]})
 for codec in ("uncompressed", "snappy", "gzip", "brotli", "lz4", "zstd"):

@@ -10,6 +10,7 @@ use arrow::datatypes::{
     DECIMAL128_MAX_PRECISION, DataType, Field, FieldRef, Fields, IntervalUnit, Metadata, Schema, SchemaRef,
     TimeUnit,
 };
+use arrow::ipc::root_as_message;
 use base64::Engine;
 use parquet::arrow::{ARROW_SCHEMA_META_KEY, parquet_to_arrow_schema};
 use parquet::file::metadata::KeyValue;
@@ -37,6 +38,11 @@ impl Columns {
     pub(super) fn of(leaves: &Leaves, pairs: Option<&Vec<KeyValue>>) -> Result<Self> {
         let plain = parquet_to_arrow_schema(&leaves.schema, None)
             .map_err(|error| Error::unsupported(error.to_string()))?;
+        if let Some(column) = wide_integer(pairs) {
+            return Err(Error::unsupported(format!(
+                "column \"{column}\" holds integers of 128 bits, for which Parquet has no type; write it as decimal"
+            )));
+        }
         let hints = embedded(pairs);
         let mut walk = Walk { leaves, next: 0 };
         let mut read = Vec::with_capacity(plain.fields().len());
@@ -53,10 +59,27 @@ impl Columns {
     }
 }
 
+/// The Arrow schema that the writer embedded, as bytes.
+fn embedded_bytes(pairs: Option<&Vec<KeyValue>>) -> Option<Vec<u8>> {
+    let text = pairs?.iter().find(|pair| pair.key == ARROW_SCHEMA_META_KEY)?.value.as_ref()?;
+    base64::engine::general_purpose::STANDARD.decode(text).ok()
+}
+
+/// A column of integers that are wider than Arrow's: polars writes them as 16 bytes that nothing else tells from others.
+fn wide_integer(pairs: Option<&Vec<KeyValue>>) -> Option<String> {
+    let bytes = embedded_bytes(pairs)?;
+    let message = match bytes.get(..4)? {
+        [0xff, 0xff, 0xff, 0xff] => bytes.get(8..)?,
+        _ => bytes.get(4..)?,
+    };
+    let fields = root_as_message(message).ok()?.header_as_schema()?.fields()?;
+    let wide = fields.iter().find(|field| field.type_as_int().is_some_and(|int| int.bitWidth() > 64))?;
+    Some(wide.name().unwrap_or_default().to_owned())
+}
+
 /// What the writer embedded; what cannot be read of it is no loss.
 fn embedded(pairs: Option<&Vec<KeyValue>>) -> Option<Schema> {
-    let text = pairs?.iter().find(|pair| pair.key == ARROW_SCHEMA_META_KEY)?.value.as_ref()?;
-    let bytes = base64::engine::general_purpose::STANDARD.decode(text).ok()?;
+    let bytes = embedded_bytes(pairs)?;
     std::panic::catch_unwind(|| arrow::ipc::convert::try_schema_from_ipc_buffer(&bytes).ok()).ok().flatten()
 }
 
