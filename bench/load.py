@@ -55,7 +55,7 @@ def copied(file: Path) -> float:
             [sys.executable, "-c", COPY, str(Path(folder) / "copied.duckdb"), str(file)],
             capture_output=True, text=True, check=True,
         )
-            return float(done.stdout.split()[-1])
+        return float(done.stdout.split()[-1])
 
 
 def loaded(binary: str, source: Path, rows: int, flags=()) -> tuple[float, float]:

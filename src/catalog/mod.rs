@@ -48,6 +48,12 @@ pub struct TableName {
 const NAME_BYTES_MAX: usize = 255;
 
 impl TableName {
+    /// `schema.table` in lower case, as the ledgers spell it. A part with a dot in it is quoted: it could be another table.
+    pub fn in_ledger(&self) -> String {
+        let part = |name: &str| if name.contains(['.', '"']) { quote_name(name) } else { name.to_owned() };
+        format!("{}.{}", part(self.schema.as_deref().unwrap_or("main")), part(&self.table)).to_lowercase()
+    }
+
     /// A name from a FlightDescriptor path: `[table]`, `[schema, table]` or `[catalog, schema, table]`.
     pub fn from_path(path: &[String]) -> Result<Self> {
         let name = match path {

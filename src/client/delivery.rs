@@ -243,8 +243,7 @@ impl Delivery {
             )));
         }
         empty?;
-        let schema = self.shared.table.schema.as_deref().unwrap_or("main");
-        let table = format!("{schema}.{}", self.shared.table.table).to_lowercase();
+        let table = self.shared.table.in_ledger();
         let line = &status["tables"][&table];
         let durable = Durable { seq: line["seq"].as_u64(), rows: line["rows"].as_u64().unwrap_or_default() };
         Ok((client, durable))

@@ -43,6 +43,8 @@ pub struct Source {
     pub rows: u64,
     /// How often it is known to be stored already; `once` refuses what is stored more often.
     pub stored: u64,
+    /// How many pieces of the file are known to be stored already; `once` refuses when there are more.
+    pub of_file: u64,
 }
 
 #[derive(Serialize)]

@@ -23,6 +23,8 @@ const COLUMNS: [(&str, &str); 4] =
     [("table_name", "VARCHAR"), ("file", "VARCHAR"), ("piece", "UBIGINT"), ("row_count", "BIGINT")];
 /// The column of a batch that says how often its sender knows a piece to be stored.
 const KNOWN: &str = "known";
+/// The one that says how many pieces of the file its sender knows.
+const OF_FILE: &str = "of_file";
 
 /// Pieces of files, an array for each property.
 #[derive(Debug, Clone)]
@@ -35,6 +37,8 @@ pub struct LoadPieces {
     pub rows: Int64Array,
     /// How often the sender knows the piece to be stored already.
     pub known: Int64Array,
+    /// How many pieces of its file the sender knows to be stored; NULL where that does not matter.
+    pub of_file: Int64Array,
 }
 
 fn name(session: &Session) -> TableName {
@@ -80,12 +84,22 @@ pub fn stored_loads(session: &Session, table: &str, pieces: &LoadPieces) -> Resu
     let (schema, units) = units(&batch(table, pieces)?);
     let (ledger, table) = (name(session).to_sql(), quote_text(table));
     rows_of_segment(session, Segment::new(schema, units), |source| {
+        // A file that grows is cut in another way each time, so that its pieces alone do not tell.
         format!(
-            "SELECT count(*), file FROM ( \
-                 SELECT file, piece FROM ( \
-                     SELECT file, piece, min({KNOWN}) AS {KNOWN} FROM {source} GROUP BY file, piece) AS sent \
-                 JOIN (SELECT file, piece FROM {ledger} WHERE table_name = {table}) AS stored USING (file, piece) \
-                 GROUP BY file, piece, {KNOWN} HAVING count(*) > {KNOWN}) \
+            "WITH sent AS MATERIALIZED (SELECT file, piece, {KNOWN}, {OF_FILE} FROM {source}), \
+             stored AS (SELECT file, piece FROM {ledger} WHERE table_name = {table}) \
+             SELECT max(found)::BIGINT, file FROM ( \
+                 SELECT count(*) AS found, file FROM ( \
+                     SELECT file, piece FROM ( \
+                         SELECT file, piece, min({KNOWN}) AS {KNOWN} FROM sent GROUP BY file, piece) \
+                     JOIN stored USING (file, piece) \
+                     GROUP BY file, piece, {KNOWN} HAVING count(*) > {KNOWN}) \
+                 GROUP BY file \
+             UNION ALL \
+                 SELECT there - known_of_file, file FROM ( \
+                     SELECT file, max({OF_FILE}) AS known_of_file FROM sent WHERE {OF_FILE} IS NOT NULL GROUP BY file) \
+                 JOIN (SELECT file, count(*) AS there FROM stored GROUP BY file) USING (file) \
+                 WHERE there > known_of_file) \
              GROUP BY file ORDER BY file"
         )
     })
@@ -102,9 +116,9 @@ pub fn forget_loads_sql(session: &Session, table: &str) -> String {
 }
 
 fn batch(table: &str, pieces: &LoadPieces) -> Result<RecordBatch> {
-    let LoadPieces { files, pieces, rows, known } = pieces;
+    let LoadPieces { files, pieces, rows, known, of_file } = pieces;
     let tables: StringArray = std::iter::repeat_n(Some(table), files.len()).collect();
-    let columns: [(&str, DataType, ArrayRef); 6] = [
+    let columns: [(&str, DataType, ArrayRef); 7] = [
         (
             "at",
             DataType::Timestamp(TimeUnit::Microsecond, None),
@@ -115,6 +129,7 @@ fn batch(table: &str, pieces: &LoadPieces) -> Result<RecordBatch> {
         ("piece", DataType::UInt64, Arc::new(pieces.clone())),
         ("row_count", DataType::Int64, Arc::new(rows.clone())),
         (KNOWN, DataType::Int64, Arc::new(known.clone())),
+        (OF_FILE, DataType::Int64, Arc::new(of_file.clone())),
     ];
     let (fields, columns): (Vec<Field>, Vec<ArrayRef>) =
         columns.into_iter().map(|(name, kind, column)| (Field::new(name, kind, true), column)).unzip();

@@ -47,6 +47,7 @@ pub(super) struct Declared {
     pieces: Vec<u64>,
     rows: Vec<i64>,
     known: Vec<i64>,
+    of_file: Vec<Option<i64>>,
     total: u64,
     bytes: usize,
 }
@@ -68,6 +69,8 @@ struct Source<'a> {
     rows: u64,
     #[serde(default)]
     stored: u64,
+    #[serde(default)]
+    of_file: Option<u64>,
 }
 
 impl Declared {
@@ -90,7 +93,7 @@ impl Declared {
     }
 
     fn push(&mut self, source: Source<'_>, wrong: &dyn Fn(&dyn std::fmt::Display) -> Error) -> Result<()> {
-        let Source { file, piece, rows, stored } = source;
+        let Source { file, piece, rows, stored, of_file } = source;
         if file.is_empty() || file.len() > FILE_BYTES_MAX || file.contains('\0') {
             let text = format!(
                 "\"file\" is to have 1 to {FILE_BYTES_MAX} bytes and no NUL, and has {} bytes",
@@ -124,6 +127,7 @@ impl Declared {
         self.pieces.push(number);
         self.rows.push(count);
         self.known.push(known);
+        self.of_file.push(of_file.map(|count| i64::try_from(count).unwrap_or(i64::MAX)));
         self.total = total;
         Ok(())
     }
@@ -150,6 +154,7 @@ impl Declared {
             pieces: UInt64Array::from(self.pieces),
             rows: Int64Array::from(self.rows),
             known: Int64Array::from(self.known),
+            of_file: Int64Array::from(self.of_file),
         })
     }
 }
@@ -176,7 +181,7 @@ mod tests {
             &mut declared,
             &json!({ "sources": [
                 { "file": "a \"quoted\"\\\n.csv", "piece": "00000000000000ff", "rows": 3 },
-                { "rows": 0, "piece": "FFFFFFFFFFFFFFFF", "file": long, "stored": 2 },
+                { "rows": 0, "piece": "FFFFFFFFFFFFFFFF", "file": long, "stored": 2, "of_file": 5 },
             ] }),
         )
         .unwrap();
@@ -188,6 +193,7 @@ mod tests {
         assert_eq!(found.pieces.values(), &[255, u64::MAX, 0]);
         assert_eq!(found.rows.values(), &[3, 0, 4]);
         assert_eq!(found.known.values(), &[0, 2, 0]);
+        assert_eq!(found.of_file.iter().collect::<Vec<_>>(), [None, Some(5), None]);
     }
 
     #[test]

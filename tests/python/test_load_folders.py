@@ -332,3 +332,85 @@ def test_a_load_that_is_killed_again_and_again(tmp_path, victim):
         assert "200 of 200 files were there already" in run(*command, "--server", server.uri).stdout
     finally:
         server.stop(signal.SIGKILL)
+
+
+def test_standard_input_is_taken_each_time(server):
+    for _ in range(3):
+        done = subprocess.run(
+            [binary(), "load", "-", "--table", "t", "--server", server.uri], input=b"id\n1\n", capture_output=True
+        )
+        assert done.returncode == 0, done.stderr
+    assert ids(server) == [1, 1, 1]
+
+
+def test_a_stream_file_grows_batch_by_batch(server, tmp_path):
+    schema = pa.schema([("id", pa.int64())])
+    with pa.OSFile(str(tmp_path / "a.arrows"), "wb") as sink, pa.ipc.new_stream(sink, schema) as writer:
+        for number in range(4):
+            writer.write_batch(pa.record_batch([[number]], schema=schema))
+            sink.flush()
+            load(server, tmp_path / "a.arrows")
+    assert ids(server) == [0, 1, 2, 3]
+
+
+def test_again_and_widen_hold_for_text(server, tmp_path):
+    (tmp_path / "a.csv").write_text("id,b\n1,true\n")
+    query(server.client(), "CREATE TABLE t (id INTEGER, b BOOLEAN)")
+    load(server, tmp_path / "a.csv")
+    load(server, tmp_path / "a.csv", "--again")
+    assert query(server.client(), "FROM t").to_pydict() == {"id": [1, 1], "b": [True, True]}
+    (tmp_path / "b.csv").write_text("id,b\n1099511627776,false\n")
+    assert load(server, tmp_path / "b.csv", check=False).returncode == 1
+    load(server, tmp_path / "b.csv", "--widen")
+    assert ids(server) == [1, 1, 1099511627776]
+
+
+def test_files_that_do_not_fit_hold_nobody_back(server, tmp_path):
+    query(server.client(), "CREATE TABLE t (id BIGINT)")
+    write(tmp_path / "in" / "bad.parquet", {"id": [1], "z": [1]})
+    write(tmp_path / "in" / "good.parquet", {"id": [2]})
+    kept = load(server, tmp_path / "in", "--keep-going", check=False)
+    assert kept.returncode == 1 and "bad.parquet" in kept.stderr and "good.parquet" not in kept.stderr, kept.stderr
+    assert ids(server) == [2]
+
+
+def test_many_loaders_of_one_growing_file(server, tmp_path):
+    """They see its end at different moments; each line is stored once."""
+    log = tmp_path / "g.csv"
+    log.write_text("id\n")
+    stop = threading.Event()
+
+    def loader():
+        while not stop.is_set():
+            load(server, log, check=False)
+
+    loaders = [threading.Thread(target=loader) for _ in range(4)]
+    for one in loaders:
+        one.start()
+    for number in range(150):
+        with log.open("a") as more:
+            more.write(f"{number}\n")
+        time.sleep(0.02)
+    stop.set()
+    for one in loaders:
+        one.join()
+    load(server, log)
+    assert ids(server) == list(range(150))
+
+
+def test_deeply_nested_records_are_refused(server, tmp_path):
+    (tmp_path / "a.ndjson").write_text('{"a": ' * 300 + "1" + "}" * 300 + "\n")
+    refused = load(server, tmp_path / "a.ndjson", check=False)
+    assert refused.returncode == 1 and "levels" in refused.stderr, refused.stderr
+
+
+def test_follow_ends_at_once_without_a_server(tmp_path):
+    write(tmp_path / "in" / "0.parquet", {"id": [0]})
+    follow = subprocess.Popen(
+        [binary(), "load", str(tmp_path / "in"), "--table", "t", "--server", "grpc://127.0.0.1:1", "--follow"],
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert "trying again" in follow.stderr.readline()
+    follow.send_signal(signal.SIGINT)
+    assert follow.wait(10) == 0

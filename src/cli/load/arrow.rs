@@ -22,9 +22,6 @@ use super::input::{Batches, FoundFile, Input, LoadFile, Piece, PieceReader, Stam
 use layout::{Frame, Layout};
 use window::Window;
 
-/// A piece is filled up to one of these by whole batches.
-const PIECE_ROWS: u64 = 100_000;
-const PIECE_BYTES: u64 = 16 << 20;
 /// A batch above this is read in slices of about half of it, unless it is compressed.
 const BATCH_BYTES: u64 = 32 << 20;
 /// What one message may unpack to. A few compressed bytes can declare anything.
@@ -53,7 +50,7 @@ fn begin(found: &FoundFile, input: &Input) -> Result<(Layout, Decoder)> {
     read().map_err(|error| failed(found, error))
 }
 
-/// Which batches make a piece: as many as fill it. A stream that grows keeps the pieces that were full.
+/// Which batches make a piece: each one that has rows, so that a file that grows keeps all the pieces it had.
 fn cut(frames: &[Frame]) -> (Vec<Piece>, Vec<u32>) {
     let (mut pieces, mut counts) = (Vec::new(), Vec::new());
     let (mut rows, mut bytes, mut count) = (0_u64, 0_u64, 0_u32);
@@ -62,7 +59,7 @@ fn cut(frames: &[Frame]) -> (Vec<Piece>, Vec<u32>) {
         let Some(more) = frame.rows else { continue };
         rows = rows.saturating_add(more);
         count += 1;
-        if rows > 0 && (rows >= PIECE_ROWS || bytes >= PIECE_BYTES) {
+        if rows > 0 {
             pieces.push(Piece { rows: Some(rows), bytes });
             counts.push(count);
             (rows, bytes, count) = (0, 0, 0);

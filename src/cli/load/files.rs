@@ -42,6 +42,8 @@ pub(super) struct LoadedFile {
 /// What a file said about itself.
 pub(super) struct Content {
     pub(super) pieces: Vec<Piece>,
+    /// Its own columns.
+    schema: SchemaRef,
     plan: Option<Arc<dyn LoadFile>>,
     partitions: Partitions,
     adapter: Adapter,
@@ -53,6 +55,18 @@ struct Looked {
     plan: Option<Arc<dyn LoadFile>>,
     schema: SchemaRef,
     pieces: Vec<Piece>,
+    has_open_end: bool,
+}
+
+/// What a load does with files that are not as they should be.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Ways {
+    /// Goes on without them.
+    pub(super) keep_going: bool,
+    /// Leaves out a last line that has no end yet.
+    pub(super) leaves_open_ends: bool,
+    /// Lets text say itself what types it needs, so that the table can be widened.
+    pub(super) types_are_found: bool,
 }
 
 impl Opened {
@@ -65,11 +79,14 @@ impl Opened {
         table: Option<&SchemaRef>,
         known: &Known,
         options: schema::Options,
-        keep_going: bool,
+        ways: Ways,
     ) -> Result<Self> {
-        let looked = look_at(&files, table, known);
+        let given = if ways.types_are_found { None } else { table };
+        let looked = look_at(&files, given, known);
         let failed = looked.iter().filter(|looked| looked.is_err()).count();
-        if !keep_going && let Some(Err(error)) = looked.iter().find(|looked| looked.is_err()) {
+        if !ways.keep_going
+            && let Some(Err(error)) = looked.iter().find(|looked| looked.is_err())
+        {
             let more = match failed - 1 {
                 0 => String::new(),
                 more => format!(
@@ -97,7 +114,8 @@ impl Opened {
             .zip(&partitions)
             .map(|((file, _), partitions)| (file.file.shown.as_str(), partitions.schema()))
             .collect();
-        let joined = schema::join(&schemas, table, options)?;
+        let (joined, misfits) = join(&schemas, table, options, ways.keep_going)?;
+        let mut misfits = misfits.into_iter();
         let mut shapes: Vec<SchemaRef> = Vec::new();
         let mut numbers: HashMap<Fields, usize> = HashMap::new();
         let mut sent = joined.sent.iter();
@@ -106,12 +124,19 @@ impl Opened {
             let (Some(sent), Some(partitions)) = (sent.next(), partitions.next()) else {
                 return Err(Error::internal("a file has no columns to send"));
             };
+            if let Some(Some(error)) = misfits.next() {
+                return Err(error);
+            }
             let shape = *numbers.entry(sent.fields().clone()).or_insert_with(|| {
                 shapes.push(Arc::clone(sent));
                 shapes.len() - 1
             });
             let adapter = Adapter::new(&file.file.shown, partitions.schema(), &shapes[shape]);
-            Ok(Content { pieces: looked.pieces, plan: looked.plan, partitions, adapter, shape })
+            let mut pieces = looked.pieces;
+            if ways.leaves_open_ends && looked.has_open_end {
+                pieces.pop();
+            }
+            Ok(Content { pieces, schema: looked.schema, plan: looked.plan, partitions, adapter, shape })
         };
         let mut content = content;
         let files = files.into_iter().zip(looked).map(|(data, looked)| {
@@ -119,7 +144,7 @@ impl Opened {
             LoadedFile { data, content }
         });
         let files = files.collect();
-        Ok(Self { files, joined, shapes, given: table.cloned() })
+        Ok(Self { files, joined, shapes, given: given.cloned() })
     }
 
     /// Parts of those files that could be opened.
@@ -160,8 +185,12 @@ impl Opened {
         match &content.plan {
             Some(plan) => plan.reader(),
             None => {
-                let plan = open(&self.files[file].data, self.given.as_ref(), known)?;
-                if plan.pieces() == content.pieces {
+                let data = &self.files[file].data;
+                let plan = open(data, self.given.as_ref(), known)?;
+                let is_same = data.file.open()?.stamp() == data.stamp
+                    && plan.schema() == &content.schema
+                    && plan.pieces().starts_with(&content.pieces);
+                if is_same {
                     return plan.reader();
                 }
                 Err(Error::new(
@@ -181,6 +210,51 @@ impl Content {
     pub(super) fn adapt(&self, batch: &RecordBatch) -> Result<RecordBatch> {
         self.adapter.adapt(&self.partitions.extend(batch)?, None)
     }
+}
+
+/// Joins the columns of all files. What does not go with the files before it, or with the table, is left out where the load
+/// keeps going: its error stands in the place of the file.
+fn join(
+    files: &[(&str, &SchemaRef)],
+    table: Option<&SchemaRef>,
+    options: schema::Options,
+    keep_going: bool,
+) -> Result<(Joined, Vec<Option<Error>>)> {
+    let all = schema::join(files, table, options);
+    let error = match all {
+        Ok(joined) => return Ok((joined, Vec::new())),
+        Err(error) => error,
+    };
+    if !keep_going {
+        return Err(error);
+    }
+    // By what files hold, of which there are few kinds.
+    let mut kinds: Vec<((&str, &SchemaRef), Option<Error>)> = Vec::new();
+    for file in files {
+        if kinds.iter().any(|((_, schema), _)| schema.fields() == file.1.fields()) {
+            continue;
+        }
+        let fitting = kinds.iter().filter(|(_, misfit)| misfit.is_none()).map(|(file, _)| *file);
+        let with: Vec<(&str, &SchemaRef)> = fitting.chain([*file]).collect();
+        let misfit = schema::join(&with, table, options).err();
+        kinds.push((*file, misfit));
+    }
+    let misfit = |schema: &SchemaRef| {
+        kinds
+            .iter()
+            .find(|((_, other), _)| other.fields() == schema.fields())
+            .and_then(|(_, misfit)| misfit.clone())
+    };
+    let misfits: Vec<Option<Error>> = files.iter().map(|(_, schema)| misfit(schema)).collect();
+    let fitting = files.iter().zip(&misfits).filter(|(_, misfit)| misfit.is_none());
+    let mut joined = schema::join(&fitting.map(|(file, _)| *file).collect::<Vec<_>>(), table, options)?;
+    // One for each file, as where all fit.
+    let mut sent = std::mem::take(&mut joined.sent).into_iter();
+    for (misfit, (_, own)) in misfits.iter().zip(files) {
+        let of_file = if misfit.is_none() { sent.next() } else { None };
+        joined.sent.push(of_file.unwrap_or_else(|| Arc::clone(own)));
+    }
+    Ok((joined, misfits))
 }
 
 fn open(data: &DataFile, given: Option<&SchemaRef>, known: &Known) -> Result<Arc<dyn LoadFile>> {
@@ -209,6 +283,7 @@ fn look_at(files: &[DataFile], given: Option<&SchemaRef>, known: &Known) -> Vec<
             let looked = open(file, given, known).map(|plan| Looked {
                 schema: Arc::clone(plan.schema()),
                 pieces: plan.pieces().to_vec(),
+                has_open_end: plan.has_open_end(),
                 plan: (number < PLANS_KEPT).then_some(plan),
             });
             found.push((number, looked));

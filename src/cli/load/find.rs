@@ -416,7 +416,8 @@ fn standard_input(input: &mut dyn Read, argument: usize) -> Result<DataFile> {
     }
     let file = FoundFile {
         place: Place::Copied(Copied(Arc::new(copy))),
-        name: "-".into(),
+        // Each is another one, also with the same content, so it is remembered by a name that never comes again.
+        name: format!("-:{:032x}", rand::random::<u128>()),
         shown: SHOWN.into(),
         partitions: Vec::new(),
     };

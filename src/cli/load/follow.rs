@@ -71,16 +71,29 @@ pub(super) async fn run(load: &Load, table: &TableName, mut finder: Finder) -> R
         });
         if !found.files.is_empty() {
             let names: Vec<String> = found.files.iter().map(|file| file.file.name.clone()).collect();
-            match wave(load, table, found).await {
+            let done = tokio::select! {
+                done = wave(load, table, found) => done,
+                // What is under way is taken back, and loaded by the next command.
+                _ = interrupt.recv() => return Ok(()),
+                _ = terminate.recv() => return Ok(()),
+            };
+            match done {
                 Ok(()) => gone_since = None,
                 Err(error) if is_passing(&error) => {
                     let since = *gone_since.get_or_insert_with(Instant::now);
                     if since.elapsed() > GIVE_UP {
                         return Err(error.into());
                     }
-                    eprintln!("{error}; trying again");
-                    tokio::time::sleep(LIST_EVERY).await;
-                    continue;
+                    let text = error.to_string();
+                    if told.get("") != Some(&text) {
+                        eprintln!("{text}; trying again");
+                        told.insert(String::new(), text);
+                    }
+                    tokio::select! {
+                        () = tokio::time::sleep(LIST_EVERY) => continue,
+                        _ = interrupt.recv() => return Ok(()),
+                        _ = terminate.recv() => return Ok(()),
+                    }
                 }
                 Err(error) => eprintln!("{error}"),
             }

@@ -266,6 +266,10 @@ pub(super) trait LoadFile: Send + Sync {
     fn schema(&self) -> &SchemaRef;
     /// What is told apart and stored once each, in the order of the file; a file without rows has no pieces.
     fn pieces(&self) -> &[Piece];
+    /// Whether the last piece is a record that may not be finished: a line without its end.
+    fn has_open_end(&self) -> bool {
+        false
+    }
     /// Opens the file for reading its pieces.
     ///
     /// Errors: `Conflict` when it is no longer what it was.

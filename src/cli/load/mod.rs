@@ -33,7 +33,7 @@ use pintail::catalog::TableName;
 use pintail::client::Client;
 use pintail::error::{Error, Kind, Result};
 
-use self::files::Opened;
+use self::files::{Opened, Ways};
 use self::find::{DataFile, Finder, Finding};
 use self::known::Known;
 use self::report::{Progress, Tally};
@@ -232,9 +232,14 @@ impl Load {
             widen: self.widen,
             is_declared: target.is_declared,
         };
-        let keep_going = self.keep_going;
+        let ways =
+            Ways { keep_going: self.keep_going, leaves_open_ends: self.follow, types_are_found: self.widen };
+        let is_again = self.again;
         let opened = blocking(move || {
-            Opened::open(files, given.as_ref(), &known, options, keep_going).map(|files| (files, known))
+            // All of it is loaded, so none of it is known.
+            let none = Known::default();
+            let told = if is_again { &none } else { &known };
+            Opened::open(files, given.as_ref(), told, options, ways).map(|files| (files, known))
         });
         let (files, known) = opened.await?;
         Ok(Prepared { target, known, files, begins_anew })
@@ -281,6 +286,13 @@ impl Load {
             Some(schema) if parts.is_empty() && makes_table => {
                 sending.put_nothing(schema).await.map(|answer| tally.add(&answer))
             }
+            // Made before its rows come, a new table takes several parts from the beginning.
+            Some(schema) if parts.len() > 1 && makes_table && matches!(self.mode, LoadMode::CreateAppend) => {
+                match sending.make_table(schema).await {
+                    Ok(()) => sending.run(parts, &mut tally).await,
+                    Err(error) => Err(error),
+                }
+            }
             _ => sending.run(parts, &mut tally).await,
         };
         progress.finish();
@@ -307,7 +319,19 @@ impl Load {
         } else {
             format!("nothing was committed to {table}")
         };
+        let mends_itself = matches!(
+            kind,
+            Kind::Unavailable
+                | Kind::Exhausted
+                | Kind::Deadline
+                | Kind::Cancelled
+                | Kind::Aborted
+                | Kind::Internal
+        );
         let next = match self.mode {
+            _ if !mends_itself && tally.has_stored() && !self.again && !self.mode.is_new() => {
+                "; once that is mended, run the same command again: it loads the rest and doubles nothing"
+            }
             _ if self.again && tally.has_stored() => "; run it again without --again to load the rest",
             LoadMode::Append | LoadMode::CreateAppend
                 if !self.again && (tally.has_stored() || kind == Kind::Unavailable) =>

@@ -114,11 +114,13 @@ fn read_piece(
         ));
     }
     if rows > 0 {
+        let (stored, of_file) = known.send(&file.name, checksum);
         joined.declare(Source {
             file: file.name.clone(),
             piece: format!("{checksum:016x}"),
             rows,
-            stored: known.send(&file.name, checksum),
+            stored,
+            of_file,
         });
     }
     Ok(Piece::Sent(checksum))

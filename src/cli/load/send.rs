@@ -22,7 +22,7 @@ use super::read::{ReadPart, read_part};
 use super::report::{Progress, Tally};
 
 /// Batches read ahead of the network.
-const READ_AHEAD: usize = 4;
+const READ_AHEAD: usize = 2;
 /// How often a part is tried that collides with another client's work.
 const TRIES: u32 = 5;
 
@@ -149,7 +149,9 @@ impl Sending {
 
     /// Asks once more what is there, apart from what this load has dealt with.
     async fn look_again(&mut self, settled: &[(usize, u64)]) -> Result<()> {
-        let known = Known::of(&mut self.client, &self.table).await?;
+        let files = self.files.files.iter().map(|file| &file.data);
+        let text = files.filter(|data| data.format.is_text()).map(|data| data.file.name.as_str());
+        let known = self.known.again(&mut self.client, &self.table, text).await?;
         for (file, piece) in settled {
             known.take(&self.files.files[*file].data.file.name, *piece);
         }
@@ -225,6 +227,15 @@ impl Sending {
         } else {
             "once"
         }
+    }
+
+    /// Makes the table, without a row.
+    pub(super) async fn make_table(&mut self, schema: SchemaRef) -> Result<()> {
+        self.put_nothing(schema).await?;
+        self.begins_anew = false;
+        let collide = super::target::has_unique_rows(&mut self.client, &self.table).await?;
+        self.may_overlap = Some(!collide);
+        Ok(())
     }
 
     /// A put without rows, which makes the table where no file has any.

@@ -32,6 +32,13 @@ pub(super) enum Format {
     },
 }
 
+impl Format {
+    /// Whether it is cut into records.
+    pub(super) fn is_text(self) -> bool {
+        matches!(self, Format::Csv { .. } | Format::Ndjson { .. })
+    }
+}
+
 /// How the text of a file is packed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Compression {

@@ -3,13 +3,15 @@
 
 use std::sync::Arc;
 
-use arrow::datatypes::{Field, FieldRef, SchemaRef};
+use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
 use futures::TryStreamExt;
-use pintail::catalog::{TableName, from_arrow, quote_name, quote_text};
+use pintail::catalog::{TableName, from_arrow, quote_name, quote_text, rejected_name};
 use pintail::client::Client;
 use pintail::error::{Error, Kind, Result};
 
 use super::known::number;
+
+const EXTENSION: &str = "ARROW:extension:name";
 
 /// The table's state at the beginning.
 pub(super) struct Target {
@@ -34,7 +36,7 @@ impl Target {
             Ok(rows) => {
                 let schema = Arc::clone(&rows.schema);
                 rows.batches.try_for_each(|_| std::future::ready(Ok(()))).await?;
-                Some(schema)
+                Some(with_booleans(&schema))
             }
             Err(error) if error.kind() == Kind::NotFound => None,
             Err(error) => return Err(error),
@@ -43,10 +45,22 @@ impl Target {
             return Ok(Self { schema: None, is_declared, is_empty: false, has_unique_rows: false });
         };
         let sql = format!("SELECT 1::BIGINT FROM {} LIMIT 1", table.to_sql());
-        let is_empty = number(client, &sql).await?.is_none();
+        // A table of which all rows were rejected has been loaded all the same.
+        let rejected = format!("SELECT 1::BIGINT FROM {} LIMIT 1", rejected_name(table).to_sql());
+        let is_empty = number(client, &sql).await?.is_none() && number(client, &rejected).await?.is_none();
         let has_unique_rows = has_unique_rows(client, table).await?;
         Ok(Self { schema: Some(schema), is_declared, is_empty, has_unique_rows })
     }
+}
+
+/// The table's columns with Arrow's own booleans, which is what files hold.
+fn with_booleans(schema: &SchemaRef) -> SchemaRef {
+    let fields =
+        schema.fields().iter().map(|field| match field.metadata().get(EXTENSION).map(String::as_str) {
+            Some("arrow.bool8") => Arc::new(Field::new(field.name(), DataType::Boolean, field.is_nullable())),
+            _ => Arc::clone(field),
+        });
+    Arc::new(Schema::new(fields.collect::<Vec<_>>()))
 }
 
 async fn is_declared(client: &mut Client, table: &TableName) -> Result<bool> {

@@ -288,5 +288,5 @@ fn check_name(header: &str, name: &str) -> Result<()> {
 
 /// A table as the ledger spells it: names are compared without case, and the database is always the server's.
 pub(super) fn ledger_name(table: &TableName) -> String {
-    format!("{}.{}", table.schema.as_deref().unwrap_or("main"), table.table).to_lowercase()
+    table.in_ledger()
 }

@@ -18,6 +18,8 @@ use super::shape::{Json, Misfit, Shape, fields_of, learn_keys, object};
 use super::{BATCH_ROWS, Told, shortened};
 
 const EXTENSION: &str = "ARROW:extension:name";
+/// Objects and arrays in one another; the server takes no type that is deeper.
+const LEVELS_MAX: usize = 50;
 
 /// Finds the columns.
 #[derive(Default)]
@@ -36,6 +38,9 @@ impl Inference {
                 continue;
             }
             let refuse = |misfit| told.misfit(Some(block.line(place)), misfit);
+            if is_deep(record) {
+                return Err(refuse(Misfit::new(format!("nests more than {LEVELS_MAX} levels"))));
+            }
             let entries = object(record).map_err(|error| refuse(no_object(record, &error)))?;
             learn_keys(&mut self.fields, &entries, known).map_err(refuse)?;
         }
@@ -83,6 +88,25 @@ fn readable_field(field: &Field) -> Field {
     let kept = read == *field.data_type();
     let metadata = if kept { field.metadata().clone() } else { Default::default() };
     Field::new(field.name(), read, true).with_metadata(metadata)
+}
+
+/// Whether objects and arrays are nested deeper than any type: reading them would take the thread's stack.
+fn is_deep(record: &str) -> bool {
+    let (mut level, mut is_text, mut is_escaped) = (0_usize, false, false);
+    for byte in record.bytes() {
+        match byte {
+            _ if is_escaped => is_escaped = false,
+            b'\\' if is_text => is_escaped = true,
+            b'"' => is_text = !is_text,
+            b'{' | b'[' if !is_text => level += 1,
+            b'}' | b']' if !is_text => level = level.saturating_sub(1),
+            _ => {}
+        }
+        if level > LEVELS_MAX {
+            return true;
+        }
+    }
+    false
 }
 
 fn no_object(record: &str, error: &serde_json::Error) -> Misfit {
@@ -269,6 +293,9 @@ impl JsonBatches {
             }
             rows += 1;
             let refuse = |misfit| self.told.misfit(Some(self.block.line(place)), misfit);
+            if is_deep(record) {
+                return Err(refuse(Misfit::new(format!("nests more than {LEVELS_MAX} levels"))));
+            }
             let entries = object(record).map_err(|error| refuse(no_object(record, &error)))?;
             push_entries(fields, &mut nodes, &entries, self.told.typed).map_err(refuse)?;
         }

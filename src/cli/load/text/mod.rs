@@ -233,6 +233,10 @@ impl LoadFile for TextFile {
         &self.0.pieces
     }
 
+    fn has_open_end(&self) -> bool {
+        self.0.unfinished
+    }
+
     fn reader(&self) -> Result<Box<dyn PieceReader>> {
         let file = Arc::clone(&self.0);
         let input = file.found.open()?;
