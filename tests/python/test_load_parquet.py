@@ -1,6 +1,7 @@
 """`pintail load` of Parquet files as other programs write them: every type by the specification, and back into DuckDB's own."""
 
 import datetime
+import decimal
 import subprocess
 
 import duckdb
@@ -121,8 +122,13 @@ def test_a_file_that_stops_in_the_middle_leaves_nothing(server, tmp_path):
     assert tables["n"].to_pylist() == [0]
 
 
-def test_what_has_no_home_is_refused_by_name(server, tmp_path):
+def test_wide_decimals_go_by_their_values(server, tmp_path):
+    """Decimals of more than 38 digits: by their values, where DuckDB has the scale."""
     path = tmp_path / "t.parquet"
-    parquet.write_table(pa.table({"wide": pa.array([1], pa.decimal256(60, 2))}), path)
-    done = load(server, path, "t")
-    assert done.returncode != 0 and '"wide"' in done.stderr and "DECIMAL(60,2)" in done.stderr, done.stderr
+    parquet.write_table(pa.table({"wide": pa.array([decimal.Decimal("1.25")], pa.decimal256(60, 2))}), path)
+    loaded(server, path, "t")
+    assert query(server.client(), "SELECT wide::VARCHAR AS w FROM t")["w"].to_pylist() == ["1.25"]
+    for table, value, scale in [("u", "9" * 50, 2), ("v", "1", 45)]:
+        parquet.write_table(pa.table({"wide": pa.array([decimal.Decimal(value)], pa.decimal256(60, scale))}), path)
+        done = load(server, path, table)
+        assert done.returncode != 0 and '"wide"' in done.stderr, done.stderr
