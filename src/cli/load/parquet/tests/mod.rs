@@ -147,10 +147,7 @@ fn shown(bytes: &[u8]) -> Vec<(String, String)> {
 }
 
 fn refused(bytes: &[u8], text: &str) {
-    let error = match OnDisk::of(bytes).open() {
-        Err(error) => error,
-        Ok(_) => panic!("{text}"),
-    };
+    let Err(error) = OnDisk::of(bytes).open() else { panic!("{text}") };
     assert!(error.message().starts_with("cannot read a.parquet: "), "{error}");
     assert!(error.message().contains(text), "expected {text:?}, found {error}");
 }
