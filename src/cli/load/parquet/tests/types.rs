@@ -179,7 +179,8 @@ fn geometries_keep_their_reference_system() {
 fn what_has_no_home_is_refused_by_name() {
     let empty = |columns: &str| bytes_of(&format!("message m {{ {columns} }}"), &[], &[]);
     refused(&empty(""), "it has no columns");
-    refused(&empty("REQUIRED BYTE_ARRAY c (DECIMAL(39,2));"), "column \"c\" is DECIMAL(39,2)");
+    refused(&empty("REQUIRED BYTE_ARRAY c (DECIMAL(77,2));"), "column \"c\" is DECIMAL(77,2)");
+    refused(&empty("REQUIRED BYTE_ARRAY c (DECIMAL(60,39));"), "column \"c\" is DECIMAL(60,39)");
     refused(&empty("REQUIRED INT32 a; REQUIRED INT32 A;"), "two columns \"A\"");
     refused(
         &empty("REQUIRED group g { REQUIRED INT32 a; REQUIRED INT32 A; }"),
