@@ -38,7 +38,7 @@ struct Arguments {
 enum Command {
     /// Serve a DuckDB database over Arrow Flight
     Serve(serve::Serve),
-    /// Load Parquet (.parquet) and Arrow (.arrow, .arrows) files into a table of a running server
+    /// Load files (Parquet, Arrow, CSV, NDJSON) into a table of a running server, each row once
     Load(load::Load),
     /// Run one SQL statement on a running server
     Query(query::Query),
