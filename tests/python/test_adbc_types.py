@@ -137,7 +137,8 @@ COLUMNS = {
 
 # What DuckDB cannot hold: column -> a part of the refusal.
 REFUSED = {
-    "decimal256": (pa.array(decimals("1.25", None), pa.decimal256(60, 2)), "(?i)decimal"),
+    # Decimals of more than 38 digits go by their values.
+    "decimal256": (pa.array(decimals("9" * 50, None), pa.decimal256(60, 2)), "38 digits"),
     "struct_of_one_name_twice": (
         pa.StructArray.from_arrays([pa.array([1]), pa.array([2])], ["a", "A"]),
         "two fields \"A\"",
