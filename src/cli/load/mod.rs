@@ -42,8 +42,8 @@ use self::sniff::Cause;
 use self::target::Target;
 use super::{Failure, Remote};
 
-/// Put streams at a time, where `--jobs` says nothing: one is read and sent while another is committed.
-const JOBS: usize = 2;
+/// Put streams at a time, where `--jobs` says nothing: some are read and sent while another is committed.
+const JOBS: usize = 3;
 
 /// Flags of `pintail load`.
 #[derive(Args, Clone)]

@@ -17,7 +17,7 @@ use super::{Opened, convert};
 /// Rows of a batch.
 const ROWS: usize = 65_536;
 /// Bytes after which a batch is full.
-const BYTES: usize = 8 << 20;
+const BYTES: usize = 4 << 20;
 /// Rows that are read at once where their size is not known before: texts and binaries.
 const UNKNOWN_ROWS: usize = 2048;
 /// Bytes that such columns may have in a row group without being read with care.
