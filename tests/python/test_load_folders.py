@@ -109,6 +109,18 @@ def test_forget_and_again(server, tmp_path):
     assert ids(server) == [1, 1, 1]
 
 
+def test_names_with_dots_are_tables_of_their_own(server, tmp_path):
+    """In what is remembered of files, and in what is forgotten."""
+    for sql in ['CREATE SCHEMA "a.b"', "CREATE SCHEMA a", 'CREATE TABLE "a.b".c (id BIGINT)', 'CREATE TABLE a."b.c" (id BIGINT)']:
+        query(server.client(), sql)
+    write(tmp_path / "a.parquet", {"id": [1]})
+    for table in ['"a.b".c', 'a."b.c"']:
+        assert "loaded 1 row " in load(server, tmp_path / "a.parquet", table=table).stdout
+    assert "forgot 1 piece" in run("load", "--forget", '"a.b".c', "--server", server.uri).stdout
+    assert "loaded 1 row " in load(server, tmp_path / "a.parquet", table='"a.b".c').stdout
+    assert "loaded 0 rows" in load(server, tmp_path / "a.parquet", table='a."b.c"').stdout
+
+
 def test_a_dry_run_tells_and_changes_nothing(server, tmp_path):
     write(tmp_path / "in" / "a.parquet", {"id": [1, 2]})
     told = load(server, tmp_path / "in", "--dry-run").stdout

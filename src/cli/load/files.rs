@@ -206,7 +206,7 @@ impl Opened {
 }
 
 impl Content {
-    /// A batch of the file as it is sent; `row` is the number of its first row in the piece, from 0.
+    /// A batch of the file as it is sent.
     pub(super) fn adapt(&self, batch: &RecordBatch) -> Result<RecordBatch> {
         self.adapter.adapt(&self.partitions.extend(batch)?, None)
     }

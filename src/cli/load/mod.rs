@@ -194,11 +194,11 @@ impl Load {
         Err(self.explain(&tally, &table, &names, &failures).into())
     }
 
-    async fn forget_files(&self, table: &str) -> Result<(), Failure> {
-        let table = TableName::from_text(table).map_err(Failure::Usage)?;
+    async fn forget_files(&self, text: &str) -> Result<(), Failure> {
+        let table = TableName::from_text(text).map_err(Failure::Usage)?;
         let mut client = Client::connect(&self.remote.server).await?;
-        let name = table.parts().collect::<Vec<_>>().join(".");
-        let body = serde_json::json!({ "table": name }).to_string();
+        // As it was typed: without its quotes, a name with a dot in it is another one.
+        let body = serde_json::json!({ "table": text }).to_string();
         let answer = client.action_with("pintail.forget_loads", body).await?;
         let pieces = answer["forgotten"].as_u64().unwrap_or_default();
         say!(

@@ -161,11 +161,7 @@ impl Sending {
 
     /// Reads a part, and puts what of it is not there.
     fn put(&self, part: Part, is_first: bool) -> impl Future<Output = Done> + Send + 'static {
-        let mode = if !is_first && matches!(self.mode, LoadMode::Create | LoadMode::Replace) {
-            LoadMode::Append
-        } else {
-            self.mode
-        };
+        let mode = if !is_first && self.mode.is_new() { LoadMode::Append } else { self.mode };
         let mut headers = vec![("pintail-mode", mode.header().to_owned())];
         headers.push(("pintail-sources", self.sources(is_first).to_owned()));
         if let Some(choice) = &self.on_conflict {
