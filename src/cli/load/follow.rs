@@ -46,8 +46,11 @@ pub(super) async fn run(load: &Load, table: &TableName, mut finder: Finder) -> R
             // A prefix may have nothing below it yet, and a store may be gone for a while.
             Err(error) => {
                 eprintln!("{error}; trying again");
-                tokio::time::sleep(LIST_EVERY * 5).await;
-                continue;
+                tokio::select! {
+                    () = tokio::time::sleep(LIST_EVERY * 5) => continue,
+                    _ = interrupt.recv() => return Ok(()),
+                    _ = terminate.recv() => return Ok(()),
+                }
             }
         };
         for skipped in &found.skipped {
@@ -57,16 +60,11 @@ pub(super) async fn run(load: &Load, table: &TableName, mut finder: Finder) -> R
                 told.insert(name, why);
             }
         }
-        found.files.retain(|file| {
-            let before = seen.insert(file.file.name.clone(), Seen { stamp: file.stamp, is_done: false });
-            match before {
-                Some(Seen { stamp, is_done }) if stamp == file.stamp => {
-                    if let Some(now) = seen.get_mut(&file.file.name) {
-                        now.is_done = is_done;
-                    }
-                    !is_done
-                }
-                _ => false,
+        found.files.retain(|file| match seen.get(&file.file.name) {
+            Some(before) if before.stamp == file.stamp => !before.is_done,
+            _ => {
+                seen.insert(file.file.name.clone(), Seen { stamp: file.stamp, is_done: false });
+                false
             }
         });
         if !found.files.is_empty() {
