@@ -18,6 +18,7 @@ use arrow::datatypes::{
     RunEndIndexType, Schema, UnionMode,
 };
 
+use super::plain::is_engines_decimal;
 use super::segment::UNIT_ROWS;
 
 /// Rows that are counted at once; what a data chunk of the engine holds.
@@ -51,6 +52,9 @@ pub fn plain_width(data_type: &DataType) -> Option<usize> {
         DataType::Null => 4,
         DataType::Boolean => 1,
         DataType::Float16 => 4,
+        DataType::Decimal32(..) | DataType::Decimal64(..) if is_engines_decimal(data_type) => {
+            data_type.primitive_width()?
+        }
         DataType::Decimal32(..) | DataType::Decimal64(..) | DataType::Decimal256(..) => 16,
         DataType::Interval(IntervalUnit::DayTime) => 16,
         DataType::FixedSizeBinary(width) => usize::try_from(*width).ok()?.max(1),

@@ -30,10 +30,10 @@ pub struct Frame {
 }
 
 /// Field numbers of `FlightData` (Flight.proto).
-mod field {
+pub(super) mod field {
     pub(super) const DATA_HEADER: u32 = 2;
     pub(super) const APP_METADATA: u32 = 3;
-    pub(super) const DATA_BODY: u32 = 1000;
+    pub(in crate::flight) const DATA_BODY: u32 = 1000;
 }
 
 impl Frame {

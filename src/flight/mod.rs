@@ -4,6 +4,7 @@
 //! place that names tonic or arrow_flight.
 
 mod action;
+mod body;
 mod call;
 mod caller;
 mod connection;

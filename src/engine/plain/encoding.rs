@@ -57,6 +57,13 @@ fn without(field: &Field) -> Metadata {
     metadata
 }
 
+/// Whether a decimal is as wide as DuckDB's own of that precision; the importer lends its numbers as they are.
+///
+/// Source: DuckDB's `DecimalType`: 2, 4, 8 and 16 bytes for up to 4, 9, 18 and 38 digits.
+pub(in crate::engine) fn is_engines_decimal(data_type: &DataType) -> bool {
+    matches!(data_type, DataType::Decimal32(5..=9, 0..) | DataType::Decimal64(10..=18, 0..))
+}
+
 /// `None` when the type is plain.
 fn plain_type(data_type: &DataType) -> Option<DataType> {
     let child = |field: &FieldRef| {
@@ -69,6 +76,7 @@ fn plain_type(data_type: &DataType) -> Option<DataType> {
         DataType::RunEndEncoded(_, values) => {
             Some(plain_type(values.data_type()).unwrap_or_else(|| values.data_type().clone()))
         }
+        decimal if is_engines_decimal(decimal) => None,
         // DuckDB's decimals have up to 38 digits and no negative scale.
         DataType::Decimal32(precision, scale)
         | DataType::Decimal64(precision, scale)

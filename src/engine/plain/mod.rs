@@ -20,6 +20,7 @@ use arrow::datatypes::{FieldRef, Schema, SchemaRef};
 
 use crate::error::Result;
 
+pub(super) use encoding::is_engines_decimal;
 pub(super) use extension::Extension;
 pub use extension::{BIT, STANDS_FOR};
 pub(super) use importable::check_importable;
