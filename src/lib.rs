@@ -30,14 +30,10 @@ pub mod query;
 
 pub mod session;
 
-pub mod engine;
-
-pub mod catalog;
 pub mod config;
-pub mod error;
-pub mod group;
 pub mod metrics;
-pub mod rebuild;
-pub mod size;
 
-pub mod client;
+pub use pintail_catalog as catalog;
+pub use pintail_client as client;
+pub use pintail_engine as engine;
+pub use pintail_protocol::{error, rebuild, size};

@@ -38,8 +38,9 @@ use sources::Declared;
 use tables::Tables;
 use writer::{Job, Message};
 
-pub use admission::{Intake, Need, Permit as Room};
+pub use admission::{Intake, Permit as Room};
 pub use ledger::{Claim, KeyEntry, Keyed, LineStatus, ProducerStatus, sequence};
+pub use pintail_protocol::decode::Need;
 pub use sources::Sources;
 
 use crate::catalog::{Declaration, Declarations, TableName};

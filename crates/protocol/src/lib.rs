@@ -1,0 +1,11 @@
+//! What a Pintail server and its clients both say: errors, names, and the decoder of Arrow streams.
+//! Runs on: any thread; pure values.
+//! Never: the engine, sockets, tasks, files.
+
+pub mod decode;
+pub mod error;
+pub mod expand;
+pub mod names;
+pub mod rebuild;
+pub mod size;
+pub mod status;
