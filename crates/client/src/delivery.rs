@@ -10,6 +10,8 @@ use arrow::array::RecordBatch;
 use arrow_flight::encode::{DictionaryHandling, FlightDataEncoderBuilder};
 use arrow_flight::{FlightData, FlightDescriptor};
 use futures::{TryStreamExt, stream};
+use pintail_protocol::answer::{IngestStatus, fenced};
+use pintail_protocol::{action, header};
 use serde_json::json;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
@@ -230,22 +232,18 @@ impl Delivery {
             return Err(Failure::Final(error));
         }
         let body = json!({ "producer": self.shared.producer }).to_string();
-        let status = client.action_with("pintail.ingest_status", body).await?;
-        let epoch = status["epoch"].as_u64().unwrap_or_default();
-        if epoch > self.shared.epoch {
-            return Err(Failure::Final(Error::new(
-                Kind::Aborted,
-                format!(
-                    "producer \"{}\" is fenced: epoch {} is older than {epoch}, which has been seen; another \
-                     instance has taken over",
-                    self.shared.producer, self.shared.epoch
-                ),
-            )));
+        let status = client.action_with(action::INGEST_STATUS, body).await?;
+        let status: IngestStatus = serde_json::from_value(status).map_err(unreadable)?;
+        if status.epoch > self.shared.epoch {
+            let error = fenced(&self.shared.producer, self.shared.epoch, status.epoch);
+            return Err(Failure::Final(error));
         }
         empty?;
         let table = self.shared.table.in_ledger();
-        let line = &status["tables"][&table];
-        let durable = Durable { seq: line["seq"].as_u64(), rows: line["rows"].as_u64().unwrap_or_default() };
+        let durable = match status.tables.get(&table) {
+            Some(line) => Durable { seq: Some(line.seq), rows: line.rows },
+            None => Durable::default(),
+        };
         Ok((client, durable))
     }
 
@@ -260,12 +258,12 @@ impl Delivery {
 
     fn name<T>(&self, request: &mut Request<T>, in_progress: bool) -> Result<()> {
         let epoch = self.shared.epoch.to_string();
-        let commit = if in_progress { "progress" } else { "stream" };
+        let commit = if in_progress { header::PROGRESS } else { header::STREAM };
         let headers = [
-            ("pintail-producer", Some(self.shared.producer.as_str())),
-            ("pintail-epoch", Some(epoch.as_str())),
-            ("pintail-commit", Some(commit)),
-            ("pintail-on-conflict", self.shared.options.on_conflict.as_deref()),
+            (header::PRODUCER, Some(self.shared.producer.as_str())),
+            (header::EPOCH, Some(epoch.as_str())),
+            (header::COMMIT, Some(commit)),
+            (header::ON_CONFLICT, self.shared.options.on_conflict.as_deref()),
         ];
         for (name, value) in headers {
             let Some(value) = value else { continue };

@@ -16,12 +16,12 @@ use arrow_flight::flight_service_client::FlightServiceClient;
 use arrow_flight::{Action, Criteria, FlightData, FlightInfo, Ticket};
 use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt};
-use serde::Deserialize;
 use tonic::Request;
 use tonic::transport::{Channel, Endpoint};
 
 use crate::error::{Error, Kind, Result};
 
+pub use pintail_protocol::answer::PutAnswer;
 pub use pintail_protocol::error;
 pub use pintail_protocol::names::TableName;
 pub use pintail_protocol::status::from_status;
@@ -32,35 +32,6 @@ pub use put::{Loaded, Source};
 #[derive(Debug, Clone)]
 pub struct Client {
     inner: FlightServiceClient<Channel>,
-}
-
-/// What the server says about a put, after its commit.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-pub struct PutAnswer {
-    /// The table.
-    pub table: String,
-    /// Rows stored.
-    pub rows: u64,
-    /// Whether the rows survive a crash of the server: not those of an in-memory database or a temporary table, nor,
-    /// until its COMMIT, those of a transaction.
-    pub durable: bool,
-    /// Whether the server had this stream before and stored nothing now.
-    pub duplicate: bool,
-    /// Rows that are new in the table; told where they can differ from `rows`.
-    #[serde(default)]
-    pub inserted: Option<u64>,
-    /// Rows left out because their key was there.
-    #[serde(default)]
-    pub ignored: Option<u64>,
-    /// Rows put in the place of one with their key.
-    #[serde(default)]
-    pub replaced: Option<u64>,
-    /// Rows written to the table of rejected rows.
-    #[serde(default)]
-    pub rejected: Option<u64>,
-    /// Highest sequence number of a producer that is durable.
-    #[serde(default)]
-    pub seq: Option<u64>,
 }
 
 /// A result: its schema at once, its rows as they come.
