@@ -5,7 +5,7 @@
 //!              WRITE                                        READ
 //!  wire        flight::put                                  flight::get
 //!                | FlightData                                 ^ Frame
-//!              flight::decode                               flight::encode
+//!              protocol::decode                             flight::encode
 //!                | RecordBatch                                ^ RecordBatch
 //!  rules       catalog::conform                             engine::statement   (schema known before running)
 //!                | RecordBatch, the table's columns           ^ RecordBatch

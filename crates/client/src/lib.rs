@@ -29,6 +29,31 @@ pub use producer::{Durable, Lag, Producer, ProducerOptions};
 pub use put::{Loaded, Source};
 
 /// A connection to a Pintail server.
+///
+/// ```no_run
+/// use std::sync::Arc;
+///
+/// use arrow::array::{Int64Array, RecordBatch};
+/// use futures::{TryStreamExt, stream};
+/// use pintail_client::error::Result;
+/// use pintail_client::{Client, TableName};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<()> {
+/// let mut client = Client::connect("grpc://127.0.0.1:8815").await?;
+///
+/// let numbers = Arc::new(Int64Array::from(vec![1, 2, 3]));
+/// let batch = RecordBatch::try_from_iter([("n", numbers as _)])?;
+/// let table = TableName::from_text("numbers")?;
+/// let headers = [("pintail-mode", "create_append".to_owned())];
+/// let answer = client.put(&table, batch.schema(), stream::iter([Ok(batch)]), &headers).await?;
+/// assert!(answer.durable);
+///
+/// let rows = client.query("SELECT sum(n) FROM numbers", &[]).await?;
+/// let batches: Vec<RecordBatch> = rows.batches.try_collect().await?;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone)]
 pub struct Client {
     inner: FlightServiceClient<Channel>,

@@ -86,6 +86,31 @@ pub struct Lag {
 /// the same rows under the same number, after a broken connection or a restart of the server. A process that
 /// starts again opens the producer with a higher epoch, reads [`Producer::durable`], and goes on from there in its
 /// own source. Dropping a producer gives up what is not acknowledged; [`Producer::close`] waits for it.
+///
+/// ```no_run
+/// use std::sync::Arc;
+///
+/// use arrow::array::{Int64Array, RecordBatch};
+/// use pintail_client::error::Result;
+/// use pintail_client::{Producer, ProducerOptions, TableName};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<()> {
+/// let numbers = Arc::new(Int64Array::from(vec![1, 2, 3]));
+/// let batch = RecordBatch::try_from_iter([("n", numbers as _)])?;
+///
+/// // The epoch is a number that grows with each start of this process.
+/// let (uri, epoch) = ("grpc://127.0.0.1:8815", 1);
+/// let table = TableName::from_text("numbers")?;
+/// let producer =
+///     Producer::open(uri, "sensor-7", epoch, table, batch.schema(), ProducerOptions::default()).await?;
+/// let resume_after = producer.durable().seq;
+/// producer.send(batch).await?;
+/// let durable = producer.close().await?;
+/// assert!(durable.seq > resume_after);
+/// # Ok(())
+/// # }
+/// ```
 pub struct Producer {
     shared: Arc<Shared>,
     tasks: [JoinHandle<()>; 2],
