@@ -19,14 +19,14 @@ build:
 test: test-rust test-python
 
 test-rust:
-	$(CARGO) test --release
+	$(CARGO) test --release --workspace
 
 test-python: build $(STAMP)
 	PINTAIL_BIN=$(BIN) $(VENV)/bin/python -m pytest -q tests/python
 
 lint:
-	$(CARGO) fmt --check
-	$(CARGO) clippy --release --all-targets -- -D warnings
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --release --workspace --all-targets -- -D warnings
 
 # kill -9 at random moments, with four producers and transactions: nothing acknowledged is lost, nothing doubles.
 crash:

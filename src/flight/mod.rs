@@ -8,7 +8,6 @@ mod body;
 mod call;
 mod caller;
 mod connection;
-mod decode;
 mod descriptor;
 mod encode;
 mod exchange;
@@ -26,7 +25,6 @@ mod progress;
 mod proto;
 mod put;
 mod schema;
-mod status;
 mod ticket;
 mod wire;
 
@@ -44,12 +42,14 @@ use futures::stream::{self, BoxStream};
 use tonic::{Request, Response, Status, Streaming};
 
 pub use connection::{Connection, incoming as accept};
-pub use decode::{Decoded, Decoder, Looked, Waiting};
-pub use encode::{Encoder, Frame};
+pub use encode::Encoder;
+pub use pintail_protocol::decode::{Decoded, Decoder, Looked, Waiting};
+pub use pintail_protocol::frame::Frame;
 pub use wire::{FrameCodec, FrameEncoder, Wire};
 
 use call::Call;
 use header::Options;
+use pintail_protocol::{decode, status};
 
 use crate::catalog::Declarations;
 use crate::config::Config;

@@ -21,9 +21,9 @@ use tonic_prost::ProstDecoder;
 use tower_service::Service;
 
 use super::FlightServer;
-use super::body::{Aligned, Arrived};
-use super::encode::Frame;
+use super::body::{Aligned, Arrived, Pool};
 use super::get::FrameStream;
+use pintail_protocol::frame::Frame;
 
 const DO_GET: &str = "/arrow.flight.protocol.FlightService/DoGet";
 const DO_PUT: &str = "/arrow.flight.protocol.FlightService/DoPut";
@@ -35,6 +35,7 @@ pub struct Wire {
     server: Arc<FlightServer>,
     generated: FlightServiceServer<FlightServer>,
     message_bytes_max: usize,
+    pool: Pool,
 }
 
 impl Wire {
@@ -42,7 +43,7 @@ impl Wire {
     pub fn new(server: Arc<FlightServer>, message_bytes_max: usize) -> Self {
         let generated =
             FlightServiceServer::from_arc(Arc::clone(&server)).max_decoding_message_size(message_bytes_max);
-        Self { server, generated, message_bytes_max }
+        Self { server, generated, message_bytes_max, pool: Pool::default() }
     }
 }
 
@@ -72,7 +73,8 @@ where
         }
         if matches!(request.uri().path(), DO_PUT | DO_EXCHANGE) {
             let arrived = Arrived::default();
-            let mut request = request.map(|body| Aligned::new(body, arrived.clone(), self.message_bytes_max));
+            let mut request =
+                request.map(|body| Aligned::new(body, arrived.clone(), &self.pool, self.message_bytes_max));
             request.extensions_mut().insert(arrived);
             return self.generated.call(request);
         }
