@@ -75,7 +75,7 @@ fn settings_are_those_of_the_code() {
         for key in order_of("config.rs", &head) {
             let default = match values.get(&key) {
                 Some(value) => format!("`{value}`"),
-                None => "see right".to_owned(),
+                None => "unset".to_owned(),
             };
             text += &format!("| `{section}.{key}` | {default} | {} |\n", docs[&key]);
         }
