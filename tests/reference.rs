@@ -141,6 +141,28 @@ fn settings_named_in_prose_exist() {
     assert!(wrong.is_empty(), "no such setting:\n{}", wrong.join("\n"));
 }
 
+/// A name that the glossary gives for the code is in the code: who renames one renames the other.
+#[test]
+fn names_of_the_glossary_are_in_the_code() {
+    let code: String = ["src", "crates"]
+        .iter()
+        .filter(|folder| Path::new(folder).is_dir())
+        .flat_map(|folder| files_below(Path::new(folder), "rs"))
+        .map(|file| fs::read_to_string(file).unwrap())
+        .collect();
+    let page = fs::read_to_string("docs/glossary.md").unwrap();
+    let mut names: Vec<&str> = Vec::new();
+    for line in page.lines().filter(|line| line.starts_with("| ")) {
+        let last = line.trim_end_matches(" |").rsplit(" | ").next().unwrap();
+        names.extend(last.split('`').skip(1).step_by(2));
+    }
+    assert!(names.len() > 40, "the glossary has lost its column of names");
+    for name in names {
+        let word = name.rsplit("::").next().unwrap();
+        assert!(code.contains(word) || Path::new("bench").join(name).exists(), "nothing is called {name}");
+    }
+}
+
 /// Links between pages lead somewhere.
 #[test]
 fn links_lead_to_files() {

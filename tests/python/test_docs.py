@@ -32,7 +32,7 @@ MARK = re.compile(r"^<!-- (file|from|not run): (.+?) -->$")
 FENCE = re.compile(r"^( *)```(\w*)$")
 SECONDS = 120
 # Blocks that are not run need a reason each, and stay few.
-NOT_RUN_MAX = 12
+NOT_RUN_MAX = 5
 
 
 @dataclass
