@@ -210,8 +210,8 @@ fn order_of(file: &str, head: &str) -> Vec<String> {
 }
 
 fn items(file: &str, head: &str) -> Vec<(String, String)> {
-    let text = source(file);
-    let (_, body) = text.split_once(head).unwrap_or_else(|| panic!("{file} has no `{head}`"));
+    let text = source(file, head);
+    let (_, body) = text.split_once(head).unwrap();
     let (mut found, mut doc) = (Vec::new(), Vec::new());
     for line in body.lines().map(str::trim).take_while(|line| *line != "}") {
         if let Some(comment) = line.strip_prefix("///") {
@@ -226,16 +226,14 @@ fn items(file: &str, head: &str) -> Vec<(String, String)> {
     found
 }
 
-/// A source file of this package or of a crate below it, by name.
-fn source(name: &str) -> String {
-    let tops = [Path::new("src").join(name)].into_iter().chain(
-        fs::read_dir("crates")
-            .into_iter()
-            .flatten()
-            .map(|entry| entry.unwrap().path().join("src").join(name)),
-    );
-    let path = tops.into_iter().find(|path| path.exists());
-    fs::read_to_string(path.unwrap_or_else(|| panic!("no {name} in src or crates/*/src"))).unwrap()
+/// The source file of that name, of this package or of a crate below it, that has `head` in it.
+fn source(name: &str, head: &str) -> String {
+    let crates = fs::read_dir("crates").into_iter().flatten().map(|entry| entry.unwrap().path());
+    std::iter::once(PathBuf::new())
+        .chain(crates)
+        .filter_map(|folder| fs::read_to_string(folder.join("src").join(name)).ok())
+        .find(|text| text.contains(head))
+        .unwrap_or_else(|| panic!("no {name} in src or crates/*/src has `{head}`"))
 }
 
 fn files_below(folder: &Path, extension: &str) -> Vec<PathBuf> {
