@@ -124,7 +124,7 @@ impl Hand {
         let mut link = self.link.clone();
         let items: Vec<Result<RecordBatch>> = load.batches.iter().cloned().map(Ok).collect();
         let headers: Vec<_> = load.headers.iter().chain(&manner.headers).cloned().collect();
-        let into = super::common::table(&load.table);
+        let into = crate::support::calls::table(&load.table);
         let call = link.put(&into, load.batches[0].schema(), stream::iter(items), &headers);
         let outcome =
             self.call(&format!("put {} into {}", load.put, load.table), manner, expected, call).await?;

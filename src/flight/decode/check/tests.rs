@@ -18,7 +18,7 @@ use super::super::{Decoder, Looked};
 use crate::error::{Error, Kind, Result};
 use crate::ingest::Need;
 
-#[path = "../../../../tests/common/ipc.rs"]
+#[path = "../../../../tests/support/forged.rs"]
 mod ipc;
 
 use ipc::Forged;
