@@ -1,10 +1,8 @@
 //! What must hold after each start.
 
-use super::changes;
-use super::transactions::{check_loose, check_pairs};
-use super::world::{PRODUCERS, TABLES, World, connected, schema};
-use super::{BATCH, WHO};
-use crate::support::calls::{number, rows, table};
+use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
+
 use arrow::array::{AsArray, RecordBatch};
 use arrow::datatypes::Int64Type;
 use futures::stream;
@@ -12,8 +10,11 @@ use pintail::client::Client;
 use pintail::error::Kind;
 use rand::Rng;
 use rand::rngs::StdRng;
-use std::collections::BTreeMap;
-use std::sync::atomic::Ordering;
+
+use super::changes;
+use super::transactions::{check_loose, check_pairs};
+use super::world::{BATCH, PRODUCERS, TABLES, WHO, World, connected, schema};
+use crate::support::calls::{number, rows, table};
 
 /// What is stored of every batch: rows, different ids, smallest and largest size told, and the sum of ids.
 type Stored = BTreeMap<(usize, u64), (String, [i64; 5])>;

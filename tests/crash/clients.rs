@@ -1,14 +1,15 @@
 //! The clients of one database, which die and begin anew.
 
-use super::changes;
-use super::producers::produce;
-use super::transactions::{loose, pairs};
-use super::world::PRODUCERS;
-use super::world::World;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
+
 use tokio::task::JoinHandle;
+
+use super::changes;
+use super::producers::produce;
+use super::transactions::{loose, pairs};
+use super::world::{PRODUCERS, World};
 
 /// The clients of one database.
 pub(super) struct Clients {

@@ -15,22 +15,21 @@ mod support;
 mod transactions;
 mod world;
 
+use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+
 use crate::support::calls::rows;
 use crate::support::process::{Process, free_port};
 use checks::{Totals, check};
 use clients::Clients;
-use rand::rngs::StdRng;
-use rand::{Rng, SeedableRng};
-use std::sync::atomic::{AtomicBool, AtomicU64};
-use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
 use world::{TABLES, World, connected};
 
 /// Rounds on one database before a new one is begun.
 const ROUNDS_PER_DATABASE: u64 = 8;
-/// Ids of one producer, and of one batch of it.
-const WHO: i64 = 1_000_000_000_000;
-const BATCH: i64 = 1_000_000;
 
 /// Some rounds on one database file, and everything settled at the end.
 async fn rounds_on_one_database(rounds: u64, seed: u64, totals: &mut Totals) {

@@ -1,17 +1,18 @@
 //! The producers, each with its own way to store its rows once.
 
-use super::world::{How, PRODUCERS, World, connected, is_outage, mix, schema};
-use crate::support::calls::table;
-use crate::support::put_stream;
-use crate::support::put_stream::messages;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
 use arrow::array::RecordBatch;
 use futures::stream;
 use pintail::client::{Client, Producer, ProducerOptions};
 use pintail::error::Result;
 use serde_json::json;
-use std::sync::Arc;
-use std::sync::atomic::Ordering;
-use std::time::Duration;
+
+use super::world::{How, PRODUCERS, World, connected, is_outage, mix, schema};
+use crate::support::calls::table;
+use crate::support::put_stream::{self, messages};
 
 /// One producer until it is told to stop; `first` is the batch it begins with, for those that ask nobody.
 pub(super) async fn produce(world: Arc<World>, who: usize, epoch: u64) {

@@ -1,13 +1,15 @@
 //! How long a start after kill -9 takes.
 
-use super::world::{TABLES, schema};
-use crate::support::calls::{number, rows, table};
-use crate::support::process::{Process, free_port};
+use std::sync::Arc;
+use std::time::Instant;
+
 use arrow::array::{Int64Array, RecordBatch, StringArray};
 use futures::stream;
 use pintail::client::Client;
-use std::sync::Arc;
-use std::time::Instant;
+
+use super::world::{TABLES, schema};
+use crate::support::calls::{number, rows, table};
+use crate::support::process::{Process, free_port};
 
 /// Not a check but a measurement: how long a start after kill -9 takes by the size of the log, and what it needs.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

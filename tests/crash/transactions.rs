@@ -1,8 +1,9 @@
 //! Clients that send nothing again: transactions over three tables, and single rows.
 
-use super::checks::numbers;
-use super::world::{World, connected, is_outage};
-use crate::support::calls::{number, rows, table};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
 use arrow::array::{Int64Array, RecordBatch};
 use arrow_flight::Action;
 use arrow_flight::sql::{ActionEndTransactionRequest, Any, ProstMessageExt};
@@ -10,9 +11,10 @@ use futures::stream;
 use pintail::client::{Client, from_status};
 use pintail::error::Result;
 use prost::Message;
-use std::collections::BTreeSet;
-use std::sync::Arc;
-use std::sync::atomic::Ordering;
+
+use super::checks::numbers;
+use super::world::{World, connected, is_outage};
+use crate::support::calls::{number, rows, table};
 
 /// Rows that transactions leave in `churn`; each deletes the older ones.
 const CHURN: i64 = 20;

@@ -1,15 +1,20 @@
 //! What the clients of one database share with the checks: tables, rows, and what was acknowledged.
 
-use super::changes;
-use super::{BATCH, WHO};
-use arrow::array::{Int64Array, RecordBatch, StringArray};
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
-use pintail::client::Client;
-use pintail::error::{Error, Kind};
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
+
+use arrow::array::{Int64Array, RecordBatch, StringArray};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use pintail::client::Client;
+use pintail::error::{Error, Kind};
+
+use super::changes;
+
+/// Ids of one producer, and of one batch of it.
+pub(super) const WHO: i64 = 1_000_000_000_000;
+pub(super) const BATCH: i64 = 1_000_000;
 
 /// How a producer makes sure that its rows are stored once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,20 +1,21 @@
 //! Checkpoints and recoveries that stop half way.
 
-use super::{BATCH_ROWS, send, stored_batches};
-use crate::support::calls::{number, rows};
-use crate::support::database;
-use crate::support::database::file;
-use crate::support::process::{Process, free_port};
-use crate::support::server::TestServer;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
 use duckdb::Parameters;
 use duckdb::environment::{Environment, StorageLocation};
 use duckdb::instance::{AttachBuilder, InstanceBuilder};
 use pintail::client::Client;
 use pintail::engine::{Database, Options};
 use pintail::error::Kind;
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::time::Duration;
+
+use super::{BATCH_ROWS, send, stored_batches};
+use crate::support::calls::{number, rows};
+use crate::support::database::{self, file};
+use crate::support::process::{Process, free_port};
+use crate::support::server::TestServer;
 
 /// A checkpoint that stops at any of the points where DuckDB can be told to, with commits going on beside it: the
 /// next start recovers everything, also when that is stopped half way.
@@ -32,7 +33,7 @@ async fn a_checkpoint_may_stop_anywhere() {
         let (directory, path) = a_file_with_a_past().await;
         let copy = directory.path().join("killed");
         let committed = {
-            let database = open_unchecked(&path);
+            let database = open_without_checkpoints(&path);
             let session = database.session().unwrap();
             session.execute("DELETE FROM keyed WHERE id % 7 = 0").unwrap();
             session.execute("INSERT INTO keyed SELECT i, i / 3 FROM range(400000, 401000) t(i)").unwrap();
@@ -139,6 +140,7 @@ async fn check_recovered(point: &str, server: &Process, committed: i64) {
     assert_eq!(refused.kind(), Kind::Conflict, "{point}: {refused}");
 }
 
-fn open_unchecked(path: &Path) -> Arc<Database> {
+/// Opens a file that nobody checkpoints but the test.
+fn open_without_checkpoints(path: &Path) -> Arc<Database> {
     Database::open(Options { checkpoint_bytes: 1 << 40, ..database::options(path) }).unwrap()
 }

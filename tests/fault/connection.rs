@@ -1,16 +1,18 @@
 //! Connections that are cut inside a message.
 
-use super::{batch, schema};
-use crate::support::calls::{number, rows, table, wait_for_streams};
-use crate::support::put_stream::{messages, with_headers};
-use crate::support::server::TestServer;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use futures::{StreamExt, stream};
 use pintail::client::Client;
 use serde_json::json;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+
+use super::{batch, schema};
+use crate::support::calls::{number, rows, table, wait_for_streams};
+use crate::support::put_stream::{self, messages};
+use crate::support::server::TestServer;
 
 /// Passes bytes on between a client and a server, until a number of them has gone up.
 struct Proxy {
@@ -91,12 +93,11 @@ async fn a_cut_connection_leaves_what_was_acknowledged() {
         let mut messages = messages(name, &batches).await;
         let cut_in = messages.pop().unwrap();
         let bytes = cut_in.data_body.len() as u64;
-        let (send, receive) = tokio::sync::mpsc::channel(8);
         let mut headers = vec![("pintail-commit", "progress")];
         if with_producer {
             headers.push(("pintail-producer", "p"));
         }
-        let request = with_headers(tokio_stream::wrappers::ReceiverStream::new(receive), &headers);
+        let (send, request) = put_stream::open(&headers);
         for message in messages {
             send.send(message).await.unwrap();
         }

@@ -1,14 +1,16 @@
 //! A disk that is full.
 
-use super::{BATCH_ROWS, batch, ended_clearly, schema, send, stored_batches, watch_health};
-use crate::support::calls::table;
-use crate::support::process::{Process, free_port};
-use futures::stream;
-use pintail::client::Client;
-use pintail::error::{Kind, Result};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
+
+use futures::stream;
+use pintail::client::Client;
+use pintail::error::{Kind, Result};
+
+use super::{BATCH_ROWS, batch, ended_clearly, schema, send, stored_batches, watch_health};
+use crate::support::calls::table;
+use crate::support::process::{Process, free_port};
 
 /// A small file system of its own.
 struct SmallDisk(PathBuf);

@@ -10,17 +10,19 @@ mod producer;
 mod support;
 mod sync;
 
-use crate::support::calls::{number, table};
-use crate::support::process::Process;
+use std::sync::Arc;
+use std::time::Duration;
+
 use arrow::array::{Int64Array, RecordBatch};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use pintail::client::{Client, Durable, Producer, ProducerOptions};
 use pintail::error::Result;
-use std::sync::Arc;
-use std::time::Duration;
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
+
+use crate::support::calls::{number, table};
+use crate::support::process::Process;
 
 /// Rows of a batch, and columns of random numbers in each: about 4 KiB that do not compress for every 64 rows.
 const BATCH_ROWS: i64 = 1000;

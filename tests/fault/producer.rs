@@ -1,14 +1,16 @@
 //! What a producer sends again, and what it gives up on.
 
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use arrow::array::{Int64Array, RecordBatch};
+use pintail::client::{Durable, Producer};
+use pintail::error::{Error, Kind};
+
 use super::{batch, options, schema, stored_batches};
 use crate::support::calls::{number, rows, table};
 use crate::support::server::TestServer;
 use crate::support::session;
-use arrow::array::{Int64Array, RecordBatch};
-use pintail::client::{Durable, Producer};
-use pintail::error::{Error, Kind};
-use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 /// Errors that a producer cannot mend are told at once, and say what to do.
 #[tokio::test]

@@ -1,18 +1,20 @@
 //! Syncs and commits that fail.
 
-use super::{BATCH_ROWS, batch, ended_clearly, schema, send, stored_batches, watch_health};
-use crate::support::calls::{number, table};
-use crate::support::database::{file, open};
-use crate::support::process::{Process, free_port};
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
 use arrow::array::{Int64Array, RecordBatch};
 use futures::stream;
 use pintail::client::Client;
 use pintail::engine::{Insert, Segment};
 use pintail::error::Kind;
-use std::io::{BufRead, BufReader};
-use std::process::{Child, Command, Stdio};
-use std::sync::Arc;
-use std::time::{Duration, Instant};
+
+use super::{BATCH_ROWS, batch, ended_clearly, schema, send, stored_batches, watch_health};
+use crate::support::calls::{number, table};
+use crate::support::database::{file, open};
+use crate::support::process::{Process, free_port};
 
 /// `strace` on a running server, which makes system calls fail.
 struct Strace(Child);

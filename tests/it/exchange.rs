@@ -1,14 +1,15 @@
 //! DoExchange: rows that are uploaded to a statement.
 
-use crate::support::batches::{joined, well_batches, wells};
-use crate::support::calls::{number, put, rows};
-use crate::support::server::TestServer;
-use crate::support::session::exchange;
 use arrow::array::AsArray;
 use arrow::datatypes::Int64Type;
 use arrow_flight::{FlightData, FlightDescriptor};
 use futures::stream;
 use tonic::Code;
+
+use crate::support::batches::{joined, well_batches, wells};
+use crate::support::calls::{number, put, rows};
+use crate::support::server::TestServer;
+use crate::support::session::exchange;
 
 /// Uploaded rows are the table `input` of the statement; nothing of it stays behind.
 #[tokio::test]

@@ -1,9 +1,7 @@
 //! Statements that are polled, renewed and cancelled by their FlightInfo.
 
-use crate::support::batches::joined;
-use crate::support::calls::{number, rows};
-use crate::support::server::TestServer;
-use crate::support::session::act;
+use std::time::{Duration, Instant};
+
 use arrow::array::{AsArray, RecordBatch};
 use arrow::datatypes::Int64Type;
 use arrow_flight::sql::{ActionCancelQueryRequest, ProstMessageExt};
@@ -13,8 +11,12 @@ use arrow_flight::{
 use futures::TryStreamExt;
 use pintail::client::Client;
 use prost::Message;
-use std::time::{Duration, Instant};
 use tonic::Code;
+
+use crate::support::batches::joined;
+use crate::support::calls::{number, rows};
+use crate::support::server::TestServer;
+use crate::support::session::act;
 
 const SLOW: &str =
     "SELECT count(*) AS n FROM range(100000000) a, range(100000) b WHERE a.range + b.range < 0";

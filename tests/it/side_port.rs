@@ -1,10 +1,11 @@
 //! The HTTP port: health, readiness and metrics.
 
+use pintail::client::Client;
+
 use crate::support::batches::wells;
 use crate::support::calls::{put, rows};
 use crate::support::process::{Process, free_port};
 use crate::support::server::http_get;
-use pintail::client::Client;
 
 #[tokio::test]
 async fn the_side_port_tells_health_and_metrics() {

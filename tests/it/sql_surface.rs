@@ -1,10 +1,6 @@
 //! What SQL may reach: a change is made once and known as one however it is written, the server's own tables and settings
 //! are out of reach, texts too deep for a stack are refused, and a slow reader of a RETURNING holds nothing.
 
-use crate::support::batches::wells;
-use crate::support::calls::{number, put, put_with, query_error, rows};
-use crate::support::database::{file, open};
-use crate::support::server::TestServer;
 use arrow::array::{AsArray, RecordBatch};
 use arrow::datatypes::Int64Type;
 use arrow_flight::sql::client::FlightSqlServiceClient;
@@ -15,6 +11,11 @@ use pintail::config::Bytes;
 use pintail::error::Kind;
 use tonic::Code;
 use tonic::transport::Channel;
+
+use crate::support::batches::wells;
+use crate::support::calls::{number, put, put_with, query_error, rows};
+use crate::support::database::{file, open};
+use crate::support::server::TestServer;
 
 /// The ticket of a statement; a change has been made then.
 async fn asked(client: &mut Client, sql: &str) -> Ticket {

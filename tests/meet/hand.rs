@@ -7,6 +7,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use super::manner::{Finding, Load, Manner, Outcome, Verdict};
 use arrow::array::RecordBatch;
 use arrow_flight::sql::{
     ActionBeginTransactionResult, ActionEndTransactionRequest, Any, CommandStatementQuery,
@@ -22,7 +23,6 @@ use rand::{Rng, SeedableRng};
 use tonic::Request;
 
 use super::books::{Fate, Id};
-pub use super::manner::{Finding, Load, Manner, Outcome, Verdict};
 use super::rows;
 use super::world::World;
 

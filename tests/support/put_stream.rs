@@ -3,10 +3,12 @@
 use arrow::array::RecordBatch;
 use arrow_flight::encode::FlightDataEncoderBuilder;
 use arrow_flight::{FlightData, FlightDescriptor};
-use futures::{Stream, TryStreamExt, stream};
+use futures::{Stream, StreamExt, TryStreamExt, stream};
 use pintail::client::{Client, from_status};
 use pintail::error::Result;
 use serde_json::Value;
+use tokio::sync::{mpsc, oneshot};
+use tokio_stream::wrappers::ReceiverStream;
 use tonic::Request;
 
 use super::batches::well_schema;
@@ -50,6 +52,26 @@ pub fn with_headers<T>(message: T, headers: &[(&'static str, &str)]) -> Request<
         request.metadata_mut().insert(*header, value.parse().unwrap());
     }
     request
+}
+
+/// The request of a put that stays open: its messages are sent one by one, and without the sender it ends.
+pub fn open(
+    headers: &[(&'static str, &str)],
+) -> (mpsc::Sender<FlightData>, Request<ReceiverStream<FlightData>>) {
+    let (send, receive) = mpsc::channel(8);
+    (send, with_headers(ReceiverStream::new(receive), headers))
+}
+
+/// These items and then nothing, without an end; the receiver hears when all have been taken.
+pub fn endless<T: Send + 'static>(
+    items: Vec<T>,
+) -> (impl Stream<Item = T> + Send + 'static, oneshot::Receiver<()>) {
+    let (all_taken, taken) = oneshot::channel();
+    let quiet = stream::once(async move {
+        let _ = all_taken.send(());
+        std::future::pending().await
+    });
+    (stream::iter(items).chain(quiet), taken)
 }
 
 /// Puts messages as they are; the JSON of every answer, or the first error.

@@ -1,16 +1,18 @@
 //! Commits that end early, fail, wait for each other, or lose the database.
 
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use arrow::array::{Int32Array, RecordBatch};
+use futures::{StreamExt, TryStreamExt, stream};
+use pintail::error::{Kind, Result};
+
 use super::{KEYED, OpenPut, run, texts};
 use crate::support::batches::{batch, ids, well_batches, well_schema, wells};
 use crate::support::calls::{number, put, query_error, table, wait_for_streams};
 use crate::support::database::{file, open};
 use crate::support::declarations::serve_with;
 use crate::support::server::TestServer;
-use arrow::array::{Int32Array, RecordBatch};
-use futures::{StreamExt, TryStreamExt, stream};
-use pintail::error::{Kind, Result};
-use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 /// A deadline that passes at any moment of a commit leaves no connection behind that cannot be used, and its client hears
 /// what became of the change: what "was stopped" is not stored, now or later.

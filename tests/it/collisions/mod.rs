@@ -4,14 +4,16 @@
 mod commits;
 mod tables;
 
-use crate::support::calls::{rows, table};
-use crate::support::server::TestServer;
+use std::sync::Arc;
+
 use arrow::array::{ArrayRef, RecordBatch, StringArray};
 use futures::{StreamExt, stream};
 use pintail::client::{Client, PutAnswer};
 use pintail::error::Result;
-use std::sync::Arc;
 use tokio::sync::mpsc;
+
+use crate::support::calls::{rows, table};
+use crate::support::server::TestServer;
 
 fn texts(values: &[&str]) -> ArrayRef {
     Arc::new(StringArray::from(values.to_vec()))

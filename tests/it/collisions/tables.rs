@@ -1,14 +1,16 @@
 //! Puts beside changes of their table, and beside each other.
 
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use arrow::array::{ArrayRef, Float64Array, Int32Array, Int64Array};
+use pintail::error::Kind;
+
 use super::{KEYED, OpenPut, run, texts};
 use crate::support::batches::{batch, ids};
 use crate::support::calls::{number, put, put_with, query_error, rows, wait_for_streams};
 use crate::support::declarations::serve;
 use crate::support::server::TestServer;
-use arrow::array::{ArrayRef, Float64Array, Int32Array, Int64Array};
-use pintail::error::Kind;
-use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 /// What a table looks like is looked up where the rows go in: a change beside an open put refuses it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

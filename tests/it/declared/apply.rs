@@ -1,6 +1,7 @@
 //! Declarations against tables as they are: made, followed, refused, adopted.
 
-use super::{Fixture, declared};
+use std::path::Path;
+
 use pintail::catalog::{
     Declaration, TableName, adopt, declared_create, read_declarations, read_folder, render,
 };
@@ -8,7 +9,8 @@ use pintail::engine::{
     actual_table, apply_declared, plan_declared, recorded_declarations, recorded_versions,
 };
 use pintail::error::Kind;
-use std::path::Path;
+
+use super::{Fixture, declared};
 
 pub(super) const BASE: &str = r#"
 description = "it's a table"

@@ -1,11 +1,13 @@
 //! Types, names and defaults of declarations are what the engine makes of them.
 
-use super::{Fixture, declared};
+use std::sync::Arc;
+
 use arrow::array::AsArray;
 use arrow::datatypes::Schema;
 use pintail::catalog::{TableName, adopt, from_duckdb, parse_type};
 use pintail::engine::{Session, actual_table, describe_rows, plain_schema};
-use std::sync::Arc;
+
+use super::{Fixture, declared};
 
 /// The one table of types says what the engine's own importer says, for every type a declaration can have.
 #[test]

@@ -6,9 +6,10 @@ mod puts;
 mod round_trip;
 mod start;
 
-use crate::support::database::{file, open};
 use pintail::catalog::{Declaration, SchemaFile, TableName, read_declarations, render};
 use pintail::engine::{Session, actual_table, apply_declared, plan_declared};
+
+use crate::support::database::{file, open};
 
 struct Fixture {
     folder: tempfile::TempDir,

@@ -1,9 +1,7 @@
 //! Streams into declared tables: what is taken, what is refused and in which words, what goes to the rejected rows.
 
-use crate::support::batches::{batch, joined};
-use crate::support::calls::{number, put_with, rows};
-use crate::support::declarations::{again, serve, serve_with};
-use crate::support::session::ingest_into;
+use std::sync::Arc;
+
 use arrow::array::{
     Array, ArrayRef, AsArray, Float64Array, Int32Array, Int64Array, RecordBatch, StringArray,
     TimestampNanosecondArray,
@@ -13,7 +11,11 @@ use arrow_flight::sql::client::FlightSqlServiceClient;
 use futures::stream;
 use pintail::client::{Client, PutAnswer};
 use pintail::error::{Error, Kind, Result};
-use std::sync::Arc;
+
+use crate::support::batches::{batch, joined};
+use crate::support::calls::{number, put_with, rows};
+use crate::support::declarations::{again, serve, serve_with};
+use crate::support::session::ingest_into;
 
 fn ints(values: &[Option<i64>]) -> ArrayRef {
     Arc::new(Int64Array::from(values.to_vec()))

@@ -1,13 +1,15 @@
 //! A server over declarations: its folder, its actions, and the starts that it refuses.
 
+use std::path::Path;
+
+use pintail::error::Kind;
+use pintail::server::Server;
+use serde_json::json;
+
 use super::apply::BASE;
 use super::declared;
 use crate::support::calls::{number, query_error, rows};
 use crate::support::server::{TestServer, config};
-use pintail::error::Kind;
-use pintail::server::Server;
-use serde_json::json;
-use std::path::Path;
 
 fn write(folder: &Path, name: &str, text: &str) {
     std::fs::create_dir_all(folder).unwrap();

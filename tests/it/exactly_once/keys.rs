@@ -1,14 +1,16 @@
 //! Idempotency keys: a stream is stored once, and a failed one leaves its key free.
 
-use super::produce;
-use crate::support::batches::wells;
-use crate::support::calls::{number, put_with, rows};
-use crate::support::server::TestServer;
+use std::sync::Arc;
+
 use arrow::array::{Int64Array, RecordBatch};
 use arrow::datatypes::{DataType, Field, Schema};
 use pintail::error::Kind;
 use serde_json::{Value, json};
-use std::sync::Arc;
+
+use super::produce;
+use crate::support::batches::wells;
+use crate::support::calls::{number, put_with, rows};
+use crate::support::server::TestServer;
 
 /// A stream sent again under its key is not stored again, is answered with the first answer, also after a restart.
 #[tokio::test]

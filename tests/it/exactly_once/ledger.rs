@@ -1,23 +1,24 @@
 //! What is remembered of keys and producers: bounds, order, starts and cuts, over real databases.
 
-use crate::support::batches::wells;
-use crate::support::calls::{number, put_numbered, put_numbered_with, put_with, table};
-use crate::support::database::{file, open};
-use crate::support::process::{Process, free_port};
-use crate::support::server::TestServer;
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
 use pintail::catalog::Declarations;
-use pintail::client::Client;
-use pintail::client::{Producer, ProducerOptions, PutAnswer};
+use pintail::client::{Client, Producer, ProducerOptions, PutAnswer};
 use pintail::config;
 use pintail::engine::{
     Database, LedgerBounds, LedgerRow, append_ledger, create_ledger, cut_ledger, read_ledger,
 };
 use pintail::error::Kind;
 use pintail::ingest::Ingest;
-use std::collections::BTreeMap;
-use std::path::Path;
-use std::sync::Arc;
-use std::time::{Duration, Instant};
+
+use crate::support::batches::wells;
+use crate::support::calls::{number, put_numbered, put_numbered_with, put_with, table};
+use crate::support::database::{file, open};
+use crate::support::process::{Process, free_port};
+use crate::support::server::TestServer;
 
 fn ingest(database: &Arc<Database>, keys: usize, producers: usize) -> Ingest {
     let config =

@@ -1,11 +1,12 @@
 //! The table behind it is the server's own: clients read it, and changes by hand are noticed.
 
+use pintail::error::Kind;
+
 use super::{produce, seq, status};
 use crate::support::batches::wells;
 use crate::support::calls::{number, put_with, query_error, rows};
 use crate::support::database::{file, open};
 use crate::support::server::{TestServer, config};
-use pintail::error::Kind;
 
 /// What the server remembers cannot be changed through it, and is not shown among the tables.
 #[tokio::test]

@@ -6,13 +6,13 @@ mod ledger;
 mod ledger_table;
 mod producers;
 
-use crate::support::put_stream;
-use crate::support::put_stream::messages;
 use arrow::array::RecordBatch;
 use futures::stream;
 use pintail::client::Client;
 use pintail::error::Result;
 use serde_json::{Value, json};
+
+use crate::support::put_stream::{self, messages};
 
 /// Sends numbered batches; every answer, or the first error.
 async fn produce(

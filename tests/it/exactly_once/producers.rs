@@ -1,16 +1,16 @@
 //! Numbered batches of producers: epochs, gaps, progress and what is durable.
 
-use super::{produce, seq, status};
-use crate::support::batches::wells;
-use crate::support::calls::number;
-use crate::support::put_stream;
-use crate::support::put_stream::{messages, with_headers};
-use crate::support::server::TestServer;
 use arrow::array::RecordBatch;
 use futures::{StreamExt, TryStreamExt, stream};
 use pintail::client::from_status;
 use pintail::error::Kind;
 use serde_json::{Value, json};
+
+use super::{produce, seq, status};
+use crate::support::batches::wells;
+use crate::support::calls::number;
+use crate::support::put_stream::{self, messages};
+use crate::support::server::TestServer;
 
 /// Numbered batches are stored once each; gaps, other content and old epochs are refused, also after a restart.
 #[tokio::test]
@@ -62,9 +62,8 @@ async fn a_newer_epoch_takes_over_at_once() {
     let server = TestServer::start().await;
     let mut client = server.client().await;
     let first = messages("t", &[(wells(0, 10), seq(0))]).await;
-    let (send, receive) = tokio::sync::mpsc::channel(8);
     let headers = [("pintail-producer", "p"), ("pintail-epoch", "1")];
-    let request = with_headers(tokio_stream::wrappers::ReceiverStream::new(receive), &headers);
+    let (send, request) = put_stream::open(&headers);
     let mut old = client.clone();
     for message in &first {
         send.send(message.clone()).await.unwrap();
@@ -111,9 +110,8 @@ async fn progress_is_acknowledged_and_a_failure_says_what_is_durable() {
     let mut client = server.client().await;
     let batches =
         messages("t", &[(wells(0, 10), seq(0)), (wells(10, 10), seq(1)), (wells(20, 10), seq(7))]).await;
-    let (send, receive) = tokio::sync::mpsc::channel(8);
     let headers = [("pintail-producer", "p"), ("pintail-commit", "progress")];
-    let request = with_headers(tokio_stream::wrappers::ReceiverStream::new(receive), &headers);
+    let (send, request) = put_stream::open(&headers);
     send.send(batches[0].clone()).await.unwrap();
     send.send(batches[1].clone()).await.unwrap();
     let mut answers = client.inner().do_put(request).await.unwrap().into_inner();
@@ -146,9 +144,8 @@ async fn unread_acknowledgements_do_not_block() {
     let mut client = server.client().await;
     let batches =
         messages("t", &(0..300).map(|n| (wells(n * 10, 10), seq(n as u64))).collect::<Vec<_>>()).await;
-    let (send, receive) = tokio::sync::mpsc::channel(1);
     let headers = [("pintail-producer", "p"), ("pintail-commit", "progress")];
-    let request = with_headers(tokio_stream::wrappers::ReceiverStream::new(receive), &headers);
+    let (send, request) = put_stream::open(&headers);
     let mut sender = client.clone();
     let unread = tokio::spawn(async move { sender.inner().do_put(request).await.unwrap() });
     for batch in batches {

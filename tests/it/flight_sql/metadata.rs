@@ -1,14 +1,15 @@
 //! Keys, tables and types as drivers list them.
 
-use super::{ask, fetch, sql, texts};
-use crate::support::batches::joined;
-use crate::support::server::TestServer;
 use arrow::array::{AsArray, RecordBatch};
 use arrow::datatypes::{Field, Schema, UInt8Type};
 use arrow_flight::sql::{
     CommandGetCrossReference, CommandGetDbSchemas, CommandGetExportedKeys, CommandGetImportedKeys,
     CommandGetPrimaryKeys, CommandGetTables, CommandGetXdbcTypeInfo,
 };
+
+use super::{ask, fetch, sql, texts};
+use crate::support::batches::joined;
+use crate::support::server::TestServer;
 
 /// Primary, imported, exported and cross keys, in the schemas of FlightSql.proto.
 #[tokio::test]

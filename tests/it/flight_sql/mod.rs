@@ -5,14 +5,15 @@ mod statements;
 mod transactions;
 mod wide_catalogs;
 
-use crate::support::batches::joined;
-use crate::support::server::TestServer;
 use arrow::array::{ArrayRef, AsArray, RecordBatch};
 use arrow::datatypes::Int64Type;
 use arrow_flight::FlightInfo;
 use arrow_flight::sql::client::FlightSqlServiceClient;
 use futures::TryStreamExt;
 use tonic::transport::Channel;
+
+use crate::support::batches::joined;
+use crate::support::server::TestServer;
 
 type Sql = FlightSqlServiceClient<Channel>;
 

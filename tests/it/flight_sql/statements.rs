@@ -1,14 +1,16 @@
 //! Statements, prepared ones and their parameters.
 
-use super::{ask, count, fetch, parameters, sql, texts};
-use crate::support::batches::joined;
-use crate::support::server::TestServer;
+use std::sync::Arc;
+
 use arrow::array::{
     Array, ArrayRef, AsArray, Decimal128Array, Int32Array, Int64Array, RecordBatch, RunArray, StringArray,
 };
 use arrow::datatypes::{DataType, Int64Type};
 use futures::TryStreamExt;
-use std::sync::Arc;
+
+use super::{ask, count, fetch, parameters, sql, texts};
+use crate::support::batches::joined;
+use crate::support::server::TestServer;
 
 /// DDL and DML run once in GetFlightInfo, prepared or not; what they did comes back as often as it is fetched.
 #[tokio::test]

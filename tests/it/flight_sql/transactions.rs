@@ -1,16 +1,18 @@
 //! Transactions, and what belongs to the session that made it.
 
-use super::{ask, count, fetch, parameters, sql};
-use crate::support::batches::{joined, wells};
-use crate::support::calls::{number, put, rows, table};
-use crate::support::server::TestServer;
-use crate::support::session::ingest_command;
+use std::sync::Arc;
+
 use arrow::array::{AsArray, Int64Array};
 use arrow::datatypes::Int64Type;
 use arrow_flight::sql::EndTransaction;
 use arrow_flight::sql::client::FlightSqlServiceClient;
 use futures::stream;
-use std::sync::Arc;
+
+use super::{ask, count, fetch, parameters, sql};
+use crate::support::batches::{joined, wells};
+use crate::support::calls::{number, put, rows, table};
+use crate::support::server::TestServer;
+use crate::support::session::ingest_command;
 
 /// Statements, prepared statements, ingest and native puts of one transaction commit or vanish together.
 #[tokio::test]

@@ -1,7 +1,5 @@
 //! A catalog of many and of wide tables, listed by a client with the default limits of its gRPC library (4 MiB a message).
 
-use crate::support::calls::rows;
-use crate::support::server::TestServer;
 use arrow::array::{AsArray, RecordBatch};
 use arrow::datatypes::Schema;
 use arrow_flight::flight_service_client::FlightServiceClient;
@@ -10,6 +8,9 @@ use arrow_flight::sql::client::FlightSqlServiceClient;
 use arrow_flight::{Criteria, FlightInfo, IpcMessage};
 use futures::{StreamExt, TryStreamExt};
 use tonic::transport::{Channel, Endpoint};
+
+use crate::support::calls::rows;
+use crate::support::server::TestServer;
 
 const TABLES: usize = 24;
 const COLUMNS: usize = 400;

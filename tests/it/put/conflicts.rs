@@ -1,13 +1,15 @@
 //! Rows that meet a key, and small puts and statements that share a commit: everybody hears of their own rows.
 
-use crate::support::calls::{number, put_with, rows};
-use crate::support::process::{Process, free_port};
-use crate::support::server::{TestServer, http_get};
+use std::sync::Arc;
+
 use arrow::array::{Int64Array, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field, Schema};
 use pintail::client::Client;
 use pintail::error::Kind;
-use std::sync::Arc;
+
+use crate::support::calls::{number, put_with, rows};
+use crate::support::process::{Process, free_port};
+use crate::support::server::{TestServer, http_get};
 
 fn keyed(ids: &[i64], text: &str) -> RecordBatch {
     let schema = Arc::new(Schema::new(vec![

@@ -1,10 +1,8 @@
 //! Encodings and layouts that DuckDB does not have, through every way in, under keys and from producers: each stands
 //! for plain values, and comes back as those.
 
-use crate::support::calls::{number, put_with, rows, table};
-use crate::support::put_stream;
-use crate::support::server::TestServer;
-use crate::support::session::ingest_into;
+use std::sync::Arc;
+
 use arrow::array::{
     ArrayRef, AsArray, BinaryViewArray, Decimal128Array, Decimal256Array, DictionaryArray,
     DurationMillisecondArray, DurationNanosecondArray, DurationSecondArray, FixedSizeListArray, Float16Array,
@@ -22,7 +20,11 @@ use futures::{TryStreamExt, stream};
 use half::f16;
 use pintail::client::Client;
 use pintail::error::{Kind, Result};
-use std::sync::Arc;
+
+use crate::support::calls::{number, put_with, rows, table};
+use crate::support::put_stream;
+use crate::support::server::TestServer;
+use crate::support::session::ingest_into;
 
 /// Three rows, and each as the engine prints it.
 struct Case {

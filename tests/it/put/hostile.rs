@@ -1,11 +1,7 @@
 //! Messages that say other things than they hold, and rows that are far larger than their messages.
 
-use crate::support::batches::{batch, wells};
-use crate::support::calls::{number, put, rows};
-use crate::support::forged::Forged;
-use crate::support::process::{Process, free_port};
-use crate::support::put_stream;
-use crate::support::server::TestServer;
+use std::sync::Arc;
+
 use arrow::array::{
     Array, ArrayRef, DictionaryArray, Int32Array, Int64Array, LargeListViewArray, ListArray, NullArray,
     RecordBatch, RunArray, StringArray, StringViewArray,
@@ -22,7 +18,13 @@ use pintail::config::Bytes;
 use pintail::error::{Error, Kind, Result};
 use pintail::flight::{Encoder, Frame};
 use serde_json::{Value, json};
-use std::sync::Arc;
+
+use crate::support::batches::{batch, wells};
+use crate::support::calls::{number, put, rows};
+use crate::support::forged::Forged;
+use crate::support::process::{Process, free_port};
+use crate::support::put_stream;
+use crate::support::server::TestServer;
 
 const MIB: usize = 1 << 20;
 

@@ -1,8 +1,7 @@
 //! Columns without a type yet, and nanoseconds, over a real socket: what a table becomes, and what is refused.
 
-use crate::support::batches::{batch, ids};
-use crate::support::calls::{number, put, rows};
-use crate::support::server::TestServer;
+use std::sync::Arc;
+
 use arrow::array::{
     Array, ArrayRef, Date32Array, Int64Array, ListArray, NullArray, RecordBatch, StringArray, StructArray,
     TimestampNanosecondArray,
@@ -11,7 +10,10 @@ use arrow::buffer::OffsetBuffer;
 use arrow::datatypes::{DataType, Field, Schema};
 use pintail::client::Client;
 use pintail::error::Kind;
-use std::sync::Arc;
+
+use crate::support::batches::{batch, ids};
+use crate::support::calls::{number, put, rows};
+use crate::support::server::TestServer;
 
 /// Two lists: of `values`, and an empty one.
 fn lists(values: ArrayRef) -> ArrayRef {

@@ -1,17 +1,20 @@
 //! What is refused, cut off or taken back, in which words, and that nothing of it is stored.
 
-use crate::support::batches::{well_batches, well_schema, wells};
-use crate::support::calls::{number, put, rows, table};
-use crate::support::database::{file, open};
-use crate::support::server::TestServer;
+use std::sync::Arc;
+use std::time::Duration;
+
 use arrow::array::{Array, Int32Array, Int64Array, RecordBatch, RecordBatchOptions};
 use arrow::datatypes::{DataType, Field, Schema};
 use arrow_flight::{FlightData, FlightDescriptor};
 use futures::{StreamExt, stream};
 use pintail::error::Kind;
-use std::sync::Arc;
-use std::time::Duration;
 use tonic::Code;
+
+use crate::support::batches::{well_batches, well_schema, wells};
+use crate::support::calls::{number, put, rows, table};
+use crate::support::database::{file, open};
+use crate::support::put_stream::endless;
+use crate::support::server::TestServer;
 
 /// Each misfit is refused with table, column and rule, and nothing of its stream is stored.
 #[tokio::test]
@@ -84,18 +87,14 @@ async fn a_client_that_leaves_takes_its_rows_along() {
     let server = TestServer::start().await;
     let mut client = server.client().await;
     for (name, mode) in [("cut_created", "create"), ("cut_appended", "create_append")] {
-        let (sent, mut arrived) = tokio::sync::mpsc::channel::<()>(1);
-        let batches =
-            stream::iter(well_batches(400_000, 65_536).into_iter().map(Ok)).chain(stream::once(async move {
-                let _ = sent.send(()).await;
-                std::future::pending().await
-            }));
+        let batches = well_batches(400_000, 65_536).into_iter().map(Ok).collect();
+        let (batches, arrived) = endless(batches);
         let mut leaving = server.client().await;
         let put = tokio::spawn(async move {
             let schema = well_schema();
             leaving.put(&table(name), schema, batches, &[("pintail-mode", mode.into())]).await
         });
-        arrived.recv().await.unwrap();
+        arrived.await.unwrap();
         put.abort();
         let _ = put.await;
         // The server notices and rolls back; wait for that, not for a time.

@@ -1,16 +1,18 @@
 //! What is acknowledged is stored: by every mode, batch size, shape of table and number of writers.
 
-use crate::support::batches::{assert_same, joined, well_batches, wells};
-use crate::support::calls::{number, put, rows, table};
-use crate::support::server::TestServer;
-use crate::support::session::ingest_into;
+use std::sync::Arc;
+
 use arrow::array::{Array, Int32Array, Int64Array, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field, Schema};
 use arrow_flight::FlightDescriptor;
 use arrow_flight::encode::FlightDataEncoderBuilder;
 use futures::{StreamExt, TryStreamExt, stream};
 use pintail::error::Kind;
-use std::sync::Arc;
+
+use crate::support::batches::{assert_same, joined, well_batches, wells};
+use crate::support::calls::{number, put, rows, table};
+use crate::support::server::TestServer;
+use crate::support::session::ingest_into;
 
 /// Rows of every kind of batch size come back equal and in order: single rows, odd sizes, whole row groups.
 #[tokio::test]

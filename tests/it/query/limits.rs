@@ -1,12 +1,14 @@
 //! Queries that end early: left, too late, stalled, or one too many.
 
-use crate::support::calls::{drain_slowly, query_error, rows};
-use crate::support::server::TestServer;
+use std::time::{Duration, Instant};
+
 use arrow_flight::Ticket;
 use futures::{StreamExt, TryStreamExt};
 use pintail::error::Kind;
-use std::time::{Duration, Instant};
 use tonic::{Code, Request};
+
+use crate::support::calls::{drain_slowly, query_error, rows};
+use crate::support::server::TestServer;
 
 /// Whatever runs: SQL that never ends until it is stopped.
 const ENDLESS: &str = "SELECT sum(a.range * b.range) FROM range(10000000) a, range(10000000) b";

@@ -1,8 +1,5 @@
 //! Results over every way to ask: one schema, the same rows, batches of bounded size, and errors that say what is wrong.
 
-use crate::support::batches::{joined, well_batches, wells};
-use crate::support::calls::{number, put, query_error, rows};
-use crate::support::server::TestServer;
 use arrow::array::{AsArray, RecordBatch};
 use arrow::datatypes::{Int64Type, Schema};
 use arrow_flight::sql::{CommandStatementQuery, ProstMessageExt};
@@ -11,6 +8,10 @@ use futures::{StreamExt, TryStreamExt};
 use pintail::error::Kind;
 use prost::Message;
 use tonic::Code;
+
+use crate::support::batches::{joined, well_batches, wells};
+use crate::support::calls::{number, put, query_error, rows};
+use crate::support::server::TestServer;
 
 /// SQL text, a Flight SQL command and a path all give the schema that DoGet then has, by ticket or by command.
 #[tokio::test]

@@ -1,12 +1,7 @@
 //! Idle timeouts: what is in use is kept, what has ended is told until the client begins anew.
 
-use crate::support::batches::{joined, wells};
-use crate::support::calls::{number, put, query_error, rows, table};
-use crate::support::server::TestServer;
-use crate::support::session::{
-    COMMIT, ROLLBACK, act, act_with, begin, end, exchange_messages, get, ingest, ingest_command, option, set,
-    statement, wait_for,
-};
+use std::time::Duration;
+
 use arrow::array::{AsArray, RecordBatch};
 use arrow::datatypes::Int64Type;
 use arrow_flight::encode::FlightDataEncoderBuilder;
@@ -17,10 +12,17 @@ use pintail::client::Client;
 use pintail::config::Span;
 use pintail::error::{Kind, Result};
 use prost::Message;
-use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Request};
+
+use crate::support::batches::{joined, wells};
+use crate::support::calls::{number, put, query_error, rows, table};
+use crate::support::server::TestServer;
+use crate::support::session::{
+    COMMIT, ROLLBACK, act, act_with, begin, end, exchange_messages, get, ingest, ingest_command, option, set,
+    statement, wait_for,
+};
 
 const TRANSACTION: &str = "session.transaction_idle_timeout";
 const SESSION: &str = "session.idle_timeout";

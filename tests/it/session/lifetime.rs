@@ -1,9 +1,8 @@
 //! Options, cookies and handles: what a session holds, and when it ends.
 
-use crate::support::batches::wells;
-use crate::support::calls::{number, put, query_error, rows, table};
-use crate::support::server::TestServer;
-use crate::support::session::{COMMIT, ROLLBACK, act, begin, end, get, option, options, set};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
 use arrow::array::{Int64Array, RecordBatch};
 use arrow_flight::encode::FlightDataEncoderBuilder;
 use arrow_flight::sql::{
@@ -14,9 +13,12 @@ use arrow_flight::{Action, FlightDescriptor};
 use futures::{StreamExt, stream};
 use pintail::config::{Bytes, Span};
 use prost::Message;
-use std::sync::Arc;
-use std::time::{Duration, Instant};
 use tonic::{Code, Request};
+
+use crate::support::batches::wells;
+use crate::support::calls::{number, put, query_error, rows, table};
+use crate::support::server::TestServer;
+use crate::support::session::{COMMIT, ROLLBACK, act, begin, end, get, option, options, set};
 
 /// Catalog, schema and the pintail options hold for later calls of the session, and only for its own.
 #[tokio::test]

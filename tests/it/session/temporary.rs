@@ -1,9 +1,5 @@
 //! Temporary tables: on their client's own connection by every way in, and never in the pool.
 
-use crate::support::batches::{joined, wells};
-use crate::support::calls::{number, put, put_with, query_error, rows};
-use crate::support::server::TestServer;
-use crate::support::session::{COMMIT, ROLLBACK, act, begin, end, exchange, ingest, ingest_command, set};
 use arrow_flight::sql::client::FlightSqlServiceClient;
 use arrow_flight::sql::{CommandGetPrimaryKeys, EndTransaction};
 use arrow_flight::{FlightDescriptor, Ticket};
@@ -11,6 +7,11 @@ use futures::TryStreamExt;
 use pintail::client::Client;
 use pintail::error::Kind;
 use tonic::Code;
+
+use crate::support::batches::{joined, wells};
+use crate::support::calls::{number, put, put_with, query_error, rows};
+use crate::support::server::TestServer;
+use crate::support::session::{COMMIT, ROLLBACK, act, begin, end, exchange, ingest, ingest_command, set};
 
 /// Temporary objects of every kind, in number.
 const TEMPORARIES: &str = "\

@@ -1,10 +1,8 @@
 //! What leaves goes back in: for every type that a column can have, the result of a SELECT is put into a table of
 //! the same definition, in each of its forms and by each way in, and is equal there.
 
-use crate::support::batches::joined;
-use crate::support::calls::{number, put, put_with, query_error, rows, table};
-use crate::support::server::TestServer;
-use crate::support::session::ingest_into;
+use std::sync::Arc;
+
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef};
 use arrow_flight::FlightDescriptor;
@@ -13,8 +11,12 @@ use arrow_flight::sql::{CommandStatementIngest, TableExistsOption};
 use futures::{TryStreamExt, stream};
 use pintail::client::Client;
 use serde_json::json;
-use std::sync::Arc;
 use tonic::Request;
+
+use crate::support::batches::joined;
+use crate::support::calls::{number, put, put_with, query_error, rows, table};
+use crate::support::server::TestServer;
+use crate::support::session::ingest_into;
 
 /// Every type of `duckdb_types()`, with the values of a column; NULL goes along with each.
 const TYPES: &[(&str, &[&str])] = &[

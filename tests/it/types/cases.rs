@@ -1,5 +1,7 @@
 //! Every type with its extremes.
 
+use std::sync::Arc;
+
 use arrow::array::{
     Array, ArrayRef, BinaryArray, BooleanArray, Date32Array, Date64Array, Decimal128Array, DictionaryArray,
     FixedSizeBinaryArray, Float16Array, Float32Array, Float64Array, Int8Array, Int16Array, Int32Array,
@@ -11,7 +13,6 @@ use arrow::array::{
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field, Int32Type, Int64Type, IntervalMonthDayNano, TimeUnit};
 use half::f16;
-use std::sync::Arc;
 
 /// A column with a value to start from and what comes back for it, where DuckDB has no such type.
 pub(super) struct Case {

@@ -1,10 +1,7 @@
 //! Every type, in through DoPut, ingest and parameters, and out again equal: values, nulls, units, scale.
 
-use super::cases::{Case, cases};
-use crate::support::batches::joined;
-use crate::support::calls::{rows, table};
-use crate::support::server::TestServer;
-use crate::support::session::ingest_into;
+use std::sync::Arc;
+
 use arrow::array::{Array, ArrayRef, RecordBatch};
 use arrow::compute::{cast, concat};
 use arrow::datatypes::{DataType, Field, IntervalUnit, Schema};
@@ -15,7 +12,12 @@ use futures::{TryStreamExt, stream};
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::{Config, TestRunner};
-use std::sync::Arc;
+
+use super::cases::{Case, cases};
+use crate::support::batches::joined;
+use crate::support::calls::{rows, table};
+use crate::support::server::TestServer;
+use crate::support::session::ingest_into;
 
 fn batch(cases: &[Case], arrays: Vec<ArrayRef>) -> RecordBatch {
     let fields: Vec<Field> = cases

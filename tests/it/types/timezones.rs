@@ -1,13 +1,15 @@
 //! Time zone functions over the wire, with fixed results; `tests/python/test_timezones.py` compares many more.
 
-use crate::support::calls::{query_error, rows};
-use crate::support::database;
-use crate::support::server::TestServer;
+use std::time::{Duration, Instant};
+
 use arrow::array::{Array, AsArray};
 use pintail::client::Client;
 use pintail::engine::{Database, Options};
 use pintail::error::Kind;
-use std::time::{Duration, Instant};
+
+use crate::support::calls::{query_error, rows};
+use crate::support::database;
+use crate::support::server::TestServer;
 
 async fn text(client: &mut Client, expression: &str) -> String {
     let batches = rows(client, &format!("SELECT ({expression})::VARCHAR")).await.unwrap();

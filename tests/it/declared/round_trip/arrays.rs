@@ -1,7 +1,7 @@
 //! Values as the arrays that are sent.
 
-use super::kinds::{Child, Type};
-use super::ranges::Value;
+use std::sync::Arc;
+
 use arrow::array::{
     Array, ArrayData, ArrayRef, BinaryArray, BooleanArray, FixedSizeBinaryArray, FixedSizeListArray,
     GenericListArray, GenericListViewArray, MapArray, OffsetSizeTrait, StringArray, StructArray, make_array,
@@ -10,7 +10,9 @@ use arrow::buffer::{Buffer, NullBuffer, OffsetBuffer, ScalarBuffer};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, IntervalUnit, i256};
 use half::f16;
-use std::sync::Arc;
+
+use super::kinds::{Child, Type};
+use super::ranges::Value;
 
 fn nulls(values: &[Value]) -> Option<NullBuffer> {
     let valid: Vec<bool> = values.iter().map(|value| *value != Value::Null).collect();

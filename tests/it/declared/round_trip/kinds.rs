@@ -1,9 +1,11 @@
 //! A type as its declaration spells it, as it is sent, and as it comes back.
 
-use super::ranges::{Range, Value};
-use arrow::datatypes::{DataType, Field, FieldRef, Fields};
 use std::collections::HashMap;
 use std::sync::Arc;
+
+use arrow::datatypes::{DataType, Field, FieldRef, Fields};
+
+use super::ranges::{Range, Value};
 
 #[derive(Debug, Clone)]
 pub(super) enum Type {

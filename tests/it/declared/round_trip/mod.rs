@@ -8,23 +8,25 @@ mod read;
 mod spellings;
 mod strategies;
 
-use crate::support::calls::{rows, table};
-use crate::support::server::TestServer;
-use arrays::array;
+use std::fmt::Write as _;
+use std::sync::Arc;
+
 use arrow::array::{Array, ArrayRef, RecordBatch, RecordBatchOptions};
 use arrow::datatypes::{DataType, Schema, TimeUnit};
 use futures::stream;
-use kinds::{Child, Type, shape};
 use pintail::catalog::{parse_type, quote_name, spellings};
 use pintail::client::Client;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestCaseError, TestError, TestRunner};
+use serde_json::json;
+
+use crate::support::calls::{rows, table};
+use crate::support::server::TestServer;
+use arrays::array;
+use kinds::{Child, Type, shape};
 use ranges::Value;
 use read::read;
-use serde_json::json;
 use spellings::{decimal, scalars, width, zoned};
-use std::fmt::Write as _;
-use std::sync::Arc;
 use strategies::{encodable, types, values};
 
 /// A table, its rows, and how they are cut into batches: first row and length of each, modulo what there is.

@@ -1,8 +1,9 @@
 //! Arrays that came back as values.
 
-use super::ranges::{Value, float};
 use arrow::array::{Array, AsArray};
 use arrow::datatypes::{DataType, IntervalUnit};
+
+use super::ranges::{Value, float};
 
 pub(super) fn read(array: &dyn Array) -> Vec<Value> {
     let of_row = |row: usize, read: &dyn Fn(usize) -> Value| {

@@ -1,8 +1,9 @@
 //! Every type without parts, in every spelling.
 
+use arrow::datatypes::{DataType, IntervalUnit, TimeUnit};
+
 use super::kinds::Type;
 use super::ranges::Range;
-use arrow::datatypes::{DataType, IntervalUnit, TimeUnit};
 
 pub(super) fn plain(text: &str, arrow: DataType, range: Range) -> Type {
     becomes(text, arrow.clone(), arrow, range)

@@ -1,12 +1,14 @@
 //! Any type, and any values of it.
 
-use super::kinds::{Child, Type};
-use super::ranges::{Range, Value};
-use super::spellings::{decimal, plain, scalars, width, zoned};
+use std::fmt::Write as _;
+
 use arrow::datatypes::{DataType, TimeUnit};
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
-use std::fmt::Write as _;
+
+use super::kinds::{Child, Type};
+use super::ranges::{Range, Value};
+use super::spellings::{decimal, plain, scalars, width, zoned};
 
 /// Types with parameters, and encodings of plain ones.
 fn with_parameters() -> impl Strategy<Value = Type> {

@@ -1,11 +1,8 @@
 //! What files a table holds is forgotten with its rows, in the same transaction.
 
-use super::{count, load, load_with, piece, remembered, says, send, sources};
-use crate::support::batches::wells;
-use crate::support::calls::{put_with, rows};
-use crate::support::put_stream::messages;
-use crate::support::server::TestServer;
-use crate::support::session::{COMMIT, ROLLBACK, begin, end, ingest, ingest_command, set};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
 use arrow::array::{ArrayRef, Int64Array, RecordBatch};
 use arrow::datatypes::{DataType, Field, Schema};
 use arrow_flight::FlightData;
@@ -13,8 +10,13 @@ use futures::{StreamExt, TryStreamExt, stream};
 use pintail::client::Client;
 use pintail::error::Kind;
 use serde_json::{Value, json};
-use std::sync::Arc;
-use std::time::{Duration, Instant};
+
+use super::{count, load, load_with, piece, remembered, says, send, sources};
+use crate::support::batches::wells;
+use crate::support::calls::{put_with, rows};
+use crate::support::put_stream::messages;
+use crate::support::server::TestServer;
+use crate::support::session::{COMMIT, ROLLBACK, begin, end, ingest, ingest_command, set};
 
 #[tokio::test]
 async fn again_stores_again_and_anew_forgets_what_an_empty_table_held() {

@@ -4,16 +4,16 @@ mod forgetting;
 mod pieces;
 mod refusals;
 
-use crate::support::batches::wells;
-use crate::support::calls::number;
-use crate::support::put_stream;
-use crate::support::put_stream::messages;
 use arrow::array::RecordBatch;
 use arrow_flight::FlightData;
 use futures::stream;
 use pintail::client::Client;
 use pintail::error::{Error, Kind, Result};
 use serde_json::{Value, json};
+
+use crate::support::batches::wells;
+use crate::support::calls::number;
+use crate::support::put_stream::{self, messages};
 
 const LEDGER: &str = "pintail_internal.load_ledger";
 

@@ -1,20 +1,22 @@
 //! Pieces of files are stored once, with as many rows as they declare.
 
-use super::{LEDGER, count, load, load_with, piece, remembered, says, send, sources};
-use crate::support::batches::wells;
-use crate::support::calls::{number, put_with, query_error, wait_for_streams};
-use crate::support::declarations::serve;
-use crate::support::put_stream::messages;
-use crate::support::server::TestServer;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
 use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field, Schema};
 use arrow_flight::FlightData;
 use futures::{StreamExt, stream};
 use pintail::error::Kind;
 use serde_json::{Value, json};
-use std::sync::Arc;
-use std::time::{Duration, Instant};
 use tokio::sync::Barrier;
+
+use super::{LEDGER, count, load, load_with, piece, remembered, says, send, sources};
+use crate::support::batches::wells;
+use crate::support::calls::{number, put_with, query_error, wait_for_streams};
+use crate::support::declarations::serve;
+use crate::support::put_stream::{self, messages};
+use crate::support::server::TestServer;
 
 /// A piece is stored once, whatever it comes with, and also after a restart.
 #[tokio::test]
@@ -136,11 +138,7 @@ async fn a_client_that_leaves_stores_nothing() {
     let mut client = server.client().await;
     load_with(&mut client, "t", &[("pintail-sources", "once")], &[]).await.unwrap();
     let whole = messages("t", &[(wells(0, 10), sources(&[piece("a", 1, 10)]))]).await;
-    let (sent, seen) = tokio::sync::oneshot::channel();
-    let endless = stream::iter(whole).chain(stream::once(async move {
-        sent.send(()).unwrap();
-        std::future::pending().await
-    }));
+    let (endless, seen) = put_stream::endless(whole);
     let mut leaving = server.client().await;
     tokio::select! {
         answer = send(&mut leaving, endless, &[("pintail-sources", "once")]) => panic!("{answer:?}"),

@@ -1,5 +1,12 @@
 //! Where files cannot be declared, and who may not change what is remembered of them.
 
+use arrow_flight::{FlightData, FlightDescriptor};
+use futures::stream;
+use pintail::client::from_status;
+use pintail::error::Kind;
+use serde_json::json;
+use tonic::Request;
+
 use super::{LEDGER, count, load, load_with, piece, remembered, says, send, sources};
 use crate::support::batches::wells;
 use crate::support::calls::{put_with, query_error};
@@ -7,12 +14,6 @@ use crate::support::database::open;
 use crate::support::put_stream::messages;
 use crate::support::server::{TestServer, config};
 use crate::support::session::{COMMIT, act, begin, end, exchange, ingest_command, set};
-use arrow_flight::{FlightData, FlightDescriptor};
-use futures::stream;
-use pintail::client::from_status;
-use pintail::error::Kind;
-use serde_json::json;
-use tonic::Request;
 
 /// Where sources cannot be declared, the header is refused, and nothing is stored.
 #[tokio::test]
