@@ -37,9 +37,19 @@ fn item(data_type: DataType) -> Arc<Field> {
     Arc::new(Field::new("item", data_type, true))
 }
 
+/// Takes a case by its name, the array that is sent and what is shown of it.
+type Add<'a> = &'a mut dyn FnMut(&'static str, ArrayRef, [Option<&'static str>; 3]);
+
 fn cases() -> Vec<Case> {
     let mut cases = Vec::new();
-    let mut case = |name, sent: ArrayRef, shown| cases.push(Case { name, sent, shown });
+    for add in [encoded_texts, list_views, unions, without_a_type] {
+        add(&mut |name, sent, shown| cases.push(Case { name, sent, shown }));
+    }
+    cases
+}
+
+/// Dictionaries, runs and views of texts.
+fn encoded_texts(case: Add<'_>) {
     let words: ArrayRef = Arc::new(StringArray::from(vec!["x", "unused", "yy"]));
     let large: ArrayRef = Arc::new(LargeStringArray::from(vec!["x", "unused", "yy"]));
     let texts = [Some("yy"), None, Some("x")];
@@ -63,7 +73,9 @@ fn cases() -> Vec<Case> {
     case("runs_i64", Arc::new(RunArray::try_new(&Int64Array::from(vec![1, 2, 3]), &values).unwrap()), texts);
     case("text_view", Arc::new(StringViewArray::from(vec![Some("yy"), None, Some("x")])), texts);
     case("binary_view", Arc::new(BinaryViewArray::from(vec![Some(&b"yy"[..]), None, Some(b"x")])), texts);
+}
 
+fn list_views(case: Add<'_>) {
     // Views lie over each other and out of order.
     let numbers: ArrayRef = Arc::new(Int64Array::from(vec![1, 2, 3]));
     let nulls = || Some(vec![true, false, true].into());
@@ -87,7 +99,9 @@ fn cases() -> Vec<Case> {
     let none: ArrayRef = Arc::new(Int64Array::from(vec![0; 0]));
     let none = FixedSizeListArray::try_new_with_length(item(DataType::Int64), 0, none, nulls(), 3);
     case("list_of_none", Arc::new(none.unwrap()), [Some("[]"), None, Some("[]")]);
+}
 
+fn unions(case: Add<'_>) {
     let members = |codes: [i8; 2]| {
         let fields = [Field::new("n", DataType::Int64, true), Field::new("s", DataType::Utf8, true)];
         UnionFields::try_new(codes, fields).unwrap()
@@ -104,7 +118,10 @@ fn cases() -> Vec<Case> {
     let union =
         UnionArray::try_new(members([7, 3]), codes([3, 7, 7]), Some(vec![0, 1, 0].into()), children).unwrap();
     case("dense_union", Arc::new(union), shown);
+}
 
+/// Numbers, durations and intervals of types that the engine does not have.
+fn without_a_type(case: Add<'_>) {
     let largest = i256::from_i128(10_i128.pow(38) - 1);
     let wide = Decimal256Array::from(vec![Some(largest), None, Some(i256::from_i128(-5))]);
     case(
@@ -131,7 +148,6 @@ fn cases() -> Vec<Case> {
         Arc::new(IntervalDayTimeArray::from(days)),
         [Some("3 days 00:00:01.5"), None, Some("00:00:00")],
     );
-    cases
 }
 
 fn batch(case: &Case) -> RecordBatch {

@@ -187,6 +187,28 @@ async fn texts(client: &mut Client, sql: &str) -> Vec<String> {
     found.iter().flat_map(text).collect()
 }
 
+/// The paths of all flights, each read by its ticket and by that of its path, as it is described.
+async fn flights_read(client: &mut Client) -> Vec<String> {
+    let mut listed: Vec<String> = Vec::new();
+    for info in client.list().await.unwrap() {
+        let path = info.flight_descriptor.clone().unwrap().path;
+        listed.push(path.join("/"));
+        let ticket = info.endpoint[0].ticket.clone().unwrap();
+        let described = info.try_decode_schema().unwrap();
+        for ticket in [ticket, {
+            let again = client.inner().get_flight_info(FlightDescriptor::new_path(path)).await.unwrap();
+            again.into_inner().endpoint[0].ticket.clone().unwrap()
+        }] {
+            let messages = client.inner().do_get(ticket).await.unwrap().into_inner().map_err(Into::into);
+            let mut batches = arrow_flight::decode::FlightRecordBatchStream::new_from_flight_data(messages);
+            while let Some(batch) = batches.try_next().await.unwrap() {
+                assert_eq!(*batch.schema(), described);
+            }
+        }
+    }
+    listed
+}
+
 /// Schemas inside schemas are listed as SQL spells them, can be read, and take rows by INSERT alone.
 #[tokio::test]
 async fn nested_schemas_are_listed_and_refuse_puts_by_name() {
@@ -205,23 +227,7 @@ async fn nested_schemas_are_listed_and_refuse_puts_by_name() {
     ] {
         rows(&mut client, sql).await.unwrap();
     }
-    let mut listed: Vec<String> = Vec::new();
-    for info in client.list().await.unwrap() {
-        let path = info.flight_descriptor.clone().unwrap().path;
-        listed.push(path.join("/"));
-        let ticket = info.endpoint[0].ticket.clone().unwrap();
-        let described = info.try_decode_schema().unwrap();
-        for ticket in [ticket, {
-            let again = client.inner().get_flight_info(FlightDescriptor::new_path(path)).await.unwrap();
-            again.into_inner().endpoint[0].ticket.clone().unwrap()
-        }] {
-            let messages = client.inner().do_get(ticket).await.unwrap().into_inner().map_err(Into::into);
-            let mut batches = arrow_flight::decode::FlightRecordBatchStream::new_from_flight_data(messages);
-            while let Some(batch) = batches.try_next().await.unwrap() {
-                assert_eq!(*batch.schema(), described);
-            }
-        }
-    }
+    let mut listed = flights_read(&mut client).await;
     listed.sort_unstable();
     assert_eq!(listed, ["test/a/b/c.d/v", "test/a/b/t", "test/a/b/u", "test/b/t"]);
 

@@ -32,35 +32,10 @@ fn becomes(name: &'static str, sent: ArrayRef, back: DataType) -> Case {
 
 /// Extremes, ordinary values and nulls of every type, five of each.
 pub(super) fn cases() -> Vec<Case> {
-    let utc = || Some("UTC".to_owned());
-    let words: DictionaryArray<Int32Type> =
-        vec![Some("a"), None, Some("b"), Some("a"), Some("")].into_iter().collect();
-    let runs =
-        RunArray::<Int32Type>::try_new(&Int32Array::from(vec![2, 5]), &StringArray::from(vec!["x", "y"]))
-            .unwrap();
-    let mut maps = MapBuilder::new(None, StringBuilder::new(), arrow::array::Int32Builder::new());
-    for (key, value) in [("k", Some(1)), ("", None), ("ü", Some(3)), ("z", Some(4)), ("q", Some(5))] {
-        maps.keys().append_value(key);
-        maps.values().append_option(value);
-        maps.append(true).unwrap();
-    }
-    let structs = StructArray::from(vec![
-        (
-            Arc::new(Field::new("a", DataType::Int32, true)),
-            Arc::new(Int32Array::from(vec![Some(1), None, Some(3), Some(4), Some(5)])) as ArrayRef,
-        ),
-        (
-            Arc::new(Field::new("b", DataType::Utf8, true)),
-            Arc::new(StringArray::from(vec![Some("x"), Some(""), None, Some("ü"), Some("y")])) as ArrayRef,
-        ),
-    ]);
-    let lists = ListArray::from_iter_primitive::<Int64Type, _, _>(vec![
-        Some(vec![Some(1), None]),
-        None,
-        Some(vec![]),
-        Some(vec![Some(i64::MAX)]),
-        Some(vec![None]),
-    ]);
+    [numbers(), texts(), times(), moments(), nested()].into_iter().flatten().collect()
+}
+
+fn numbers() -> Vec<Case> {
     let halves = Float16Array::from(vec![
         Some(f16::from_f32(1.5)),
         None,
@@ -68,16 +43,6 @@ pub(super) fn cases() -> Vec<Case> {
         Some(f16::MIN),
         Some(f16::ZERO),
     ]);
-    let binary: ArrayRef =
-        Arc::new(BinaryArray::from(vec![Some(&b"\0\xff"[..]), None, Some(b""), Some(b"abc"), Some(b"d")]));
-    let fixed = FixedSizeBinaryArray::try_from_sparse_iter_with_size(
-        [Some(b"ab"), None, Some(b"\0\0"), Some(b"\xff\xff"), Some(b"zz")].into_iter(),
-        2,
-    )
-    .unwrap();
-    let texts =
-        vec![Some("x"), None, Some(""), Some("ü 世界 🚀"), Some("a text that is longer than twelve bytes")];
-    let micros = DataType::Time64(TimeUnit::Microsecond);
     vec![
         case("bool", Arc::new(BooleanArray::from(vec![Some(true), None, Some(false), Some(true), None]))),
         case("i8", Arc::new(Int8Array::from(vec![Some(i8::MIN), None, Some(i8::MAX), Some(0), Some(1)]))),
@@ -131,6 +96,26 @@ pub(super) fn cases() -> Vec<Case> {
                 .unwrap(),
             ),
         ),
+    ]
+}
+
+/// Texts and bytes, in each layout and encoding.
+fn texts() -> Vec<Case> {
+    let words: DictionaryArray<Int32Type> =
+        vec![Some("a"), None, Some("b"), Some("a"), Some("")].into_iter().collect();
+    let runs =
+        RunArray::<Int32Type>::try_new(&Int32Array::from(vec![2, 5]), &StringArray::from(vec!["x", "y"]))
+            .unwrap();
+    let binary: ArrayRef =
+        Arc::new(BinaryArray::from(vec![Some(&b"\0\xff"[..]), None, Some(b""), Some(b"abc"), Some(b"d")]));
+    let fixed = FixedSizeBinaryArray::try_from_sparse_iter_with_size(
+        [Some(b"ab"), None, Some(b"\0\0"), Some(b"\xff\xff"), Some(b"zz")].into_iter(),
+        2,
+    )
+    .unwrap();
+    let texts =
+        vec![Some("x"), None, Some(""), Some("ü 世界 🚀"), Some("a text that is longer than twelve bytes")];
+    vec![
         case("utf8", Arc::new(StringArray::from(texts.clone()))),
         becomes("large_utf8", Arc::new(LargeStringArray::from(texts.clone())), DataType::Utf8),
         becomes("utf8_view", Arc::new(StringViewArray::from(texts)), DataType::Utf8),
@@ -140,6 +125,13 @@ pub(super) fn cases() -> Vec<Case> {
         becomes("binary_view", cast(&binary, &DataType::BinaryView).unwrap(), DataType::Binary),
         case("binary", binary),
         becomes("fixed_binary", Arc::new(fixed), DataType::Binary),
+    ]
+}
+
+/// Days and times of day.
+fn times() -> Vec<Case> {
+    let micros = DataType::Time64(TimeUnit::Microsecond);
+    vec![
         case(
             "date32",
             Arc::new(Date32Array::from(vec![Some(-719_162), None, Some(2_932_896), Some(0), Some(1)])),
@@ -179,6 +171,12 @@ pub(super) fn cases() -> Vec<Case> {
                 Some(2),
             ])),
         ),
+    ]
+}
+
+/// Points in time, and intervals.
+fn moments() -> Vec<Case> {
+    vec![
         case(
             "ts_s",
             Arc::new(TimestampSecondArray::from(vec![
@@ -229,7 +227,7 @@ pub(super) fn cases() -> Vec<Case> {
                     Some(0),
                     Some(1),
                 ])
-                .with_timezone_opt(utc()),
+                .with_timezone_opt(Some("UTC".to_owned())),
             ),
         ),
         case(
@@ -242,6 +240,34 @@ pub(super) fn cases() -> Vec<Case> {
                 Some(IntervalMonthDayNano::new(0, 400, 86_400_000_000_000)),
             ])),
         ),
+    ]
+}
+
+fn nested() -> Vec<Case> {
+    let mut maps = MapBuilder::new(None, StringBuilder::new(), arrow::array::Int32Builder::new());
+    for (key, value) in [("k", Some(1)), ("", None), ("ü", Some(3)), ("z", Some(4)), ("q", Some(5))] {
+        maps.keys().append_value(key);
+        maps.values().append_option(value);
+        maps.append(true).unwrap();
+    }
+    let structs = StructArray::from(vec![
+        (
+            Arc::new(Field::new("a", DataType::Int32, true)),
+            Arc::new(Int32Array::from(vec![Some(1), None, Some(3), Some(4), Some(5)])) as ArrayRef,
+        ),
+        (
+            Arc::new(Field::new("b", DataType::Utf8, true)),
+            Arc::new(StringArray::from(vec![Some("x"), Some(""), None, Some("ü"), Some("y")])) as ArrayRef,
+        ),
+    ]);
+    let lists = ListArray::from_iter_primitive::<Int64Type, _, _>(vec![
+        Some(vec![Some(1), None]),
+        None,
+        Some(vec![]),
+        Some(vec![Some(i64::MAX)]),
+        Some(vec![None]),
+    ]);
+    vec![
         case("list", Arc::new(lists)),
         case("struct", Arc::new(structs)),
         case("map", Arc::new(maps.finish())),

@@ -22,49 +22,8 @@ fn nulls(values: &[Value]) -> Option<NullBuffer> {
 pub(super) fn array(what: &Type, values: &[Value]) -> ArrayRef {
     match what {
         Type::Plain { arrow, .. } => plain_array(arrow, values),
-        Type::Dictionary { index, values: inner } => {
-            // NULL is an index that is NULL or one of a NULL among the values, in turns.
-            let mut distinct: Vec<Value> = Vec::new();
-            let indices: Vec<Value> = values
-                .iter()
-                .enumerate()
-                .map(|(row, value)| {
-                    if *value == Value::Null && row % 2 == 0 {
-                        return Value::Null;
-                    }
-                    let place = distinct.iter().position(|known| known == value).unwrap_or_else(|| {
-                        distinct.push(value.clone());
-                        distinct.len() - 1
-                    });
-                    Value::Int(i128::try_from(place).unwrap())
-                })
-                .collect();
-            let data = plain_array(&index.1, &indices).to_data().into_builder();
-            let child = array(inner, &distinct).to_data();
-            make_array(data.data_type(what.arrow()).add_child_data(child).build().unwrap())
-        }
-        Type::Runs { ends, values: inner } => {
-            let mut runs: Vec<(usize, Value)> = Vec::new();
-            for (row, value) in values.iter().enumerate() {
-                match runs.last_mut() {
-                    Some((end, last)) if last == value => *end = row + 1,
-                    _ => runs.push((row + 1, value.clone())),
-                }
-            }
-            let (last, values): (Vec<Value>, Vec<Value>) = runs
-                .into_iter()
-                .map(|(end, value)| (Value::Int(i128::try_from(end).unwrap()), value))
-                .unzip();
-            let length = last.last().map_or(0, |end| match end {
-                Value::Int(end) => usize::try_from(*end).unwrap(),
-                _ => 0,
-            });
-            let ends =
-                make_array(plain_array(&ends.1, &last).to_data().into_builder().nulls(None).build().unwrap());
-            let data = ArrayData::builder(what.arrow()).len(length);
-            let data = data.add_child_data(ends.to_data()).add_child_data(array(inner, &values).to_data());
-            make_array(data.build().unwrap())
-        }
+        Type::Dictionary { index, values: inner } => dictionary(what, &index.1, inner, values),
+        Type::Runs { ends, values: inner } => runs(what, &ends.1, inner, values),
         Type::List { kind, item } => match *kind {
             "list" => lists::<i32>(item, values),
             "large_list" => lists::<i64>(item, values),
@@ -110,6 +69,48 @@ pub(super) fn array(what: &Type, values: &[Value]) -> ArrayRef {
             Arc::new(MapArray::new(Arc::clone(&field), offsets, entries, nulls(values), *is_sorted))
         }
     }
+}
+
+/// NULL is an index that is NULL or one of a NULL among the values, in turns.
+fn dictionary(what: &Type, index: &DataType, inner: &Type, values: &[Value]) -> ArrayRef {
+    let mut distinct: Vec<Value> = Vec::new();
+    let indices: Vec<Value> = values
+        .iter()
+        .enumerate()
+        .map(|(row, value)| {
+            if *value == Value::Null && row % 2 == 0 {
+                return Value::Null;
+            }
+            let place = distinct.iter().position(|known| known == value).unwrap_or_else(|| {
+                distinct.push(value.clone());
+                distinct.len() - 1
+            });
+            Value::Int(i128::try_from(place).unwrap())
+        })
+        .collect();
+    let data = plain_array(index, &indices).to_data().into_builder();
+    let child = array(inner, &distinct).to_data();
+    make_array(data.data_type(what.arrow()).add_child_data(child).build().unwrap())
+}
+
+fn runs(what: &Type, ends: &DataType, inner: &Type, values: &[Value]) -> ArrayRef {
+    let mut runs: Vec<(usize, Value)> = Vec::new();
+    for (row, value) in values.iter().enumerate() {
+        match runs.last_mut() {
+            Some((end, last)) if last == value => *end = row + 1,
+            _ => runs.push((row + 1, value.clone())),
+        }
+    }
+    let (last, values): (Vec<Value>, Vec<Value>) =
+        runs.into_iter().map(|(end, value)| (Value::Int(i128::try_from(end).unwrap()), value)).unzip();
+    let length = last.last().map_or(0, |end| match end {
+        Value::Int(end) => usize::try_from(*end).unwrap(),
+        _ => 0,
+    });
+    let ends = make_array(plain_array(ends, &last).to_data().into_builder().nulls(None).build().unwrap());
+    let data = ArrayData::builder(what.arrow()).len(length);
+    let data = data.add_child_data(ends.to_data()).add_child_data(array(inner, &values).to_data());
+    make_array(data.build().unwrap())
 }
 
 fn entries_of(value: &Value) -> &[(Value, Value)] {

@@ -71,44 +71,28 @@ pub(super) fn zoned(unit: TimeUnit, zone: &str) -> Type {
 
 /// Every type without parts, in every spelling.
 pub(super) fn scalars() -> Vec<Type> {
-    use DataType as D;
-    let day = 86_400;
-    let micros = D::Time64(TimeUnit::Microsecond);
-    let interval = D::Interval(IntervalUnit::MonthDayNano);
-    let duration = |text: &str, unit: TimeUnit, nanos: i128| {
-        becomes(text, D::Duration(unit), interval.clone(), Range::Duration { nanos })
-    };
-    // Both come back as text.
-    let extension = |arrow: DataType, name: &'static str, range: Range| Type::Plain {
-        text: String::new(),
-        back: D::Utf8,
-        arrow,
-        extension: Some(name),
-        range,
-    };
-    // Whole days, as Arrow asks, from 5877642-06-25 (BC) to 5881580-07-10; beyond them lie DuckDB's infinities.
-    let days = 86_400_000;
-    let date64 =
-        Range::Int { least: -2_147_483_646 * days, most: 2_147_483_646 * days, times: 1, over: days };
-    let date32 = int(-i32::MAX, i32::MAX);
-    let point = |unit: TimeUnit| {
-        let (least, most) = points(unit);
-        plain("", D::Timestamp(unit, None), int(least, most))
-    };
-    let opaque = |arrow: DataType, name: &'static str, back: DataType, range: Range| Type::Plain {
-        text: String::new(),
-        back,
-        arrow,
-        extension: Some(name),
-        range,
-    };
-    // 0, all bits set, and 24:00 at +15:59:59, as the engine packs it.
-    let times_with_zone: Vec<&[u8]> =
-        vec![&[0; 8], &[0xfe, 0xc1, 1, 0, 0, 0, 0, 0], &[0, 0, 0, 0, 0x60, 0xd7, 0x1d, 0x14]];
-    let point_2d: &[u8] = &[1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xf0, 0x3f, 0, 0, 0, 0, 0, 0, 0, 0x40];
     let mut all = Vec::new();
-    for (texts, one) in [
-        (&["bool", "boolean"][..], plain("", D::Boolean, Range::Bool)),
+    for (texts, one) in
+        [numbers_and_texts(), days_and_times(), intervals(), extensions()].into_iter().flatten()
+    {
+        for spelling in texts {
+            let mut one = one.clone();
+            if let Type::Plain { text, .. } = &mut one {
+                (*spelling).clone_into(text);
+            }
+            all.push(one);
+        }
+    }
+    all
+}
+
+/// The spellings of a type, and the type with its text left open.
+type Spelled = (&'static [&'static str], Type);
+
+fn numbers_and_texts() -> Vec<Spelled> {
+    use DataType as D;
+    vec![
+        (&["bool", "boolean"], plain("", D::Boolean, Range::Bool)),
         (&["int8"], plain("", D::Int8, int(i8::MIN, i8::MAX))),
         (&["int16"], plain("", D::Int16, int(i16::MIN, i16::MAX))),
         (&["int32"], plain("", D::Int32, int(i32::MIN, i32::MAX))),
@@ -126,6 +110,24 @@ pub(super) fn scalars() -> Vec<Type> {
         (&["binary"], plain("", D::Binary, Range::Bytes)),
         (&["large_binary"], becomes("", D::LargeBinary, D::Binary, Range::Bytes)),
         (&["binary_view"], becomes("", D::BinaryView, D::Binary, Range::Bytes)),
+    ]
+}
+
+/// Days, times of day and points in time without a zone.
+fn days_and_times() -> Vec<Spelled> {
+    use DataType as D;
+    let day = 86_400;
+    let micros = D::Time64(TimeUnit::Microsecond);
+    // Whole days, as Arrow asks, from 5877642-06-25 (BC) to 5881580-07-10; beyond them lie DuckDB's infinities.
+    let days = 86_400_000;
+    let date64 =
+        Range::Int { least: -2_147_483_646 * days, most: 2_147_483_646 * days, times: 1, over: days };
+    let date32 = int(-i32::MAX, i32::MAX);
+    let point = |unit: TimeUnit| {
+        let (least, most) = points(unit);
+        plain("", D::Timestamp(unit, None), int(least, most))
+    };
+    vec![
         (&["date32[day]", "date32"], plain("", D::Date32, date32)),
         (&["date64[ms]", "date64"], becomes("", D::Date64, D::Date32, date64)),
         (
@@ -142,6 +144,16 @@ pub(super) fn scalars() -> Vec<Type> {
         (&["timestamp[ms]"], point(TimeUnit::Millisecond)),
         (&["timestamp[us]"], point(TimeUnit::Microsecond)),
         (&["timestamp[ns]"], point(TimeUnit::Nanosecond)),
+    ]
+}
+
+fn intervals() -> Vec<Spelled> {
+    use DataType as D;
+    let interval = D::Interval(IntervalUnit::MonthDayNano);
+    let duration = |text: &str, unit: TimeUnit, nanos: i128| {
+        becomes(text, D::Duration(unit), interval.clone(), Range::Duration { nanos })
+    };
+    vec![
         (&["month_day_nano_interval", "interval"], plain("", interval.clone(), Range::MonthsDaysNanos)),
         (
             &["month_interval"],
@@ -155,6 +167,31 @@ pub(super) fn scalars() -> Vec<Type> {
         (&["duration[ms]"], duration("", TimeUnit::Millisecond, 1_000_000)),
         (&["duration[us]"], duration("", TimeUnit::Microsecond, 1_000)),
         (&["duration[ns]"], duration("", TimeUnit::Nanosecond, 1)),
+    ]
+}
+
+fn extensions() -> Vec<Spelled> {
+    use DataType as D;
+    // Both come back as text.
+    let extension = |arrow: DataType, name: &'static str, range: Range| Type::Plain {
+        text: String::new(),
+        back: D::Utf8,
+        arrow,
+        extension: Some(name),
+        range,
+    };
+    let opaque = |arrow: DataType, name: &'static str, back: DataType, range: Range| Type::Plain {
+        text: String::new(),
+        back,
+        arrow,
+        extension: Some(name),
+        range,
+    };
+    // 0, all bits set, and 24:00 at +15:59:59, as the engine packs it.
+    let times_with_zone: Vec<&[u8]> =
+        vec![&[0; 8], &[0xfe, 0xc1, 1, 0, 0, 0, 0, 0], &[0, 0, 0, 0, 0x60, 0xd7, 0x1d, 0x14]];
+    let point_2d: &[u8] = &[1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xf0, 0x3f, 0, 0, 0, 0, 0, 0, 0, 0x40];
+    vec![
         (&["extension<arrow.uuid>", "uuid"], extension(D::FixedSizeBinary(16), "arrow.uuid", Range::Uuid)),
         (&["extension<arrow.json>", "json"], extension(D::Utf8, "arrow.json", Range::Json)),
         (
@@ -210,14 +247,5 @@ pub(super) fn scalars() -> Vec<Type> {
                 Range::Listed(vec![point_2d, &[1, 7, 0, 0, 0, 0, 0, 0, 0]]),
             ),
         ),
-    ] {
-        for spelling in texts {
-            let mut one = one.clone();
-            if let Type::Plain { text, .. } = &mut one {
-                (*spelling).clone_into(text);
-            }
-            all.push(one);
-        }
-    }
-    all
+    ]
 }
