@@ -11,7 +11,7 @@ ROUNDS ?= 200
 # Seconds that everybody meets in `make meet`; `cargo test` has 60.
 SECONDS ?= 600
 
-.PHONY: build test test-rust test-python lint crash meet recovery bench bench-point bench-index bench-load bench-criterion
+.PHONY: build test test-rust test-python lint deny crash meet recovery bench bench-point bench-index bench-load bench-criterion
 
 build:
 	$(CARGO) build --release --bins --examples
@@ -19,14 +19,21 @@ build:
 test: test-rust test-python
 
 test-rust:
-	$(CARGO) test --release
+	$(CARGO) test --release --workspace
 
 test-python: build $(STAMP)
 	PINTAIL_BIN=$(BIN) $(VENV)/bin/python -m pytest -q tests/python
 
-lint:
-	$(CARGO) fmt --check
-	$(CARGO) clippy --release --all-targets -- -D warnings
+# The lock file is what Cargo.toml says, spelling is right (typos.toml), and rustfmt and clippy have nothing to say.
+lint: $(STAMP)
+	$(CARGO) metadata --locked --format-version 1 > /dev/null
+	$(VENV)/bin/typos --format brief
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --release --workspace --all-targets -- -D warnings
+
+# Licences, sources and duplicates of dependencies (deny.toml); needs `cargo install cargo-deny`.
+deny:
+	$(CARGO) deny check
 
 # kill -9 at random moments, with four producers and transactions: nothing acknowledged is lost, nothing doubles.
 crash:

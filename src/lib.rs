@@ -5,7 +5,7 @@
 //!              WRITE                                        READ
 //!  wire        flight::put                                  flight::get
 //!                | FlightData                                 ^ Frame
-//!              flight::decode                               flight::encode
+//!              protocol::decode                             flight::encode
 //!                | RecordBatch                                ^ RecordBatch
 //!  rules       catalog::conform                             engine::statement   (schema known before running)
 //!                | RecordBatch, the table's columns           ^ RecordBatch
@@ -30,14 +30,10 @@ pub mod query;
 
 pub mod session;
 
-pub mod engine;
-
-pub mod catalog;
 pub mod config;
-pub mod error;
-pub mod group;
 pub mod metrics;
-pub mod rebuild;
-pub mod size;
 
-pub mod client;
+pub use pintail_catalog as catalog;
+pub use pintail_client as client;
+pub use pintail_engine as engine;
+pub use pintail_protocol::{error, rebuild, size};

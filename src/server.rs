@@ -108,7 +108,7 @@ impl Server {
             }
         });
         let declarations = schemas::put_in_force(&database, &config.schemas, declared)?;
-        let maintenance = Maintenance::start(Arc::clone(&database))
+        let maintenance = Maintenance::start(Arc::clone(&database), metrics::checkpoint)
             .map_err(|error| Error::internal(format!("cannot start the checkpoint thread: {error}")))?;
         let parts = Arc::new(Parts {
             ingest: Arc::new(Ingest::new(Arc::clone(&database), &config.ingest, Arc::clone(&declarations))?),

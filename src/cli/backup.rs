@@ -9,6 +9,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use pintail::client::Client;
 use pintail::engine;
 use pintail::error::{Error, Kind};
+use pintail_protocol::action;
 use serde_json::{Value, json};
 
 use super::show::{grouped, rounded};
@@ -51,7 +52,7 @@ impl Backup {
         let watch = async {
             loop {
                 tokio::time::sleep(LOOK_EVERY).await;
-                let Ok(status) = watcher.action("pintail.status").await else { continue };
+                let Ok(status) = watcher.action(action::STATUS).await else { continue };
                 let number = |path: &str| status.pointer(path).and_then(Value::as_u64);
                 if let (Some(bytes), Some(of)) = (number("/backup/bytes"), number("/database/bytes")) {
                     // A copy can be larger than a database whose rows are still in its log.
@@ -61,7 +62,7 @@ impl Backup {
             }
         };
         let answer = tokio::select! {
-            answer = client.action_with("pintail.backup", body) => answer,
+            answer = client.action_with(action::BACKUP, body) => answer,
             () = watch, if is_terminal() => Err(Error::internal("the progress ended before the backup")),
         };
         bar.finish_and_clear();

@@ -14,6 +14,7 @@ use pintail::client::Client;
 use pintail::config::Config;
 use pintail::engine::{self, Database, Options};
 use pintail::error::{Error, Kind};
+use pintail_protocol::action;
 use serde_json::{Value, json};
 
 use super::{Failure, block_on};
@@ -138,14 +139,14 @@ impl Against {
     async fn on_server(self, files: Vec<SchemaFile>, apply: bool) -> Result<(), Failure> {
         let mut client = Client::connect(&self.place.server).await?;
         let body = json!({ "files": files, "allow_breaking": self.allow_breaking }).to_string();
-        let answer = client.action_with("pintail.schema_plan", body.clone()).await?;
+        let answer = client.action_with(action::SCHEMA_PLAN, body.clone()).await?;
         if let Some(problems) = answer.get("problems") {
             return Err(wrong(serde_json::from_value(problems.clone()).map_err(unreadable)?));
         }
         let plans: Vec<TablePlan> = serde_json::from_value(answer["tables"].clone()).map_err(unreadable)?;
         show_plan(&plans, &render(&plans))?;
         if apply {
-            client.action_with("pintail.schema_apply", body).await?;
+            client.action_with(action::SCHEMA_APPLY, body).await?;
             say!("applied in one transaction");
         }
         Ok(())
@@ -207,7 +208,7 @@ fn show(table: &str, place: &Place) -> Result<(), Failure> {
         }
         None => block_on(async {
             let mut client = Client::connect(&place.server).await?;
-            let answer = client.action_with("pintail.schemas", json!({ "table": table }).to_string()).await?;
+            let answer = client.action_with(action::SCHEMAS, json!({ "table": table }).to_string()).await?;
             let actual = &answer["actual"];
             let notes: Vec<String> = serde_json::from_value(actual["notes"].clone()).map_err(unreadable)?;
             let is_view = actual["is_view"].as_bool().unwrap_or(false);

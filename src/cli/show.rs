@@ -8,6 +8,7 @@ use clap::Args;
 use futures::StreamExt;
 use pintail::client::Client;
 use pintail::config::Bytes;
+use pintail_protocol::action;
 use serde_json::Value;
 
 use super::schema::status_line;
@@ -55,9 +56,9 @@ impl Status {
     pub(super) async fn run(self) -> Result<(), Failure> {
         let mut client = Client::connect(&self.remote.server).await?;
         loop {
-            let status = client.action("pintail.status").await?;
+            let status = client.action(action::STATUS).await?;
             print_status(&self.remote.server, &status)?;
-            say!("schemas   {}", status_line(&client.action("pintail.schemas").await?));
+            say!("schemas   {}", status_line(&client.action(action::SCHEMAS).await?));
             if !self.watch {
                 return Ok(());
             }

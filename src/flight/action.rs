@@ -15,6 +15,8 @@ use arrow_flight::{
     RenewFlightEndpointRequest,
 };
 use bytes::Bytes;
+use pintail_protocol::action;
+use pintail_protocol::answer::{IngestStatus, TableStatus};
 use prost::Message;
 use serde_json::json;
 
@@ -45,24 +47,24 @@ const ACTIONS: [(&str, &str); 18] = [
         "CloseSession",
         "gives up the session's transactions, temporary tables, prepared statements and options",
     ),
-    ("pintail.status", "sizes, memory, and what is running; answers JSON"),
+    (action::STATUS, "sizes, memory, and what is running; answers JSON"),
     (
-        "pintail.ingest_status",
+        action::INGEST_STATUS,
         "where a producer stands, of {\"producer\": name}: newest epoch, and per table the highest durable seq",
     ),
     (
-        "pintail.forget_loads",
+        action::FORGET_LOADS,
         "forgets which files were loaded into a table, of {\"table\": name}; answers JSON with their number of pieces",
     ),
-    ("pintail.schemas", "the declared tables, their versions, and where the database differs; answers JSON"),
-    ("pintail.schema_plan", "what applying declarations would change; takes and answers JSON"),
+    (action::SCHEMAS, "the declared tables, their versions, and where the database differs; answers JSON"),
+    (action::SCHEMA_PLAN, "what applying declarations would change; takes and answers JSON"),
     (
-        "pintail.schema_apply",
+        action::SCHEMA_APPLY,
         "applies declarations in one transaction and puts them in force; takes and answers JSON",
     ),
-    ("pintail.checkpoint", "writes the log into the database file; answers JSON when done"),
+    (action::CHECKPOINT, "writes the log into the database file; answers JSON when done"),
     (
-        "pintail.backup",
+        action::BACKUP,
         "writes a copy of the database on the server's machine, of {\"to\": file name}; answers JSON when done",
     ),
 ];
@@ -160,23 +162,23 @@ impl FlightServer {
                 self.sessions.close(session);
                 Ok(Some(CloseSessionResult { status: 1 }.encode_to_vec().into()))
             }
-            "pintail.status" => Ok(Some(self.status().to_string().into())),
-            "pintail.ingest_status" => {
+            action::STATUS => Ok(Some(self.status().to_string().into())),
+            action::INGEST_STATUS => {
                 self.ingest_status(&action.body).map(|answer| Some(answer.to_string().into()))
             }
-            "pintail.forget_loads" => {
+            action::FORGET_LOADS => {
                 Ok(Some(self.forget_loads(session, &action.body).await?.to_string().into()))
             }
-            "pintail.schemas" => Ok(Some(self.schemas(&action.body).await?.to_string().into())),
-            "pintail.schema_plan" => Ok(Some(self.schema_plan(&action.body).await?.to_string().into())),
-            "pintail.schema_apply" => Ok(Some(self.schema_apply(&action.body).await?.to_string().into())),
-            "pintail.checkpoint" => {
+            action::SCHEMAS => Ok(Some(self.schemas(&action.body).await?.to_string().into())),
+            action::SCHEMA_PLAN => Ok(Some(self.schema_plan(&action.body).await?.to_string().into())),
+            action::SCHEMA_APPLY => Ok(Some(self.schema_apply(&action.body).await?.to_string().into())),
+            action::CHECKPOINT => {
                 let before = self.database.wal_bytes();
                 self.query.checkpoint().await?;
                 let answer = json!({ "wal_bytes_before": before, "wal_bytes": self.database.wal_bytes() });
                 Ok(Some(answer.to_string().into()))
             }
-            "pintail.backup" => Ok(Some(self.backup(&action.body).await?.to_string().into())),
+            action::BACKUP => Ok(Some(self.backup(&action.body).await?.to_string().into())),
             other => {
                 let known: Vec<String> = list().into_iter().map(|action| action.r#type).collect();
                 Err(Error::unsupported(format!(
@@ -228,16 +230,17 @@ impl FlightServer {
         let status = self.ingest.producer_status(producer);
         let (epoch, tables) = status.map_or((0, Vec::new()), |status| (status.epoch, status.tables));
         let newest = tables.iter().max_by_key(|table| table.used);
-        Ok(json!({
-            "producer": producer,
-            "epoch": epoch,
-            "seq": newest.map(|table| table.seq),
-            "rows": newest.map_or(0, |table| table.rows),
-            "tables": tables
+        let status = IngestStatus {
+            producer: producer.to_owned(),
+            epoch,
+            seq: newest.map(|table| table.seq),
+            rows: newest.map_or(0, |table| table.rows),
+            tables: tables
                 .iter()
-                .map(|table| (table.table.clone(), json!({ "seq": table.seq, "rows": table.rows })))
-                .collect::<serde_json::Map<_, _>>(),
-        }))
+                .map(|table| (table.table.clone(), TableStatus { seq: table.seq, rows: table.rows }))
+                .collect(),
+        };
+        Ok(json!(status))
     }
 
     /// Forgets which files were loaded into a table. The table and its rows stay, and it need not be there.

@@ -204,7 +204,34 @@ pub(super) fn split(parts: Vec<Buffer>) -> Result<Vec<Frame>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use arrow::array::{DictionaryArray, Int64Array, StringArray};
+    use arrow::datatypes::{Field, Int32Type};
+    use pintail_protocol::decode::{Decoded, Decoder};
     use prost::Message;
+
+    #[test]
+    fn what_is_encoded_decodes_equal() {
+        let words: DictionaryArray<Int32Type> = vec![Some("a"), None, Some("b")].into_iter().collect();
+        let schema = Arc::new(Schema::new(vec![
+            Field::new("n", DataType::Int64, true),
+            Field::new("s", DataType::Utf8, true),
+            Field::new_dictionary("d", DataType::Int32, DataType::Utf8, true),
+        ]));
+        let numbers = Int64Array::from(vec![Some(1), None, Some(3)]);
+        let texts = StringArray::from(vec![Some("x"), Some(""), None]);
+        let columns = vec![Arc::new(numbers) as _, Arc::new(texts) as _, Arc::new(words) as _];
+        let batch = RecordBatch::try_new(Arc::clone(&schema), columns).unwrap();
+        let mut encoder = Encoder::new(&schema, None).unwrap();
+        let mut frames = vec![encoder.schema_frame(&schema).unwrap()];
+        frames.extend(encoder.encode(&batch).unwrap());
+        let mut decoder = Decoder::default();
+        let decoded = frames.into_iter().map(|frame| decoder.decode(frame.into_flight_data()).unwrap());
+        let batches = decoded.filter_map(|decoded| match decoded {
+            Decoded::Batch(batch, _) => Some(batch),
+            Decoded::Schema(_) | Decoded::Nothing => None,
+        });
+        assert_eq!(batches.collect::<Vec<_>>(), [batch]);
+    }
 
     /// A frame and the generated type write the same bytes.
     #[test]

@@ -4,6 +4,10 @@
 use std::time::{Duration, Instant};
 
 use arrow::ipc::CompressionType;
+use pintail_protocol::header::{
+    BATCH_ROWS, COMMIT, COMPRESSION, EPOCH, EXTENSION_TYPES, IDEMPOTENCY_KEY, MODE, ON_CONFLICT, PREFIX,
+    PRODUCER, PROGRESS, SOURCES, STREAM, TIMEOUT_MS,
+};
 use tonic::metadata::{KeyRef, MetadataMap};
 
 use super::form::Form;
@@ -12,29 +16,22 @@ use crate::ingest::{Mode, OnConflict, Sources};
 use crate::query::RunOptions;
 use crate::session::ClientSession;
 
-/// What the names of headers and options of ours begin with.
-const PREFIX: &str = "pintail-";
-
 /// Names of the options, which may come as a header of one call or as an option of the session.
 pub(super) const OPTIONS: [&str; 10] = [
-    "pintail-mode",
-    "pintail-commit",
-    "pintail-on-conflict",
-    "pintail-idempotency-key",
-    "pintail-producer",
-    "pintail-epoch",
-    "pintail-compression",
-    "pintail-batch-rows",
-    "pintail-timeout-ms",
-    "pintail-extension-types",
+    MODE,
+    COMMIT,
+    ON_CONFLICT,
+    IDEMPOTENCY_KEY,
+    PRODUCER,
+    EPOCH,
+    COMPRESSION,
+    BATCH_ROWS,
+    TIMEOUT_MS,
+    EXTENSION_TYPES,
 ];
 
-/// Header of a stream whose batches declare what files its rows are from. It is no option of a session: Flight SQL ingest
-/// has no place for what it brings about.
-const SOURCES: &str = "pintail-sources";
-
 /// Headers that tell a stream from others, so that it is applied once.
-const STREAM_NAMES: [&str; 3] = ["pintail-idempotency-key", "pintail-producer", "pintail-epoch"];
+const STREAM_NAMES: [&str; 3] = [IDEMPOTENCY_KEY, PRODUCER, EPOCH];
 
 /// How a put wants its rows to be taken.
 #[derive(Debug, Clone)]
@@ -105,9 +102,8 @@ impl<'a> Options<'a> {
     /// How a call wants its result: `pintail-batch-rows`, `pintail-timeout-ms` and gRPC's own `grpc-timeout`.
     pub(super) fn run_options(&self) -> Result<RunOptions> {
         self.check_names()?;
-        let batch_rows_max =
-            self.number("pintail-batch-rows")?.map(|rows| usize::try_from(rows).unwrap_or(usize::MAX));
-        let own = self.number("pintail-timeout-ms")?.map(Duration::from_millis);
+        let batch_rows_max = self.number(BATCH_ROWS)?.map(|rows| usize::try_from(rows).unwrap_or(usize::MAX));
+        let own = self.number(TIMEOUT_MS)?.map(Duration::from_millis);
         let grpc = self.metadata.get("grpc-timeout").and_then(|value| grpc_timeout(value.to_str().ok()?));
         let timeout = match (own, grpc) {
             (Some(one), Some(other)) => Some(one.min(other)),
@@ -119,7 +115,7 @@ impl<'a> Options<'a> {
 
     /// `pintail-compression`: how result bodies are compressed; not at all unless asked.
     pub(super) fn compression(&self) -> Result<Option<CompressionType>> {
-        match self.text("pintail-compression")?.as_deref() {
+        match self.text(COMPRESSION)?.as_deref() {
             None | Some("none") => Ok(None),
             Some("lz4") => Ok(Some(CompressionType::LZ4_FRAME)),
             Some("zstd") => Ok(Some(CompressionType::ZSTD)),
@@ -132,7 +128,7 @@ impl<'a> Options<'a> {
     /// `pintail-extension-types`: whether types that Arrow has extension types for leave as those.
     pub(super) fn form(&self) -> Result<Form> {
         self.check_names()?;
-        match self.text("pintail-extension-types")?.as_deref() {
+        match self.text(EXTENSION_TYPES)?.as_deref() {
             None | Some("off" | "false") => Ok(Form::Plain),
             // A session option may come as a boolean.
             Some("on" | "true") => Ok(Form::Extensions),
@@ -155,7 +151,7 @@ impl<'a> Options<'a> {
     /// Everything that a put goes by.
     pub(super) fn put_options(&self, auto_create: bool) -> Result<PutOptions> {
         self.check_names()?;
-        let on_conflict = match self.text("pintail-on-conflict")? {
+        let on_conflict = match self.text(ON_CONFLICT)? {
             None => OnConflict::Error,
             Some(text) => OnConflict::from_name(&text).ok_or_else(|| {
                 Error::invalid(format!(
@@ -163,18 +159,18 @@ impl<'a> Options<'a> {
                 ))
             })?,
         };
-        let in_progress = match self.text("pintail-commit")?.as_deref() {
-            None | Some("stream") => false,
-            Some("progress") => true,
+        let in_progress = match self.text(COMMIT)?.as_deref() {
+            None | Some(STREAM) => false,
+            Some(PROGRESS) => true,
             Some(other) => {
                 return Err(Error::invalid(format!(
                     "header pintail-commit: expected stream or progress, found \"{other}\""
                 )));
             }
         };
-        let key = self.text("pintail-idempotency-key")?;
-        let producer = self.text("pintail-producer")?;
-        let epoch = match self.text("pintail-epoch")? {
+        let key = self.text(IDEMPOTENCY_KEY)?;
+        let producer = self.text(PRODUCER)?;
+        let epoch = match self.text(EPOCH)? {
             None => None,
             Some(text) => Some(
                 text.parse::<i64>().ok().and_then(|epoch| u64::try_from(epoch).ok()).ok_or_else(|| {
@@ -216,15 +212,14 @@ impl<'a> Options<'a> {
 
     /// `pintail-mode`: what a native put does about its table.
     fn mode(&self, auto_create: bool) -> Result<Mode> {
-        match self.text("pintail-mode")?.as_deref() {
+        match self.text(MODE)? {
             None if auto_create => Ok(Mode::CreateAppend),
-            None | Some("append") => Ok(Mode::Append),
-            Some("create") => Ok(Mode::Create),
-            Some("create_append") => Ok(Mode::CreateAppend),
-            Some("replace") => Ok(Mode::Replace),
-            Some(other) => Err(Error::invalid(format!(
-                "header pintail-mode: expected append, create, create_append or replace, found \"{other}\""
-            ))),
+            None => Ok(Mode::Append),
+            Some(text) => Mode::from_name(&text).ok_or_else(|| {
+                Error::invalid(format!(
+                    "header {MODE}: expected append, create, create_append or replace, found \"{text}\""
+                ))
+            }),
         }
     }
 }
@@ -243,9 +238,9 @@ pub(super) fn check_option(name: &'static str, value: &str) -> Result<()> {
     let mut metadata = MetadataMap::new();
     let value = value.parse().map_err(|_| Error::invalid(format!("option {name}: expected ASCII text")))?;
     metadata.insert(name, value);
-    if name == "pintail-epoch" {
+    if name == EPOCH {
         // Which producer's it is may be set later.
-        metadata.insert("pintail-producer", tonic::metadata::MetadataValue::from_static("any"));
+        metadata.insert(PRODUCER, tonic::metadata::MetadataValue::from_static("any"));
     }
     let options = Options { metadata: &metadata, session: None };
     options.put_options(true)?;

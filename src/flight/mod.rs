@@ -7,7 +7,6 @@ mod action;
 mod call;
 mod caller;
 mod connection;
-mod decode;
 mod descriptor;
 mod encode;
 mod exchange;
@@ -25,7 +24,6 @@ mod progress;
 mod proto;
 mod put;
 mod schema;
-mod status;
 mod ticket;
 mod wire;
 
@@ -43,12 +41,13 @@ use futures::stream::{self, BoxStream};
 use tonic::{Request, Response, Status, Streaming};
 
 pub use connection::{Connection, incoming as accept};
-pub use decode::{Decoded, Decoder, Looked, Waiting};
 pub use encode::{Encoder, Frame};
+pub use pintail_protocol::decode::{Decoded, Decoder, Looked, Waiting};
 pub use wire::{FrameCodec, FrameEncoder, Wire};
 
 use call::Call;
 use header::Options;
+use pintail_protocol::{decode, status};
 
 use crate::catalog::Declarations;
 use crate::config::Config;

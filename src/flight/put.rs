@@ -9,6 +9,7 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use arrow_flight::sql::{DoPutPreparedStatementResult, DoPutUpdateResult};
 use arrow_flight::{FlightData, PutResult};
+use pintail_protocol::answer;
 use prost::Message;
 use tokio::sync::watch;
 use tonic::{Request, Streaming};
@@ -405,25 +406,19 @@ impl PutAnswer {
     /// The JSON of `PutResult.app_metadata`. Counts that can only be all or nothing are left out.
     pub(super) fn to_json(self, table: &str) -> String {
         let Ack { counts, seq, duplicate } = self.ack;
-        let mut answer = serde_json::json!({
-            "table": table,
-            "rows": counts.rows,
-            "durable": self.durable,
-            "duplicate": duplicate,
-        });
-        let mut add = |name: &str, count: u64| answer[name] = count.into();
-        if self.on_conflict != OnConflict::Error || self.rejects {
-            add("inserted", counts.inserted);
-            add("ignored", counts.ignored);
-            add("replaced", counts.replaced);
-        }
-        if self.rejects {
-            add("rejected", counts.rejected);
-        }
-        if let Some(seq) = seq {
-            add("seq", seq);
-        }
-        answer.to_string()
+        let splits = self.on_conflict != OnConflict::Error || self.rejects;
+        let answer = answer::PutAnswer {
+            table: table.to_owned(),
+            rows: counts.rows,
+            durable: self.durable,
+            duplicate,
+            inserted: splits.then_some(counts.inserted),
+            ignored: splits.then_some(counts.ignored),
+            replaced: splits.then_some(counts.replaced),
+            rejected: self.rejects.then_some(counts.rejected),
+            seq,
+        };
+        serde_json::json!(answer).to_string()
     }
 }
 

@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use pintail_protocol::decode::Need;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
 use crate::error::{Error, Result};
@@ -41,17 +42,6 @@ pub(super) struct Admission {
     waiting: AtomicUsize,
     waiting_bytes: AtomicUsize,
     next_stream: AtomicU64,
-}
-
-/// What the next batch of a stream needs.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Need {
-    /// Bytes of its message, in memory already.
-    pub wire: usize,
-    /// Bytes that it keeps alive once it is decoded.
-    pub held: usize,
-    /// Bytes that its plain form takes beside them; what is too much for a stream is done in slices.
-    pub expanded: usize,
 }
 
 /// What one stream holds, and how it is asked to append early.

@@ -18,9 +18,9 @@ use super::placement::{self, Placement};
 use super::writer::{Job, Message, give_up, in_table};
 use super::{Ack, Counts, OnConflict, PutSummary, Shared, Target, Timings};
 use crate::catalog::TableName;
+use crate::engine::group_commit::{Answer, Groups, Work};
 use crate::engine::{Session, UNIT_ROWS};
 use crate::error::{Error, Kind, Result};
-use crate::group::{Answer, Groups, Work};
 
 /// Placements that a table's thread remembers at most.
 const KNOWN_MAX: usize = 16;

@@ -140,7 +140,8 @@ impl Gather {
 
 #[cfg(test)]
 mod tests {
-    use super::super::admission::{Admission, Need};
+    use super::super::Need;
+    use super::super::admission::Admission;
     use super::*;
     use arrow::array::{AsArray, Int64Array};
     use arrow::datatypes::{DataType, Field, Int64Type, Schema};

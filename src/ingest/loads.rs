@@ -4,8 +4,9 @@
 
 use std::sync::Arc;
 
+use super::Sources;
 use super::ledger::{OwnTable, ledger_name};
-use super::sources::{Declared, Sources};
+use super::sources::Declared;
 use crate::catalog::TableName;
 use crate::engine::{self, Database, Session};
 use crate::error::{Error, Kind, Result, shorten};

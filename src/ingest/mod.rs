@@ -38,9 +38,10 @@ use sources::Declared;
 use tables::Tables;
 use writer::{Job, Message};
 
-pub use admission::{Intake, Need, Permit as Room};
+pub use admission::{Intake, Permit as Room};
 pub use ledger::{Claim, KeyEntry, Keyed, LineStatus, ProducerStatus, sequence};
-pub use sources::Sources;
+pub use pintail_protocol::decode::Need;
+pub use pintail_protocol::header::{Mode, OnConflict, Sources};
 
 use crate::catalog::{Declaration, Declarations, TableName};
 use crate::config;
@@ -55,52 +56,6 @@ const SMALL_BYTES: u64 = 1 << 20;
 /// How long a put that could be small is held back for its end before it gets a writer of its own, so that what
 /// is wrong with it comes out while its client is quiet.
 const SMALL_WAIT: Duration = Duration::from_millis(20);
-
-/// What a put does about its table.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Mode {
-    /// The table must exist.
-    Append,
-    /// The table must not exist.
-    Create,
-    /// Create the table when it does not exist.
-    CreateAppend,
-    /// Drop what is there and create the table anew, in the same transaction as the rows. A declared table keeps
-    /// its shape.
-    Replace,
-    /// Like `Replace`, but the table must exist.
-    ReplaceExisting,
-}
-
-/// What becomes of a row whose primary key is in the table already.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum OnConflict {
-    /// The stream is refused.
-    #[default]
-    Error,
-    /// The row that is there stays.
-    Ignore,
-    /// The new row takes its place.
-    Replace,
-}
-
-impl OnConflict {
-    /// As headers and the ledger spell it.
-    pub fn name(self) -> &'static str {
-        match self {
-            OnConflict::Error => "error",
-            OnConflict::Ignore => "ignore",
-            OnConflict::Replace => "replace",
-        }
-    }
-
-    /// The other way.
-    pub fn from_name(name: &str) -> Option<Self> {
-        [OnConflict::Error, OnConflict::Ignore, OnConflict::Replace]
-            .into_iter()
-            .find(|one| one.name() == name)
-    }
-}
 
 /// When the rows of a stream are committed.
 #[derive(Debug, Default)]

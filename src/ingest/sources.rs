@@ -17,29 +17,6 @@ const PIECE_BYTES: usize = 32;
 /// Longest name of a file, in bytes.
 const FILE_BYTES_MAX: usize = 4096;
 
-/// What a stream that declares its sources wants to be done about those that are stored already.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Sources {
-    /// Store nothing when one of them is.
-    Once,
-    /// Store them again.
-    Again,
-    /// Forget all that was stored in the table before.
-    Anew,
-}
-
-impl Sources {
-    /// As the header spells it.
-    pub fn from_name(name: &str) -> Option<Self> {
-        match name {
-            "once" => Some(Sources::Once),
-            "again" => Some(Sources::Again),
-            "anew" => Some(Sources::Anew),
-            _ => None,
-        }
-    }
-}
-
 /// The pieces that a stream has declared so far.
 #[derive(Debug, Default)]
 pub(super) struct Declared {

@@ -32,6 +32,8 @@ use clap::{Args, ValueEnum};
 use pintail::catalog::TableName;
 use pintail::client::Client;
 use pintail::error::{Error, Kind, Result};
+use pintail_protocol::action;
+use pintail_protocol::header::Mode;
 
 use self::files::{Opened, Ways};
 use self::find::{DataFile, Finder, Finding};
@@ -126,12 +128,12 @@ enum OnNewColumn {
 }
 
 impl LoadMode {
-    fn header(self) -> &'static str {
+    fn header(self) -> Mode {
         match self {
-            LoadMode::Append => "append",
-            LoadMode::Create => "create",
-            LoadMode::CreateAppend => "create_append",
-            LoadMode::Replace => "replace",
+            LoadMode::Append => Mode::Append,
+            LoadMode::Create => Mode::Create,
+            LoadMode::CreateAppend => Mode::CreateAppend,
+            LoadMode::Replace => Mode::Replace,
         }
     }
 
@@ -199,7 +201,7 @@ impl Load {
         let mut client = Client::connect(&self.remote.server).await?;
         // As it was typed: without its quotes, a name with a dot in it is another one.
         let body = serde_json::json!({ "table": text }).to_string();
-        let answer = client.action_with("pintail.forget_loads", body).await?;
+        let answer = client.action_with(action::FORGET_LOADS, body).await?;
         let pieces = answer["forgotten"].as_u64().unwrap_or_default();
         say!(
             "forgot {} piece{} of files loaded into {table}",

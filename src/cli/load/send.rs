@@ -11,6 +11,7 @@ use futures::stream::{self, StreamExt};
 use pintail::catalog::TableName;
 use pintail::client::{Client, Loaded, PutAnswer};
 use pintail::error::{Error, Kind, Result};
+use pintail_protocol::header::{self, Sources};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
@@ -162,10 +163,10 @@ impl Sending {
     /// Reads a part, and puts what of it is not there.
     fn put(&self, part: Part, is_first: bool) -> impl Future<Output = Done> + Send + 'static {
         let mode = if !is_first && self.mode.is_new() { LoadMode::Append } else { self.mode };
-        let mut headers = vec![("pintail-mode", mode.header().to_owned())];
-        headers.push(("pintail-sources", self.sources(is_first).to_owned()));
+        let mut headers = vec![(header::MODE, mode.header().name().to_owned())];
+        headers.push((header::SOURCES, self.sources(is_first).name().to_owned()));
         if let Some(choice) = &self.on_conflict {
-            headers.push(("pintail-on-conflict", choice.clone()));
+            headers.push((header::ON_CONFLICT, choice.clone()));
         }
         let schema = self.files.sent(part.pieces[0].file);
         let (mut client, table) = (self.client.clone(), self.table.clone());
@@ -215,13 +216,13 @@ impl Sending {
         }
     }
 
-    fn sources(&self, is_first: bool) -> &'static str {
+    fn sources(&self, is_first: bool) -> Sources {
         if is_first && self.begins_anew {
-            "anew"
+            Sources::Anew
         } else if self.is_again {
-            "again"
+            Sources::Again
         } else {
-            "once"
+            Sources::Once
         }
     }
 
@@ -236,8 +237,8 @@ impl Sending {
 
     /// A put without rows, which makes the table where no file has any.
     pub(super) async fn put_nothing(&mut self, schema: SchemaRef) -> Result<PutAnswer> {
-        let mut headers = vec![("pintail-mode", self.mode.header().to_owned())];
-        headers.push(("pintail-sources", self.sources(true).to_owned()));
+        let mut headers = vec![(header::MODE, self.mode.header().name().to_owned())];
+        headers.push((header::SOURCES, self.sources(true).name().to_owned()));
         self.client.put_loaded(&self.table, schema, stream::empty(), &headers).await
     }
 }

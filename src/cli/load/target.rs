@@ -8,6 +8,7 @@ use futures::TryStreamExt;
 use pintail::catalog::{TableName, from_arrow, quote_name, quote_text, rejected_name};
 use pintail::client::Client;
 use pintail::error::{Error, Kind, Result};
+use pintail_protocol::{action, header};
 
 use super::known::number;
 
@@ -29,7 +30,7 @@ pub(super) struct Target {
 impl Target {
     /// The table as it is, or as one that is made anew when `is_new`.
     pub(super) async fn of(client: &mut Client, table: &TableName, is_new: bool) -> Result<Self> {
-        let headers = [("pintail-extension-types", "on".to_owned())];
+        let headers = [(header::EXTENSION_TYPES, "on".to_owned())];
         let is_declared = is_declared(client, table).await?;
         let sql = format!("SELECT * FROM {} LIMIT 0", table.to_sql());
         let schema = match client.query(&sql, &headers).await {
@@ -64,7 +65,7 @@ fn with_booleans(schema: &SchemaRef) -> SchemaRef {
 }
 
 async fn is_declared(client: &mut Client, table: &TableName) -> Result<bool> {
-    let answer = client.action("pintail.schemas").await?;
+    let answer = client.action(action::SCHEMAS).await?;
     let wanted = (table.schema.as_deref().unwrap_or("main").to_lowercase(), table.table.to_lowercase());
     let tables = answer["tables"].as_array().map(Vec::as_slice).unwrap_or_default();
     Ok(tables.iter().any(|declared| {

@@ -5,6 +5,7 @@
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
+use pintail_protocol::answer::fenced;
 use tokio::sync::OwnedMutexGuard;
 
 use super::entry::Entry;
@@ -183,14 +184,4 @@ impl ProducerClaim {
             ),
         )
     }
-}
-
-pub(super) fn fenced(producer: &str, epoch: u64, newest: u64) -> Error {
-    Error::new(
-        Kind::Aborted,
-        format!(
-            "producer \"{producer}\" is fenced: epoch {epoch} is older than {newest}, which has been seen; another \
-             instance has taken over"
-        ),
-    )
 }

@@ -17,9 +17,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::Duration;
 
+use pintail_protocol::answer::fenced;
+use pintail_protocol::header;
 use tokio::sync::OwnedMutexGuard;
 
-use claim::{KeyClaim, ProducerClaim, fenced};
+use claim::{KeyClaim, ProducerClaim};
 use state::{Bounds, Line, LineEntry, State, TurnOf};
 
 pub(super) use claim::ClaimKind;
@@ -108,7 +110,7 @@ impl Ledger {
     ///
     /// Errors: `Invalid` for a key that is empty or too long, `Aborted` when the other stream does not end.
     pub(super) async fn claim_key(&self, key: &str, table: &TableName) -> Result<Keyed> {
-        check_name("pintail-idempotency-key", key)?;
+        check_name(header::IDEMPOTENCY_KEY, key)?;
         let turn = self.turn(TurnOf::Key(key.to_owned())).await.ok_or_else(|| {
             Error::new(
                 Kind::Aborted,
@@ -132,7 +134,7 @@ impl Ledger {
         epoch: u64,
         table: &TableName,
     ) -> Result<Claim> {
-        check_name("pintail-producer", producer)?;
+        check_name(header::PRODUCER, producer)?;
         let line = Line { producer: producer.into(), table: ledger_name(table).into() };
         let newest_epoch = self.state().epochs(producer);
         let newest = newest_epoch.raise(epoch);

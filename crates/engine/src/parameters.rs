@@ -1,0 +1,278 @@
+//! Rows of a RecordBatch -> typed values for a statement's parameters.
+//! Runs on: the thread that runs the statement; blocks for the conversion.
+//! Never: turns a value into text; drops or invents one.
+
+use arrow::array::{Array, AsArray, RecordBatch};
+use arrow::datatypes::{
+    ArrowPrimitiveType, DataType, Field, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type,
+    Schema, SchemaRef, UInt8Type, UInt16Type, UInt32Type, UInt64Type,
+};
+use duckdb::connection::Connection;
+use duckdb::logical_type::LogicalType;
+use duckdb::value::Value;
+use duckdb::vector::Unknown;
+use duckdb::{DuckDBType, Parameters, QueryParameter, ToValue};
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use super::appender::{BulkInsert, describe_rows, source};
+use super::duckdb_error::from_duckdb;
+use super::export::arrow_schema;
+use super::plain::check_importable;
+use super::rewrite::{self, Inside};
+use super::segment::Segment;
+use super::session::Session;
+use super::statement::{Described, Parameter, describe, named};
+use crate::error::{Error, Result};
+
+/// The columns of a batch that are the statement's parameters, in binding order.
+///
+/// Named parameters are matched to columns by name when a column has the name of one of them; otherwise, and
+/// for `?` and `$1`, columns are taken in order.
+/// Errors: `Invalid` when the number of columns is not that of the parameters, or a named one is missing.
+pub fn match_columns(parameters: &[Parameter], rows: &SchemaRef) -> Result<Vec<usize>> {
+    if parameters.len() != rows.fields().len() {
+        return Err(Error::invalid(format!(
+            "the statement takes {} parameters ({}), and {} values were bound",
+            parameters.len(),
+            named(parameters),
+            rows.fields().len()
+        )));
+    }
+    let is_name = |parameter: &Parameter| !parameter.name.bytes().all(|byte| byte.is_ascii_digit());
+    let column = |parameter: &Parameter| {
+        let wanted = |name: &str| name.trim_start_matches('$').eq_ignore_ascii_case(&parameter.name);
+        rows.fields().iter().position(|field| wanted(field.name()))
+    };
+    if !parameters.iter().any(|parameter| is_name(parameter) && column(parameter).is_some()) {
+        return Ok((0..parameters.len()).collect());
+    }
+    parameters
+        .iter()
+        .map(|parameter| {
+            column(parameter).ok_or_else(|| {
+                let known: Vec<&str> = rows.fields().iter().map(|field| field.name().as_str()).collect();
+                Error::invalid(format!(
+                    "parameter ${} was not bound; the bound columns are {}",
+                    parameter.name,
+                    known.join(", ")
+                ))
+            })
+        })
+        .collect()
+}
+
+/// What a statement returns for the rows bound to its parameters, `batches` with the columns `rows`, and the text to
+/// run it by.
+///
+/// Types alone are not enough: the engine takes a bound text for a literal, which turns into a date beside a date,
+/// and some functions have to know a value to bind. So it is asked with the values that it will run with.
+/// Errors: as `describe`; `Invalid` when the number of parameters is not that of the columns.
+pub fn describe_bound(
+    session: &Session,
+    sql: &str,
+    described: &Described,
+    rows: &SchemaRef,
+    batches: &[RecordBatch],
+) -> Result<(SchemaRef, String)> {
+    let columns = match_columns(&described.parameters, rows)?;
+    let as_it_is = |schema: SchemaRef| (schema, sql.to_owned());
+    if described.is_count {
+        return Ok(as_it_is(Arc::clone(&described.schema)));
+    }
+    let Some(first) = batches.iter().find(|batch| batch.num_rows() > 0) else {
+        return describe_typed(session, sql, described, rows, &columns).map(as_it_is);
+    };
+    let first = first.slice(0, 1).project(&columns)?;
+    let error = match describe_values(session, sql, described, &first) {
+        Ok(schema) => return Ok(as_it_is(schema)),
+        Err(error) => error,
+    };
+    if let Some(found) = describe_narrowed(session, sql, described, &first)? {
+        return Ok(found);
+    }
+    // DESCRIBE takes queries only, and not those that expand into several or change something.
+    describe_typed(session, sql, described, rows, &columns).map(as_it_is).map_err(|_| error)
+}
+
+/// The same with an INTEGER for each BIGINT, which some functions do not take. Clients send every whole number as a
+/// BIGINT; the engine's own would have made it an INTEGER.
+fn describe_narrowed(
+    session: &Session,
+    sql: &str,
+    described: &Described,
+    row: &RecordBatch,
+) -> Result<Option<(SchemaRef, String)>> {
+    let is_wide = |array: &dyn Array| *array.data_type() == DataType::Int64;
+    let wide = described.parameters.iter().zip(row.columns()).filter(|(_, array)| is_wide(array));
+    let narrowed: Vec<&str> = wide.map(|(parameter, _)| parameter.name.as_str()).collect();
+    if narrowed.is_empty() {
+        return Ok(None);
+    }
+    let text = rewrite::with_integers(session.connection(), sql, &narrowed)
+        .map_err(|error| session.database().note(error))?;
+    let schema = describe_values(session, &text, described, row).ok();
+    Ok(schema.map(|schema| (renamed(&schema, &described.parameters), text)))
+}
+
+/// The schema of a query for one row of values, by the engine's own DESCRIBE.
+fn describe_values(
+    session: &Session,
+    sql: &str,
+    described: &Described,
+    row: &RecordBatch,
+) -> Result<SchemaRef> {
+    let note = |error| session.database().note(error);
+    let values = values(session, row)?.pop().unwrap_or_default();
+    let named: Vec<(&str, &dyn QueryParameter)> = described
+        .parameters
+        .iter()
+        .zip(&values)
+        .map(|(parameter, value)| (parameter.name.as_str(), value as &dyn QueryParameter))
+        .collect();
+    // On a line of its own, the statement keeps its columns in the engine's messages.
+    let describe = format!("DESCRIBE\n{sql}");
+    let mut columns: Vec<(String, String)> = Vec::new();
+    {
+        let mut result = session.connection().query(describe, Parameters::Named(&named)).map_err(note)?;
+        while let Some(chunk) = result.next_chunk().map_err(note)? {
+            let names = chunk.get_vector_at::<String>(0).map_err(note)?;
+            let types = chunk.get_vector_at::<String>(1).map_err(note)?;
+            let (names, types) = (names.reader().map_err(note)?, types.reader().map_err(note)?);
+            for row in 0..names.len() {
+                let text = |found: Option<&str>| found.unwrap_or_default().to_owned();
+                columns.push((text(names.get(row).map_err(note)?), text(types.get(row).map_err(note)?)));
+            }
+        }
+    }
+    let mut typed = Vec::with_capacity(columns.len());
+    for (name, duckdb_type) in columns {
+        typed.push((name, LogicalType::from_text(session.connection(), &duckdb_type).map_err(note)?));
+    }
+    Ok(Arc::new(arrow_schema(session, typed)?))
+}
+
+/// What a statement returns for parameters of the types of `rows`, as far as types tell.
+fn describe_typed(
+    session: &Session,
+    sql: &str,
+    described: &Described,
+    rows: &SchemaRef,
+    columns: &[usize],
+) -> Result<SchemaRef> {
+    let offered = describe_rows(session, rows)?;
+    let typed = described.parameters.iter().zip(columns);
+    let types: Vec<(String, String)> =
+        typed.map(|(parameter, column)| (parameter.name.clone(), offered[*column].1.clone())).collect();
+    let with = |inside| {
+        let typed = rewrite::with_types(session.connection(), sql, &types, inside)
+            .map_err(|error| session.database().note(error))?;
+        typed.map(|typed| describe(session, &typed)).transpose()
+    };
+    // The engine's word for a result that it cannot know yet: one column `unknown`.
+    let is_known = |typed: &Described| match typed.schema.fields().as_ref() {
+        [only] => only.name() != "unknown" || *only.data_type() != DataType::Null,
+        _ => true,
+    };
+    let typed = match with(Inside::Parameter) {
+        Ok(Some(typed)) if is_known(&typed) => Some(typed),
+        _ => with(Inside::Null)?,
+    };
+    Ok(match typed {
+        Some(typed) => renamed(&typed.schema, &described.parameters),
+        None => Arc::clone(&described.schema),
+    })
+}
+
+/// `schema` with the names that its columns have without the casts of `rewrite::with_types`.
+pub(super) fn renamed(schema: &Schema, parameters: &[Parameter]) -> SchemaRef {
+    let names: Vec<String> = parameters.iter().map(|parameter| parameter.name.clone()).collect();
+    let fields: Vec<Field> = schema
+        .fields()
+        .iter()
+        .map(|field| (**field).clone().with_name(rewrite::without_casts(field.name(), &names)))
+        .collect();
+    Arc::new(Schema::new_with_metadata(fields, schema.metadata().clone()))
+}
+
+/// The INSERT that takes whole batches of parameters, if `sql` is one that can.
+pub fn bulk_insert(session: &Session, sql: &str, parameters: &[Parameter]) -> Result<Option<BulkInsert>> {
+    let names: Vec<String> = parameters.iter().map(|parameter| parameter.name.clone()).collect();
+    let surface = session.database().surface();
+    rewrite::bulk_insert(session.looking(), sql, &names, |name| surface.is_the_engines(name))
+        .map_err(|error| session.database().note(error))
+}
+
+/// Values of all rows of `batch`, row by row, in the order of its columns.
+pub(super) fn values(session: &Session, batch: &RecordBatch) -> Result<Vec<Vec<Value>>> {
+    let mut rows: Vec<Vec<Value>> = Vec::new();
+    rows.resize_with(batch.num_rows(), || Vec::with_capacity(batch.num_columns()));
+    for (index, array) in batch.columns().iter().enumerate() {
+        let column = match plain_values(session.connection(), array)? {
+            Some(values) => values,
+            None => imported_values(session, &batch.project(&[index])?)?,
+        };
+        for (row, value) in rows.iter_mut().zip(column) {
+            row.push(value);
+        }
+    }
+    Ok(rows)
+}
+
+/// Values of the common types, made directly; `None` for the others.
+fn plain_values(connection: &Connection, array: &dyn Array) -> Result<Option<Vec<Value>>> {
+    fn numbers<T: ArrowPrimitiveType>(
+        connection: &Connection,
+        array: &dyn Array,
+    ) -> duckdb::Result<Vec<Value>>
+    where
+        T::Native: ToValue + DuckDBType,
+    {
+        let array = array.as_primitive::<T>();
+        array.iter().map(|value| value.value(connection)).collect()
+    }
+    let values = match array.data_type() {
+        DataType::Int8 => numbers::<Int8Type>(connection, array),
+        DataType::Int16 => numbers::<Int16Type>(connection, array),
+        DataType::Int32 => numbers::<Int32Type>(connection, array),
+        DataType::Int64 => numbers::<Int64Type>(connection, array),
+        DataType::UInt8 => numbers::<UInt8Type>(connection, array),
+        DataType::UInt16 => numbers::<UInt16Type>(connection, array),
+        DataType::UInt32 => numbers::<UInt32Type>(connection, array),
+        DataType::UInt64 => numbers::<UInt64Type>(connection, array),
+        DataType::Float32 => numbers::<Float32Type>(connection, array),
+        DataType::Float64 => numbers::<Float64Type>(connection, array),
+        DataType::Boolean => array.as_boolean().iter().map(|value| value.value(connection)).collect(),
+        DataType::Utf8 => {
+            array.as_string::<i32>().iter().map(|value| value.map(str::to_owned).value(connection)).collect()
+        }
+        DataType::LargeUtf8 => {
+            array.as_string::<i64>().iter().map(|value| value.map(str::to_owned).value(connection)).collect()
+        }
+        _ => return Ok(None),
+    };
+    values.map(Some).map_err(from_duckdb)
+}
+
+/// Values of a one-column batch of any type, by way of the engine's own Arrow importer.
+fn imported_values(session: &Session, batch: &RecordBatch) -> Result<Vec<Value>> {
+    let note = |error| session.database().note(error);
+    let rows = batch.num_rows();
+    check_importable(batch.schema_ref())?;
+    let unit = VecDeque::from([batch.clone()]);
+    let published = session.publish(Segment::new(batch.schema(), vec![unit]));
+    let sql = format!("FROM {}", source(published.token()));
+    let mut result = session.connection().query(sql, Parameters::None).map_err(note)?;
+    let mut values = Vec::with_capacity(rows);
+    while let Some(chunk) = result.next_chunk().map_err(note)? {
+        let vector = chunk.get_vector_at::<Unknown>(0).map_err(note)?;
+        for row in 0..vector.len() {
+            values.push(vector.get_value_slow(row).map_err(note)?);
+        }
+    }
+    if values.len() != rows {
+        return Err(Error::internal(format!("{} of {rows} parameter values were converted", values.len())));
+    }
+    Ok(values)
+}

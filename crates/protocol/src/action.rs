@@ -1,0 +1,20 @@
+//! Names of the actions that are Pintail's own.
+//! Runs on: any thread; pure.
+//! Never: says what an action takes or does.
+
+/// Sizes, memory, and what is running.
+pub const STATUS: &str = "pintail.status";
+/// Where a producer stands: [`IngestStatus`](crate::answer::IngestStatus).
+pub const INGEST_STATUS: &str = "pintail.ingest_status";
+/// Forgets which files were loaded into a table.
+pub const FORGET_LOADS: &str = "pintail.forget_loads";
+/// The declared tables.
+pub const SCHEMAS: &str = "pintail.schemas";
+/// What applying declarations would change.
+pub const SCHEMA_PLAN: &str = "pintail.schema_plan";
+/// Applies declarations.
+pub const SCHEMA_APPLY: &str = "pintail.schema_apply";
+/// Writes the log into the database file.
+pub const CHECKPOINT: &str = "pintail.checkpoint";
+/// Writes a copy of the database.
+pub const BACKUP: &str = "pintail.backup";
