@@ -139,6 +139,7 @@ mod tests {
         drop(stream);
         assert_eq!(pool.lock().buffers.len(), 0);
         drop(again);
-        assert_eq!((pool.lock().bytes, pool.lock().buffers.len()), (0, 0));
+        let kept = pool.lock();
+        assert_eq!((kept.bytes, kept.buffers.len()), (0, 0));
     }
 }
