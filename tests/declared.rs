@@ -14,7 +14,7 @@ use pintail::catalog::{
     read_folder, render,
 };
 use pintail::engine::{
-    Database, Options, Session, actual_table, apply_declared, describe_rows, plain_schema, plan_declared,
+    Connection, Database, Options, actual_table, apply_declared, describe_rows, plain_schema, plan_declared,
     recorded_declarations, recorded_versions,
 };
 use pintail::error::Kind;
@@ -38,22 +38,22 @@ fn open(path: &Path) -> Arc<Database> {
 
 struct Fixture {
     folder: tempfile::TempDir,
-    session: Session,
+    connection: Connection,
 }
 
 impl Fixture {
     fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let session = open(&folder.path().join("test.duckdb")).session().unwrap();
-        Self { folder, session }
+        let connection = open(&folder.path().join("test.duckdb")).connection().unwrap();
+        Self { folder, connection }
     }
 
     /// Closes the file without a checkpoint and opens it again, so that everything comes back from the log.
     fn reopened(self) -> Self {
-        let Self { folder, session } = self;
-        drop(session);
-        let session = open(&folder.path().join("test.duckdb")).session().unwrap();
-        Self { folder, session }
+        let Self { folder, connection } = self;
+        drop(connection);
+        let connection = open(&folder.path().join("test.duckdb")).connection().unwrap();
+        Self { folder, connection }
     }
 
     fn apply(&mut self, text: &str) -> Result<String, pintail::error::Error> {
@@ -61,15 +61,15 @@ impl Fixture {
     }
 
     fn apply_with(&mut self, text: &str, allow_breaking: bool) -> Result<String, pintail::error::Error> {
-        let plans = apply_declared(&mut self.session, &declared(text), allow_breaking, |_| ())?;
+        let plans = apply_declared(&mut self.connection, &declared(text), allow_breaking, |_| ())?;
         // What was applied needs no more, whatever it was.
-        let again = plan_declared(&self.session, &declared(text), false)?;
+        let again = plan_declared(&self.connection, &declared(text), false)?;
         assert!(again.iter().all(pintail::catalog::TablePlan::is_empty), "{}", render(&again));
         Ok(render(&plans))
     }
 
     fn run(&self, sql: &str) {
-        self.session.execute(sql).unwrap_or_else(|error| panic!("{sql}: {error}"));
+        self.connection.execute(sql).unwrap_or_else(|error| panic!("{sql}: {error}"));
     }
 
     /// Runs `sql`, which fails unless the condition holds.
@@ -78,7 +78,7 @@ impl Fixture {
     }
 
     fn state(&self) -> String {
-        format!("{:?}", actual_table(&self.session, &TableName::from_text("t").unwrap()).unwrap())
+        format!("{:?}", actual_table(&self.connection, &TableName::from_text("t").unwrap()).unwrap())
     }
 }
 
@@ -156,12 +156,13 @@ fn every_type_is_what_the_engine_makes_of_it() {
     let types: Vec<_> = texts.iter().map(|text| parse_type(text).unwrap()).collect();
     let fields: Vec<_> =
         types.iter().enumerate().map(|(index, one)| one.field(&format!("c{index}"), true)).collect();
-    let described = describe_rows(&fixture.session, &plain_schema(&Arc::new(Schema::new(fields)))).unwrap();
+    let described =
+        describe_rows(&fixture.connection, &plain_schema(&Arc::new(Schema::new(fields)))).unwrap();
     let columns: Vec<String> =
         types.iter().enumerate().map(|(index, one)| format!("c{index} {}", one.duckdb)).collect();
     // And the catalog prints the type of a column in the same words.
     fixture.run(&format!("CREATE TABLE t ({})", columns.join(", ")));
-    let actual = actual_table(&fixture.session, &TableName::from_text("t").unwrap()).unwrap().unwrap();
+    let actual = actual_table(&fixture.connection, &TableName::from_text("t").unwrap()).unwrap().unwrap();
     for ((one, (_, imported)), column) in types.iter().zip(&described).zip(&actual.columns) {
         assert_eq!(&one.duckdb, imported, "{}", one.text);
         assert_eq!(one.duckdb, column.duckdb_type, "{}", one.text);
@@ -175,7 +176,7 @@ fn words_are_quoted_as_the_engine_quotes_them() {
     let fixture = Fixture::new();
     fixture.run("CREATE TABLE words AS SELECT DISTINCT keyword_name AS word FROM duckdb_keywords()");
     let mut cursor = Vec::new();
-    for batch in collect(&fixture.session, "SELECT word FROM words ORDER BY 1") {
+    for batch in collect(&fixture.connection, "SELECT word FROM words ORDER BY 1") {
         cursor.extend(batch.column(0).as_string::<i32>().iter().flatten().map(str::to_owned));
     }
     assert!(cursor.len() > 400, "{}", cursor.len());
@@ -183,14 +184,14 @@ fn words_are_quoted_as_the_engine_quotes_them() {
         cursor.iter().map(|word| format!("{word}: int8, _{word}: int8")).collect::<Vec<_>>().join(", ");
     let one = parse_type(&format!("struct<{text}>")).unwrap();
     fixture.run(&format!("CREATE TABLE t (a {})", one.duckdb));
-    let actual = actual_table(&fixture.session, &TableName::from_text("t").unwrap()).unwrap().unwrap();
+    let actual = actual_table(&fixture.connection, &TableName::from_text("t").unwrap()).unwrap().unwrap();
     assert_eq!(actual.columns[0].duckdb_type, one.duckdb);
 }
 
-fn collect(session: &Session, sql: &str) -> Vec<arrow::array::RecordBatch> {
-    let parsed = pintail::engine::parse(session, sql).unwrap();
-    let schema = parsed.describe(session).unwrap().schema;
-    let mut cursor = pintail::engine::Cursor::open(session, &parsed, &schema, 1 << 20, None).unwrap();
+fn collect(connection: &Connection, sql: &str) -> Vec<arrow::array::RecordBatch> {
+    let parsed = pintail::engine::parse(connection, sql).unwrap();
+    let schema = parsed.describe(connection).unwrap().schema;
+    let mut cursor = pintail::engine::Cursor::open(connection, &parsed, &schema, 1 << 20, None).unwrap();
     let mut batches = Vec::new();
     while let Some(batch) = cursor.next_batch().unwrap() {
         batches.push(batch);
@@ -231,12 +232,15 @@ fn a_declared_table_is_made_with_everything_it_says() {
     fixture.holds("(SELECT comment = 'it''s a table' FROM duckdb_tables() WHERE table_name = 't')");
     fixture.holds("(SELECT comment = 'in \"euros\"' FROM duckdb_columns() WHERE table_name = 't' AND column_name = 'price')");
     fixture.holds("(SELECT index_name = 't_size_index' FROM duckdb_indexes() WHERE table_name = 't')");
-    assert_eq!(fixture.session.execute("INSERT INTO t (id) VALUES (1)").unwrap_err().kind(), Kind::Conflict);
     assert_eq!(
-        fixture.session.execute("INSERT INTO t (id, size) VALUES (2, NULL)").unwrap_err().kind(),
+        fixture.connection.execute("INSERT INTO t (id) VALUES (1)").unwrap_err().kind(),
         Kind::Conflict
     );
-    let plan = plan_declared(&fixture.session, &declared(BASE), false).unwrap();
+    assert_eq!(
+        fixture.connection.execute("INSERT INTO t (id, size) VALUES (2, NULL)").unwrap_err().kind(),
+        Kind::Conflict
+    );
+    let plan = plan_declared(&fixture.connection, &declared(BASE), false).unwrap();
     assert!(plan[0].is_empty(), "{}", render(&plan));
 }
 
@@ -271,18 +275,18 @@ fn a_table_with_rows_follows_its_declaration() {
     fixture.holds("(SELECT count(*) = 1 FROM t WHERE price = 12.34)");
     // An older producer, who knows nothing of the new columns, and a size that used to be required.
     fixture.run("INSERT INTO t (id, size, price) VALUES (5000, NULL, 1.0)");
-    assert!(fixture.session.execute("INSERT INTO t (id) VALUES (5000)").is_err());
+    assert!(fixture.connection.execute("INSERT INTO t (id) VALUES (5000)").is_err());
     fixture.holds(
         "(SELECT list_sort(list(index_name)) = ['t_new_index', 't_price_index'] FROM duckdb_indexes())",
     );
-    let versions = recorded_versions(&fixture.session).unwrap();
+    let versions = recorded_versions(&fixture.connection).unwrap();
     assert_eq!((versions.len(), versions[0].version), (1, 11));
     assert_eq!(versions[0].fingerprint, declared(&text)[0].fingerprint());
     assert!(versions[0].applied_at_ms > 1_700_000_000_000);
-    assert_eq!(recorded_declarations(&fixture.session).unwrap(), declared(&text));
+    assert_eq!(recorded_declarations(&fixture.connection).unwrap(), declared(&text));
     // Applying again does nothing and records nothing.
     fixture.apply(&text).unwrap();
-    assert_eq!(recorded_versions(&fixture.session).unwrap()[0].version, 11);
+    assert_eq!(recorded_versions(&fixture.connection).unwrap()[0].version, 11);
 }
 
 /// Indexes that nobody declared survive what has to be done around them.
@@ -323,7 +327,7 @@ fn a_rebuild_loses_no_acknowledged_row() {
     let mut fixture = Fixture::new();
     fixture.apply(BASE).unwrap();
     fixture.run("INSERT INTO t (id) SELECT * FROM range(1000)");
-    let mut other = fixture.session.database().session().unwrap();
+    let mut other = fixture.connection.database().connection().unwrap();
     other.begin().unwrap();
     other.execute("INSERT INTO t (id) VALUES (5000)").unwrap();
     let report = fixture.apply(&BASE.replace("int32", "int64")).unwrap();
@@ -365,7 +369,7 @@ fn breaking_changes_are_refused_whole_and_made_when_allowed() {
         fixture.apply_with(text, true).unwrap();
         fixture.holds("(SELECT count(*) = 40000 FROM t)");
     }
-    assert_eq!(recorded_versions(&fixture.session).unwrap()[0].version, 5);
+    assert_eq!(recorded_versions(&fixture.connection).unwrap()[0].version, 5);
 }
 
 #[test]
@@ -384,7 +388,7 @@ fn a_view_or_a_required_column_in_the_way_is_refused_before_anything_is_done() {
         refused.unwrap_err().message().contains("the 1 row that are there have no value"),
         "count and reason"
     );
-    assert_eq!(recorded_versions(&fixture.session).unwrap(), []);
+    assert_eq!(recorded_versions(&fixture.connection).unwrap(), []);
 }
 
 /// A table as it is, shown as a declaration, is a declaration that the table fits; and so is every example.
@@ -400,7 +404,7 @@ fn tables_are_adopted_and_the_shipped_examples_apply() {
     fixture.run("CREATE INDEX by_b ON s.\"odd.name\" (b)");
     fixture.run("COMMENT ON TABLE s.\"odd.name\" IS 'odd'");
     let name = TableName::from_text("S.\"ODD.NAME\"").unwrap();
-    let actual = actual_table(&fixture.session, &name).unwrap().unwrap();
+    let actual = actual_table(&fixture.connection, &name).unwrap().unwrap();
     let (adopted, notes) = adopt(&actual, None);
     assert_eq!(notes, Vec::<String>::new());
     let report = fixture.apply(&adopted.to_toml()).unwrap();
@@ -410,9 +414,9 @@ fn tables_are_adopted_and_the_shipped_examples_apply() {
         examples.iter().map(Declaration::listed_name).collect::<Vec<_>>(),
         ["well_production", "well_test"]
     );
-    apply_declared(&mut fixture.session, &examples, false, |_| ()).unwrap();
+    apply_declared(&mut fixture.connection, &examples, false, |_| ()).unwrap();
     for example in &examples {
-        let actual = actual_table(&fixture.session, &example.name).unwrap().unwrap();
+        let actual = actual_table(&fixture.connection, &example.name).unwrap().unwrap();
         let (shown, notes) = adopt(&actual, Some(example));
         assert_eq!((&shown, notes.len()), (example, 0));
         // And the statements alone make the same table.
@@ -420,7 +424,7 @@ fn tables_are_adopted_and_the_shipped_examples_apply() {
         for sql in declared_create(example, &copy) {
             fixture.run(&sql);
         }
-        let copied = actual_table(&fixture.session, &copy).unwrap().unwrap();
+        let copied = actual_table(&fixture.connection, &copy).unwrap().unwrap();
         assert_eq!((copied.columns, copied.primary_key), (actual.columns, actual.primary_key));
     }
 }
@@ -462,7 +466,7 @@ fn the_engine_takes_every_default() {
     fixture.run("INSERT INTO t (id) VALUES (1)");
     fixture.holds("(SELECT c1 = -128 AND c6 = E'it''s\\n' AND c7 = 'a\\xFF'::BLOB AND isnan(c4) FROM t)");
     fixture.holds("(SELECT c14 = TIMESTAMPTZ '2026-01-31 08:00:00+00' FROM t)");
-    let actual = actual_table(&fixture.session, &TableName::from_text("t").unwrap()).unwrap().unwrap();
+    let actual = actual_table(&fixture.connection, &TableName::from_text("t").unwrap()).unwrap().unwrap();
     assert_eq!(adopt(&actual, Some(&declared(&text)[0])).0, declared(&text)[0]);
 }
 

@@ -355,20 +355,20 @@ async fn a_failed_sync_takes_small_puts_back() {
 fn a_commit_that_fails_in_an_insert_is_told() {
     let directory = tempfile::tempdir().unwrap();
     let database = open(&directory.path().join("test.duckdb"));
-    let session = database.session().unwrap();
-    session.execute("CREATE TABLE t (n BIGINT)").unwrap();
+    let connection = database.connection().unwrap();
+    connection.execute("CREATE TABLE t (n BIGINT)").unwrap();
     let insert = Insert { head: "INSERT INTO t SELECT n FROM ".into(), tail: String::new() };
     let append = || {
         let rows = RecordBatch::try_from_iter([("n", Arc::new(Int64Array::from(vec![1, 2])) as _)]).unwrap();
-        pintail::engine::append(&session, &insert, Segment::new(rows.schema(), vec![[rows].into()]))
+        pintail::engine::append(&connection, &insert, Segment::new(rows.schema(), vec![[rows].into()]))
     };
     assert_eq!(append().unwrap(), 2);
-    session.execute("SET GLOBAL debug_force_commit_failure = true").unwrap();
+    connection.execute("SET GLOBAL debug_force_commit_failure = true").unwrap();
     let refused = append().unwrap_err();
     assert!(refused.message().contains("Forced commit failure"), "{refused}");
-    session.execute("SET GLOBAL debug_force_commit_failure = false").unwrap();
+    connection.execute("SET GLOBAL debug_force_commit_failure = false").unwrap();
     assert_eq!(append().unwrap(), 2);
-    assert_eq!(pintail::engine::count_rows(&session, &table("t")).unwrap(), 4);
+    assert_eq!(pintail::engine::count_rows(&connection, &table("t")).unwrap(), 4);
 }
 
 /// Passes bytes on between a client and a server, until a number of them has gone up.
@@ -509,11 +509,13 @@ async fn a_checkpoint_may_stop_anywhere() {
         let copy = directory.path().join("killed");
         let committed = {
             let database = open(&path);
-            let session = database.session().unwrap();
-            session.execute("DELETE FROM keyed WHERE id % 7 = 0").unwrap();
-            session.execute("INSERT INTO keyed SELECT i, i / 3 FROM range(400000, 401000) t(i)").unwrap();
-            session.execute("INSERT INTO t SELECT id + 20000, batch + 20, a, b, c, d, e, f FROM t").unwrap();
-            session.execute(&format!("SET GLOBAL debug_checkpoint_abort = '{point}'")).unwrap();
+            let connection = database.connection().unwrap();
+            connection.execute("DELETE FROM keyed WHERE id % 7 = 0").unwrap();
+            connection.execute("INSERT INTO keyed SELECT i, i / 3 FROM range(400000, 401000) t(i)").unwrap();
+            connection
+                .execute("INSERT INTO t SELECT id + 20000, batch + 20, a, b, c, d, e, f FROM t")
+                .unwrap();
+            connection.execute(&format!("SET GLOBAL debug_checkpoint_abort = '{point}'")).unwrap();
             let checkpoint = std::thread::Builder::new().spawn({
                 let database = Arc::clone(&database);
                 move || database.checkpoint()
@@ -522,7 +524,7 @@ async fn a_checkpoint_may_stop_anywhere() {
             let mut committed = 0;
             let mut failed = None;
             while !checkpoint.is_finished() || (point == "BEFORE_WAL_FLUSH" && failed.is_none()) {
-                match session.execute(&format!("INSERT INTO beside VALUES ({committed}, -1)")) {
+                match connection.execute(&format!("INSERT INTO beside VALUES ({committed}, -1)")) {
                     Ok(_) => committed += 1,
                     Err(error) => failed = Some(error),
                 }

@@ -45,17 +45,17 @@ const ANSWER: &str = r#"'{"inserted":1,"ignored":0,"replaced":0,"rejected":0,"on
 /// A ledger with so many keys, and so many producers of one batch each.
 fn fill(path: &Path, count: u64) {
     let database = open(&path.display().to_string());
-    let session = database.session().unwrap();
-    create_ledger(&session).unwrap();
+    let connection = database.connection().unwrap();
+    create_ledger(&connection).unwrap();
     for select in [
         format!("'main.t', 'key ' || i, NULL, NULL, NULL, 1, i, {ANSWER}"),
         "'main.t', NULL, 'producer ' || i, 1, 0, 1, i, NULL".to_owned(),
     ] {
-        session
+        connection
             .execute(&format!("INSERT INTO {LEDGER} SELECT now(), {select} FROM range({count}) r(i)"))
             .unwrap();
     }
-    session.execute("CHECKPOINT").unwrap();
+    connection.execute("CHECKPOINT").unwrap();
 }
 
 async fn ledger_rows(server: &TestServer) -> i64 {
@@ -168,13 +168,13 @@ async fn what_is_forgotten_stays_forgotten() {
         directory = server.stop().await;
         if below(2) == 0 {
             let database = open(&common::config(directory.path()).database.path);
-            let mut session = database.session().unwrap();
+            let mut connection = database.connection().unwrap();
             let bounds = LedgerBounds { keys: 5, lines: lines_max, batches: 64 };
             let left: Vec<u64> = (0..2)
                 .map(|_| {
-                    session.begin().unwrap();
-                    let left = cut_ledger(&session, bounds, &[]).unwrap();
-                    session.commit().unwrap();
+                    connection.begin().unwrap();
+                    let left = cut_ledger(&connection, bounds, &[]).unwrap();
+                    connection.commit().unwrap();
                     left
                 })
                 .collect();
@@ -199,7 +199,7 @@ async fn a_cut_beside_commits_loses_nothing() {
         checksum: Some(1),
         ..LedgerRow::default()
     };
-    let setup = database.session().unwrap();
+    let setup = database.connection().unwrap();
     create_ledger(&setup).unwrap();
     for producer in ["at work", "quiet", "a", "b"] {
         for seq in 0..70 {
@@ -209,8 +209,8 @@ async fn a_cut_beside_commits_loses_nothing() {
     let bounds = LedgerBounds { keys: 1, lines: 2, batches: 64 };
     let at_work = [("at work", "main.t")];
     for commits_first in [true, false] {
-        let mut writer = database.session().unwrap();
-        let mut cutter = database.session().unwrap();
+        let mut writer = database.connection().unwrap();
+        let mut cutter = database.connection().unwrap();
         let (open, late) = if commits_first { ("early", "early too") } else { ("late", "late too") };
         writer.begin().unwrap();
         append_ledger(&writer, &[row(open, 0)]).unwrap();

@@ -474,11 +474,11 @@ async fn a_ledger_changed_by_hand_is_noticed() {
     };
     {
         let database = open(directory.path());
-        let session = database.session().unwrap();
-        session
+        let connection = database.connection().unwrap();
+        connection
             .execute("INSERT INTO pintail_internal.ingest_ledger (producer, seq) VALUES ('p', 99)")
             .unwrap();
-        session
+        connection
             .execute(
                 "INSERT INTO pintail_internal.ingest_ledger (table_name, key, row_count, checksum, answer) \
                  VALUES ('main.t', 'k', 1, 1, 'no json')",
@@ -492,7 +492,7 @@ async fn a_ledger_changed_by_hand_is_noticed() {
     {
         let database = open(directory.path());
         database
-            .session()
+            .connection()
             .unwrap()
             .execute("ALTER TABLE pintail_internal.ingest_ledger DROP COLUMN seq")
             .unwrap();
