@@ -16,7 +16,7 @@ use super::form::Form;
 use super::metadata::{PIECE_BYTES, schema_size};
 use super::ticket::Fetch;
 use super::{Answers, FlightServer};
-use crate::engine::{self, Session, TableEntry};
+use crate::engine::{self, Connection, TableEntry};
 use crate::error::{Error, Kind, Result};
 use crate::session::{On, Owner};
 
@@ -73,8 +73,8 @@ impl FlightServer {
             })?
             .to_owned();
         let lease = caller.session.lease(On::Join).await?;
-        let tables = self.query.look(lease, move |session| {
-            let mut tables = engine::tables(session)?;
+        let tables = self.query.look(lease, move |connection| {
+            let mut tables = engine::tables(connection)?;
             tables.retain(|table| table.catalog != TEMPORARY && table.table.starts_with(&prefix));
             Ok(tables)
         });
@@ -92,8 +92,8 @@ impl Listing {
         while self.ready.is_empty() && !self.left.is_empty() {
             let lease = self.server.sessions.of(&self.owner)?.lease_of(&self.owner, On::Join).await?;
             let mut left = std::mem::take(&mut self.left);
-            let piece = self.server.query.look(lease, move |session| {
-                let ready = described(session, &mut left)?;
+            let piece = self.server.query.look(lease, move |connection| {
+                let ready = described(connection, &mut left)?;
                 Ok((ready, left))
             });
             (self.ready, self.left) = piece.await?;
@@ -105,7 +105,7 @@ impl Listing {
 
 /// Takes tables off the front of `left` until their schemas fill a piece.
 fn described(
-    session: &Session,
+    connection: &Connection,
     left: &mut VecDeque<TableEntry>,
 ) -> Result<VecDeque<(TableEntry, SchemaRef)>> {
     let mut ready = VecDeque::new();
@@ -114,7 +114,7 @@ fn described(
         && ready.len() < TABLES_AT_ONCE
         && let Some(table) = left.pop_front()
     {
-        match engine::describe(session, &select_all(&table.to_sql())) {
+        match engine::describe(connection, &select_all(&table.to_sql())) {
             Ok(one) => {
                 bytes += schema_size(&one.schema);
                 ready.push_back((table, one.schema));

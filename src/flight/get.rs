@@ -123,9 +123,9 @@ impl FlightServer {
     ) -> Result<ResultStream> {
         let lease = self.sessions.of(&owner)?.lease_of(&owner, On::Join).await?;
         let (schema, in_use) = (metadata.schema(), lease.in_use());
-        let begun = self.query.look(lease, move |session| {
-            let mut answer = metadata.begin(session)?;
-            Ok((answer.next(session)?, answer))
+        let begun = self.query.look(lease, move |connection| {
+            let mut answer = metadata.begin(connection)?;
+            Ok((answer.next(connection)?, answer))
         });
         let (first, answer) = begun.await?;
         if answer.is_done() {
@@ -139,7 +139,8 @@ impl FlightServer {
                     return Ok(None);
                 }
                 let lease = server.sessions.of(&owner)?.lease_of(&owner, On::Join).await?;
-                let piece = server.query.look(lease, move |session| Ok((answer.next(session)?, answer)));
+                let piece =
+                    server.query.look(lease, move |connection| Ok((answer.next(connection)?, answer)));
                 piece.await.map(Some)
             }
         });

@@ -110,7 +110,7 @@ impl FlightServer {
                 let (lease, sql) = (session.lease(*on).await?, sql.clone());
                 let described = self
                     .query
-                    .look(lease, move |session| engine::describe(session, &sql)?.without_parameters());
+                    .look(lease, move |connection| engine::describe(connection, &sql)?.without_parameters());
                 let described = described.await?;
                 if described.is_deferred {
                     // Its columns are known only once it runs: it begins here, and is fetched from there.

@@ -39,11 +39,11 @@ impl FlightServer {
     ) -> Result<CreatePreparedStatementResult> {
         let lease = session.lease(on).await?;
         let text = sql.clone();
-        let described = self.query.look(lease, move |session| {
-            let described = engine::describe(session, &text)?;
+        let described = self.query.look(lease, move |connection| {
+            let described = engine::describe(connection, &text)?;
             let insert = described.is_count && described.class == Class::Change;
             let bulk =
-                if insert { engine::bulk_insert(session, &text, &described.parameters)? } else { None };
+                if insert { engine::bulk_insert(connection, &text, &described.parameters)? } else { None };
             Ok((described, bulk))
         });
         let (described, bulk) = described.await?;
@@ -142,9 +142,9 @@ impl FlightServer {
         }
         let lease = session.lease(session.now(prepared.on)).await?;
         let prepared = Arc::clone(prepared);
-        let described = self.query.look(lease, move |session| {
+        let described = self.query.look(lease, move |connection| {
             let (schema, rows) = (&bound.schema, &bound.batches);
-            engine::describe_bound(session, &prepared.sql, &prepared.described, schema, rows)
+            engine::describe_bound(connection, &prepared.sql, &prepared.described, schema, rows)
         });
         described.await
     }

@@ -196,7 +196,7 @@ impl FlightServer {
     async fn check_not_nested(&self, session: &Arc<ClientSession>, table: &TableName) -> Result<()> {
         let Some(named) = table.schema.clone().filter(|schema| schema.contains('.')) else { return Ok(()) };
         let lease = session.lease(On::Rows).await?;
-        let schemas = self.query.look(lease, |session| engine::schemas(session)).await?;
+        let schemas = self.query.look(lease, |connection| engine::schemas(connection)).await?;
         let mut same = schemas.iter().filter(|known| known.schema.eq_ignore_ascii_case(&named));
         // A schema of its own may have a dot in its name.
         if same.clone().all(|known| known.is_nested) && same.next().is_some() {

@@ -45,8 +45,8 @@ impl FlightServer {
             Ok(declarations) => declarations,
             Err(problems) => return Ok(json!({ "problems": problems, "text": problems.to_string() })),
         };
-        let plans = self.query.look(self.pooled(), move |session| {
-            engine::plan_declared(session, &declarations, request.allow_breaking)
+        let plans = self.query.look(self.pooled(), move |connection| {
+            engine::plan_declared(connection, &declarations, request.allow_breaking)
         });
         let plans = plans.await?;
         Ok(json!({ "tables": plans, "text": render(&plans) }))
@@ -59,9 +59,9 @@ impl FlightServer {
         let request: Files = read(body, "{\"files\": [{\"name\": \"t.toml\", \"text\": \"…\"}]}")?;
         let declarations = read_declarations(&request.files)?;
         let in_force = Arc::clone(&self.declarations);
-        let plans = self.query.look(self.pooled(), move |session| {
+        let plans = self.query.look(self.pooled(), move |connection| {
             let applied = declarations.clone();
-            engine::apply_declared(session, &declarations, request.allow_breaking, |earlier| {
+            engine::apply_declared(connection, &declarations, request.allow_breaking, |earlier| {
                 in_force.add(applied, earlier);
             })
         });
@@ -76,8 +76,8 @@ impl FlightServer {
         let in_force = self.declarations.all();
         let declared = asked.as_ref().and_then(|name| self.declarations.find(name));
         self.query
-            .look(self.pooled(), move |session| {
-                let recorded: HashMap<String, RecordedVersion> = engine::recorded_versions(session)?
+            .look(self.pooled(), move |connection| {
+                let recorded: HashMap<String, RecordedVersion> = engine::recorded_versions(connection)?
                     .into_iter()
                     .map(|version| (version.table.to_lowercase(), version))
                     .collect();
@@ -86,11 +86,11 @@ impl FlightServer {
                 };
                 let mut tables = Vec::new();
                 for declaration in in_force.iter().filter(|one| wanted(one)) {
-                    let actual = engine::actual_table(session, &declaration.name)?;
+                    let actual = engine::actual_table(connection, &declaration.name)?;
                     tables.push(listed(declaration, actual.as_ref(), &recorded));
                 }
                 let Some(name) = asked else { return Ok(json!({ "tables": tables })) };
-                let actual = engine::actual_table(session, &name)?
+                let actual = engine::actual_table(connection, &name)?
                     .ok_or_else(|| Error::not_found(format!("there is no table {name}")))?;
                 let (adopted, notes) = adopt(&actual, declared.as_deref());
                 Ok(json!({

@@ -32,11 +32,11 @@ impl Query {
         let answer = Arc::clone(&written);
         #[expect(clippy::disallowed_methods, reason = "this is the bridge: one blocking thread per backup")]
         let handle = tokio::task::spawn_blocking(move || {
-            let mut session = database.session()?;
-            let handle = stop.get_or_init(|| session.interrupt());
+            let mut connection = database.connection()?;
+            let handle = stop.get_or_init(|| connection.interrupt());
             let _entered = running.enter(handle.clone());
-            let bytes =
-                engine::backup(&mut session, &target, &cancelled).map_err(|error| running.explain(error))?;
+            let bytes = engine::backup(&mut connection, &target, &cancelled)
+                .map_err(|error| running.explain(error))?;
             // Set once, by this thread.
             let _ = answer.set(bytes);
             Ok(())

@@ -114,15 +114,15 @@ impl Query {
 
     /// Writes the log into the database file.
     pub async fn checkpoint(&self) -> Result<()> {
-        self.look(Lease::pooled(Arc::clone(&self.database)), |session| session.database().checkpoint())
+        self.look(Lease::pooled(Arc::clone(&self.database)), |connection| connection.database().checkpoint())
             .await
             .map(|_| ())
     }
 
     /// Runs a query of one row, past the places and the queue: says whether the engine answers at all.
     pub async fn probe(&self) -> Result<()> {
-        self.look(Lease::pooled(Arc::clone(&self.database)), |session| {
-            session.execute("SELECT 1").map(|_| ())
+        self.look(Lease::pooled(Arc::clone(&self.database)), |connection| {
+            connection.execute("SELECT 1").map(|_| ())
         })
         .await
     }
@@ -138,8 +138,8 @@ impl Query {
             reason = "this is the bridge: catalog work blocks for microseconds"
         )]
         let done = tokio::task::spawn_blocking(move || {
-            let mut session = lease.open()?;
-            work(&mut session).map_err(|error| session.explain(error))
+            let mut connection = lease.open()?;
+            work(&mut connection).map_err(|error| connection.explain(error))
         });
         done.await.unwrap_or_else(|error| Err(Error::internal(format!("the catalog thread failed: {error}"))))
     }

@@ -7,13 +7,13 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
 use duckdb::Parameters;
-use duckdb::connection::Connection;
+use duckdb::connection::Connection as DuckDBConnection;
 use duckdb::statement::{PreparedStatement, Statement};
 
+use super::checkpoint_gate::StatementTurn;
 use super::database::Database;
 use super::duckdb_error::{has_no_transaction, is_aborted};
-use super::ffi::Link;
-use super::gate::StatementTurn;
+use super::ffi::RawConnection;
 use super::holders::Hold;
 use super::interrupt::{Interrupt, Progress};
 use super::judge::{Class, Impact, impact};
@@ -37,9 +37,9 @@ pub struct SchemaPath {
 }
 
 /// A connection of one's own; dropping it rolls back what is open and returns it to the pool.
-pub struct Session {
+pub struct Connection {
     // `None` only while being dropped.
-    link: Option<Box<Link>>,
+    raw: Option<Box<RawConnection>>,
     database: Arc<Database>,
     in_transaction: bool,
     reusable: bool,
@@ -55,10 +55,10 @@ pub struct Session {
     is_at_rest: Cell<bool>,
 }
 
-impl Session {
-    pub(super) fn new(database: Arc<Database>, link: Link) -> Self {
+impl Connection {
+    pub(super) fn new(database: Arc<Database>, raw: RawConnection) -> Self {
         Self {
-            link: Some(Box::new(link)),
+            raw: Some(Box::new(raw)),
             database,
             in_transaction: false,
             reusable: true,
@@ -72,23 +72,23 @@ impl Session {
         }
     }
 
-    fn link(&self) -> &Link {
-        self.link.as_ref().expect("the connection leaves the session only in drop")
+    fn raw(&self) -> &RawConnection {
+        self.raw.as_ref().expect("the connection is given back in drop alone")
     }
 
-    fn link_mut(&mut self) -> &mut Link {
-        self.link.as_mut().expect("the connection leaves the session only in drop")
+    fn raw_mut(&mut self) -> &mut RawConnection {
+        self.raw.as_mut().expect("the connection is given back in drop alone")
     }
 
     /// The connection, to run something on it.
-    pub(super) fn connection(&self) -> &Connection {
+    pub(super) fn duckdb(&self) -> &DuckDBConnection {
         self.is_at_rest.set(false);
-        self.link().connection()
+        self.raw().duckdb()
     }
 
     /// The connection, to parse, bind and describe: nothing of that leaves a transaction open.
-    pub(super) fn looking(&self) -> &Connection {
-        self.link().connection()
+    pub(super) fn duckdb_for_binding(&self) -> &DuckDBConnection {
+        self.raw().duckdb()
     }
 
     /// Whether the engine is known to have no transaction open on the connection.
@@ -101,14 +101,14 @@ impl Session {
         self.is_at_rest.set(true);
     }
 
-    /// The database this session belongs to.
+    /// The database this connection belongs to.
     pub fn database(&self) -> &Arc<Database> {
         &self.database
     }
 
     /// Runs one statement to its end and returns the changed-row count.
     pub fn execute(&self, sql: &str) -> Result<u64> {
-        self.connection()
+        self.duckdb()
             .execute(sql, Parameters::None)
             .map(|rows| rows as u64)
             .map_err(|error| self.database.note(error))
@@ -116,7 +116,7 @@ impl Session {
 
     /// Runs a statement of the server's own that comes again and again to its end; it is prepared once per connection.
     pub(super) fn execute_again(&self, sql: &str) -> Result<u64> {
-        let changed = self.link().run_own(sql, OWN_MAX);
+        let changed = self.raw().run_own(sql, OWN_MAX);
         if changed.is_err() {
             self.is_at_rest.set(false);
         }
@@ -125,32 +125,32 @@ impl Session {
 
     /// Makes `segment` readable as `pintail_segment('<token>')` on this connection, until the guard is dropped.
     pub(super) fn publish(&self, segment: Segment) -> Published<'_> {
-        self.database.segments.publish(self.link().token(), random_token(), segment)
+        self.database.segments.publish(self.raw().token(), random_token(), segment)
     }
 
     /// As `publish`, with a token that is always the same on this connection for segments of one schema.
     pub(super) fn publish_again(&self, segment: Segment) -> Published<'_> {
         let mut schema = DefaultHasher::new();
         segment.schema().fields().hash(&mut schema);
-        let token = format!("{}{:016x}", self.link().token(), schema.finish());
-        self.database.segments.publish(self.link().token(), token, segment)
+        let token = format!("{}{:016x}", self.raw().token(), schema.finish());
+        self.database.segments.publish(self.raw().token(), token, segment)
     }
 
     fn execute_same(&self, sql: &'static str) -> Result<()> {
         self.is_at_rest.set(false);
-        self.link().run_same(sql).map(|_| ()).map_err(|error| self.database.note(error))
+        self.raw().run_same(sql).map(|_| ()).map_err(|error| self.database.note(error))
     }
 
     /// Runs a parsed statement to its end and returns the changed-row count.
     pub fn execute_parsed(&self, parsed: &Parsed) -> Result<u64> {
         let was_at_rest = self.rests();
-        let run = || parsed.statement.query(self.connection(), Parameters::None)?.drain();
+        let run = || parsed.statement.query(self.duckdb(), Parameters::None)?.drain();
         let rows = run().map_err(|error| self.database.note(error))?;
         self.is_at_rest.set(was_at_rest);
         Ok(rows as u64)
     }
 
-    /// Runs the statement `sql` in a transaction that it shares with small INSERTs of other sessions, and returns the
+    /// Runs the statement `sql` in a transaction that it shares with small INSERTs of other clients, and returns the
     /// changed-row count after COMMIT; `None` when it is not one that shares. An interrupt takes it back, until COMMIT.
     pub fn share_commit(&self, class: Class, sql: &str) -> Option<Result<u64>> {
         // It runs on another connection: names must mean the same there.
@@ -181,21 +181,21 @@ impl Session {
         sql: &str,
         statement: impl FnOnce(&Self) -> Result<Statement<'static>>,
     ) -> Result<()> {
-        if self.link_mut().touch(sql) {
+        if self.raw_mut().touch(sql) {
             return Ok(());
         }
         let statement = statement(self)?;
-        let kept = self.link_mut().keep(sql, &statement, PREPARED_MAX);
+        let kept = self.raw_mut().keep(sql, &statement, PREPARED_MAX);
         kept.map_err(|error| self.database.note(error))
     }
 
     /// The statement that `keep` was last called for.
     pub(super) fn kept(&self, sql: &str) -> Result<&PreparedStatement<'_>> {
         self.is_at_rest.set(false);
-        self.link().last(sql).ok_or_else(|| Error::internal("a prepared statement was not kept"))
+        self.raw().last(sql).ok_or_else(|| Error::internal("a prepared statement was not kept"))
     }
 
-    /// Opens a transaction. It ends with `commit`, or is rolled back when the session is dropped.
+    /// Opens a transaction. It ends with `commit`, or is rolled back when the connection is dropped.
     pub fn begin(&mut self) -> Result<()> {
         self.execute_same("BEGIN TRANSACTION")?;
         self.in_transaction = true;
@@ -211,7 +211,7 @@ impl Session {
         Ok(())
     }
 
-    /// Says what the session's transactions are for; a status shows it when one keeps checkpoints off.
+    /// Says what the connection's transactions are for; a status shows it when one keeps checkpoints off.
     pub fn set_purpose(&self, purpose: &str) {
         purpose.clone_into(&mut self.purpose.borrow_mut());
     }
@@ -235,7 +235,8 @@ impl Session {
         if self.in_transaction && hold.is_none() {
             let purpose = self.purpose.borrow();
             let what = if purpose.is_empty() { what } else { &purpose };
-            *hold = Some(self.database.holders.enter(what.to_owned(), Interrupt::new(self.looking())));
+            *hold =
+                Some(self.database.holders.enter(what.to_owned(), Interrupt::new(self.duckdb_for_binding())));
         }
     }
 
@@ -253,7 +254,7 @@ impl Session {
         self.commit_and(|| ())
     }
 
-    /// As [`Session::commit`], and then calls `done`; no other commit is made in between.
+    /// As [`Connection::commit`], and then calls `done`; no other commit is made in between.
     pub fn commit_and(&mut self, done: impl FnOnce()) -> Result<()> {
         // The engine looks for interrupts before COMMIT does its work: a deadline that passes now would leave the
         // transaction open and aborted.
@@ -338,13 +339,13 @@ impl Session {
         }
     }
 
-    /// As [`Session::turn`], for a statement of the server's own that deletes rows or may.
+    /// As [`Connection::turn`], for a statement of the server's own that deletes rows or may.
     pub fn deletes(&self) -> StatementTurn {
         self.keeps_checkpoints_off("DELETE");
         self.database.gate.statement()
     }
 
-    /// As [`Session::turn`], for statements of the server's own that change or drop tables.
+    /// As [`Connection::turn`], for statements of the server's own that change or drop tables.
     pub fn reshapes(&self) -> StatementTurn {
         self.reshapes.set(true);
         self.keeps_checkpoints_off("a change of tables");
@@ -370,7 +371,7 @@ impl Session {
         if self.is_at_rest.get() {
             return true;
         }
-        match self.link().run_same("ROLLBACK") {
+        match self.raw().run_same("ROLLBACK") {
             // There was one; it is gone now.
             Ok(_) => true,
             Err(error) => has_no_transaction(&error),
@@ -385,7 +386,7 @@ impl Session {
     /// Whether the open transaction takes no more statements because one of them failed.
     pub fn is_aborted(&self) -> bool {
         self.in_transaction
-            && self.connection().execute("SELECT 1", Parameters::None).is_err_and(|error| is_aborted(&error))
+            && self.duckdb().execute("SELECT 1", Parameters::None).is_err_and(|error| is_aborted(&error))
     }
 
     /// Looks unqualified names up in `path` from now on; `None` means the database's own `main`.
@@ -410,7 +411,7 @@ impl Session {
         })?;
         self.path = path.cloned();
         // Statements were bound with the other path.
-        self.link_mut().forget();
+        self.raw_mut().forget();
         Ok(())
     }
 
@@ -443,9 +444,9 @@ impl Session {
         Ok(super::tables::query(self, sql)?.iter().any(|batch| batch.num_rows() > 0))
     }
 
-    /// A handle that stops whatever this session runs, until the session is dropped.
+    /// A handle that stops whatever this connection runs, until the connection is dropped.
     pub fn interrupt(&self) -> Interrupt {
-        let interrupt = Interrupt::new(self.looking());
+        let interrupt = Interrupt::new(self.duckdb_for_binding());
         self.interrupts.borrow_mut().push(interrupt.clone());
         interrupt
     }
@@ -459,7 +460,7 @@ impl Session {
 
     /// A way to see how far the running statement is.
     pub fn progress(&self) -> Result<Progress> {
-        Progress::new(self.looking()).map_err(|error| self.database.note(error))
+        Progress::new(self.duckdb_for_binding()).map_err(|error| self.database.note(error))
     }
 
     /// Marks the connection as changed (temporary objects): it is closed instead of reused.
@@ -468,7 +469,7 @@ impl Session {
     }
 }
 
-impl Drop for Session {
+impl Drop for Connection {
     fn drop(&mut self) {
         self.disarm();
         // Closing a connection rolls back as well.
@@ -476,8 +477,8 @@ impl Drop for Session {
         {
             return;
         }
-        if let Some(link) = self.link.take() {
-            self.database.give_back(*link);
+        if let Some(raw) = self.raw.take() {
+            self.database.give_back(*raw);
         }
     }
 }

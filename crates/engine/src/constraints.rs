@@ -1,11 +1,11 @@
 //! DuckDB's constraints -> primary and foreign keys, column by column.
-//! Runs on: the thread of the session; blocks for a catalog query.
+//! Runs on: the thread of the connection; blocks for a catalog query.
 //! Never: reads table rows, or knows how a client wants the answer encoded.
 
 use std::collections::HashMap;
 
+use super::connection::Connection;
 use super::metadata::{VISIBLE, rows};
-use super::session::Session;
 use crate::catalog::quote_text;
 use crate::error::Result;
 
@@ -52,7 +52,7 @@ pub struct ForeignKeyColumn {
 /// The primary key columns of the tables called `table`, in every catalog and schema that is not given. Case makes
 /// no difference between names, as in SQL.
 pub fn primary_keys(
-    session: &Session,
+    connection: &Connection,
     catalog: Option<&str>,
     schema: Option<&str>,
     table: &str,
@@ -60,7 +60,7 @@ pub fn primary_keys(
     let condition =
         format!("p.constraint_type = '{PRIMARY_KEY}' AND lower(p.table_name) = lower({})", quote_text(table));
     let is = |wanted: Option<&str>, found: &str| wanted.is_none_or(|name| name.eq_ignore_ascii_case(found));
-    let parts = key_parts(session, &condition)?;
+    let parts = key_parts(connection, &condition)?;
     Ok(parts
         .into_iter()
         // The engine takes letters outside of ASCII as they are.
@@ -77,8 +77,8 @@ pub fn primary_keys(
 }
 
 /// Every foreign key's columns, key by key.
-pub fn foreign_keys(session: &Session) -> Result<Vec<ForeignKeyColumn>> {
-    Ok(resolve(&key_parts(session, "TRUE")?))
+pub fn foreign_keys(connection: &Connection) -> Result<Vec<ForeignKeyColumn>> {
+    Ok(resolve(&key_parts(connection, "TRUE")?))
 }
 
 const PRIMARY_KEY: &str = "PRIMARY KEY";
@@ -101,7 +101,7 @@ struct KeyPart {
 }
 
 /// Constraints spell columns as their DDL did, so names come from the table, by the column's place.
-fn key_parts(session: &Session, condition: &str) -> Result<Vec<KeyPart>> {
+fn key_parts(connection: &Connection, condition: &str) -> Result<Vec<KeyPart>> {
     let sql = format!(
         "{VISIBLE}, parts AS ( \
              SELECT v.database_name, v.schema_name, table_name, constraint_index, constraint_type, \
@@ -120,7 +120,7 @@ fn key_parts(session: &Session, condition: &str) -> Result<Vec<KeyPart>> {
          WHERE {condition} \
          ORDER BY p.constraint_index, p.key_sequence"
     );
-    rows(session, &sql, |row| KeyPart {
+    rows(connection, &sql, |row| KeyPart {
         catalog: row.text(0),
         schema: row.text(1),
         table: row.text(2),

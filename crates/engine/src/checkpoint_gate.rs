@@ -21,8 +21,8 @@ use std::time::{Duration, Instant};
 /// with the result of one. So a checkpoint begins only when none is under way, and commits never wait for a statement.
 /// A checkpoint that waits goes before later commits, so that it gets its turn.
 #[derive(Default)]
-pub(super) struct Gate {
-    state: Mutex<State>,
+pub(super) struct CheckpointGate {
+    turns: Mutex<Turns>,
     changed: Condvar,
     /// Changes of the shape of tables: begun, and done. Where the two differ, one is being committed.
     begun: AtomicU64,
@@ -30,7 +30,7 @@ pub(super) struct Gate {
 }
 
 #[derive(Default)]
-struct State {
+struct Turns {
     statements: usize,
     commits: usize,
     /// A checkpoint waits for statements, and then for commits: later ones wait behind it.
@@ -42,27 +42,27 @@ struct State {
 
 /// A commit's turn, until it is dropped.
 pub(super) struct CommitTurn<'gate> {
-    gate: &'gate Gate,
+    gate: &'gate CheckpointGate,
     reshapes: bool,
 }
 
 /// A statement's turn, until it is dropped.
-pub struct StatementTurn(Arc<Gate>);
+pub struct StatementTurn(Arc<CheckpointGate>);
 
 /// A checkpoint's turn, until it is dropped.
-pub(super) struct CheckpointTurn<'gate>(&'gate Gate);
+pub(super) struct CheckpointTurn<'gate>(&'gate CheckpointGate);
 
-impl Gate {
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+impl CheckpointGate {
+    fn turns(&self) -> MutexGuard<'_, Turns> {
+        self.turns.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn wait<'gate>(
         &'gate self,
-        state: MutexGuard<'gate, State>,
-        while_: impl Fn(&State) -> bool,
-    ) -> MutexGuard<'gate, State> {
-        self.changed.wait_while(state, |state| while_(state)).unwrap_or_else(PoisonError::into_inner)
+        turns: MutexGuard<'gate, Turns>,
+        while_: impl Fn(&Turns) -> bool,
+    ) -> MutexGuard<'gate, Turns> {
+        self.changed.wait_while(turns, |turns| while_(turns)).unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Version counter of what tables look like and are held to; `None` while it changes.
@@ -83,55 +83,55 @@ impl Gate {
     /// Waits until no checkpoint runs or is about to. A commit that changes the shape of tables waits for all others,
     /// and they for it: what was found out about a table holds while a commit has its turn.
     pub(super) fn commit(&self, reshapes: bool) -> CommitTurn<'_> {
-        let mut state = self.wait(self.state(), |state| state.stops_commits || state.reshapes);
+        let mut turns = self.wait(self.turns(), |turns| turns.stops_commits || turns.reshapes);
         if reshapes {
-            state.reshapes = true;
+            turns.reshapes = true;
             // A checkpoint that came meanwhile goes first: it does not wait for what has not begun.
-            state = self.wait(state, |state| state.commits > 0 || state.stops_commits);
+            turns = self.wait(turns, |turns| turns.commits > 0 || turns.stops_commits);
             self.begun.fetch_add(1, Ordering::SeqCst);
         }
-        state.commits += 1;
+        turns.commits += 1;
         CommitTurn { gate: self, reshapes }
     }
 
     /// Waits until no checkpoint runs or wants to, for a statement that deletes rows or changes the shape of tables.
     /// The statement's own commit comes after this turn.
     pub(super) fn statement(self: &Arc<Self>) -> StatementTurn {
-        self.wait(self.state(), |state| state.stops_statements).statements += 1;
+        self.wait(self.turns(), |turns| turns.stops_statements).statements += 1;
         StatementTurn(Arc::clone(self))
     }
 
     /// Waits until neither a commit nor another checkpoint runs; `None` when statements do not end within `patience`.
     /// New statements wait behind it meanwhile, commits do not.
     pub(super) fn checkpoint(&self, patience: Duration) -> Option<CheckpointTurn<'_>> {
-        let mut state = self.wait(self.state(), |state| state.stops_statements);
-        state.stops_statements = true;
+        let mut turns = self.wait(self.turns(), |turns| turns.stops_statements);
+        turns.stops_statements = true;
         let turn = CheckpointTurn(self);
         let until = Instant::now() + patience;
-        while state.statements > 0 {
+        while turns.statements > 0 {
             let left = until.saturating_duration_since(Instant::now());
             if left.is_zero() {
-                drop(state);
+                drop(turns);
                 drop(turn);
                 return None;
             }
-            state = self.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+            turns = self.changed.wait_timeout(turns, left).unwrap_or_else(PoisonError::into_inner).0;
         }
-        state.stops_commits = true;
-        drop(self.wait(state, |state| state.commits > 0));
+        turns.stops_commits = true;
+        drop(self.wait(turns, |turns| turns.commits > 0));
         Some(turn)
     }
 }
 
 impl Drop for CommitTurn<'_> {
     fn drop(&mut self) {
-        let mut state = self.gate.state();
-        state.commits -= 1;
+        let mut turns = self.gate.turns();
+        turns.commits -= 1;
         if self.reshapes {
             self.gate.done.fetch_add(1, Ordering::SeqCst);
-            state.reshapes = false;
+            turns.reshapes = false;
         }
-        if state.commits == 0 && (state.stops_commits || state.reshapes || self.reshapes) {
+        if turns.commits == 0 && (turns.stops_commits || turns.reshapes || self.reshapes) {
             self.gate.changed.notify_all();
         }
     }
@@ -139,9 +139,9 @@ impl Drop for CommitTurn<'_> {
 
 impl Drop for StatementTurn {
     fn drop(&mut self) {
-        let mut state = self.0.state();
-        state.statements -= 1;
-        if state.statements == 0 && state.stops_statements {
+        let mut turns = self.0.turns();
+        turns.statements -= 1;
+        if turns.statements == 0 && turns.stops_statements {
             self.0.changed.notify_all();
         }
     }
@@ -149,9 +149,9 @@ impl Drop for StatementTurn {
 
 impl Drop for CheckpointTurn<'_> {
     fn drop(&mut self) {
-        let mut state = self.0.state();
-        state.stops_statements = false;
-        state.stops_commits = false;
+        let mut turns = self.0.turns();
+        turns.stops_statements = false;
+        turns.stops_commits = false;
         self.0.changed.notify_all();
     }
 }
@@ -162,11 +162,11 @@ mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
     use std::time::{Duration, Instant};
 
-    use super::Gate;
+    use super::CheckpointGate;
 
     #[test]
     fn a_checkpoint_gets_its_turn_and_is_alone() {
-        let (gate, at_work) = (Arc::new(Gate::default()), AtomicUsize::new(0));
+        let (gate, at_work) = (Arc::new(CheckpointGate::default()), AtomicUsize::new(0));
         let until = Instant::now() + Duration::from_millis(300);
         let work = || {
             at_work.fetch_add(1, Ordering::SeqCst);
@@ -197,7 +197,7 @@ mod tests {
 
     #[test]
     fn a_long_statement_puts_a_checkpoint_off_and_no_commit_waits() {
-        let gate = Arc::new(Gate::default());
+        let gate = Arc::new(CheckpointGate::default());
         let _statement = gate.statement();
         assert!(gate.checkpoint(Duration::from_millis(20)).is_none());
         drop(gate.commit(false));
@@ -206,7 +206,7 @@ mod tests {
 
     #[test]
     fn a_commit_that_reshapes_is_alone_and_counted() {
-        let (gate, at_work) = (Arc::new(Gate::default()), AtomicUsize::new(0));
+        let (gate, at_work) = (Arc::new(CheckpointGate::default()), AtomicUsize::new(0));
         let until = Instant::now() + Duration::from_millis(300);
         let reshaped = AtomicUsize::new(0);
         std::thread::scope(|scope| {
