@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
 
-use super::reader::{Gone, MESSAGES_PER_ARRAY, Target, changing, reading, take};
+use super::reader::{Gone, MESSAGES_PER_ARRAY, ResultSink, changing, reading, take};
 use super::returned::Returned;
 use crate::engine::{self, Bound, Class, Cursor, Described};
 use crate::error::{Error, Result};
@@ -17,16 +17,16 @@ pub(super) fn prepared(
     connection: &mut Open,
     bound: &Bound,
     described: &Described,
-    target: &mut Target<'_>,
+    result: &mut ResultSink<'_>,
 ) -> Result<Class> {
     let class = described.class;
-    target.check(class)?;
+    result.check(class)?;
     bound.keep(connection)?;
     if described.seeds {
         connection.spoil();
     }
     if described.is_count {
-        if target.open(&described.schema, class).is_err() {
+        if result.open(&described.schema, class).is_err() {
             return Ok(class);
         }
         let several = bound.runs_more_than_once();
@@ -54,30 +54,30 @@ pub(super) fn prepared(
         if own {
             connection.commit()?;
         }
-        target.count(rows)?;
+        result.count(rows)?;
         return Ok(class);
     }
     let mut schema: Option<SchemaRef> = None;
     if class == Class::Query {
         reading(connection, described.is_proven(connection), |connection| {
-            runs(connection, bound, described, target, &mut schema, |target: &Target<'_>, cursor| {
-                target.stream(cursor)
+            runs(connection, bound, described, result, &mut schema, |result: &ResultSink<'_>, cursor| {
+                result.stream(cursor)
             })
         })?;
     } else {
-        let mut returned = Returned::new(target.returned);
+        let mut returned = Returned::new(result.returned);
         changing(connection, class, bound.sql(), |connection| {
-            runs(connection, bound, described, target, &mut schema, |_, cursor| {
+            runs(connection, bound, described, result, &mut schema, |_, cursor| {
                 take(connection, cursor, &mut returned)
             })
         })?;
         if let Some(schema) = &schema {
-            target.give(connection, schema, returned)?;
+            result.give(connection, schema, returned)?;
         }
     }
     if schema.is_none() {
         // No row was bound: the result is empty, but it has a schema.
-        let _: std::result::Result<(), Gone> = target.open(&described.schema, class);
+        let _: std::result::Result<(), Gone> = result.open(&described.schema, class);
     }
     Ok(class)
 }
@@ -87,18 +87,18 @@ fn runs(
     connection: &Open,
     bound: &Bound,
     described: &Described,
-    target: &mut Target<'_>,
+    result: &mut ResultSink<'_>,
     schema: &mut Option<SchemaRef>,
-    mut sink: impl FnMut(&Target<'_>, &mut Cursor<'_>) -> Result<()>,
+    mut sink: impl FnMut(&ResultSink<'_>, &mut Cursor<'_>) -> Result<()>,
 ) -> Result<()> {
-    let array_bytes = target.batch_bytes * MESSAGES_PER_ARRAY;
+    let array_bytes = result.batch_bytes * MESSAGES_PER_ARRAY;
     bound.each(connection, |run| {
         let mut cursor =
-            bound.open(connection, run, &described.schema, array_bytes, target.batch_rows_max)?;
+            bound.open(connection, run, &described.schema, array_bytes, result.batch_rows_max)?;
         match &*schema {
             None => {
                 *schema = Some(Arc::clone(cursor.schema()));
-                target.begin(&cursor, described.class)?;
+                result.begin(&cursor, described.class)?;
             }
             Some(first) if first.fields() != cursor.schema().fields() => {
                 return Err(Error::invalid(
@@ -107,6 +107,6 @@ fn runs(
             }
             Some(_) => {}
         }
-        sink(target, &mut cursor)
+        sink(result, &mut cursor)
     })
 }

@@ -13,10 +13,12 @@ use tokio::sync::oneshot;
 
 use super::returned::{Limits, Returned};
 use super::shape::Shaper;
-use super::stream::{Queue, Start};
-use super::{Running, Statement, bound};
+use super::opening::Start;
+use super::queue::Queue;
+use super::{Statement, bound};
 use crate::engine::{self, Class, Cursor, Described, Interrupt, Parsed, Progress, Step};
 use crate::error::{Error, Kind, Result};
+use crate::running::Running;
 use crate::session::{Lease, Open};
 
 /// Arrays are built at twice the size of a message and sliced: handing an array from DuckDB's threads to this
@@ -37,7 +39,7 @@ pub(super) struct Job {
 }
 
 /// Where the result goes, and in what shape.
-pub(super) struct Target<'a> {
+pub(super) struct ResultSink<'a> {
     runtime: &'a Handle,
     queue: &'a Queue,
     opened: Option<oneshot::Sender<Start>>,
@@ -52,7 +54,7 @@ pub(super) struct Target<'a> {
 pub(super) struct Gone;
 
 pub(super) fn run(job: Job, runtime: &Handle, opened: oneshot::Sender<Start>, queue: &Queue) -> Result<()> {
-    let mut target = Target {
+    let mut sink = ResultSink {
         runtime,
         queue,
         opened: Some(opened),
@@ -67,7 +69,7 @@ pub(super) fn run(job: Job, runtime: &Handle, opened: oneshot::Sender<Start>, qu
     let _entered = job.running.enter(interrupt.clone());
     // Either this thread sees that nobody waits, or the call sees the interrupt and waits for what becomes of it.
     fence(Ordering::SeqCst);
-    if target.is_given_up() {
+    if sink.is_given_up() {
         return Err(Error::new(Kind::Cancelled, "the deadline passed before the statement started"));
     }
     if let Some(progress) = &job.progress {
@@ -81,9 +83,9 @@ pub(super) fn run(job: Job, runtime: &Handle, opened: oneshot::Sender<Start>, qu
     connection.database().check_culprit(sql)?;
     connection.expect_temporaries(sql)?;
     let done = match &job.statement {
-        Statement::Text(sql) => text(&mut connection, sql, &mut target),
-        Statement::Script(sql) => script(&mut connection, sql, &mut target),
-        Statement::Bound(bound, described) => bound::prepared(&mut connection, bound, described, &mut target),
+        Statement::Text(sql) => text(&mut connection, sql, &mut sink),
+        Statement::Script(sql) => script(&mut connection, sql, &mut sink),
+        Statement::Bound(bound, described) => bound::prepared(&mut connection, bound, described, &mut sink),
     };
     done.map_err(|error| {
         connection.database().failed(sql);
@@ -93,16 +95,16 @@ pub(super) fn run(job: Job, runtime: &Handle, opened: oneshot::Sender<Start>, qu
 }
 
 /// Runs one statement.
-fn text(connection: &mut Open, sql: &str, target: &mut Target<'_>) -> Result<Class> {
+fn text(connection: &mut Open, sql: &str, sink: &mut ResultSink<'_>) -> Result<Class> {
     let statement = engine::parse(connection, sql)?;
     let described = statement.describe(connection)?.without_parameters()?;
     let class = described.class;
-    target.check(class)?;
+    sink.check(class)?;
     if described.seeds {
         connection.spoil();
     }
     if described.is_count {
-        if target.open(&described.schema, class).is_err() {
+        if sink.open(&described.schema, class).is_err() {
             return Ok(class);
         }
         let shared = if connection.joins_transaction() { None } else { connection.share_commit(class, sql) };
@@ -110,27 +112,27 @@ fn text(connection: &mut Open, sql: &str, target: &mut Target<'_>) -> Result<Cla
             Some(rows) => rows?,
             None => changing(connection, class, sql, |connection| connection.execute_parsed(&statement))?,
         };
-        target.count(rows)?;
+        sink.count(rows)?;
         return Ok(class);
     }
-    let array_bytes = target.batch_bytes * MESSAGES_PER_ARRAY;
+    let array_bytes = sink.batch_bytes * MESSAGES_PER_ARRAY;
     if class == Class::Query {
         return reading(connection, described.is_proven(connection), |connection| {
             let mut cursor =
-                Cursor::open(connection, &statement, &described.schema, array_bytes, target.batch_rows_max)?;
-            target.begin(&cursor, class)?;
-            target.stream(&mut cursor).map(|()| class)
+                Cursor::open(connection, &statement, &described.schema, array_bytes, sink.batch_rows_max)?;
+            sink.begin(&cursor, class)?;
+            sink.stream(&mut cursor).map(|()| class)
         });
     }
     let (schema, returned) = changing(connection, class, sql, |connection| {
         let mut cursor =
-            Cursor::open(connection, &statement, &described.schema, array_bytes, target.batch_rows_max)?;
-        target.begin(&cursor, class)?;
-        let mut returned = Returned::new(target.returned);
+            Cursor::open(connection, &statement, &described.schema, array_bytes, sink.batch_rows_max)?;
+        sink.begin(&cursor, class)?;
+        let mut returned = Returned::new(sink.returned);
         take(connection, &mut cursor, &mut returned)?;
         Ok((Arc::clone(cursor.schema()), returned))
     })?;
-    target.give(connection, &schema, returned)?;
+    sink.give(connection, &schema, returned)?;
     Ok(class)
 }
 
@@ -146,7 +148,7 @@ pub(super) fn take(connection: &Open, cursor: &mut Cursor<'_>, returned: &mut Re
 }
 
 /// Runs statements one after the other in one transaction, and counts the changed rows.
-fn script(connection: &mut Open, sql: &str, target: &mut Target<'_>) -> Result<Class> {
+fn script(connection: &mut Open, sql: &str, sink: &mut ResultSink<'_>) -> Result<Class> {
     let statements = engine::parse_script(connection, sql)?;
     let single = statements.len() == 1;
     let schema = Described::count().schema;
@@ -155,7 +157,7 @@ fn script(connection: &mut Open, sql: &str, target: &mut Target<'_>) -> Result<C
     } else {
         Class::Change
     };
-    if target.open(&schema, class).is_err() {
+    if sink.open(&schema, class).is_err() {
         return Ok(class);
     }
     if single
@@ -163,7 +165,7 @@ fn script(connection: &mut Open, sql: &str, target: &mut Target<'_>) -> Result<C
         && statements[0].without_parameters(connection).is_ok()
         && let Some(rows) = connection.share_commit(class, sql)
     {
-        target.count(rows?)?;
+        sink.count(rows?)?;
         return Ok(class);
     }
     if statements.iter().any(Parsed::seeds) {
@@ -203,7 +205,7 @@ fn script(connection: &mut Open, sql: &str, target: &mut Target<'_>) -> Result<C
     if own {
         connection.commit()?;
     }
-    target.count(rows)?;
+    sink.count(rows)?;
     Ok(class)
 }
 
@@ -259,7 +261,7 @@ pub(super) fn changing<T>(
     }
 }
 
-impl Target<'_> {
+impl ResultSink<'_> {
     fn is_given_up(&self) -> bool {
         self.opened.as_ref().is_some_and(oneshot::Sender::is_closed)
     }

@@ -199,7 +199,7 @@ impl ClientSession {
     ///
     /// Errors: `NotFound` for a transaction that is not this session's, or was ended by the server; `Aborted` when it
     /// could only be rolled back, or collided with another one.
-    pub async fn end(self: &Arc<Self>, handle: Handle, commit: bool) -> Result<()> {
+    pub async fn end(self: &Arc<Self>, handle: Handle, ending: Ending) -> Result<()> {
         let (seat, in_use) = {
             let mut state = self.state();
             if !commit && !state.transactions.contains_key(&handle) && state.ended.has(handle) {

@@ -13,8 +13,8 @@ use super::{columns, listing};
 use crate::catalog::TableName;
 use crate::engine::{self, ColumnEntry, Connection, TableEntry};
 use crate::error::{Error, Kind, Result};
-use crate::flight::descriptor::select_all;
-use crate::flight::form::Form;
+use crate::flight::names::select_all;
+use crate::flight::wire::Form;
 
 /// Bytes of a batch, roughly: half of what clients take in a message leaves room for a schema above it.
 pub(in crate::flight) const PIECE_BYTES: usize = 1 << 20;
@@ -152,7 +152,7 @@ impl Tables {
     fn described(&mut self, connection: &Connection) -> Result<Option<(TableEntry, SchemaRef)>> {
         loop {
             if self.known == 0 {
-                self.look_ahead(connection)?;
+                self.read_columns(connection)?;
             }
             let Some(entry) = self.entries.pop_front() else { return Ok(None) };
             self.known -= 1;
@@ -165,7 +165,7 @@ impl Tables {
     }
 
     /// Looks up the columns of the tables at the front.
-    fn look_ahead(&mut self, connection: &Connection) -> Result<()> {
+    fn read_columns(&mut self, connection: &Connection) -> Result<()> {
         let mut found = 0;
         let at_once = |entry: &&TableEntry| {
             let is_first = found == 0;

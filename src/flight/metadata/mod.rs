@@ -4,6 +4,7 @@
 //! Never: names the engine's crate, reads table rows.
 
 mod answer;
+mod built;
 mod columns;
 mod keys;
 mod listing;
@@ -15,7 +16,6 @@ mod words;
 use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
-use arrow_flight::error::FlightError;
 use arrow_flight::sql::{
     Command, CommandGetCatalogs, CommandGetCrossReference, CommandGetDbSchemas, CommandGetExportedKeys,
     CommandGetImportedKeys, CommandGetPrimaryKeys, CommandGetSqlInfo, CommandGetTableTypes, CommandGetTables,
@@ -26,7 +26,7 @@ pub(super) use answer::{Answer, PIECE_BYTES};
 pub(super) use columns::size as schema_size;
 
 use crate::engine::{self, Connection, ForeignKeyColumn};
-use crate::error::{Error, Result};
+use crate::error::Result;
 
 /// What a client wants to know about the database.
 #[derive(Debug, Clone, PartialEq)]
@@ -142,11 +142,6 @@ impl Metadata {
 
 fn foreign_keys(found: Vec<ForeignKeyColumn>) -> Answer {
     Answer::of(found, keys::foreign_key_size, keys::foreign_keys)
-}
-
-/// A failure of arrow-flight's builders is a mistake of this server, not of the client.
-fn encoded<T>(built: std::result::Result<T, FlightError>) -> Result<T> {
-    built.map_err(|error| Error::internal(format!("the metadata cannot be encoded: {error}")))
 }
 
 #[cfg(test)]
