@@ -12,7 +12,7 @@ use super::blame;
 use super::placement::Placement;
 use super::{Counts, OnConflict};
 use crate::catalog::{Cast, ROW, quote_name, quote_text};
-use crate::engine::{self, Segment, Session, Unit};
+use crate::engine::{self, Connection, Segment, Unit};
 use crate::error::{Error, Result};
 
 /// What the rows of a stream have in front of them, for texts and for the record of rejected rows.
@@ -26,7 +26,7 @@ pub(super) struct Rows<'a> {
 /// Appends rows. After an error the transaction is to be rolled back.
 ///
 /// Errors: what the engine says, with the row that broke the rule where it can be found.
-pub(super) fn append(session: &Session, placement: &Placement, rows: Rows<'_>) -> Result<Counts> {
+pub(super) fn append(connection: &Connection, placement: &Placement, rows: Rows<'_>) -> Result<Counts> {
     if let Some(misfit) = blame::missing_value(placement, &rows)
         && placement.rejected.is_none()
     {
@@ -35,26 +35,26 @@ pub(super) fn append(session: &Session, placement: &Placement, rows: Rows<'_>) -
     let kept = rows.units.clone();
     let before = rows.before;
     let appended = match &placement.rejected {
-        Some(_) if needs_sifting(placement, &rows.units) => sift(session, placement, rows),
-        _ if placement.is_one_by_one => return append_each(session, placement, &rows),
-        _ => append_whole(session, placement, rows),
+        Some(_) if needs_sifting(placement, &rows.units) => sift(connection, placement, rows),
+        _ if placement.is_one_by_one => return append_each(connection, placement, &rows),
+        _ => append_whole(connection, placement, rows),
     };
-    appended.map_err(|error| blame::explain(session, placement, &kept, before, error))
+    appended.map_err(|error| blame::explain(connection, placement, &kept, before, error))
 }
 
 /// Appends rows so that each sees what those before it did: as many in a statement as have different keys.
-fn append_each(session: &Session, placement: &Placement, rows: &Rows<'_>) -> Result<Counts> {
+fn append_each(connection: &Connection, placement: &Placement, rows: &Rows<'_>) -> Result<Counts> {
     let mut counts = Counts::default();
     for batch in rows.units.iter().flatten() {
         let mut from = 0;
         for count in runs(placement.conflict_key.as_deref(), batch)? {
             // An interrupt between two statements is lost to the engine.
-            session.check_interrupt()?;
+            connection.check_interrupt()?;
             let before = rows.before + counts.rows;
             let run: Vec<Unit> = vec![[batch.slice(from, count)].into()];
             let part = Rows { units: run.clone(), before, producer: rows.producer };
-            let done = append_whole(session, placement, part)
-                .map_err(|error| blame::explain(session, placement, &run, before, error))?;
+            let done = append_whole(connection, placement, part)
+                .map_err(|error| blame::explain(connection, placement, &run, before, error))?;
             counts.rows += done.rows;
             counts.inserted += done.inserted;
             from += count;
@@ -93,11 +93,11 @@ fn runs(key: Option<&[usize]>, batch: &RecordBatch) -> Result<Vec<usize>> {
     Ok(lengths)
 }
 
-fn append_whole(session: &Session, placement: &Placement, rows: Rows<'_>) -> Result<Counts> {
+fn append_whole(connection: &Connection, placement: &Placement, rows: Rows<'_>) -> Result<Counts> {
     let segment = Segment::new(placement.schema.clone(), rows.units);
     let total = segment.rows() as u64;
-    let known = if placement.on_conflict == OnConflict::Replace { count(session, placement)? } else { 0 };
-    let changed = engine::append(session, &placement.insert, segment)?;
+    let known = if placement.on_conflict == OnConflict::Replace { count(connection, placement)? } else { 0 };
+    let changed = engine::append(connection, &placement.insert, segment)?;
     let mut counts = Counts { rows: total, ..Counts::default() };
     match placement.on_conflict {
         OnConflict::Error => counts.inserted = changed,
@@ -106,7 +106,7 @@ fn append_whole(session: &Session, placement: &Placement, rows: Rows<'_>) -> Res
             counts.ignored = total.saturating_sub(changed);
         }
         OnConflict::Replace => {
-            counts.inserted = count(session, placement)?.saturating_sub(known);
+            counts.inserted = count(connection, placement)?.saturating_sub(known);
             counts.replaced = total.saturating_sub(counts.inserted);
         }
     }
@@ -114,9 +114,9 @@ fn append_whole(session: &Session, placement: &Placement, rows: Rows<'_>) -> Res
 }
 
 /// Rows in the table, as this transaction sees it. The engine answers from its row groups, not by a scan.
-fn count(session: &Session, placement: &Placement) -> Result<u64> {
+fn count(connection: &Connection, placement: &Placement) -> Result<u64> {
     let Some(table) = &placement.table else { return Ok(0) };
-    engine::count_rows(session, table)
+    engine::count_rows(connection, table)
 }
 
 /// Whether a row of these could break a rule: most streams need no second look.
@@ -136,7 +136,7 @@ const REASON: &str = "\"pintail reason\"";
 ///
 /// The rows are staged in a temporary table, which spills to disk: rules are looked at by the engine, all rows at
 /// once.
-fn sift(session: &Session, placement: &Placement, rows: Rows<'_>) -> Result<Counts> {
+fn sift(connection: &Connection, placement: &Placement, rows: Rows<'_>) -> Result<Counts> {
     let (Some(table), Some(rejected)) = (&placement.table, &placement.rejected) else {
         return Err(Error::internal("rows are sifted for a table that rejects none"));
     };
@@ -154,14 +154,14 @@ fn sift(session: &Session, placement: &Placement, rows: Rows<'_>) -> Result<Coun
             rows.before
         )
     };
-    engine::over_segment(session, segment, stage)?;
+    engine::over_segment(connection, segment, stage)?;
     if placement.on_conflict == OnConflict::Error && !placement.key.is_empty() {
-        find_collisions(session, placement, table)?;
+        find_collisions(connection, placement, table)?;
     }
     let head = crate::catalog::insert_head(table, &placement.columns);
-    let known = if placement.on_conflict == OnConflict::Replace { count(session, placement)? } else { 0 };
-    let turn = (placement.on_conflict == OnConflict::Replace).then(|| session.deletes());
-    let good = session.execute(&format!(
+    let known = if placement.on_conflict == OnConflict::Replace { count(connection, placement)? } else { 0 };
+    let turn = (placement.on_conflict == OnConflict::Replace).then(|| connection.deletes());
+    let good = connection.execute(&format!(
         "{head}(FROM pintail_stage WHERE {REASON} IS NULL {} ORDER BY {ROW}){}",
         placement.last_of_key.as_deref().unwrap_or_default(),
         placement.conflict
@@ -170,7 +170,7 @@ fn sift(session: &Session, placement: &Placement, rows: Rows<'_>) -> Result<Coun
     let row: Vec<String> =
         placement.columns.iter().map(|column| format!("{0} := {0}", quote_name(&column.source))).collect();
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-    let bad = session.execute(&format!(
+    let bad = connection.execute(&format!(
         "INSERT INTO {} SELECT make_timestamp({}), {ROW}, {REASON}, {}, to_json(struct_pack({})) \
          FROM pintail_stage WHERE {REASON} IS NOT NULL ORDER BY {ROW}",
         rejected.to_sql(),
@@ -178,14 +178,14 @@ fn sift(session: &Session, placement: &Placement, rows: Rows<'_>) -> Result<Coun
         rows.producer.map_or_else(|| "NULL".to_owned(), quote_text),
         row.join(", "),
     ))?;
-    session.execute("DROP TABLE temp.pintail_stage")?;
+    connection.execute("DROP TABLE temp.pintail_stage")?;
     let kept = total.saturating_sub(bad);
     let mut counts = Counts { rows: total, rejected: bad, inserted: good, ..Counts::default() };
     match placement.on_conflict {
         OnConflict::Error => {}
         OnConflict::Ignore => counts.ignored = kept.saturating_sub(good),
         OnConflict::Replace => {
-            counts.inserted = count(session, placement)?.saturating_sub(known);
+            counts.inserted = count(connection, placement)?.saturating_sub(known);
             counts.replaced = kept.saturating_sub(counts.inserted);
         }
     }
@@ -210,7 +210,7 @@ fn reason(column: &crate::catalog::Placed) -> Option<String> {
 
 /// Marks staged rows whose key is in the table, or in a row before them.
 fn find_collisions(
-    session: &Session,
+    connection: &Connection,
     placement: &Placement,
     table: &crate::catalog::TableName,
 ) -> Result<()> {
@@ -235,14 +235,14 @@ fn find_collisions(
             quote_text(&format!(") {rule}"))
         )
     };
-    session.execute(&format!(
+    connection.execute(&format!(
         "UPDATE pintail_stage AS staged SET {REASON} = {} WHERE {REASON} IS NULL \
          AND EXISTS (SELECT 1 FROM {} AS known WHERE {})",
         text("is in the table already"),
         table.to_sql(),
         equal.join(" AND ")
     ))?;
-    session.execute(&format!(
+    connection.execute(&format!(
         "UPDATE pintail_stage AS staged SET {REASON} = {} WHERE {REASON} IS NULL AND {ROW} NOT IN \
          (SELECT min({ROW}) FROM pintail_stage AS staged WHERE {REASON} IS NULL GROUP BY {})",
         text("is in an earlier row of the stream"),

@@ -9,7 +9,7 @@ use arrow::array::Array;
 use super::append::Rows;
 use super::placement::Placement;
 use crate::catalog::{Placed, ROW, quote_name, quote_text};
-use crate::engine::{self, Segment, Session, Unit};
+use crate::engine::{self, Connection, Segment, Unit};
 use crate::error::{Error, Kind, Result, shorten};
 
 /// Longest value shown, in characters.
@@ -51,7 +51,7 @@ fn first_null(units: &[Unit], column: usize) -> Option<u64> {
 
 /// `error` of an INSERT of `units`, with the row that caused it where it can be found.
 pub(super) fn explain(
-    session: &Session,
+    connection: &Connection,
     placement: &Placement,
     units: &[Unit],
     before: u64,
@@ -61,10 +61,10 @@ pub(super) fn explain(
         return error;
     }
     // The statement's own transaction takes no more statements, so the look is taken on another connection.
-    let found = session
+    let found = connection
         .database()
-        .session()
-        .and_then(|session| Search { session: &session, placement, units, before }.find(&error));
+        .connection()
+        .and_then(|connection| Search { connection: &connection, placement, units, before }.find(&error));
     match found {
         Ok(Some(found)) => found,
         Ok(None) => error,
@@ -76,7 +76,7 @@ pub(super) fn explain(
 }
 
 struct Search<'a> {
-    session: &'a Session,
+    connection: &'a Connection,
     placement: &'a Placement,
     units: &'a [Unit],
     before: u64,
@@ -117,7 +117,7 @@ impl Search<'_> {
     fn duplicate(&self, key: &str) -> Result<Option<Error>> {
         let names = if self.placement.key.is_empty() {
             let Some(table) = &self.placement.table else { return Ok(None) };
-            super::placement::key_of(self.session, table)?
+            super::placement::key_of(self.connection, table)?
         } else {
             self.placement.key.clone()
         };
@@ -166,7 +166,7 @@ impl Search<'_> {
     /// Rows for which `condition` holds, from 1 on, with `value`.
     fn rows(&self, condition: &str, value: &str, count: usize) -> Result<Vec<(u64, String)>> {
         let segment = Segment::new(Arc::clone(&self.placement.schema), self.units.to_vec());
-        let found = engine::rows_of_segment(self.session, segment, |source| {
+        let found = engine::rows_of_segment(self.connection, segment, |source| {
             format!(
                 "SELECT {ROW}, {value} FROM (SELECT row_number() OVER () AS {ROW}, * FROM {source}) \
                  WHERE {condition} ORDER BY {ROW} LIMIT {count}"

@@ -11,7 +11,7 @@ use arrow::datatypes::{DataType, SchemaRef};
 use super::tables::User;
 use super::{Mode, OnConflict, Shared, Target};
 use crate::catalog::{self, Column, Contract, Declaration, Offered, Placed, Table, TableName};
-use crate::engine::{self, BulkInsert, Insert, Session};
+use crate::engine::{self, BulkInsert, Connection, Insert};
 use crate::error::{Error, Kind, Result, shorten};
 
 /// Where the rows of a stream go, decided once per stream.
@@ -62,20 +62,20 @@ impl Placement {
     }
 
     /// Runs what belongs into the transaction first.
-    pub(super) fn begin(&self, session: &Session) -> Result<()> {
-        let _turn = (!self.first.is_empty()).then(|| session.reshapes());
-        self.run(&self.first, session)
+    pub(super) fn begin(&self, connection: &Connection) -> Result<()> {
+        let _turn = (!self.first.is_empty()).then(|| connection.reshapes());
+        self.run(&self.first, connection)
     }
 
     /// Takes the old rows away, if the put replaces them. To be called once, before the first row.
-    pub(super) fn clear(&self, session: &Session) -> Result<()> {
-        let _turn = (!self.clears.is_empty()).then(|| session.deletes());
-        self.run(&self.clears, session)
+    pub(super) fn clear(&self, connection: &Connection) -> Result<()> {
+        let _turn = (!self.clears.is_empty()).then(|| connection.deletes());
+        self.run(&self.clears, connection)
     }
 
-    fn run(&self, statements: &[String], session: &Session) -> Result<()> {
+    fn run(&self, statements: &[String], connection: &Connection) -> Result<()> {
         statements.iter().try_for_each(|sql| {
-            session.execute(sql).map(|_| ()).map_err(|error| {
+            connection.execute(sql).map(|_| ()).map_err(|error| {
                 let stands = error.message().starts_with("Dependency Error: Cannot alter entry");
                 let error = error.context(format!("table {}", self.what));
                 if !stands {
@@ -100,19 +100,19 @@ pub(super) fn prepare(
     shared: &Shared,
     target: &Target,
     stream: Stream<'_>,
-    session: &mut Session,
+    connection: &mut Connection,
 ) -> Result<bool> {
     let Target::Table { table, shown, mode } = target else { return Ok(false) };
     check_not_internal(table)?;
     let mut created = false;
-    if *mode == Mode::CreateAppend && engine::find_table(session, table)?.is_none() {
-        created = create_outside(shared, table, shown, stream, session)?;
+    if *mode == Mode::CreateAppend && engine::find_table(connection, table)?.is_none() {
+        created = create_outside(shared, table, shown, stream, connection)?;
     }
     if shared.declared(table).is_some_and(|declared| declared.dead_letters)
-        && engine::find_table(session, &catalog::rejected_name(table))?.is_none()
+        && engine::find_table(connection, &catalog::rejected_name(table))?.is_none()
     {
         let _one_at_a_time = shared.creating.lock().unwrap_or_else(PoisonError::into_inner);
-        session.define(&[catalog::create_rejected(table)])?;
+        connection.define(&[catalog::create_rejected(table)])?;
     }
     Ok(created)
 }
@@ -125,19 +125,19 @@ pub(super) fn begin(
     target: &Target,
     stream: Stream<'_>,
     on_conflict: OnConflict,
-    session: &mut Session,
+    connection: &mut Connection,
 ) -> Result<Placement> {
     for attempt in 0..TRIES {
         let shape = shared.database.shape();
-        session.begin()?;
-        let placed = place(shared, target, stream, on_conflict, session, false);
+        connection.begin()?;
+        let placed = place(shared, target, stream, on_conflict, connection, false);
         // The declaration and the table must be those of one moment.
         if shape.is_some() && shared.database.shape() == shape {
             let placement = placed?;
-            placement.begin(session)?;
+            placement.begin(connection)?;
             return Ok(placement);
         }
-        session.rollback()?;
+        connection.rollback()?;
         std::thread::sleep(std::time::Duration::from_millis(attempt as u64));
     }
     Err(Error::new(Kind::Aborted, format!("table {target} is being changed; send it again")))
@@ -160,20 +160,20 @@ pub(super) fn place(
     target: &Target,
     stream: Stream<'_>,
     on_conflict: OnConflict,
-    session: &Session,
+    connection: &Connection,
     joins: bool,
 ) -> Result<Placement> {
     let (schema, begun) = stream;
     let (table, shown, mode) = match target {
         Target::Table { table, shown, mode } => (table, shown, *mode),
         Target::Statement { bulk, table } => {
-            return statement(shared, bulk, table.as_ref(), target.to_string(), schema, session);
+            return statement(shared, bulk, table.as_ref(), target.to_string(), schema, connection);
         }
     };
     let what = target.to_string();
     check_not_internal(table)?;
     let declared = shared.declared(table);
-    let existing = engine::find_table(session, table)?;
+    let existing = engine::find_table(connection, table)?;
     let mut first = Vec::new();
     let mut clears = Vec::new();
     let (existing, created) = match (mode, existing) {
@@ -189,9 +189,9 @@ pub(super) fn place(
             ));
         }
         (Mode::Replace | Mode::ReplaceExisting, Some(existing)) => {
-            if keeps_its_shape(session, declared.as_deref(), &existing, &what, schema)? {
+            if keeps_its_shape(connection, declared.as_deref(), &existing, &what, schema)? {
                 clears = replace_rows(table, declared.as_deref(), joins);
-                clears.extend(shared.loads.forgetting(session, table));
+                clears.extend(shared.loads.forgetting(connection, table));
                 (Some(existing), false)
             } else {
                 (None, true)
@@ -207,7 +207,7 @@ pub(super) fn place(
             ));
         }
     };
-    let offered = offered(session, &what, schema)?;
+    let offered = offered(connection, &what, schema)?;
     let existing = match (existing, &declared) {
         (Some(existing), _) => existing,
         (None, Some(declared)) => {
@@ -225,7 +225,7 @@ pub(super) fn place(
         }
     };
     if created {
-        first.extend(shared.loads.forgetting(session, table));
+        first.extend(shared.loads.forgetting(connection, table));
     }
     let existing = Table { name: shown.clone(), ..existing };
     let earlier = shared.declarations.earlier(table);
@@ -237,7 +237,7 @@ pub(super) fn place(
     let key = match &declared {
         Some(declared) => declared.primary_key.clone(),
         None if on_conflict == OnConflict::Error => Vec::new(),
-        None => key_of(session, table)?,
+        None => key_of(connection, table)?,
     };
     let (conflict, last_of_key) = match on_conflict {
         OnConflict::Error => (String::new(), None),
@@ -250,7 +250,7 @@ pub(super) fn place(
     };
     let insert = insert(table, &conformed.columns, &conflict, last_of_key.as_deref());
     let rejected = wants_rejected.then(|| catalog::rejected_name(table));
-    if wants_rejected && engine::find_table(session, &catalog::rejected_name(table))?.is_none() {
+    if wants_rejected && engine::find_table(connection, &catalog::rejected_name(table))?.is_none() {
         let create = catalog::create_rejected(table);
         first.push(create);
     }
@@ -294,11 +294,11 @@ fn key_columns(
     table: &Table,
     name: &TableName,
     schema: &SchemaRef,
-    session: &Session,
+    connection: &Connection,
 ) -> Result<Option<Vec<usize>>> {
     let only;
     let key = if key.is_empty() {
-        let Some(actual) = engine::actual_table(session, name)? else { return Ok(None) };
+        let Some(actual) = engine::actual_table(connection, name)? else { return Ok(None) };
         let has_others = actual.indexes.iter().any(|index| index.is_unique)
             || actual.constraints.iter().any(|text| text.to_uppercase().contains("UNIQUE"));
         if actual.primary_key.is_empty() || has_others {
@@ -333,7 +333,7 @@ fn statement(
     table: Option<&TableName>,
     what: String,
     schema: &SchemaRef,
-    session: &Session,
+    connection: &Connection,
 ) -> Result<Placement> {
     let mut placement = Placement {
         what,
@@ -354,10 +354,10 @@ fn statement(
     };
     if bulk.is_one_by_one
         && let Some(name) = table
-        && let Some(found) = engine::find_table(session, name)?
+        && let Some(found) = engine::find_table(connection, name)?
     {
         if let Some(key) = &bulk.conflict_key {
-            placement.conflict_key = key_columns(bulk, key, &found, name, schema, session)?;
+            placement.conflict_key = key_columns(bulk, key, &found, name, schema, connection)?;
         }
         // Without the casts the engine looks for the key before it has its column's type, and finds no conflict.
         let types = columns_named(bulk, &found);
@@ -373,14 +373,14 @@ fn statement(
     let Some((name, declared)) = table.and_then(|name| Some((name, shared.declared(name)?))) else {
         return Ok(placement);
     };
-    let Some(existing) = engine::find_table(session, name)? else { return Ok(placement) };
+    let Some(existing) = engine::find_table(connection, name)? else { return Ok(placement) };
     let existing = Table { name: declared.name.clone(), ..existing };
     let all = existing.columns.iter().filter(|column| !column.is_generated);
     let columns: Vec<String> = match &bulk.columns {
         Some(columns) => columns.clone(),
         None => all.map(|column| column.name.clone()).collect(),
     };
-    let offered = offered(session, &placement.what, schema)?;
+    let offered = offered(connection, &placement.what, schema)?;
     // Values that are a parameter and nothing else: place in the statement, parameter, column.
     let plain: Vec<(usize, usize, Offered)> = bulk
         .values
@@ -432,22 +432,22 @@ fn create_outside(
     table: &TableName,
     shown: &TableName,
     (schema, begun): Stream<'_>,
-    session: &mut Session,
+    connection: &mut Connection,
 ) -> Result<bool> {
     let _one_at_a_time = shared.creating.lock().unwrap_or_else(PoisonError::into_inner);
-    if engine::find_table(session, table)?.is_some() {
+    if engine::find_table(connection, table)?.is_some() {
         return Ok(false);
     }
     let mut statements = match shared.declared(table) {
         Some(declared) => catalog::declared_create(&declared, table),
         None => {
-            let offered = offered(session, &shown.to_string(), schema)?;
+            let offered = offered(connection, &shown.to_string(), schema)?;
             vec![create_sql(table, shown, schema, &new_types(schema, &offered, begun), false)?]
         }
     };
     // An earlier table of that name is gone, and so are the files that were stored in it.
-    statements.extend(shared.loads.forgetting(session, table));
-    match session.define(&statements) {
+    statements.extend(shared.loads.forgetting(connection, table));
+    match connection.define(&statements) {
         Ok(()) => Ok(true),
         // SQL of another client was faster.
         Err(error) if matches!(error.kind(), Kind::Exists | Kind::Aborted) => Ok(false),
@@ -460,7 +460,7 @@ fn create_outside(
 ///
 /// Errors: `Conflict` when the stream does not fit into such a table.
 fn keeps_its_shape(
-    session: &Session,
+    connection: &Connection,
     declared: Option<&Declaration>,
     existing: &Table,
     what: &str,
@@ -469,11 +469,11 @@ fn keeps_its_shape(
     if declared.is_some() {
         return Ok(true);
     }
-    let extras = engine::table_extras(session, &existing.name)?;
+    let extras = engine::table_extras(connection, &existing.name)?;
     if extras.is_empty() {
         return Ok(false);
     }
-    let offered = offered(session, what, schema)?;
+    let offered = offered(connection, what, schema)?;
     let nothing = Contract { declared: None, earlier: &[] };
     match catalog::conform(existing, nothing, &offered) {
         Ok(_) => Ok(true),
@@ -529,12 +529,12 @@ fn new_table(name: &TableName, offered: &[Offered], types: Vec<String>) -> Table
     Table { name: name.clone(), columns: offered.iter().zip(types).map(column).collect() }
 }
 
-fn offered(session: &Session, what: &str, schema: &SchemaRef) -> Result<Vec<Offered>> {
+fn offered(connection: &Connection, what: &str, schema: &SchemaRef) -> Result<Vec<Offered>> {
     if schema.fields().is_empty() {
         // The engine has no word for it; what is done with the columns has.
         return Ok(Vec::new());
     }
-    let columns = engine::describe_rows(session, schema).map_err(|error| {
+    let columns = engine::describe_rows(connection, schema).map_err(|error| {
         Error::new(error.kind(), format!("table {what}: a column's type cannot be stored: {error}"))
     })?;
     let with_arrow = |((name, duckdb_type), field): ((String, String), &arrow::datatypes::FieldRef)| {
@@ -554,9 +554,9 @@ fn declared_table(declared: &Declaration) -> Table {
     Table { name: declared.name.clone(), columns: declared.fields.iter().map(column).collect() }
 }
 
-pub(super) fn key_of(session: &Session, table: &TableName) -> Result<Vec<String>> {
+pub(super) fn key_of(connection: &Connection, table: &TableName) -> Result<Vec<String>> {
     let schema = table.schema.as_deref().unwrap_or("main");
-    let columns = engine::primary_keys(session, table.catalog.as_deref(), Some(schema), &table.table)?;
+    let columns = engine::primary_keys(connection, table.catalog.as_deref(), Some(schema), &table.table)?;
     Ok(columns.into_iter().map(|column| column.column).collect())
 }
 
@@ -568,13 +568,13 @@ fn no_key(what: &str) -> Error {
 }
 
 /// A stream that made its table and failed leaves no trace of it, unless others use the table meanwhile.
-pub(super) fn remove_if_empty(shared: &Shared, session: &mut Session, table: &TableName, user: &User) {
+pub(super) fn remove_if_empty(shared: &Shared, connection: &mut Connection, table: &TableName, user: &User) {
     // Whoever comes later makes the table anew.
     let _one_at_a_time = shared.creating.lock().unwrap_or_else(PoisonError::into_inner);
     if !user.is_alone() {
         return;
     }
-    if let Err(error) = engine::drop_if_empty(session, table) {
+    if let Err(error) = engine::drop_if_empty(connection, table) {
         tracing::warn!(table = %table, %error, "an empty table of a failed stream could not be removed");
     }
 }

@@ -21,7 +21,7 @@ use super::sources::Declared;
 use super::tables::{TableTurn, User};
 use super::{Ack, Commit, Counts, Mode, PutSummary, Shared, Target, Terms, Timings};
 use crate::catalog;
-use crate::engine::{self, Session};
+use crate::engine::{self, Connection};
 use crate::error::{Error, Kind, Result};
 use crate::session::{Lease, Open};
 
@@ -92,28 +92,28 @@ pub(super) fn run(
         let first = runtime.block_on(async { tokio::time::timeout(limit, messages.recv()).await });
         begun.extend(first.ok().flatten());
     }
-    let mut session = lease.open()?;
-    let joins = session.joins_transaction();
-    let mut writer = match Writer::begin(job, &begun, &mut session, joins) {
+    let mut connection = lease.open()?;
+    let joins = connection.joins_transaction();
+    let mut writer = match Writer::begin(job, &begun, &mut connection, joins) {
         Ok(writer) => writer,
-        Err(error) if joins => return Err(session.explain(error)),
+        Err(error) if joins => return Err(connection.explain(error)),
         Err(error) => {
-            give_up(&mut session);
+            give_up(&mut connection);
             return Err(error);
         }
     };
-    match writer.write(&mut session, runtime, begun, messages) {
+    match writer.write(&mut connection, runtime, begun, messages) {
         Ok(summary) => Ok(summary),
         Err(error) if joins => {
             // DuckDB has no savepoints: what was appended before the error cannot be taken back alone.
             let what = &writer.placement.what;
-            session.break_transaction(&format!("a put into {what} failed half way: {error}"));
-            Err(session.explain(error))
+            connection.break_transaction(&format!("a put into {what} failed half way: {error}"));
+            Err(connection.explain(error))
         }
         Err(error) => {
-            give_up(&mut session);
+            give_up(&mut connection);
             if writer.summary.ack.counts.rows == 0 {
-                writer.holds.remove_table(&writer.job, &mut session);
+                writer.holds.remove_table(&writer.job, &mut connection);
             }
             Err(writer.with_progress(error))
         }
@@ -121,9 +121,9 @@ pub(super) fn run(
 }
 
 /// Rolls back. The first error is the one the client needs; a connection that cannot roll back is closed.
-pub(super) fn give_up(session: &mut Session) {
-    if session.in_transaction() {
-        let _ = session.rollback();
+pub(super) fn give_up(connection: &mut Connection) {
+    if connection.in_transaction() {
+        let _ = connection.rollback();
     }
 }
 
@@ -148,9 +148,9 @@ impl Holds {
     }
 
     /// Takes back the table that the put made, if nobody uses it.
-    fn remove_table(&self, job: &Job, session: &mut Session) {
+    fn remove_table(&self, job: &Job, connection: &mut Connection) {
         if let (true, Some(user), Target::Table { table, .. }) = (self.made_table, &self.user, &job.target) {
-            placement::remove_if_empty(&job.shared, session, table, user);
+            placement::remove_if_empty(&job.shared, connection, table, user);
         }
     }
 }
@@ -180,12 +180,12 @@ struct Writer {
 }
 
 impl Writer {
-    fn begin(job: Job, begun: &[Message], session: &mut Open, joins: bool) -> Result<Self> {
+    fn begin(job: Job, begun: &[Message], connection: &mut Open, joins: bool) -> Result<Self> {
         if job.terms.claim.is_some() {
-            job.shared.ledger.prepare(session)?;
+            job.shared.ledger.prepare(connection)?;
         }
         if job.terms.sources.is_some() {
-            job.shared.loads.prepare(session)?;
+            job.shared.loads.prepare(connection)?;
         }
         let begun: Vec<RecordBatch> = begun
             .iter()
@@ -195,20 +195,20 @@ impl Writer {
             })
             .collect();
         let mut holds = Holds::enter(&job, joins)?;
-        session.set_purpose(&format!("a put into table {}", job.what));
+        connection.set_purpose(&format!("a put into table {}", job.what));
         let Job { shared, target, schema, terms, .. } = &job;
         let stream = (schema, &begun[..]);
         let placement = if joins {
-            let placement = placement::place(shared, target, stream, terms.on_conflict, session, true)?;
-            placement.begin(session)?;
+            let placement = placement::place(shared, target, stream, terms.on_conflict, connection, true)?;
+            placement.begin(connection)?;
             placement
         } else {
-            holds.made_table = placement::prepare(shared, target, stream, session)?;
-            match placement::begin(shared, target, stream, terms.on_conflict, session) {
+            holds.made_table = placement::prepare(shared, target, stream, connection)?;
+            match placement::begin(shared, target, stream, terms.on_conflict, connection) {
                 Ok(placement) => placement,
                 Err(error) => {
-                    give_up(session);
-                    holds.remove_table(&job, session);
+                    give_up(connection);
+                    holds.remove_table(&job, connection);
                     return Err(error);
                 }
             }
@@ -242,7 +242,7 @@ impl Writer {
 
     fn write(
         &mut self,
-        session: &mut Open,
+        connection: &mut Open,
         runtime: &Handle,
         begun: Vec<Message>,
         mut messages: mpsc::Receiver<Message>,
@@ -265,7 +265,7 @@ impl Writer {
             match event {
                 Event::Message(Message::Batch(batch, permit, seq)) => self.take(batch, permit, seq)?,
                 Event::Message(Message::Large(batch, permit, seq)) => {
-                    self.take_large(session, units_per_statement, batch, permit, seq)?;
+                    self.take_large(connection, units_per_statement, batch, permit, seq)?;
                 }
                 Event::Message(Message::Finish(declared)) => break declared,
                 Event::Pressed => press = true,
@@ -275,40 +275,40 @@ impl Writer {
                 Event::Idle => return Err(self.idle()),
                 Event::ShutOut(error) => return Err(error),
             }
-            session.check_hold().map_err(|error| in_table(&self.job.what, error))?;
+            connection.check_hold().map_err(|error| in_table(&self.job.what, error))?;
             let full = self.gather.whole_units() >= units_per_statement;
             let heavy = self.gather.bytes() >= threshold;
             slice |= in_progress && (full || heavy || self.since_commit.elapsed() >= SLICE_MAX);
             if slice {
                 // A producer's batch is committed whole; other streams are cut where row groups end.
                 let all = !full || self.job.terms.claim.is_some();
-                self.append_all(session, units_per_statement, all)?;
-                self.commit(session)?;
-                self.begin_slice(session)?;
+                self.append_all(connection, units_per_statement, all)?;
+                self.commit(connection)?;
+                self.begin_slice(connection)?;
             } else if full || heavy || press {
                 // Under pressure a short unit is better than a standstill; otherwise only whole ones go.
                 let all = (heavy || press) && self.gather.whole_units() == 0;
-                self.append(session, units_per_statement, all)?;
+                self.append(connection, units_per_statement, all)?;
             }
         };
-        self.append_all(session, units_per_statement, true)?;
+        self.append_all(connection, units_per_statement, true)?;
         // A stream without rows replaces as well.
-        self.clear(session)?;
-        self.store_sources(session, declared)?;
+        self.clear(connection)?;
+        self.store_sources(connection, declared)?;
         if self.job.left.load(Ordering::Acquire) {
             return Err(self.gone());
         }
         if self.joins {
             self.summary.ack.counts = self.open;
         } else {
-            self.commit(session)?;
+            self.commit(connection)?;
         }
         self.summary.timings = self.timings;
         Ok(self.summary.clone())
     }
 
     /// Opens the transaction of the next slice. The table may be another one by now.
-    fn begin_slice(&mut self, session: &mut Session) -> Result<()> {
+    fn begin_slice(&mut self, connection: &mut Connection) -> Result<()> {
         let Job { shared, target, schema, terms, .. } = &self.job;
         // What came first has been done; the slices after it add to what is there.
         let target = match target {
@@ -317,8 +317,8 @@ impl Writer {
             }
             statement => statement,
         };
-        session.set_purpose(&format!("a put into table {}", self.job.what));
-        self.placement = placement::begin(shared, target, (schema, &[]), terms.on_conflict, session)?;
+        connection.set_purpose(&format!("a put into table {}", self.job.what));
+        self.placement = placement::begin(shared, target, (schema, &[]), terms.on_conflict, connection)?;
         Ok(())
     }
 
@@ -331,7 +331,7 @@ impl Writer {
     /// checksum is that of the whole, and there is no commit before its last slice.
     fn take_large(
         &mut self,
-        session: &Session,
+        connection: &Connection,
         units_max: usize,
         batch: RecordBatch,
         permit: Permit,
@@ -340,7 +340,7 @@ impl Writer {
         if !self.is_new(&batch, &permit, seq)? {
             return Ok(());
         }
-        self.append_all(session, units_max, true)?;
+        self.append_all(connection, units_max, true)?;
         let row_bytes_max = self.job.gate.row_bytes_max();
         let plain = Arc::clone(&self.job.schema);
         let permit = Arc::new(permit);
@@ -357,7 +357,7 @@ impl Writer {
             }
             let slice = engine::plain_batch(engine::slice(&batch, rows)?, &plain)?;
             self.gather.push(slice, Arc::clone(&permit))?;
-            self.append_all(session, units_max, true)?;
+            self.append_all(connection, units_max, true)?;
         }
         Ok(())
     }
@@ -383,23 +383,23 @@ impl Writer {
         Ok(true)
     }
 
-    fn append_all(&mut self, session: &Session, units_max: usize, all: bool) -> Result<()> {
+    fn append_all(&mut self, connection: &Connection, units_max: usize, all: bool) -> Result<()> {
         while if all { !self.gather.is_empty() } else { self.gather.whole_units() > 0 } {
-            self.append(session, units_max, all)?;
+            self.append(connection, units_max, all)?;
         }
         Ok(())
     }
 
-    fn append(&mut self, session: &Session, units_max: usize, all: bool) -> Result<()> {
+    fn append(&mut self, connection: &Connection, units_max: usize, all: bool) -> Result<()> {
         let started = Instant::now();
         let taken = self.gather.take(units_max, all)?;
         if taken.units.is_empty() {
             return Ok(());
         }
-        self.clear(session)?;
+        self.clear(connection)?;
         let rows =
             Rows { units: taken.units, before: self.appended, producer: self.job.terms.producer.as_deref() };
-        let counts = append::append(session, &self.placement, rows)
+        let counts = append::append(connection, &self.placement, rows)
             .map_err(|error| in_table(&self.placement.what, error))?;
         // Only now may the room be used again: until the statement was over, the engine read these buffers.
         drop(taken.permits);
@@ -410,16 +410,16 @@ impl Writer {
     }
 
     /// Takes the old rows away as late as can be: a quiet stream must not keep checkpoints off.
-    fn clear(&mut self, session: &Session) -> Result<()> {
+    fn clear(&mut self, connection: &Connection) -> Result<()> {
         if !self.is_clear {
-            self.placement.clear(session)?;
+            self.placement.clear(connection)?;
             self.is_clear = true;
         }
         Ok(())
     }
 
     /// Writes down what files the rows are from. Until the put is over nobody else does so for the table.
-    fn store_sources(&mut self, session: &Session, declared: Option<Box<Declared>>) -> Result<()> {
+    fn store_sources(&mut self, connection: &Connection, declared: Option<Box<Declared>>) -> Result<()> {
         let Job { shared, target, terms, .. } = &self.job;
         let (Some(sources), Some(declared), Target::Table { table, shown, .. }) =
             (terms.sources, declared, target)
@@ -432,12 +432,12 @@ impl Writer {
         let is_clean = self.placement.forgets();
         shared
             .loads
-            .record(session, table, (sources, *declared), self.appended, is_clean)
+            .record(connection, table, (sources, *declared), self.appended, is_clean)
             .map_err(|error| in_table(&self.placement.what, error))
     }
 
     /// Commits what has been appended, with what is to be remembered of it, and tells the client's side.
-    fn commit(&mut self, session: &mut Session) -> Result<()> {
+    fn commit(&mut self, connection: &mut Connection) -> Result<()> {
         let started = Instant::now();
         if let Some(claim) = &self.job.terms.claim {
             match &claim.0 {
@@ -450,8 +450,8 @@ impl Writer {
             }
         }
         let entries = ledger::tail(&self.entries);
-        self.job.shared.ledger.record(session, entries)?;
-        session.commit().map_err(|error| in_table(&self.placement.what, error))?;
+        self.job.shared.ledger.record(connection, entries)?;
+        connection.commit().map_err(|error| in_table(&self.placement.what, error))?;
         self.job.shared.ledger.remember(entries);
         self.entries.clear();
         let ack = &mut self.summary.ack;

@@ -31,7 +31,7 @@ pub use entry::sequence;
 pub(super) use own_table::OwnTable;
 
 use crate::catalog::TableName;
-use crate::engine::{self, Database, LedgerBounds, LedgerRow, Session};
+use crate::engine::{self, Connection, Database, LedgerBounds, LedgerRow};
 use crate::error::{Error, Kind, Result};
 
 /// Batches of a producer whose checksums are kept: how far back a changed retry is noticed.
@@ -162,13 +162,13 @@ impl Ledger {
     /// Writes a claim's epoch down, unless it is: after a crash it still shuts out the older ones. Blocks.
     pub(super) fn record_epoch(&self, database: &Arc<Database>, claim: &Claim) -> Result<()> {
         let ClaimKind::Producer(claim) = &claim.0 else { return Ok(()) };
-        let mut session = database.session()?;
-        self.prepare(&session)?;
+        let mut connection = database.connection()?;
+        self.prepare(&connection)?;
         let anew = claim.last().is_none();
         let entries = [Entry::Epoch { line: claim.line.clone(), epoch: claim.epoch, anew }];
-        session.begin()?;
-        self.record(&session, &entries)?;
-        session.commit()?;
+        connection.begin()?;
+        self.record(&connection, &entries)?;
+        connection.commit()?;
         self.remember(&entries);
         Ok(())
     }
@@ -184,17 +184,17 @@ impl Ledger {
     }
 
     /// Makes the ledger's table, before the transaction that will write into it.
-    pub(super) fn prepare(&self, session: &Session) -> Result<()> {
-        self.table.ensure(|| engine::create_ledger(session))
+    pub(super) fn prepare(&self, connection: &Connection) -> Result<()> {
+        self.table.ensure(|| engine::create_ledger(connection))
     }
 
     /// Writes entries down in the open transaction.
-    pub(super) fn record(&self, session: &Session, entries: &[Entry]) -> Result<()> {
+    pub(super) fn record(&self, connection: &Connection, entries: &[Entry]) -> Result<()> {
         if entries.is_empty() {
             return Ok(());
         }
         let rows: Vec<LedgerRow<'_>> = entries.iter().map(Entry::row).collect::<Result<_>>()?;
-        engine::append_ledger(session, &rows)?;
+        engine::append_ledger(connection, &rows)?;
         self.rows.fetch_add(rows.len() as u64, Ordering::Relaxed);
         Ok(())
     }
@@ -233,13 +233,13 @@ impl Ledger {
         let kept: Vec<(&str, &str)> = kept.iter().map(|line| (&*line.producer, &*line.table)).collect();
         let bounds =
             LedgerBounds { keys: self.bounds.keys, lines: self.bounds.lines, batches: CHECKSUMS_KEPT };
-        let mut session = database.session()?;
-        session.begin()?;
+        let mut connection = database.connection()?;
+        connection.begin()?;
         let (left, lines) = {
-            let _turn = session.deletes();
-            (engine::cut_ledger(&session, bounds, &kept)?, engine::ledger_lines(&session)?)
+            let _turn = connection.deletes();
+            (engine::cut_ledger(&connection, bounds, &kept)?, engine::ledger_lines(&connection)?)
         };
-        session.commit()?;
+        connection.commit()?;
         let lines = lines
             .into_iter()
             .map(|(producer, table)| Line { producer: producer.into(), table: table.into() });
@@ -259,11 +259,11 @@ pub(super) fn tail(entries: &[Entry]) -> &[Entry] {
 
 /// What the database remembers, and the rows of its table, if there is one.
 fn read(database: &Arc<Database>, bounds: Bounds) -> Result<(State, Option<u64>)> {
-    let session = database.session()?;
+    let connection = database.connection()?;
     let mut state = State::new(bounds);
     let mut reader = entry::Reader::default();
     let mut rows = 0;
-    let has_table = engine::read_ledger(&session, &mut |row| {
+    let has_table = engine::read_ledger(&connection, &mut |row| {
         rows += 1;
         if let Some(entry) = reader.entry(&row) {
             state.remember(&entry);
