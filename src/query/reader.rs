@@ -105,7 +105,8 @@ fn text(connection: &mut Open, sql: &str, target: &mut Target<'_>) -> Result<Cla
         if target.open(&described.schema, class).is_err() {
             return Ok(class);
         }
-        let shared = if connection.joins_transaction() { None } else { connection.share_commit(class, sql) };
+        let shared =
+            if connection.joins_transaction() { None } else { connection.execute_in_group(class, sql) };
         let rows = match shared {
             Some(rows) => rows?,
             None => changing(connection, class, sql, |connection| connection.execute_parsed(&statement))?,
@@ -161,7 +162,7 @@ fn script(connection: &mut Open, sql: &str, target: &mut Target<'_>) -> Result<C
     if single
         && !connection.joins_transaction()
         && statements[0].without_parameters(connection).is_ok()
-        && let Some(rows) = connection.share_commit(class, sql)
+        && let Some(rows) = connection.execute_in_group(class, sql)
     {
         target.count(rows?)?;
         return Ok(class);

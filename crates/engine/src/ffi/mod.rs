@@ -33,7 +33,7 @@ fn export_schema(schema: &Schema) -> Result<ArrowSchema> {
 }
 
 /// An Arrow schema as DuckDB gives it.
-pub(super) fn import_schema(schema: ArrowSchema) -> Result<Schema> {
+pub(crate) fn import_schema(schema: ArrowSchema) -> Result<Schema> {
     // SAFETY: the same struct layout as above; ownership moves out with `into_raw`, and `FFI_ArrowSchema`
     // calls `release` when dropped.
     let imported = unsafe { transmute::<ffi::ArrowSchema, FFI_ArrowSchema>(schema.into_raw()) };
@@ -54,7 +54,7 @@ fn export_batch(batch: RecordBatch) -> ArrowArray {
 
 /// Takes an array that DuckDB built. Buffers are owned by the returned batch and freed by DuckDB's own
 /// release callback when its last slice is dropped, on whatever thread that happens.
-pub(super) fn import_batch(array: ArrowArray, schema: &SchemaRef) -> Result<RecordBatch> {
+pub(crate) fn import_batch(array: ArrowArray, schema: &SchemaRef) -> Result<RecordBatch> {
     let rows = array.len();
     // SAFETY: the same struct layout; ownership moves out with `into_raw` and into `FFI_ArrowArray`.
     let array = unsafe { transmute::<ffi::ArrowArray, FFI_ArrowArray>(array.into_raw()) };
@@ -71,7 +71,7 @@ pub(super) fn import_batch(array: ArrowArray, schema: &SchemaRef) -> Result<Reco
 /// Turns batches of one schema into data chunks that borrow the batches' buffers.
 ///
 /// Lives in a table function's local state: one per DuckDB thread and statement.
-pub(super) struct Importer {
+pub(crate) struct Importer {
     // The chunk that the last output vectors refer to; replaced only by the next call. Declared first, so
     // that it is dropped before the importer that made it.
     lent: Option<DataChunk<'static>>,
@@ -86,7 +86,7 @@ unsafe impl Send for Importer {}
 
 impl Importer {
     /// An importer for batches of `schema`, made inside a bind or init callback.
-    pub(super) fn new(context: &Context, schema: &Schema) -> Result<Self> {
+    pub(crate) fn new(context: &Context, schema: &Schema) -> Result<Self> {
         let importer = ArrowImporter::new(context, export_schema(schema)?, Some(CHUNK_ROWS))?;
         // SAFETY: only the lifetime changes. The C API promises that an importer made in a bind or init
         // callback may be used from the exec callbacks of the same statement and destroyed with its state;
@@ -97,17 +97,17 @@ impl Importer {
     }
 
     /// The engine's names and types for the schema.
-    pub(super) fn schema(&self) -> Result<duckdb::schema::Schema> {
+    pub(crate) fn schema(&self) -> Result<duckdb::schema::Schema> {
         self.importer.schema()
     }
 
     /// Takes the next batch; call it when `lend_next` returned false.
-    pub(super) fn feed(&mut self, batch: RecordBatch) -> Result<()> {
+    pub(crate) fn feed(&mut self, batch: RecordBatch) -> Result<()> {
         self.importer.append_consumed(export_batch(batch), true)
     }
 
     /// Lets `output` refer to the next chunk of the batch fed last; false when that batch is used up.
-    pub(super) fn lend_next(&mut self, output: &mut DataChunkRef<'_>) -> Result<bool> {
+    pub(crate) fn lend_next(&mut self, output: &mut DataChunkRef<'_>) -> Result<bool> {
         let Some(chunk) = self.importer.next_chunk()? else { return Ok(false) };
         for column in 0..chunk.col_count() {
             let source = chunk.get_vector_at::<Unknown>(column)?;
@@ -124,7 +124,7 @@ impl Importer {
 }
 
 /// Writes one list per row; `None` is NULL.
-pub(super) fn write_lists<T>(mut output: Vector<'_, List<T>>, rows: Vec<Option<Vec<T>>>) -> Result<()>
+pub(crate) fn write_lists<T>(mut output: Vector<'_, List<T>>, rows: Vec<Option<Vec<T>>>) -> Result<()>
 where
     T: for<'a> WritableVectorElement<Write<'a> = T>,
 {
@@ -141,7 +141,7 @@ where
 }
 
 /// A connection and the statements prepared on it, so that preparing happens once per connection.
-pub(super) struct RawConnection {
+pub(crate) struct RawConnection {
     // Boxed, because a prepared statement refers to the statement's connection by address. Declared first, so
     // that the statements are dropped before the connection.
     kept: Vec<(String, Box<PreparedStatement<'static>>)>,
@@ -162,7 +162,7 @@ unsafe impl Send for RawConnection {}
 
 impl RawConnection {
     /// `token`: a word that no other connection has. `alive` is held for as long as the connection is open.
-    pub(super) fn new(duckdb: DuckDBConnection, token: String, alive: Arc<()>) -> Self {
+    pub(crate) fn new(duckdb: DuckDBConnection, token: String, alive: Arc<()>) -> Self {
         Self {
             kept: Vec::new(),
             own: RefCell::default(),
@@ -173,17 +173,17 @@ impl RawConnection {
         }
     }
 
-    pub(super) fn token(&self) -> &str {
+    pub(crate) fn token(&self) -> &str {
         &self.token
     }
 
-    pub(super) fn duckdb(&self) -> &DuckDBConnection {
+    pub(crate) fn duckdb(&self) -> &DuckDBConnection {
         &self.duckdb
     }
 
     /// Prepares `statement` and keeps it under `sql`, forgetting the one unused for longest when there are
     /// `kept_max` already.
-    pub(super) fn keep(&mut self, sql: &str, statement: &Statement<'static>, kept_max: usize) -> Result<()> {
+    pub(crate) fn keep(&mut self, sql: &str, statement: &Statement<'static>, kept_max: usize) -> Result<()> {
         let prepared = self.prepare(statement)?;
         if self.kept.len() >= kept_max {
             self.kept.remove(0);
@@ -209,7 +209,7 @@ impl RawConnection {
 
     /// Runs a statement of the server's own to its end, which is prepared the first time, and gives the changed
     /// rows. The `own_max` used last are remembered.
-    pub(super) fn run_own(&self, sql: &str, own_max: usize) -> Result<usize> {
+    pub(crate) fn run_own(&self, sql: &str, own_max: usize) -> Result<usize> {
         let mut own = self.own.borrow_mut();
         let entry = match own.iter().position(|(known, _)| known == sql) {
             Some(index) => own.remove(index),
@@ -225,7 +225,7 @@ impl RawConnection {
     }
 
     /// Runs a statement that is always the same, such as COMMIT, to its end; it is parsed the first time.
-    pub(super) fn run_same(&self, sql: &'static str) -> Result<usize> {
+    pub(crate) fn run_same(&self, sql: &'static str) -> Result<usize> {
         let mut read = self.read.borrow_mut();
         let index = match read.iter().position(|(known, _)| *known == sql) {
             Some(index) => index,
@@ -238,7 +238,7 @@ impl RawConnection {
     }
 
     /// Whether `sql` is kept; marks it as the one used last.
-    pub(super) fn touch(&mut self, sql: &str) -> bool {
+    pub(crate) fn touch(&mut self, sql: &str) -> bool {
         let Some(index) = self.kept.iter().position(|(kept, _)| kept == sql) else { return false };
         let entry = self.kept.remove(index);
         self.kept.push(entry);
@@ -246,13 +246,13 @@ impl RawConnection {
     }
 
     /// The statement used last, if it is `sql`.
-    pub(super) fn last<'raw>(&'raw self, sql: &str) -> Option<&'raw PreparedStatement<'raw>> {
+    pub(crate) fn last<'raw>(&'raw self, sql: &str) -> Option<&'raw PreparedStatement<'raw>> {
         let (kept, prepared) = self.kept.last()?;
         (kept == sql).then_some(&**prepared)
     }
 
     /// Forgets every statement: an object they refer to may be gone.
-    pub(super) fn forget(&mut self) {
+    pub(crate) fn forget(&mut self) {
         self.kept.clear();
         self.own.get_mut().clear();
     }
