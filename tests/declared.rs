@@ -10,8 +10,8 @@ use arrow::array::AsArray;
 use arrow::datatypes::Schema;
 use common::{TestServer, number, query_error, rows};
 use pintail::catalog::{
-    Declaration, SchemaFile, TableName, adopt, declared_create, from_duckdb, parse_type, read_declarations,
-    read_folder, render,
+    Breaking, Declaration, SchemaFile, TableName, adopt, declared_create, from_duckdb, parse_type,
+    read_declarations, read_folder, render,
 };
 use pintail::engine::{
     Connection, Database, Options, actual_table, apply_declared, describe_rows, plain_schema, plan_declared,
@@ -57,13 +57,13 @@ impl Fixture {
     }
 
     fn apply(&mut self, text: &str) -> Result<String, pintail::error::Error> {
-        self.apply_with(text, false)
+        self.apply_with(text, Breaking::Refused)
     }
 
-    fn apply_with(&mut self, text: &str, allow_breaking: bool) -> Result<String, pintail::error::Error> {
-        let plans = apply_declared(&mut self.connection, &declared(text), allow_breaking, |_| ())?;
+    fn apply_with(&mut self, text: &str, breaking: Breaking) -> Result<String, pintail::error::Error> {
+        let plans = apply_declared(&mut self.connection, &declared(text), breaking, |_| ())?;
         // What was applied needs no more, whatever it was.
-        let again = plan_declared(&self.connection, &declared(text), false)?;
+        let again = plan_declared(&self.connection, &declared(text), Breaking::Refused)?;
         assert!(again.iter().all(pintail::catalog::TablePlan::is_empty), "{}", render(&again));
         Ok(render(&plans))
     }
@@ -191,7 +191,8 @@ fn words_are_quoted_as_the_engine_quotes_them() {
 fn collect(connection: &Connection, sql: &str) -> Vec<arrow::array::RecordBatch> {
     let parsed = pintail::engine::parse(connection, sql).unwrap();
     let schema = parsed.describe(connection).unwrap().schema;
-    let mut cursor = pintail::engine::Cursor::open(connection, &parsed, &schema, 1 << 20, None).unwrap();
+    let size = pintail::engine::ArraySize { bytes: 1 << 20, rows_max: None };
+    let mut cursor = pintail::engine::Cursor::open(connection, &parsed, &schema, size).unwrap();
     let mut batches = Vec::new();
     while let Some(batch) = cursor.next_batch().unwrap() {
         batches.push(batch);
@@ -240,7 +241,7 @@ fn a_declared_table_is_made_with_everything_it_says() {
         fixture.connection.execute("INSERT INTO t (id, size) VALUES (2, NULL)").unwrap_err().kind(),
         Kind::Conflict
     );
-    let plan = plan_declared(&fixture.connection, &declared(BASE), false).unwrap();
+    let plan = plan_declared(&fixture.connection, &declared(BASE), Breaking::Refused).unwrap();
     assert!(plan[0].is_empty(), "{}", render(&plan));
 }
 
@@ -312,12 +313,12 @@ fn foreign_indexes_and_added_columns_survive_a_rebuild() {
     fixture.holds("(SELECT comment = 'theirs' FROM duckdb_columns() WHERE column_name = 'by producer')");
     // Without a rebuild as well.
     let stricter = wider.replace("default = 7", "nullable = false\ndefault = 7");
-    fixture.apply_with(&stricter, true).unwrap();
+    fixture.apply_with(&stricter, Breaking::Allowed).unwrap();
     fixture.holds("(SELECT count(*) = 3 FROM duckdb_indexes())");
     // A rule that no declaration says would be lost with the table.
     fixture.run("CREATE TABLE u (id BIGINT REFERENCES t (id))");
     let narrower = stricter.replace("int64", "int32");
-    let refused = fixture.apply_with(&narrower, true).unwrap_err();
+    let refused = fixture.apply_with(&narrower, Breaking::Allowed).unwrap_err();
     assert!(refused.message().contains("the foreign key of table u"), "{refused}");
 }
 
@@ -359,14 +360,14 @@ fn breaking_changes_are_refused_whole_and_made_when_allowed() {
         assert_eq!(fixture.state(), before);
     }
     // 40,000 ids do not fit into int16, and the transaction says so after the table was made anew.
-    let failed = fixture.apply_with(&breaking[0].0, true).unwrap_err();
+    let failed = fixture.apply_with(&breaking[0].0, Breaking::Allowed).unwrap_err();
     assert!(
         failed.message().contains("table t") && failed.message().contains("nothing was changed"),
         "{failed}"
     );
     assert_eq!(fixture.state(), before);
     for (text, _) in &breaking[1..] {
-        fixture.apply_with(text, true).unwrap();
+        fixture.apply_with(text, Breaking::Allowed).unwrap();
         fixture.holds("(SELECT count(*) = 40000 FROM t)");
     }
     assert_eq!(recorded_versions(&fixture.connection).unwrap()[0].version, 5);
@@ -376,13 +377,13 @@ fn breaking_changes_are_refused_whole_and_made_when_allowed() {
 fn a_view_or_a_required_column_in_the_way_is_refused_before_anything_is_done() {
     let mut fixture = Fixture::new();
     fixture.run("CREATE VIEW t AS SELECT 1 AS id");
-    let refused = fixture.apply_with(BASE, true).unwrap_err();
+    let refused = fixture.apply_with(BASE, Breaking::Allowed).unwrap_err();
     assert!(refused.message().contains("a view of that name"), "{refused}");
     fixture.run("DROP VIEW t");
     fixture.run("CREATE TABLE t AS SELECT 1::INTEGER AS id");
     let refused = fixture.apply_with(
         "[[field]]\nname = 'id'\ntype = 'int32'\n[[field]]\nname = 'x'\ntype = 'int8'\nnullable = false",
-        true,
+        Breaking::Allowed,
     );
     assert!(
         refused.unwrap_err().message().contains("the 1 row that are there have no value"),
@@ -414,7 +415,7 @@ fn tables_are_adopted_and_the_shipped_examples_apply() {
         examples.iter().map(Declaration::listed_name).collect::<Vec<_>>(),
         ["well_production", "well_test"]
     );
-    apply_declared(&mut fixture.connection, &examples, false, |_| ()).unwrap();
+    apply_declared(&mut fixture.connection, &examples, Breaking::Refused, |_| ()).unwrap();
     for example in &examples {
         let actual = actual_table(&fixture.connection, &example.name).unwrap().unwrap();
         let (shown, notes) = adopt(&actual, Some(example));

@@ -11,7 +11,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use super::FlightServer;
-use crate::catalog::{Declaration, SchemaFile, TableName, adopt, plan, read_declarations, render};
+use crate::catalog::{Breaking, Declaration, SchemaFile, TableName, adopt, plan, read_declarations, render};
 use crate::engine::{self, RecordedVersion};
 use crate::error::{Error, Result};
 use crate::session::Lease;
@@ -46,7 +46,7 @@ impl FlightServer {
             Err(problems) => return Ok(json!({ "problems": problems, "text": problems.to_string() })),
         };
         let plans = self.query.look(self.pooled(), move |connection| {
-            engine::plan_declared(connection, &declarations, request.allow_breaking)
+            engine::plan_declared(connection, &declarations, Breaking::when(request.allow_breaking))
         });
         let plans = plans.await?;
         Ok(json!({ "tables": plans, "text": render(&plans) }))
@@ -61,9 +61,14 @@ impl FlightServer {
         let in_force = Arc::clone(&self.declarations);
         let plans = self.query.look(self.pooled(), move |connection| {
             let applied = declarations.clone();
-            engine::apply_declared(connection, &declarations, request.allow_breaking, |earlier| {
-                in_force.add(applied, earlier);
-            })
+            engine::apply_declared(
+                connection,
+                &declarations,
+                Breaking::when(request.allow_breaking),
+                |earlier| {
+                    in_force.add(applied, earlier);
+                },
+            )
         });
         let plans = plans.await?;
         Ok(json!({ "tables": plans, "text": render(&plans) }))
@@ -107,7 +112,7 @@ fn listed(
     actual: Option<&crate::catalog::Actual>,
     recorded: &HashMap<String, RecordedVersion>,
 ) -> Value {
-    let found = plan(declaration, actual, false);
+    let found = plan(declaration, actual, Breaking::Refused);
     let shown = declaration.listed_name();
     let version = recorded.get(&shown.to_lowercase());
     let difference = if found.is_empty() {

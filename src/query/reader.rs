@@ -15,13 +15,13 @@ use super::returned::{Limits, Returned};
 use super::shape::Shaper;
 use super::stream::{Queue, Start};
 use super::{Running, Statement, bound};
-use crate::engine::{self, Class, Cursor, Described, Interrupt, Parsed, Progress, Step};
+use crate::engine::{self, ArraySize, Class, Cursor, Described, Interrupt, Parsed, Progress, Step};
 use crate::error::{Error, Kind, Result};
 use crate::session::{Lease, Open};
 
 /// Arrays are built at twice the size of a message and sliced: handing an array from DuckDB's threads to this
 /// one costs the same whatever its size. At four times, page faults eat what is saved (`make bench`, core).
-pub(super) const MESSAGES_PER_ARRAY: usize = 2;
+const MESSAGES_PER_ARRAY: usize = 2;
 
 pub(super) struct Job {
     pub(super) lease: Lease,
@@ -114,18 +114,16 @@ fn text(connection: &mut Open, sql: &str, target: &mut Target<'_>) -> Result<Cla
         target.count(rows)?;
         return Ok(class);
     }
-    let array_bytes = target.batch_bytes * MESSAGES_PER_ARRAY;
+    let size = target.array_size();
     if class == Class::Query {
         return reading(connection, described.is_proven(connection), |connection| {
-            let mut cursor =
-                Cursor::open(connection, &statement, &described.schema, array_bytes, target.batch_rows_max)?;
+            let mut cursor = Cursor::open(connection, &statement, &described.schema, size)?;
             target.begin(&cursor, class)?;
             target.stream(&mut cursor).map(|()| class)
         });
     }
     let (schema, returned) = changing(connection, class, sql, |connection| {
-        let mut cursor =
-            Cursor::open(connection, &statement, &described.schema, array_bytes, target.batch_rows_max)?;
+        let mut cursor = Cursor::open(connection, &statement, &described.schema, size)?;
         target.begin(&cursor, class)?;
         let mut returned = Returned::new(target.returned);
         take(connection, &mut cursor, &mut returned)?;
@@ -261,6 +259,11 @@ pub(super) fn changing<T>(
 }
 
 impl Target<'_> {
+    /// How large the engine is to make its arrays.
+    pub(super) fn array_size(&self) -> ArraySize {
+        ArraySize { bytes: self.batch_bytes * MESSAGES_PER_ARRAY, rows_max: self.batch_rows_max }
+    }
+
     fn is_given_up(&self) -> bool {
         self.opened.as_ref().is_some_and(oneshot::Sender::is_closed)
     }

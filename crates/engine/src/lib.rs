@@ -27,7 +27,7 @@ mod table_functions;
 mod timezone;
 
 pub use append::{append, count_rows, describe_rows, over_segment, rows_of_segment};
-pub use backup::{Restored, backup, restore};
+pub use backup::{Existing, Restored, backup, restore};
 pub use bound::{Bound, bulk_insert, describe_bound, match_columns};
 pub use checkpoint::Maintenance;
 pub use connection::{Connection, SchemaPath};
@@ -49,7 +49,8 @@ pub use ledgers::{
 pub use pintail_protocol::expand::{expansion, may_expand, slice, slices};
 pub use plain::{BIT, STANDS_FOR, plain_batch, plain_schema};
 pub use read::{
-    Cursor, Described, Parameter, Parsed, READ_ONLY, Step, count_batch, describe, parse, parse_script,
+    ArraySize, Cursor, Described, Parameter, Parsed, READ_ONLY, Step, count_batch, describe, parse,
+    parse_script,
 };
 pub use sql::{BulkInsert, Class, Insert, STACK_BYTES, runs_alone};
 pub use table_functions::{Segment, UNIT_ROWS, Unit};

@@ -19,7 +19,7 @@ use duckdb::environment::StorageLocation;
 use duckdb::error::DuckDBError;
 use duckdb::instance::AttachBuilder;
 
-use super::inventory::{Inventory, Trigger, named};
+use super::inventory::{Inventory, Trigger, first_of};
 use crate::catalog::quote_name;
 use crate::connection::Connection;
 use crate::database::{BackupTarget, Database, Options, remove_files, sync_folder, with_ending};
@@ -92,16 +92,17 @@ fn write(connection: &Connection, target: &BackupTarget) -> Result<Inventory> {
     let alias = format!("pintail_backup_{:032x}", rand::random::<u128>());
     // Attaching by the API is the host's right where SQL has none to files; it allows this one path.
     let copy = AttachBuilder::new(StorageLocation::OnDisk(path)).alias(&alias).option("hidden", "true");
-    instance.attach(copy).map_err(plain)?;
+    instance.attach(copy).map_err(copy_error)?;
     let copied = copy_all(connection, &alias);
     // Writes what is in the copy's log into its file, and closes it.
-    let detached = instance.detach(&alias).map(|_| ()).map_err(plain);
+    let detached = instance.detach(&alias).map(|_| ()).map_err(copy_error);
     copied.and_then(|whole| detached.map(|()| whole))
 }
 
 fn copy_all(connection: &Connection, alias: &str) -> Result<Inventory> {
     // Not `Connection::execute`: a fatal error of the copy is not one of the database, and must not stop the server.
-    let execute = |sql: &str| connection.duckdb().execute(sql, Parameters::None).map(|_| ()).map_err(plain);
+    let execute =
+        |sql: &str| connection.duckdb().execute(sql, Parameters::None).map(|_| ()).map_err(copy_error);
     execute("BEGIN TRANSACTION")?;
     let copy = || {
         let whole = Inventory::read(connection)?;
@@ -112,7 +113,7 @@ fn copy_all(connection: &Connection, alias: &str) -> Result<Inventory> {
                 format!(
                     "the engine cannot copy indexes in nested schemas: {}; drop them, or move their tables to a \
                      schema of the first level",
-                    named(&nested)
+                    first_of(&nested)
                 ),
             ));
         }
@@ -154,7 +155,7 @@ fn complete(database: &Database, target: &BackupTarget, whole: &Inventory) -> Re
             format!(
                 "the backup would not be whole, so it was given up: {}; a trigger names tables without the database's \
                  name: make it again like that, or drop it",
-                named(&refused)
+                first_of(&refused)
             ),
         ));
     }
@@ -165,7 +166,7 @@ fn complete(database: &Database, target: &BackupTarget, whole: &Inventory) -> Re
             format!(
                 "the backup would not be whole, so it was given up: {}; drop what the engine cannot copy, or make it \
                  again in another form",
-                named(&missing)
+                first_of(&missing)
             ),
         ));
     }
@@ -190,7 +191,7 @@ fn make_trigger(connection: &Connection, trigger: &Trigger) -> Result<()> {
 }
 
 /// An error of the copy, as something the caller can act on.
-fn plain(error: duckdb::Error) -> Error {
+fn copy_error(error: duckdb::Error) -> Error {
     let text = error.message.lines().next().unwrap_or_default().to_owned();
     if text.contains("No space left") {
         return Error::new(

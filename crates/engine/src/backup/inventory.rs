@@ -174,7 +174,7 @@ impl Inventory {
 }
 
 /// The first of many names, and how many more there are.
-pub(crate) fn named(names: &[String]) -> String {
+pub(crate) fn first_of(names: &[String]) -> String {
     match names.len().checked_sub(NAMED_MAX) {
         None | Some(0) => names.join(", "),
         Some(more) => format!("{} and {more} more", names[..NAMED_MAX].join(", ")),
@@ -277,8 +277,8 @@ mod tests {
     #[test]
     fn long_lists_are_cut() {
         let names: Vec<String> = (0..12).map(|n| format!("t{n}")).collect();
-        assert_eq!(named(&names[..2]), "t0, t1");
-        assert!(named(&names[..10]).ends_with("t9"));
-        assert!(named(&names).ends_with("t9 and 2 more"));
+        assert_eq!(first_of(&names[..2]), "t0, t1");
+        assert!(first_of(&names[..10]).ends_with("t9"));
+        assert!(first_of(&names).ends_with("t9 and 2 more"));
     }
 }

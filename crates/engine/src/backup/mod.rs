@@ -6,4 +6,4 @@ mod inventory;
 mod restore;
 
 pub use backup::backup;
-pub use restore::{Restored, restore};
+pub use restore::{Existing, Restored, restore};

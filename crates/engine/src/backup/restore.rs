@@ -33,16 +33,25 @@ pub struct Restored {
     pub bytes: u64,
 }
 
+/// What becomes of a database that is there already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Existing {
+    /// It stays, and the backup is not restored.
+    Keep,
+    /// The backup takes its place.
+    Replace,
+}
+
 /// Copies the backup `from` to the database file that `options` names, reads all of the copy, and puts it in place.
 /// `progress` is told the bytes copied so far.
 ///
-/// Errors: `NotFound` for a backup that is not there; `Exists` for a database that is there, unless `force`;
+/// Errors: `NotFound` for a backup that is not there; `Exists` for a database that is there, unless it is to be replaced;
 /// `Conflict` for one that is open; `Invalid` for a backup that does not open or read. The database is as it was
 /// then.
 pub fn restore(
     from: &Path,
     options: &Options,
-    force: bool,
+    existing: Existing,
     progress: &mut dyn FnMut(u64),
 ) -> Result<Restored> {
     let to = Path::new(&options.path);
@@ -67,7 +76,7 @@ pub fn restore(
     {
         return Err(Error::invalid("the backup and the database are the same file"));
     }
-    if !force && (to.exists() || with_ending(to, "wal").exists()) {
+    if existing == Existing::Keep && (to.exists() || with_ending(to, "wal").exists()) {
         return Err(Error::new(
             Kind::Exists,
             format!(

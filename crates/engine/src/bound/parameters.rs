@@ -12,7 +12,7 @@ use super::values::values;
 use crate::append::describe_rows;
 use crate::connection::Connection;
 use crate::error::{Error, Result};
-use crate::read::{Described, Parameter, arrow_schema, describe, named, without_casts_in};
+use crate::read::{Described, Parameter, arrow_schema, describe, names_of, without_casts_in};
 use crate::sql::{self, BulkInsert, Inside};
 
 /// The columns of a batch that are the statement's parameters, in binding order.
@@ -25,7 +25,7 @@ pub fn match_columns(parameters: &[Parameter], rows: &SchemaRef) -> Result<Vec<u
         return Err(Error::invalid(format!(
             "the statement takes {} parameters ({}), and {} values were bound",
             parameters.len(),
-            named(parameters),
+            names_of(parameters),
             rows.fields().len()
         )));
     }

@@ -12,7 +12,7 @@ use super::values::values;
 use crate::connection::Connection;
 use crate::error::{Error, Result};
 use crate::plain::check_importable;
-use crate::read::{Cursor, Parameter, named, parse};
+use crate::read::{ArraySize, Cursor, Parameter, names_of, parse};
 
 /// Rows turned into values at a time.
 const SLICE_ROWS: usize = 1024;
@@ -38,7 +38,7 @@ impl Bound {
             return Err(Error::invalid(format!(
                 "the statement takes {} parameters ({}), and none were bound",
                 parameters.len(),
-                named(&parameters)
+                names_of(&parameters)
             )));
         }
         let rows = rows.unwrap_or_default();
@@ -99,12 +99,9 @@ impl Bound {
         connection: &'connection Connection,
         run: &Run,
         schema: &SchemaRef,
-        array_bytes: usize,
-        rows_max: Option<usize>,
+        size: ArraySize,
     ) -> Result<Cursor<'connection>> {
-        self.with(run, |values| {
-            Cursor::open_bound(connection, &self.sql, values, schema, array_bytes, rows_max)
-        })
+        self.with(run, |values| Cursor::open_bound(connection, &self.sql, values, schema, size))
     }
 
     fn with<T>(&self, run: &Run, work: impl FnOnce(Parameters<'_>) -> T) -> T {

@@ -20,7 +20,7 @@ impl Database {
     /// Errors: `Conflict` or `Aborted` while writers are active, naming the oldest; try again later.
     pub fn checkpoint(self: &Arc<Self>) -> Result<Duration> {
         let is_overdue = self.wal_bytes() >= self.options().checkpoint_bytes.saturating_mul(2);
-        let done = self.try_checkpoint(is_overdue);
+        let done = self.try_checkpoint(if is_overdue { PATIENCE_OVERDUE } else { PATIENCE });
         let Err(error) = done else { return done };
         if is_overdue {
             self.holders.end_older_than(self.options().checkpoint_hold);
@@ -38,9 +38,8 @@ impl Database {
         }
     }
 
-    fn try_checkpoint(self: &Arc<Self>, is_overdue: bool) -> Result<Duration> {
+    fn try_checkpoint(self: &Arc<Self>, patience: Duration) -> Result<Duration> {
         let connection = self.connection()?;
-        let patience = if is_overdue { PATIENCE_OVERDUE } else { PATIENCE };
         let _turn = self.gate.checkpoint(patience).ok_or_else(|| {
             Error::new(Kind::Conflict, "statements that change rows are running; try again later")
         })?;

@@ -4,7 +4,7 @@
 use duckdb::Parameters;
 
 use super::connection::Connection;
-use crate::database::{Hold, Interrupt, StatementTurn};
+use crate::database::{CommitKind, Hold, Interrupt, StatementTurn};
 use crate::duckdb_error::is_aborted;
 use crate::error::{Error, Kind, Result};
 use crate::sql::{Class, Impact, impact};
@@ -78,8 +78,9 @@ impl Connection {
             let _ = self.rollback();
             return Err(error);
         }
+        let kind = if self.reshapes.take() { CommitKind::Reshapes } else { CommitKind::Rows };
         let committed = {
-            let _turn = self.database.gate.commit(self.reshapes.take());
+            let _turn = self.database.gate.commit(kind);
             self.execute_same("COMMIT").map(|()| done())
         };
         self.is_over();
@@ -110,7 +111,7 @@ impl Connection {
             // A trigger of its table may delete. Taken before the commit's turn, which a checkpoint waits for.
             let _statement = self.database.surface().has_triggers().then(|| self.deletes());
             // No shape changes while this turn is held.
-            let _turn = self.database.gate.commit(false);
+            let _turn = self.database.gate.commit(CommitKind::Rows);
             if self.database.gate.shape() != Some(shape) {
                 return Ok(None);
             }

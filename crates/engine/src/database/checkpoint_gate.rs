@@ -40,6 +40,15 @@ struct Turns {
     reshapes: bool,
 }
 
+/// What a commit does to tables.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum CommitKind {
+    /// It adds, changes or deletes rows.
+    Rows,
+    /// It changes the shape of tables, or what they are held to.
+    Reshapes,
+}
+
 /// A commit's turn, until it is dropped.
 pub(crate) struct CommitTurn<'gate> {
     gate: &'gate CheckpointGate,
@@ -82,7 +91,8 @@ impl CheckpointGate {
 
     /// Waits until no checkpoint runs or is about to. A commit that changes the shape of tables waits for all others,
     /// and they for it: what was found out about a table holds while a commit has its turn.
-    pub(crate) fn commit(&self, reshapes: bool) -> CommitTurn<'_> {
+    pub(crate) fn commit(&self, kind: CommitKind) -> CommitTurn<'_> {
+        let reshapes = kind == CommitKind::Reshapes;
         let mut turns = self.wait(self.turns(), |turns| turns.stops_commits || turns.reshapes);
         if reshapes {
             turns.reshapes = true;
@@ -162,7 +172,7 @@ mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
     use std::time::{Duration, Instant};
 
-    use super::CheckpointGate;
+    use super::{CheckpointGate, CommitKind};
 
     #[test]
     fn a_checkpoint_gets_its_turn_and_is_alone() {
@@ -180,7 +190,7 @@ mod tests {
                         let turn = gate.statement();
                         work();
                         drop(turn);
-                        let _turn = gate.commit(false);
+                        let _turn = gate.commit(CommitKind::Rows);
                         work();
                     }
                 });
@@ -200,7 +210,7 @@ mod tests {
         let gate = Arc::new(CheckpointGate::default());
         let _statement = gate.statement();
         assert!(gate.checkpoint(Duration::from_millis(20)).is_none());
-        drop(gate.commit(false));
+        drop(gate.commit(CommitKind::Rows));
         drop(gate.statement());
     }
 
@@ -213,7 +223,7 @@ mod tests {
             for _ in 0..3 {
                 scope.spawn(|| {
                     while Instant::now() < until {
-                        let _turn = gate.commit(false);
+                        let _turn = gate.commit(CommitKind::Rows);
                         let shape = gate.shape().expect("no shape changes beside a commit");
                         at_work.fetch_add(1, Ordering::SeqCst);
                         std::thread::sleep(Duration::from_micros(100));
@@ -225,7 +235,7 @@ mod tests {
             for _ in 0..2 {
                 scope.spawn(|| {
                     while Instant::now() < until {
-                        let turn = gate.commit(true);
+                        let turn = gate.commit(CommitKind::Reshapes);
                         assert_eq!((at_work.load(Ordering::SeqCst), gate.shape()), (0, None));
                         reshaped.fetch_add(1, Ordering::SeqCst);
                         drop(turn);

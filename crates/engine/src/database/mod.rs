@@ -11,6 +11,7 @@ mod open;
 mod options;
 
 pub use backup_target::BackupTarget;
+pub(crate) use checkpoint_gate::CommitKind;
 pub use checkpoint_gate::StatementTurn;
 pub use database::Database;
 pub(crate) use files::{remove_files, sync_folder, with_ending};

@@ -5,7 +5,7 @@
 
 use super::lock::lock_table;
 use super::versions::{declared_columns, earlier_declarations, record, recorded_versions};
-use crate::catalog::{Declaration, TablePlan, plan, quote_name, render};
+use crate::catalog::{Breaking, Declaration, TablePlan, plan, quote_name, render};
 use crate::connection::Connection;
 use crate::error::{Error, Kind, Result};
 use crate::introspect::{actual_table, rows};
@@ -14,7 +14,7 @@ use crate::introspect::{actual_table, rows};
 pub fn plan_declared(
     connection: &Connection,
     declarations: &[Declaration],
-    allow_breaking: bool,
+    breaking: Breaking,
 ) -> Result<Vec<TablePlan>> {
     let recorded = recorded_versions(connection)?;
     let mut plans = Vec::with_capacity(declarations.len());
@@ -32,7 +32,7 @@ pub fn plan_declared(
             version,
             new_version: (!is_recorded).then(|| version.unwrap_or(0) + 1),
             is_new: actual.is_none(),
-            plan: plan(declaration, actual.as_ref(), allow_breaking),
+            plan: plan(declaration, actual.as_ref(), breaking),
         });
     }
     Ok(plans)
@@ -46,11 +46,11 @@ pub fn plan_declared(
 pub fn apply_declared(
     connection: &mut Connection,
     declarations: &[Declaration],
-    allow_breaking: bool,
+    breaking: Breaking,
     in_force: impl FnOnce(Vec<Declaration>),
 ) -> Result<Vec<TablePlan>> {
     // Looked at before the transaction, whose first statements lock what is rebuilt.
-    let before = plan_declared(connection, declarations, allow_breaking)?;
+    let before = plan_declared(connection, declarations, breaking)?;
     let rebuilt: Vec<&Declaration> = declarations
         .iter()
         .zip(&before)
@@ -61,7 +61,7 @@ pub fn apply_declared(
     let done = {
         let _turn = connection.reshapes();
         lock(connection, &rebuilt).and_then(|()| {
-            let plans = apply_begun(connection, declarations, &rebuilt, allow_breaking)?;
+            let plans = apply_begun(connection, declarations, &rebuilt, breaking)?;
             Ok((plans, earlier_declarations(connection)?))
         })
     };
@@ -113,9 +113,9 @@ fn apply_begun(
     connection: &Connection,
     declarations: &[Declaration],
     locked: &[&Declaration],
-    allow_breaking: bool,
+    breaking: Breaking,
 ) -> Result<Vec<TablePlan>> {
-    let plans = plan_declared(connection, declarations, allow_breaking)?;
+    let plans = plan_declared(connection, declarations, breaking)?;
     if plans.iter().any(|table| !table.plan.refusals.is_empty()) {
         return Err(Error::new(
             Kind::Conflict,

@@ -18,7 +18,7 @@ use crate::connection::Connection;
 use crate::error::{Error, Result};
 use crate::internal::{INTERNAL_SCHEMA, own_name};
 use crate::introspect::find_table;
-use crate::read::{Cursor, parse, query};
+use crate::read::{ArraySize, Cursor, parse, query};
 
 /// Columns of the ledger, `at` apart.
 const COLUMNS: [(&str, &str); 8] = [
@@ -86,7 +86,8 @@ pub fn read_ledger(connection: &Connection, each: &mut dyn FnMut(LedgerRow<'_>))
     // The order of a scan is the order of writing; sorting by rowid would only cost.
     let statement = parse(connection, &format!("SELECT {} FROM {}", column_list(), name.to_sql()))?;
     let schema = statement.describe(connection)?.schema;
-    let mut cursor = Cursor::open(connection, &statement, &schema, READ_BYTES, None)?;
+    let mut cursor =
+        Cursor::open(connection, &statement, &schema, ArraySize { bytes: READ_BYTES, rows_max: None })?;
     while let Some(batch) = cursor.next_batch()? {
         read(&batch, each);
     }

@@ -8,7 +8,7 @@ use duckdb::Parameters;
 use duckdb::arrow::ArrowArray;
 use duckdb::query_result::{ArrowQueryResult, ArrowResultStep};
 
-use super::export::{Exported, Lossless, needs_lossless};
+use super::export::{Exported, Form, Lossless, needs_lossless};
 use super::statement::Parsed;
 use crate::connection::Connection;
 use crate::error::{Error, Kind, Result};
@@ -38,17 +38,25 @@ pub struct Cursor<'connection> {
     was_at_rest: bool,
 }
 
+/// How large the arrays of a result are to be.
+#[derive(Debug, Clone, Copy)]
+pub struct ArraySize {
+    /// Bytes that are aimed at.
+    pub bytes: usize,
+    /// Rows at most.
+    pub rows_max: Option<usize>,
+}
+
 /// Vectors (2,048 rows) per array that divide a row group evenly. Arrays end at row groups, so any other number
 /// leaves a short array behind every one of them, and splits vectors.
 const VECTORS: [usize; 12] = [60, 30, 20, 15, 12, 10, 6, 5, 4, 3, 2, 1];
 /// Rows of a vector.
 const VECTOR_ROWS: usize = UNIT_ROWS / VECTORS[0];
 
-/// Rows per array, from the schema: what `array_bytes` holds, a fifth more at most. Values of variable length
+/// Rows per array, from the schema: what its bytes hold, a fifth more at most. Values of variable length
 /// are guessed; what the guess misses is merged or sliced later.
-fn array_rows(schema: &SchemaRef, array_bytes: usize, rows_max: Option<usize>) -> usize {
-    let vectors_max =
-        (array_bytes + array_bytes / 5) / row_bytes(schema.fields()).max(1).saturating_mul(VECTOR_ROWS);
+fn array_rows(schema: &SchemaRef, ArraySize { bytes, rows_max }: ArraySize) -> usize {
+    let vectors_max = (bytes + bytes / 5) / row_bytes(schema.fields()).max(1).saturating_mul(VECTOR_ROWS);
     let vectors = VECTORS.into_iter().find(|vectors| *vectors <= vectors_max).unwrap_or(1);
     rows_max.map_or(vectors * VECTOR_ROWS, |limit| (vectors * VECTOR_ROWS).min(limit.max(1)))
 }
@@ -76,16 +84,13 @@ fn value_bytes(data_type: &DataType) -> usize {
 
 impl<'connection> Cursor<'connection> {
     /// Starts `statement`, whose result has `schema`.
-    ///
-    /// `array_bytes` is the size arrays are aimed at, `rows_max` an upper bound of rows per array.
     pub fn open(
         connection: &'connection Connection,
         statement: &Parsed,
         schema: &SchemaRef,
-        array_bytes: usize,
-        rows_max: Option<usize>,
+        size: ArraySize,
     ) -> Result<Self> {
-        let rows = array_rows(schema, array_bytes, rows_max);
+        let rows = array_rows(schema, size);
         let was_at_rest = connection.rests();
         Self::started(connection, schema, was_at_rest, || {
             statement.statement.arrow_query(connection.duckdb(), Parameters::None, Some(rows))
@@ -98,10 +103,9 @@ impl<'connection> Cursor<'connection> {
         sql: &str,
         values: Parameters<'_>,
         schema: &SchemaRef,
-        array_bytes: usize,
-        rows_max: Option<usize>,
+        size: ArraySize,
     ) -> Result<Self> {
-        let rows = array_rows(schema, array_bytes, rows_max);
+        let rows = array_rows(schema, size);
         let was_at_rest = connection.rests();
         let kept = connection.kept(sql)?;
         Self::started(connection, schema, was_at_rest, || kept.execute_arrow(values, Some(rows)))
@@ -115,7 +119,9 @@ impl<'connection> Cursor<'connection> {
     ) -> Result<Self> {
         let note = |error| connection.database().note(error);
         // The form is fixed when the result knows its columns.
-        let lossless = needs_lossless(schema).then(|| Lossless::on(connection)).transpose().map_err(note)?;
+        let form = if needs_lossless(schema) { Form::Lossless } else { Form::Default };
+        let _lossless =
+            (form == Form::Lossless).then(|| Lossless::on(connection)).transpose().map_err(note)?;
         let mut result = start().map_err(note)?;
         let mut first = None;
         let raw = match result.schema().and_then(ffi::import_schema) {
@@ -126,7 +132,7 @@ impl<'connection> Cursor<'connection> {
                 result.schema().and_then(ffi::import_schema).map_err(note)?
             }
         };
-        let exported = Exported::new(raw, lossless.is_some(), schema)?;
+        let exported = Exported::new(raw, form, schema)?;
         Ok(Self { result, connection, exported, first, rows: 0, was_at_rest })
     }
 
@@ -195,6 +201,6 @@ mod tests {
         }
         let field = Field::new("c", data_type, true);
         let schema = Arc::new(Schema::new(vec![field.clone(), field]));
-        assert_eq!(array_rows(&schema, usize::MAX / 2, None), VECTOR_ROWS);
+        assert_eq!(array_rows(&schema, ArraySize { bytes: usize::MAX / 2, rows_max: None }), VECTOR_ROWS);
     }
 }

@@ -30,6 +30,13 @@ use crate::rebuild::{rebuilt, with_fields};
 /// The form of HUGEINT that plain clients read; values of 39 digits do not fit it.
 const HUGEINT: DataType = DataType::Decimal128(38, 0);
 
+/// The engine's two forms of a result.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Form {
+    Default,
+    Lossless,
+}
+
 /// The Arrow form of `columns`; a type that a parameter has yet to decide becomes `Null`.
 ///
 /// Errors: `Unsupported` naming column and type where Arrow has no form.
@@ -62,7 +69,8 @@ pub(crate) fn arrow_schema(connection: &Connection, columns: Vec<(String, Logica
     if known.is_empty() {
         return Ok(Schema::new(open.into_iter().map(|(_, field)| field).collect::<Vec<_>>()));
     }
-    let schema = described(connection, known, is_plain)?;
+    let schema =
+        announced_by_engine(connection, known, if is_plain { Form::Default } else { Form::Lossless })?;
     let marked = |(field, mark): (&FieldRef, Option<&str>)| match mark {
         Some(mark) if is_plain => Arc::new((**field).clone().with_metadata([(STANDS_FOR, mark)])),
         _ => Arc::clone(field),
@@ -80,11 +88,18 @@ fn hides_something(id: LogicalTypeID) -> bool {
     matches!(id, T::UHugeInt | T::TimeTz | T::List | T::Array | T::Struct | T::Map | T::Union | T::Tuple)
 }
 
-fn described(connection: &Connection, columns: Vec<(String, LogicalType)>, is_plain: bool) -> Result<Schema> {
+fn announced_by_engine(
+    connection: &Connection,
+    columns: Vec<(String, LogicalType)>,
+    form: Form,
+) -> Result<Schema> {
     let ask = |columns: Vec<(String, LogicalType)>| {
         let ask =
             || connection.database().descriptions.arrow_schema(connection.duckdb_for_binding(), columns);
-        if is_plain { ask() } else { Lossless::on(connection)?.over(ask) }
+        match form {
+            Form::Default => ask(),
+            Form::Lossless => Lossless::on(connection)?.over(ask),
+        }
     };
     match ask(columns.clone()).map_err(|error| connection.database().note(error)) {
         Ok(schema) => Ok(announced(&schema)),
@@ -111,7 +126,7 @@ pub(crate) struct Lossless<'connection>(&'connection Connection);
 impl<'connection> Lossless<'connection> {
     /// Switches it on, until dropped.
     pub(crate) fn on(connection: &'connection Connection) -> duckdb::Result<Self> {
-        set_lossless(connection, true)?;
+        set_form(connection, Form::Lossless)?;
         Ok(Self(connection))
     }
 
@@ -122,15 +137,15 @@ impl<'connection> Lossless<'connection> {
 
 impl Drop for Lossless<'_> {
     fn drop(&mut self) {
-        if let Err(error) = set_lossless(self.0, false) {
+        if let Err(error) = set_form(self.0, Form::Default) {
             // Results are compared with what was announced, so the connection's next one is refused, not misread.
             tracing::error!(error = %error.message, "the engine's form of results could not be set back");
         }
     }
 }
 
-fn set_lossless(connection: &Connection, on: bool) -> duckdb::Result<()> {
-    let value = if on { "true" } else { "false" };
+fn set_form(connection: &Connection, form: Form) -> duckdb::Result<()> {
+    let value = if form == Form::Lossless { "true" } else { "false" };
     connection.duckdb().config()?.set_text(LOSSLESS, value, SettingScope::Session)
 }
 
@@ -156,14 +171,14 @@ fn any_field(schema: &Schema, is_wanted: &impl Fn(&Field) -> bool) -> bool {
     found.get()
 }
 
-fn changed(schema: &Schema, change: &impl Fn(Field) -> Field) -> Schema {
+fn with_each_field(schema: &Schema, change: &impl Fn(Field) -> Field) -> Schema {
     let fields: Vec<Field> = schema.fields().iter().map(|field| with_fields(field, change)).collect();
     Schema::new_with_metadata(fields, schema.metadata().clone())
 }
 
 /// What a result is announced with: the default form of the engine's lossless `schema`, where there is one.
 fn announced(schema: &Schema) -> Schema {
-    changed(schema, &|field| {
+    with_each_field(schema, &|field| {
         let (data_type, stands_for) = match Extension::of(&field) {
             Ok(Some(Extension::Uuid)) => (DataType::Utf8, "arrow.uuid"),
             Ok(Some(Extension::Json)) => (field.data_type().clone(), "arrow.json"),
@@ -180,7 +195,7 @@ fn announced(schema: &Schema) -> Schema {
 
 /// The engine's default form of an announced schema.
 fn in_default_form(schema: &Schema) -> Schema {
-    changed(schema, &|field| {
+    with_each_field(schema, &|field| {
         let data_type = match Extension::of(&field) {
             Ok(Some(Extension::UHugeInt)) => HUGEINT,
             _ if field.metadata().contains_key(STANDS_FOR) => field.data_type().clone(),
@@ -205,11 +220,11 @@ pub(crate) struct Exported {
 }
 
 impl Exported {
-    /// A result of the engine with schema `raw`, taken in the lossless form or not, that was announced with `schema`.
+    /// A result of the engine with schema `raw`, taken in `form`, that was announced with `schema`.
     ///
     /// Errors: `Aborted` when it has other types than those, and they may not be what they seem.
-    pub(crate) fn new(raw: Schema, is_lossless: bool, schema: &SchemaRef) -> Result<Self> {
-        let schema = if is_lossless {
+    pub(crate) fn new(raw: Schema, form: Form, schema: &SchemaRef) -> Result<Self> {
+        let schema = if form == Form::Lossless {
             // What was announced, unless it could not be known.
             let found = announced(&raw);
             if same_types(&found, schema) { Arc::clone(schema) } else { Arc::new(found) }
@@ -250,14 +265,15 @@ impl Exported {
             .columns()
             .iter()
             .zip(self.schema.fields())
-            .map(|(column, field)| rebuilt(column, field, &leaf))
+            .map(|(column, field)| rebuilt(column, field, &as_announced))
             .collect::<Result<_>>()?;
         let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
         Ok(RecordBatch::try_new_with_options(Arc::clone(&self.schema), columns, &options)?)
     }
 }
 
-fn leaf(array: &ArrayRef, to: &Field) -> Result<ArrayRef> {
+/// A column without children in the form that it was announced with.
+fn as_announced(array: &ArrayRef, to: &Field) -> Result<ArrayRef> {
     match (array.data_type(), to.data_type()) {
         (DataType::Decimal128(..), DataType::FixedSizeBinary(16)) => {
             let bytes = array.as_primitive::<Decimal128Type>().values().inner().clone();

@@ -5,8 +5,8 @@ mod export;
 mod query;
 mod statement;
 
-pub use cursor::{Cursor, Step};
+pub use cursor::{ArraySize, Cursor, Step};
 pub(crate) use export::arrow_schema;
 pub(crate) use query::query;
 pub use statement::{Described, Parameter, Parsed, READ_ONLY, count_batch, describe, parse, parse_script};
-pub(crate) use statement::{named, without_casts_in};
+pub(crate) use statement::{names_of, without_casts_in};

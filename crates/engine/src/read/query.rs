@@ -3,7 +3,7 @@
 
 use arrow::array::RecordBatch;
 
-use super::cursor::Cursor;
+use super::cursor::{ArraySize, Cursor};
 use super::statement::parse_own;
 use crate::connection::Connection;
 use crate::error::Result;
@@ -12,7 +12,8 @@ use crate::error::Result;
 pub(crate) fn query(connection: &Connection, sql: &str) -> Result<Vec<RecordBatch>> {
     let statement = parse_own(connection, sql)?;
     let schema = statement.describe(connection)?.schema;
-    let mut cursor = Cursor::open(connection, &statement, &schema, 1 << 20, None)?;
+    let mut cursor =
+        Cursor::open(connection, &statement, &schema, ArraySize { bytes: 1 << 20, rows_max: None })?;
     let mut batches = Vec::new();
     while let Some(batch) = cursor.next_batch()? {
         batches.push(batch);

@@ -93,7 +93,7 @@ fn refuse_parameters(names: &[&str]) -> Result<()> {
 }
 
 /// `$1, $2` for texts.
-pub(crate) fn named(parameters: &[Parameter]) -> String {
+pub(crate) fn names_of(parameters: &[Parameter]) -> String {
     parameters.iter().map(|parameter| format!("${}", parameter.name)).collect::<Vec<_>>().join(", ")
 }
 
@@ -126,7 +126,7 @@ pub(crate) fn parse_own(connection: &Connection, sql: &str) -> Result<Parsed> {
         connection.duckdb_for_binding().parse(sql).map_err(|error| connection.database().note(error))?;
     let statement = next(connection, &mut statements)?
         .ok_or_else(|| Error::internal("a statement of the server's own vanished while parsing"))?;
-    Ok(Parsed { statement, judged: Judged::own() })
+    Ok(Parsed { statement, judged: Judged::own_query() })
 }
 
 /// Reads all statements in `sql`, at least one.

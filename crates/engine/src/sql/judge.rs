@@ -28,7 +28,7 @@ pub(crate) struct Judged {
 
 impl Judged {
     /// A query of the server's own.
-    pub(crate) fn own() -> Self {
+    pub(crate) fn own_query() -> Self {
         let reach = Reach { changes: false, is_proven: true, seeds: false };
         Self { class: Class::Query, gives_rows: true, reach, version: ALWAYS }
     }

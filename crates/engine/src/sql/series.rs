@@ -100,19 +100,26 @@ fn series_in_utc(connection: &DuckDBConnection, sql: &str) -> duckdb::Result<Vec
     if calls.is_empty() {
         return Ok(Vec::new());
     }
-    let mut texts = vec![written(sql, &calls, true)];
+    let mut texts = vec![written(sql, &calls, ColumnAfter::Alias)];
     if calls.iter().any(|call| call.alias.is_some()) {
-        texts.push(written(sql, &calls, false));
+        texts.push(written(sql, &calls, ColumnAfter::Function));
     }
     Ok(texts)
 }
 
-fn written(sql: &str, calls: &[Call], after_alias: bool) -> String {
+/// What the column of such a table is named after.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum ColumnAfter {
+    Alias,
+    Function,
+}
+
+fn written(sql: &str, calls: &[Call], column_after: ColumnAfter) -> String {
     let mut text = String::with_capacity(sql.len() + 200 * calls.len());
     let mut from = 0;
     for call in calls {
         let column = match &call.alias {
-            Some(alias) if after_alias => alias,
+            Some(alias) if column_after == ColumnAfter::Alias => alias,
             _ => &call.name,
         };
         let [start, stop, step] = call.arguments.clone().map(|range| sql[range].trim());

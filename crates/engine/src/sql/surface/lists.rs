@@ -1,6 +1,5 @@
 //! Names of functions, views and settings: which of them a client's statement may use.
-//! Runs on: nothing; constants. Judged one by one for DuckDB 2.0.0.
-//! Never: lets in what it does not name, where an effect is possible.
+//! Judged one by one for DuckDB 2.0.0. What is not named is not let in, where an effect is possible.
 
 /// Table functions of the engine that a client may call. Any other one is refused, so that one which a later version adds
 /// with an effect is not let in unseen. Those that read files are stopped by `enable_external_access`.
