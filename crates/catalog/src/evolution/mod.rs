@@ -1,5 +1,5 @@
 //! A declaration against the table as it is: what has to be done, and what is refused.
-//! Runs on: any thread; pure values; `engine::declared` reads tables and runs plans.
+//! Runs on: any thread; pure values; `engine::introspect` and `engine::declared` read tables and run plans.
 //! Never: plans a loss of data unasked; leaves the order of the engine's statements to chance.
 //!
 //! The engine alters no table that has an index (columns of a key and columns before them count as well), and a

@@ -37,7 +37,7 @@ const FILE_WORK: [&str; 5] = [
     "Failed to create directory ",
 ];
 
-/// How the texts begin of a transaction that met another one.
+/// How the texts begin of a transaction that conflicts with another one.
 const COLLISIONS: [&str; 7] = [
     "Transaction conflict: ",
     "Catalog write-write conflict ",
@@ -175,7 +175,7 @@ pub(crate) fn from_duckdb(error: duckdb::Error) -> Error {
 
 /// What the caller of a COMMIT that failed should do.
 fn commit_kind(cause: &str) -> Kind {
-    // Within one transaction the engine finds these before COMMIT: there it is another one that was faster.
+    // The engine finds violations within one transaction before COMMIT, so these come from another transaction.
     let collides = begins(cause, &COLLISIONS)
         || begins(
             cause,

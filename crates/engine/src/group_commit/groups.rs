@@ -1,6 +1,6 @@
 //! Small pieces of work of many clients -> one commit for those that wait together, an answer for each.
-//! Runs on: whoever brings work, which takes a lock for a moment; one thread per queue for as long as it has work.
-//! Never: knows what is committed; keeps work waiting for company longer than its bound; leaves work without an
+//! Runs on: the threads that hand work over, which take a lock for a moment; one thread per queue for as long as it has work.
+//! Never: knows what is committed; keeps work waiting for more work longer than its bound; leaves work without an
 //! answer, also when a commit panics.
 //!
 //! A leaf: `ingest` commits small puts this way and `engine` small INSERT statements. Queues are told apart by a key,
@@ -60,7 +60,7 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl<K: Clone + Eq + Hash + Send + 'static, W: Work> Groups<K, W> {
-    /// No work yet. Work waits for company for `wait` at most, and a group has about `rows_max` rows. `committer` is
+    /// No work yet. Work waits for more work for `wait` at most, and a group has about `rows_max` rows. `committer` is
     /// called once for each queue.
     pub fn new(
         wait: Duration,
@@ -139,7 +139,7 @@ impl<K: Clone + Eq + Hash + Send + 'static, W: Work> Groups<K, W> {
             } else {
                 let since = *first_seen.get_or_insert_with(Instant::now);
                 let left = patience.saturating_sub(since.elapsed());
-                // Work that comes alone goes alone, at once; where there was company, a moment's wait gathers it again.
+                // Work that comes alone is committed at once. Where several pieces were under way, waiting a moment gathers them again.
                 if pending.work.len() >= under_way.max(1) || pending.rows >= self.rows_max || left.is_zero() {
                     return Some(pending.take(self.rows_max));
                 }

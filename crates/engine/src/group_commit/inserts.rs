@@ -17,7 +17,7 @@ const STATEMENTS_MAX: usize = 256;
 /// How often a statement that waits looks whether its client is still there.
 const LOOK_EVERY: Duration = Duration::from_millis(5);
 
-/// The small INSERT statements of a database; off until it is told for how long they may wait for company.
+/// The small INSERT statements of a database; off until it is told for how long they may wait for each other.
 #[derive(Default)]
 pub(crate) struct SmallInserts(OnceLock<Arc<Groups<String, SmallInsert>>>);
 
@@ -72,7 +72,7 @@ impl Work for SmallInsert {
     }
 
     fn fail(self, error: Error) {
-        // A thread that waits no more is nobody to tell.
+        // The client's thread may have stopped waiting.
         let _ = self.reply.send(Err(error));
     }
 }

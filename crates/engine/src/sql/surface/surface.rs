@@ -64,7 +64,7 @@ impl Surface {
         for (name, _) in pairs(connection, generated).map_err(from_duckdb)? {
             surface.names_mut().note_changing(name.to_ascii_lowercase());
         }
-        // What is behind one view may be behind another one: until nothing more is found.
+        // A view can be named in the text of another one, so this goes on until a round finds nothing more.
         loop {
             let mut found = 0;
             for (name, text) in &objects {

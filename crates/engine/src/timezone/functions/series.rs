@@ -30,31 +30,38 @@ pub(crate) fn register(registry: &Registry<'_>) -> duckdb::Result<()> {
     registry.scalar(&[UTC_FUNCTION], &[Id::TimestampTz], Id::Timestamp, |arguments, output| {
         unary::<Stamp, TimestampValue>(arguments, output, |at| Ok(Some(TimestampValue(at.0))))
     })?;
-    for (name, inclusive) in [("range", false), ("generate_series", true)] {
+    for (name, stop) in [("range", Stop::Excluded), ("generate_series", Stop::Included)] {
         let list = SignatureBuilder::new()
             .param(FunctionParameter::new::<Stamp>("start"))
             .param(FunctionParameter::new::<Stamp>("stop"))
             .param(FunctionParameter::new::<IntervalValue>("step"))
             .return_type(List::<Stamp>::logical_type(connection)?);
-        ScalarFunctionBuilder::new(name, list, SeriesList { inclusive })
+        ScalarFunctionBuilder::new(name, list, SeriesList { stop })
             .set_property(STABILITY)
             .register(connection)?;
     }
     Ok(())
 }
 
+/// Whether the end of a series belongs to it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stop {
+    Excluded,
+    Included,
+}
+
 /// The timestamps from `next` in steps; each is made from the one before it.
 #[derive(Debug, Clone, Copy, PartialEq)]
 struct Series {
     next: Option<i64>,
-    stop: i64,
+    end: i64,
+    stop: Stop,
     step: IntervalValue,
-    inclusive: bool,
     falls: bool,
 }
 
 impl Series {
-    fn new(start: i64, stop: i64, step: IntervalValue, inclusive: bool) -> duckdb::Result<Self> {
+    fn new(start: i64, end: i64, step: IntervalValue, stop: Stop) -> duckdb::Result<Self> {
         let rises = step.months > 0 || step.days > 0 || step.micros > 0;
         let falls = step.months < 0 || step.days < 0 || step.micros < 0;
         if rises && falls {
@@ -63,11 +70,11 @@ impl Series {
             ));
         }
         let stands = !rises && !falls;
-        let is_endless = !is_finite(start) || !is_finite(stop);
+        let is_endless = !is_finite(start) || !is_finite(end);
         if is_endless && !stands {
             return Err(duckdb::Error::invalid_input("a series cannot begin or end at infinity"));
         }
-        Ok(Self { next: (!stands).then_some(start), stop, step, inclusive, falls })
+        Ok(Self { next: (!stands).then_some(start), end, stop, step, falls })
     }
 
     /// How many timestamps there are at least, without counting them.
@@ -75,7 +82,7 @@ impl Series {
         let IntervalValue { months, days, micros } = self.step;
         let month = 31 * i128::from(DAY);
         let step = i128::from(months) * month + i128::from(days) * i128::from(DAY) + i128::from(micros);
-        let span = i128::from(self.stop) - i128::from(self.next.unwrap_or(self.stop));
+        let span = i128::from(self.end) - i128::from(self.next.unwrap_or(self.end));
         if step == 0 { 0 } else { span / step }
     }
 }
@@ -85,8 +92,8 @@ impl Iterator for Series {
 
     fn next(&mut self) -> Option<duckdb::Result<i64>> {
         let at = self.next?;
-        let is_past = if self.falls { at < self.stop } else { at > self.stop };
-        if is_past || (at == self.stop && !self.inclusive) {
+        let is_past = if self.falls { at < self.end } else { at > self.end };
+        if is_past || (at == self.end && self.stop == Stop::Excluded) {
             self.next = None;
             return None;
         }
@@ -104,7 +111,7 @@ impl Iterator for Series {
 }
 
 struct SeriesList {
-    inclusive: bool,
+    stop: Stop,
 }
 
 impl ScalarCallbacks for SeriesList {
@@ -128,7 +135,7 @@ impl ScalarCallbacks for SeriesList {
         for row in 0..arguments.row_count()? {
             rows.push(match (starts.get(row)?, stops.get(row)?, steps.get(row)?) {
                 (Some(start), Some(stop), Some(step)) => {
-                    let series = Series::new(start.0, stop.0, *step, self.inclusive)?;
+                    let series = Series::new(start.0, stop.0, *step, self.stop)?;
                     if series.count_min() > left as i128 {
                         return Err(too_many());
                     }
@@ -157,8 +164,8 @@ mod tests {
     use super::*;
     use crate::timezone::pure::calendar::{Date, INFINITY};
 
-    fn series(start: i64, stop: i64, months: i32, days: i32, inclusive: bool) -> Vec<i64> {
-        Series::new(start, stop, IntervalValue { months, days, micros: 0 }, inclusive)
+    fn series(start: i64, end: i64, months: i32, days: i32, stop: Stop) -> Vec<i64> {
+        Series::new(start, end, IntervalValue { months, days, micros: 0 }, stop)
             .expect("a series")
             .collect::<duckdb::Result<_>>()
             .expect("in range")
@@ -166,13 +173,13 @@ mod tests {
 
     #[test]
     fn series_stop_where_they_should() {
-        assert_eq!(series(0, 2 * DAY, 0, 1, false), [0, DAY]);
-        assert_eq!(series(0, 2 * DAY, 0, 1, true), [0, DAY, 2 * DAY]);
-        assert_eq!(series(DAY, 0, 0, -1, true), [DAY, 0]);
-        assert!(series(DAY, 0, 0, 1, true).is_empty());
-        assert!(series(0, DAY, 0, 0, true).is_empty());
+        assert_eq!(series(0, 2 * DAY, 0, 1, Stop::Excluded), [0, DAY]);
+        assert_eq!(series(0, 2 * DAY, 0, 1, Stop::Included), [0, DAY, 2 * DAY]);
+        assert_eq!(series(DAY, 0, 0, -1, Stop::Included), [DAY, 0]);
+        assert!(series(DAY, 0, 0, 1, Stop::Included).is_empty());
+        assert!(series(0, DAY, 0, 0, Stop::Included).is_empty());
         let day = |month, day| Date { year: 2020, month, day }.days() * DAY;
-        assert_eq!(series(day(1, 30), day(4, 1), 1, 0, false), [day(1, 30), day(2, 29), day(3, 29)]);
+        assert_eq!(series(day(1, 30), day(4, 1), 1, 0, Stop::Excluded), [day(1, 30), day(2, 29), day(3, 29)]);
     }
 
     #[test]
@@ -185,14 +192,14 @@ mod tests {
             (0, 62 * DAY, step(1, 0), 2),
             (0, DAY, step(0, 0), 0),
         ] {
-            assert_eq!(Series::new(start, stop, step, false).expect("a series").count_min(), least);
+            assert_eq!(Series::new(start, stop, step, Stop::Excluded).expect("a series").count_min(), least);
         }
     }
 
     #[test]
     fn endless_and_mixed_series_are_refused() {
         let step = |months, days| IntervalValue { months, days, micros: 0 };
-        assert!(Series::new(0, INFINITY, step(1, 0), false).is_err());
-        assert!(Series::new(0, DAY, step(1, -1), false).is_err());
+        assert!(Series::new(0, INFINITY, step(1, 0), Stop::Excluded).is_err());
+        assert!(Series::new(0, DAY, step(1, -1), Stop::Excluded).is_err());
     }
 }
