@@ -17,7 +17,9 @@ use super::FlightServer;
 use super::call::Call;
 use super::caller::Caller;
 use super::descriptor;
-use super::encode::{Encoder, Frame};
+use pintail_protocol::frame::Frame;
+
+use super::encode::Encoder;
 use super::header::Options;
 use super::metadata::Metadata;
 use super::ticket::{Fetch, Stop};

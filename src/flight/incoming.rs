@@ -9,14 +9,14 @@ use arrow_flight::{FlightData, FlightDescriptor};
 use bytes::Bytes;
 use tonic::{Code, Request, Streaming};
 
+use super::body::Arrived;
 use super::decode::{Decoder, Looked, Waiting};
-use super::wire::Ended;
 use crate::error::{Error, Kind, Result};
 
 /// The messages of a stream that a client sends, told apart from a client that left.
 pub(super) struct Incoming {
     stream: Streaming<FlightData>,
-    ended: Ended,
+    arrived: Arrived,
     decoder: Decoder,
     // The first message, until it has been decoded.
     first: Option<FlightData>,
@@ -35,10 +35,10 @@ impl Incoming {
         call: &str,
         bytes_max: usize,
     ) -> Result<(Self, FlightDescriptor)> {
-        let ended = request.extensions().get::<Ended>().cloned().unwrap_or_default();
+        let arrived = request.extensions().get::<Arrived>().cloned().unwrap_or_default();
         let mut incoming = Self {
             stream: request.into_inner(),
-            ended,
+            arrived,
             decoder: Decoder::within(bytes_max),
             first: None,
             unread: None,
@@ -103,8 +103,14 @@ impl Incoming {
             Error::new(Kind::Cancelled, text)
         };
         match self.stream.message().await {
-            Ok(Some(message)) => Ok(Some(message)),
-            Ok(None) if self.ended.properly() => Ok(None),
+            Ok(Some(mut message)) => {
+                let body = self.arrived.body();
+                if message.data_body.is_empty() {
+                    message.data_body = body;
+                }
+                Ok(Some(message))
+            }
+            Ok(None) if self.arrived.ended_properly() => Ok(None),
             Ok(None) => Err(left()),
             Err(status) => Err(match status.code() {
                 // tonic's own word for a message above `max_decoding_message_size`.

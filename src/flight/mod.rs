@@ -4,6 +4,7 @@
 //! place that names tonic or arrow_flight.
 
 mod action;
+mod body;
 mod call;
 mod caller;
 mod connection;
@@ -41,8 +42,9 @@ use futures::stream::{self, BoxStream};
 use tonic::{Request, Response, Status, Streaming};
 
 pub use connection::{Connection, incoming as accept};
-pub use encode::{Encoder, Frame};
+pub use encode::Encoder;
 pub use pintail_protocol::decode::{Decoded, Decoder, Looked, Waiting};
+pub use pintail_protocol::frame::Frame;
 pub use wire::{FrameCodec, FrameEncoder, Wire};
 
 use call::Call;

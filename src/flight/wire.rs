@@ -4,12 +4,10 @@
 //!
 //! The generated server encodes a result twice: batch -> `Vec` of the IPC body -> gRPC message. A tonic codec
 //! sees the message buffer itself, so [`FrameCodec`] leaves out the first copy (bench `encode`).
-//! The bodies of DoPut and DoExchange are watched, because tonic hides the difference between its end and a client that left.
+//! The bodies of DoPut and DoExchange pass through [`Aligned`].
 
 use std::convert::Infallible;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 
 use arrow_flight::Ticket;
@@ -23,8 +21,9 @@ use tonic_prost::ProstDecoder;
 use tower_service::Service;
 
 use super::FlightServer;
-use super::encode::Frame;
+use super::body::{Aligned, Arrived, Pool};
 use super::get::FrameStream;
+use pintail_protocol::frame::Frame;
 
 const DO_GET: &str = "/arrow.flight.protocol.FlightService/DoGet";
 const DO_PUT: &str = "/arrow.flight.protocol.FlightService/DoPut";
@@ -35,6 +34,8 @@ const DO_EXCHANGE: &str = "/arrow.flight.protocol.FlightService/DoExchange";
 pub struct Wire {
     server: Arc<FlightServer>,
     generated: FlightServiceServer<FlightServer>,
+    message_bytes_max: usize,
+    pool: Pool,
 }
 
 impl Wire {
@@ -42,7 +43,7 @@ impl Wire {
     pub fn new(server: Arc<FlightServer>, message_bytes_max: usize) -> Self {
         let generated =
             FlightServiceServer::from_arc(Arc::clone(&server)).max_decoding_message_size(message_bytes_max);
-        Self { server, generated }
+        Self { server, generated, message_bytes_max, pool: Pool::default() }
     }
 }
 
@@ -71,59 +72,13 @@ where
             );
         }
         if matches!(request.uri().path(), DO_PUT | DO_EXCHANGE) {
-            let ended = Ended::default();
-            let mut request = request.map(|body| Watched { body: Box::pin(body), ended: ended.clone() });
-            request.extensions_mut().insert(ended);
+            let arrived = Arrived::default();
+            let mut request =
+                request.map(|body| Aligned::new(body, arrived.clone(), &self.pool, self.message_bytes_max));
+            request.extensions_mut().insert(arrived);
             return self.generated.call(request);
         }
         self.generated.call(request)
-    }
-}
-
-/// Whether a request's body has come to its proper end.
-///
-/// Symptom: a put whose client cancelled it was committed with the rows that had arrived. Cause: tonic's
-/// server-side `Streaming` turns a reset with CANCEL into the end of the stream (codec/decode.rs), which looks
-/// like a client that is done. Official way: none. Our way: watch the body below tonic, where the end of the
-/// stream and a reset are still two things.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Ended(Arc<AtomicBool>);
-
-impl Ended {
-    /// True once the client has closed its side itself.
-    pub(super) fn properly(&self) -> bool {
-        self.0.load(Ordering::Acquire)
-    }
-}
-
-/// A body that notes its proper end.
-struct Watched<B> {
-    body: Pin<Box<B>>,
-    ended: Ended,
-}
-
-impl<B: Body> Body for Watched<B> {
-    type Data = B::Data;
-    type Error = B::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<http_body::Frame<B::Data>, B::Error>>> {
-        let frame = self.body.as_mut().poll_frame(context);
-        if matches!(frame, Poll::Ready(None)) {
-            self.ended.0.store(true, Ordering::Release);
-        }
-        frame
-    }
-
-    fn is_end_stream(&self) -> bool {
-        // Always polled to its end, so that the end is noted.
-        false
-    }
-
-    fn size_hint(&self) -> http_body::SizeHint {
-        self.body.size_hint()
     }
 }
 

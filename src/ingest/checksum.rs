@@ -152,6 +152,13 @@ impl Checksum {
                     self.rows(field.data_type(), index, 1, pieces, &|piece| Some(NullBuffer::new(has(piece))))
                 })
             }
+            // Equal to the same numbers in the width that most clients send.
+            DataType::Decimal32(precision, scale) | DataType::Decimal64(precision, scale) => {
+                let wide = DataType::Decimal128(*precision, *scale);
+                self.content(&wide, false, &|visit| {
+                    pieces(&mut |piece| visit(&cast(&make_array(piece.clone()), &wide)?.to_data()))
+                })
+            }
             DataType::Utf8View => self.converted(&DataType::Utf8, pieces),
             DataType::BinaryView => self.converted(&DataType::Binary, pieces),
             other => {
@@ -339,10 +346,10 @@ impl Bits {
 mod tests {
     use super::*;
     use arrow::array::{
-        ArrayRef, BinaryArray, BooleanArray, Decimal128Array, Decimal256Array, DictionaryArray,
-        FixedSizeBinaryArray, FixedSizeListArray, Int8Array, Int16Array, Int32Array, Int64Array,
-        LargeListArray, LargeListViewArray, ListArray, ListViewArray, MapArray, RunArray, StringArray,
-        StringViewArray, StructArray, UInt64Array, UnionArray,
+        ArrayRef, BinaryArray, BooleanArray, Decimal64Array, Decimal128Array, Decimal256Array,
+        DictionaryArray, FixedSizeBinaryArray, FixedSizeListArray, Int8Array, Int16Array, Int32Array,
+        Int64Array, LargeListArray, LargeListViewArray, ListArray, ListViewArray, MapArray, RunArray,
+        StringArray, StringViewArray, StructArray, UInt64Array, UnionArray,
     };
     use arrow::buffer::OffsetBuffer;
     use arrow::datatypes::{Field, Int32Type, Int64Type, Schema, UnionFields, i256};
@@ -591,6 +598,7 @@ mod tests {
         );
 
         let decimals = Decimal128Array::from_iter(rows.iter().map(|row| row.map(i128::from)));
+        let narrow_decimals = Decimal64Array::from_iter(rows.iter().copied());
         let wide_decimals =
             Decimal256Array::from_iter(rows.iter().map(|row| row.map(|n| i256::from_i128(n.into()))));
         let none = FixedSizeListArray::try_new_with_length(
@@ -610,8 +618,13 @@ mod tests {
             ("unions", sparse([0, 1], 0), vec![sparse([7, 3], 5), dense]),
             (
                 "decimals",
-                Arc::new(decimals.with_precision_and_scale(38, 3).unwrap()),
+                Arc::new(decimals.clone().with_precision_and_scale(38, 3).unwrap()),
                 vec![Arc::new(wide_decimals.with_precision_and_scale(76, 3).unwrap())],
+            ),
+            (
+                "narrow decimals",
+                Arc::new(decimals.with_precision_and_scale(15, 3).unwrap()),
+                vec![Arc::new(narrow_decimals.with_precision_and_scale(15, 3).unwrap())],
             ),
             ("empty lists", Arc::new(empty), vec![Arc::new(none.unwrap())]),
         ]

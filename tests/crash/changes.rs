@@ -13,8 +13,9 @@ use futures::StreamExt;
 use pintail::client::Client;
 use pintail::error::Result;
 
-use super::common::{number, rows};
-use super::{World, connected, is_outage, numbers};
+use super::checks::numbers;
+use super::world::{World, connected, is_outage};
+use crate::support::calls::{number, rows};
 
 /// Rows of a batch; batch `b` has the numbers from `10 * b` on, and values seven times as large.
 const ROWS: i64 = 4;

@@ -3,7 +3,6 @@
 //! Never: asks the server anything; takes an answer that never came for a yes or a no.
 
 use std::collections::{BTreeMap, HashMap};
-use std::fmt::Write;
 
 /// Examples that a difference is shown with.
 pub const SHOWN: usize = 4;
@@ -96,51 +95,8 @@ pub type Found = BTreeMap<String, HashMap<(i64, i64), Seen>>;
 impl Entry {
     /// Whether the rows are there, when that can be as the client was told.
     pub fn look(&self, found: &Found, erasers: &[Eraser]) -> Result<bool, String> {
-        let mut text = format!("{}: client {}, put {} ", self.actor, self.client, self.put);
-        let mut shares = Vec::with_capacity(self.parts.len());
-        for part in &self.parts {
-            let holding: Vec<(&String, &Seen)> = part
-                .places
-                .iter()
-                .filter_map(|place| Some((place, found.get(place)?.get(&(self.client, self.put))?)))
-                .collect();
-            let places = part.places.join(" or ");
-            match holding.as_slice() {
-                [] => shares.push((0, part.rows)),
-                [(_, seen)] => {
-                    shares.push((seen.count, part.rows));
-                    let stored = seen.count.min(part.rows);
-                    if seen.count > part.rows || !seen.missing(stored).is_empty() {
-                        let missing = seen.missing(part.rows);
-                        write!(
-                            text,
-                            "has {} rows in {places} of {}; missing are {missing:?}",
-                            seen.count, part.rows
-                        )
-                        .unwrap();
-                        return Err(text);
-                    }
-                }
-                several => {
-                    write!(text, "is in {} tables at once: {:?}", several.len(), part.places).unwrap();
-                    return Err(text);
-                }
-            }
-            if let Some((place, seen)) = holding.first()
-                && seen.count < part.rows
-                && seen.count % self.unit != 0
-            {
-                write!(
-                    text,
-                    "is stored in part: {} of {} rows in {place}, missing are {:?}",
-                    seen.count,
-                    part.rows,
-                    seen.missing(part.rows)
-                )
-                .unwrap();
-                return Err(text);
-            }
-        }
+        let text = format!("{}: client {}, put {} ", self.actor, self.client, self.put);
+        let shares = self.shares(&text, found)?;
         let describe = |text: String, told: &str| {
             let parts: Vec<String> = self
                 .parts
@@ -184,6 +140,48 @@ impl Entry {
             }
             _ => Ok(whole),
         }
+    }
+
+    /// Rows stored and rows told of each part, where they are in one place and not in part.
+    fn shares(&self, text: &str, found: &Found) -> Result<Vec<(i64, i64)>, String> {
+        let mut shares = Vec::with_capacity(self.parts.len());
+        for part in &self.parts {
+            let holding: Vec<(&String, &Seen)> = part
+                .places
+                .iter()
+                .filter_map(|place| Some((place, found.get(place)?.get(&(self.client, self.put))?)))
+                .collect();
+            let places = part.places.join(" or ");
+            match holding.as_slice() {
+                [] => shares.push((0, part.rows)),
+                [(_, seen)] => {
+                    shares.push((seen.count, part.rows));
+                    let stored = seen.count.min(part.rows);
+                    if seen.count > part.rows || !seen.missing(stored).is_empty() {
+                        let missing = seen.missing(part.rows);
+                        return Err(format!(
+                            "{text}has {} rows in {places} of {}; missing are {missing:?}",
+                            seen.count, part.rows
+                        ));
+                    }
+                }
+                several => {
+                    return Err(format!("{text}is in {} tables at once: {:?}", several.len(), part.places));
+                }
+            }
+            if let Some((place, seen)) = holding.first()
+                && seen.count < part.rows
+                && seen.count % self.unit != 0
+            {
+                return Err(format!(
+                    "{text}is stored in part: {} of {} rows in {place}, missing are {:?}",
+                    seen.count,
+                    part.rows,
+                    seen.missing(part.rows)
+                ));
+            }
+        }
+        Ok(shares)
     }
 
     /// What has been seen of an unanswered put is the truth from here on.

@@ -7,6 +7,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use super::manner::{Finding, Load, Manner, Outcome, Verdict};
 use arrow::array::RecordBatch;
 use arrow_flight::sql::{
     ActionBeginTransactionResult, ActionEndTransactionRequest, Any, CommandStatementQuery,
@@ -22,7 +23,6 @@ use rand::{Rng, SeedableRng};
 use tonic::Request;
 
 use super::books::{Fate, Id};
-pub use super::manner::{Finding, Load, Manner, Outcome, Verdict};
 use super::rows;
 use super::world::World;
 
@@ -124,7 +124,7 @@ impl Hand {
         let mut link = self.link.clone();
         let items: Vec<Result<RecordBatch>> = load.batches.iter().cloned().map(Ok).collect();
         let headers: Vec<_> = load.headers.iter().chain(&manner.headers).cloned().collect();
-        let into = super::common::table(&load.table);
+        let into = crate::support::calls::table(&load.table);
         let call = link.put(&into, load.batches[0].schema(), stream::iter(items), &headers);
         let outcome =
             self.call(&format!("put {} into {}", load.put, load.table), manner, expected, call).await?;

@@ -10,14 +10,12 @@
 
 mod actors;
 mod books;
-#[path = "../common/mod.rs"]
-mod common;
 mod entry;
 mod hand;
 mod manner;
-#[path = "../common/process.rs"]
-mod process;
 mod rows;
+#[path = "../support/mod.rs"]
+mod support;
 mod tables;
 mod world;
 

@@ -21,9 +21,9 @@ use tokio::sync::RwLock;
 use super::books::Books;
 use super::entry::Found;
 use super::hand::{Finding, Hand, Manner, Verdict};
-use super::process::{Process, free_port};
 use super::rows::{self, V};
 use super::tables::{self, LAST_WINS, UPSERTED};
+use crate::support::process::{Process, free_port};
 
 /// How long everybody may take to come to rest.
 const REST: Duration = Duration::from_secs(60);

@@ -7,6 +7,7 @@ mod delivery;
 mod producer;
 mod put;
 mod runs;
+mod wire;
 
 use std::time::Duration;
 
@@ -57,6 +58,7 @@ pub use put::{Loaded, Source};
 #[derive(Debug, Clone)]
 pub struct Client {
     inner: FlightServiceClient<Channel>,
+    channel: Channel,
 }
 
 /// A result: its schema at once, its rows as they come.
@@ -99,7 +101,8 @@ impl Client {
                 format!("no server answers at {uri}; is `pintail serve` running there?"),
             )
         })?;
-        Ok(Self { inner: FlightServiceClient::new(channel).max_decoding_message_size(usize::MAX) })
+        let inner = FlightServiceClient::new(channel.clone()).max_decoding_message_size(usize::MAX);
+        Ok(Self { inner, channel })
     }
 
     /// Runs one statement and streams its result. `headers` are the request headers.

@@ -2,23 +2,25 @@
 //! Runs on: the caller's task.
 //! Never: ends a stream whose source failed, which the server would take for a whole one: it is cut instead.
 
+use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Poll;
 
 use arrow::array::{RecordBatch, RecordBatchOptions};
 use arrow::datatypes::SchemaRef;
+use arrow::ipc::writer::{IpcWriteOptions, StreamEncoder};
 use arrow::ipc::{MessageHeader, root_as_message};
-use arrow_flight::encode::{DictionaryHandling, FlightDataEncoderBuilder};
-use arrow_flight::error::FlightError;
-use arrow_flight::{FlightData, FlightDescriptor};
+use arrow_flight::FlightDescriptor;
+use bytes::Bytes;
 use futures::{Stream, StreamExt, TryStreamExt, stream};
+use pintail_protocol::frame::{Frame, split};
+use pintail_protocol::names::TableName;
+use prost::Message;
 use serde::Serialize;
-use tonic::Request;
 
 use super::cut::cut;
-use super::{Client, PutAnswer, from_status, runs};
+use super::{Client, PutAnswer, from_status, runs, wire};
 use crate::error::{Error, Result};
-use pintail_protocol::names::TableName;
 
 /// Bytes of one put message, about; a batch above it is cut between rows, by what each of them takes.
 const MESSAGE_BYTES: usize = 32 << 20;
@@ -75,8 +77,6 @@ impl Client {
         batches: impl Stream<Item = Result<Loaded>> + Send + 'static,
         headers: &[(&'static str, String)],
     ) -> Result<PutAnswer> {
-        let (report, mut failed) = tokio::sync::oneshot::channel();
-        let mut report = Some(report);
         let declared = Arc::new(Mutex::new(Vec::new()));
         let (declaring, columns) = (Arc::clone(&declared), Arc::clone(&schema));
         let parts = batches.and_then(move |Loaded { batch, sources }| {
@@ -85,28 +85,18 @@ impl Client {
                 .map(|batch| stream::iter(cut(batch, MESSAGE_BYTES).into_iter().map(runs::writable)));
             std::future::ready(parts)
         });
-        let batches = parts.try_flatten().map_err(move |error| {
-            if let Some(report) = report.take() {
-                // The receiver lives until the call has ended.
-                let _ = report.send(error.clone());
-            }
-            FlightError::ExternalError(Box::new(error))
+        let mut encoder = Encoder::new(table, &schema)?;
+        let first = stream::iter([encoder.schema_message()]);
+        let rows = parts.try_flatten().and_then(move |batch| {
+            let messages = encoder.rows(&batch).and_then(|messages| {
+                messages.into_iter().map(|message| with_sources(message, &declared)?.into_pieces()).collect()
+            });
+            std::future::ready(messages.map(|messages: Vec<_>| stream::iter(messages.into_iter().map(Ok))))
         });
-        let descriptor = FlightDescriptor::new_path(table.parts().map(str::to_owned).collect());
-        let messages = FlightDataEncoderBuilder::new()
-            .with_schema(schema)
-            .with_flight_descriptor(Some(descriptor))
-            .with_dictionary_handling(DictionaryHandling::Resend)
-            // It would cut by rows as if all were of one size, and counts what slices do not hold.
-            .with_max_flight_data_size(usize::MAX)
-            .build(batches);
         // A request stream cannot carry an error: it is cut, and never ended, so the server rolls back.
         let (broken, cut) = tokio::sync::oneshot::channel();
         let mut broken = Some(broken);
-        let messages = messages.scan((), move |(), message| {
-            let message = message
-                .map_err(|error| Error::internal(format!("a batch could not be encoded: {error}")))
-                .and_then(|message| with_sources(message, &declared));
+        let messages = first.chain(rows.try_flatten()).scan((), move |(), message| {
             let message = message.map_err(|error| {
                 if let Some(broken) = broken.take() {
                     // The receiver lives until the call has ended.
@@ -128,20 +118,15 @@ impl Client {
             0 => Poll::Pending,
             _ => Poll::Ready(None),
         });
-        let mut request = Request::new(messages.chain(end));
-        for (name, value) in headers {
-            let value = value.parse().map_err(|_| Error::invalid(format!("header {name} is not ASCII")))?;
-            request.metadata_mut().insert(*name, value);
-        }
+        let messages = messages.chain(end).boxed();
         let call = async {
-            let mut answers = self.inner.do_put(request).await.map_err(from_status)?.into_inner();
+            let mut answers = wire::put(&self.channel, messages, headers).await?;
             let answer = answers.message().await.map_err(from_status)?;
             answer.ok_or_else(|| Error::internal("the server ended the put without an answer"))
         };
         let answer = tokio::select! {
             answer = call => answer,
-            // What the source of the batches said comes first.
-            Ok(error) = cut => Err(failed.try_recv().unwrap_or(error)),
+            Ok(error) = cut => Err(error),
         }?;
         drop(waits);
         serde_json::from_slice(&answer.app_metadata)
@@ -160,11 +145,52 @@ fn with_schema(batch: RecordBatch, schema: &SchemaRef) -> Result<RecordBatch> {
     Ok(RecordBatch::try_new_with_options(Arc::clone(schema), batch.columns().to_vec(), &rows)?)
 }
 
+/// The messages of one stream.
+struct Encoder {
+    descriptor: Bytes,
+    schema: SchemaRef,
+    options: IpcWriteOptions,
+    stream: StreamEncoder,
+    // The stream encoder puts the schema in front of the first batch; the schema has been sent by then.
+    drop_schema: bool,
+}
+
+impl Encoder {
+    fn new(table: &TableName, schema: &SchemaRef) -> Result<Self> {
+        let options = IpcWriteOptions::default();
+        let descriptor = FlightDescriptor::new_path(table.parts().map(str::to_owned).collect());
+        Ok(Self {
+            descriptor: descriptor.encode_to_vec().into(),
+            schema: Arc::clone(schema),
+            stream: StreamEncoder::try_new_with_options(schema, options.clone())?,
+            options,
+            drop_schema: true,
+        })
+    }
+
+    /// The first message: where the rows go, and their schema.
+    fn schema_message(&self) -> Result<VecDeque<Bytes>> {
+        let alone = StreamEncoder::try_new_with_options(&self.schema, self.options.clone())?.finish()?;
+        let message = split(alone)?.into_iter().next();
+        let message = message.ok_or_else(|| Error::internal("the schema was not encoded"))?;
+        Frame { descriptor: self.descriptor.clone(), ..message }.into_pieces()
+    }
+
+    /// New dictionaries, if any, and the rows.
+    fn rows(&mut self, batch: &RecordBatch) -> Result<Vec<Frame>> {
+        let mut messages = split(self.stream.encode(batch)?)?;
+        if std::mem::take(&mut self.drop_schema) {
+            messages.remove(0);
+        }
+        Ok(messages)
+    }
+}
+
 /// Lets a message of rows carry what has been declared so far.
-fn with_sources(mut message: FlightData, declared: &Mutex<Vec<Source>>) -> Result<FlightData> {
+fn with_sources(mut message: Frame, declared: &Mutex<Vec<Source>>) -> Result<Frame> {
     let mut declared = lock(declared);
     let has_rows = || {
-        root_as_message(&message.data_header)
+        root_as_message(&message.header)
             .is_ok_and(|header| header.header_type() == MessageHeader::RecordBatch)
     };
     if !declared.is_empty() && has_rows() {

@@ -45,12 +45,22 @@ pub fn longest_value(values: &dyn Array) -> usize {
     usize::try_from(longest).unwrap_or(usize::MAX)
 }
 
+/// Whether a decimal is as wide as DuckDB's own of that precision; the importer lends its numbers as they are.
+///
+/// Source: DuckDB's `DecimalType`: 2, 4, 8 and 16 bytes for up to 4, 9, 18 and 38 digits.
+pub fn is_engines_decimal(data_type: &DataType) -> bool {
+    matches!(data_type, DataType::Decimal32(5..=9, 0..) | DataType::Decimal64(10..=18, 0..))
+}
+
 /// Bytes of one value of a type that has a width in its plain form.
 pub fn plain_width(data_type: &DataType) -> Option<usize> {
     let width = match data_type {
         DataType::Null => 4,
         DataType::Boolean => 1,
         DataType::Float16 => 4,
+        DataType::Decimal32(..) | DataType::Decimal64(..) if is_engines_decimal(data_type) => {
+            data_type.primitive_width()?
+        }
         DataType::Decimal32(..) | DataType::Decimal64(..) | DataType::Decimal256(..) => 16,
         DataType::Interval(IntervalUnit::DayTime) => 16,
         DataType::FixedSizeBinary(width) => usize::try_from(*width).ok()?.max(1),

@@ -8,6 +8,7 @@ pub mod answer;
 pub mod decode;
 pub mod error;
 pub mod expand;
+pub mod frame;
 pub mod header;
 pub mod names;
 pub mod rebuild;

@@ -60,13 +60,13 @@ fn cut(frames: &[Frame]) -> (Vec<Piece>, Vec<u32>) {
         rows = rows.saturating_add(more);
         count += 1;
         if rows > 0 {
-            pieces.push(Piece { rows: Some(rows), bytes });
+            pieces.push(Piece { rows: Some(rows), bytes, held: bytes });
             counts.push(count);
             (rows, bytes, count) = (0, 0, 0);
         }
     }
     if rows > 0 {
-        pieces.push(Piece { rows: Some(rows), bytes });
+        pieces.push(Piece { rows: Some(rows), bytes, held: bytes });
         counts.push(count);
     }
     (pieces, counts)

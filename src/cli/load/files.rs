@@ -13,7 +13,7 @@ use super::find::DataFile;
 use super::input::{LoadFile, Piece, PieceReader};
 use super::known::Known;
 use super::partition::{Partitions, partition_fields};
-use super::plan::{self, Part, Planned};
+use super::plan::{self, Part, Place, Planned};
 use super::schema::{self, Adapter, Joined};
 use super::sniff::Format;
 use super::{arrow as ipc, parquet, text};
@@ -177,6 +177,12 @@ impl Opened {
 
     pub(super) fn content(&self, file: usize) -> Result<&Content> {
         self.files[file].content.as_ref().map_err(Clone::clone)
+    }
+
+    /// Bytes that reading a piece holds at once, about.
+    pub(super) fn held_bytes(&self, place: Place) -> u64 {
+        let content = self.files[place.file].content.as_ref().ok();
+        content.and_then(|content| content.pieces.get(place.piece)).map_or(0, |piece| piece.held)
     }
 
     /// Opens a file to read its pieces.

@@ -283,6 +283,8 @@ pub(super) struct Piece {
     pub(super) rows: Option<u64>,
     /// Bytes in the file.
     pub(super) bytes: u64,
+    /// Bytes that are in memory at once while it is read, about.
+    pub(super) held: u64,
 }
 
 /// Reads the pieces of one file. Pieces are asked for in ascending order; some may be left out.

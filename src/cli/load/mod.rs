@@ -282,6 +282,7 @@ impl Load {
             files: Arc::new(files),
             known: Arc::new(known),
             progress: progress.clone(),
+            memory: send::Memory::default(),
         };
         let makes_table = target.schema.is_none() || self.mode.is_new();
         let outcome = match sending.files.any_sent() {

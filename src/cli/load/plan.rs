@@ -86,7 +86,7 @@ mod tests {
     use super::*;
 
     fn piece(rows: u64) -> Piece {
-        Piece { rows: Some(rows), bytes: 1 }
+        Piece { rows: Some(rows), bytes: 1, held: 1 }
     }
 
     /// Pieces are joined up to a million rows, over files that send the same columns, and never cut.
@@ -112,7 +112,7 @@ mod tests {
     /// Files that do not know their rows are parted by their bytes, and very many small ones by their number.
     #[test]
     fn parts_are_bounded_without_rows() {
-        let blocks = vec![Piece { rows: None, bytes: PART_BYTES / 2 }; 5];
+        let blocks = vec![Piece { rows: None, bytes: PART_BYTES / 2, held: 1 }; 5];
         let found = parts([Planned { file: 0, shape: 0, pieces: &blocks }]);
         assert_eq!(found.iter().map(|part| part.pieces.len()).collect::<Vec<_>>(), [2, 2, 1]);
         let small = vec![piece(1); PART_PIECES + 1];

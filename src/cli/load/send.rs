@@ -12,7 +12,7 @@ use pintail::catalog::TableName;
 use pintail::client::{Client, Loaded, PutAnswer};
 use pintail::error::{Error, Kind, Result};
 use pintail_protocol::header::{self, Sources};
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::task::JoinSet;
 
 use super::LoadMode;
@@ -24,6 +24,8 @@ use super::report::{Progress, Tally};
 
 /// Batches read ahead of the network.
 const READ_AHEAD: usize = 2;
+/// MiB that parts which are read at the same time hold between them, as far as can be told before; one alone may hold more.
+const READING_MIB: u32 = 96;
 /// How often a part is tried that collides with another client's work.
 const TRIES: u32 = 5;
 
@@ -45,6 +47,26 @@ pub(super) struct Sending {
     pub(super) files: Arc<Opened>,
     pub(super) known: Arc<Known>,
     pub(super) progress: Progress,
+    pub(super) memory: Memory,
+}
+
+/// The memory of parts that are being read.
+#[derive(Clone)]
+pub(super) struct Memory(Arc<Semaphore>);
+
+impl Default for Memory {
+    fn default() -> Self {
+        Self(Arc::new(Semaphore::new(READING_MIB as usize)))
+    }
+}
+
+impl Memory {
+    /// Waits for the room that pieces need which hold up to `bytes`.
+    async fn room(self, bytes: u64) -> Result<OwnedSemaphorePermit> {
+        let mib = u32::try_from(bytes >> 20).unwrap_or(u32::MAX).clamp(1, READING_MIB);
+        let room = self.0.acquire_many_owned(mib).await;
+        room.map_err(|_| Error::internal("the memory of parts is gone"))
+    }
 }
 
 /// A part that was read and put, or not.
@@ -172,7 +194,13 @@ impl Sending {
         let (mut client, table) = (self.client.clone(), self.table.clone());
         let (files, progress) = (Arc::clone(&self.files), self.progress.clone());
         let (known, is_again) = (Arc::clone(&self.known), self.is_again);
+        let held = part.pieces.iter().map(|place| self.files.held_bytes(*place)).max().unwrap_or_default();
+        let memory = self.memory.clone();
         async move {
+            let room = match memory.room(held).await {
+                Ok(room) => room,
+                Err(error) => return Done { part, read: ReadPart::default(), answer: Err(error) },
+            };
             let (sender, mut batches) = mpsc::channel(READ_AHEAD);
             let of = part.clone();
             #[expect(
@@ -181,6 +209,8 @@ impl Sending {
             )]
             let reading = tokio::task::spawn_blocking(move || {
                 let read = read_part(&of, &files, (&*known, is_again), &progress, &sender);
+                // While this part is committed, the next one may be read.
+                drop(room);
                 if read.failed.is_none() {
                     // Nobody may be there to take it.
                     let _ = sender.blocking_send(Ok(None));

@@ -7,10 +7,10 @@ use pintail::client::Client;
 use pintail::error::Kind;
 use rand::Rng;
 
-use crate::common::number;
 use crate::hand::{Hand, Manner, Verdict};
-use crate::process::{Process, free_port};
 use crate::rows::DECLARED_V;
+use crate::support::calls::number;
+use crate::support::process::{Process, free_port};
 use crate::tables::{LENIENT, declaration};
 use crate::world::Actor;
 

@@ -66,7 +66,7 @@ async fn step(hand: &mut Hand) -> Verdict {
     });
     let id = own.world.books.open(own.actor, own.client, load.put, &[("side.plain", load.rows())]);
     let mut link = own.link.clone();
-    let into = crate::common::table("plain");
+    let into = crate::support::calls::table("plain");
     let call = link.put(&into, rows::schema(), batches, &[]);
     let outcome = own.call("a slow put of a session", &Manner::calm(), &[], call).await?;
     own.close(id, outcome.fate());

@@ -62,7 +62,7 @@ async fn slowly(hand: &mut Hand, table: &str, refusals: &[Kind]) -> Verdict {
     });
     let id = hand.open(&load);
     let mut link = hand.link.clone();
-    let into = crate::common::table(table);
+    let into = crate::support::calls::table(table);
     let call = link.put(&into, rows::schema(), batches, &[]);
     let outcome = hand.call(&format!("a slow put into {table}"), &Manner::calm(), refusals, call).await?;
     hand.close(id, outcome.fate());

@@ -116,7 +116,7 @@ async fn busy(hand: &mut Hand) -> Verdict {
         Ok::<RecordBatch, Error>(batch)
     });
     let mut link = own.link.clone();
-    let target = crate::common::table("tx_a");
+    let target = crate::support::calls::table("tx_a");
     let call = link.put(&target, rows::schema(), batches, &[]);
     let slow = own.call("a slow put inside a transaction", &Manner::calm(), &[], call).await?;
     if slow.done().is_none() {

@@ -20,7 +20,7 @@ pub(super) fn printed(name: &str) -> String {
 
 static KEYWORDS: LazyLock<HashSet<&'static str>> = LazyLock::new(|| WORDS.split_whitespace().collect());
 
-/// What `duckdb_keywords()` lists; `tests/declared.rs` compares.
+/// What `duckdb_keywords()` lists; `tests/it/declared/engine_types.rs` compares.
 const WORDS: &str = "\
     abort absolute access action add admin after aggregate all also alter always analyse analyze and \
     anti any approx array as asc asof assertion assignment asymmetric at attach attribute authorization \

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 /// next start makes of both logs is wrong, and the file gets it with the next checkpoint.
 /// Official way: none in this version; `auto_checkpoint_skip_wal_threshold = 0` keeps commits away as well, but only
 /// from checkpoints inside a commit, and those cost the committing client its time. Ours: a checkpoint waits for
-/// commits, commits for a checkpoint, and the second log stays empty (tests/crash.rs).
+/// commits, commits for a checkpoint, and the second log stays empty (tests/crash).
 ///
 /// A statement that deletes holds a lock on its table that the checkpoint waits for, and a client may take its time
 /// with the result of one. So a checkpoint begins only when none is under way, and commits never wait for a statement.

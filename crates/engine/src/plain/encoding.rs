@@ -14,6 +14,7 @@ use arrow::datatypes::{
     DataType, Decimal256Type, DecimalType, DurationMillisecondType, DurationSecondType, Field, FieldRef,
     IntervalUnit, Metadata, TimeUnit, UnionFields, UnionMode, i256,
 };
+use pintail_protocol::expand::is_engines_decimal;
 
 use super::extension::{Extension, METADATA, NAME};
 use super::importable::ARRAY_LENGTH_MAX;
@@ -69,6 +70,7 @@ fn plain_type(data_type: &DataType) -> Option<DataType> {
         DataType::RunEndEncoded(_, values) => {
             Some(plain_type(values.data_type()).unwrap_or_else(|| values.data_type().clone()))
         }
+        decimal if is_engines_decimal(decimal) => None,
         // DuckDB's decimals have up to 38 digits and no negative scale.
         DataType::Decimal32(precision, scale)
         | DataType::Decimal64(precision, scale)

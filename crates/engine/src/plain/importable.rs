@@ -5,6 +5,7 @@
 use std::collections::HashSet;
 
 use arrow::datatypes::{DataType, Field, Fields, Schema, UnionMode};
+use pintail_protocol::expand::is_engines_decimal;
 
 use super::extension::Extension;
 use crate::error::{Error, Result};
@@ -60,6 +61,7 @@ fn check_field(field: &Field) -> std::result::Result<(), Wrong> {
         )));
     }
     match data_type {
+        decimal if is_engines_decimal(decimal) => Ok(()),
         DataType::Decimal256(..) | DataType::Decimal32(..) | DataType::Decimal64(..) => {
             Err(Wrong::NoForm(data_type.clone()))
         }

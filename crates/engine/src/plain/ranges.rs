@@ -10,10 +10,10 @@ use std::ops::RangeInclusive;
 use arrow::array::{Array, ArrowPrimitiveType, AsArray};
 use arrow::buffer::NullBuffer;
 use arrow::datatypes::{
-    DataType, Date32Type, Date64Type, Decimal128Type, DurationMicrosecondType, DurationNanosecondType,
-    IntervalMonthDayNanoType, IntervalUnit, Time32MillisecondType, Time32SecondType, Time64MicrosecondType,
-    Time64NanosecondType, TimeUnit, TimestampMicrosecondType, TimestampMillisecondType,
-    TimestampNanosecondType, TimestampSecondType,
+    DataType, Date32Type, Date64Type, Decimal32Type, Decimal64Type, Decimal128Type, DurationMicrosecondType,
+    DurationNanosecondType, IntervalMonthDayNanoType, IntervalUnit, Time32MillisecondType, Time32SecondType,
+    Time64MicrosecondType, Time64NanosecondType, TimeUnit, TimestampMicrosecondType,
+    TimestampMillisecondType, TimestampNanosecondType, TimestampSecondType,
 };
 
 /// Microseconds of a day; DuckDB knows 24:00:00.
@@ -41,7 +41,8 @@ pub(super) type Found = Option<(usize, String)>;
 pub(super) fn has_range(data_type: &DataType) -> bool {
     match data_type {
         DataType::Date32 | DataType::Date64 | DataType::Time32(_) | DataType::Time64(_) => true,
-        DataType::Timestamp(..) | DataType::Decimal128(..) => true,
+        DataType::Timestamp(..) => true,
+        DataType::Decimal32(..) | DataType::Decimal64(..) | DataType::Decimal128(..) => true,
         DataType::Duration(unit) => matches!(unit, TimeUnit::Microsecond | TimeUnit::Nanosecond),
         DataType::Interval(IntervalUnit::MonthDayNano) => true,
         _ => false,
@@ -112,6 +113,14 @@ pub(super) fn out_of_range(array: &dyn Array, live: Option<&NullBuffer>) -> Foun
         DataType::Duration(_) => first_by::<DurationNanosecondType>(array, live, cut),
         DataType::Interval(_) => {
             first_by::<IntervalMonthDayNanoType>(array, live, |value| cut(value.nanoseconds))
+        }
+        DataType::Decimal32(precision, _) => {
+            let limit = 10_i32.pow(u32::from(*precision).min(9));
+            first::<Decimal32Type>(array, live, &digits(limit.into()), |value| too_many(value, *precision))
+        }
+        DataType::Decimal64(precision, _) => {
+            let limit = 10_i64.pow(u32::from(*precision).min(18));
+            first::<Decimal64Type>(array, live, &digits(limit), |value| too_many(value, *precision))
         }
         DataType::Decimal128(precision, _) => decimal(array, live, *precision),
         _ => None,
@@ -185,9 +194,17 @@ fn decimal(array: &dyn Array, live: Option<&NullBuffer>, precision: u8) -> Found
         return None;
     }
     first_by::<Decimal128Type>(array, live, |value| {
-        (value <= -limit || value >= limit)
-            .then(|| format!("the digits {value}, more than the {precision} of its precision"))
+        (value <= -limit || value >= limit).then(|| too_many(value, precision))
     })
+}
+
+/// The numbers below `limit`, a power of ten.
+fn digits(limit: i64) -> Range {
+    Range { range: 1 - limit..=limit - 1, infinite: false }
+}
+
+fn too_many(value: impl std::fmt::Display, precision: u8) -> String {
+    format!("the digits {value}, more than the {precision} of its precision")
 }
 
 fn time(value: i64, day: i64, unit: &str) -> String {

@@ -214,6 +214,14 @@ impl Walk<'_> {
                 let metadata = extension(hint, &sent);
                 (DataType::Int32, sent, metadata)
             }
+            Leaf::NarrowDecimal => {
+                let narrow = match read {
+                    DataType::Decimal128(precision @ ..=9, scale) => DataType::Decimal32(*precision, *scale),
+                    DataType::Decimal128(precision, scale) => DataType::Decimal64(*precision, *scale),
+                    other => return Err(format!("a decimal that is read as {other}")),
+                };
+                plain(narrow.clone(), narrow)
+            }
             Leaf::AsRead => {
                 let (read, sent) = match (read, hint.map(Field::data_type)) {
                     (DataType::Decimal256(precision, scale), _) if *precision <= DECIMAL128_MAX_PRECISION => {

@@ -16,6 +16,8 @@ use super::geo::{self, Geo};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Leaf {
     AsRead,
+    /// Of 5 to 9 digits in INT32, or 10 to 18 in INT64: sent as wide as the file and DuckDB store it.
+    NarrowDecimal,
     Text,
     Json,
     Bytes,
@@ -150,7 +152,7 @@ impl Reading<'_> {
         if let Type::PrimitiveType { type_length, .. } = node.as_ref() {
             read = read.with_length(*type_length);
         }
-        if matches!(leaf, Leaf::AsRead | Leaf::UtcTime) {
+        if matches!(leaf, Leaf::AsRead | Leaf::NarrowDecimal | Leaf::UtcTime) {
             read = read
                 .with_precision(node.get_precision())
                 .with_scale(node.get_scale())
@@ -255,6 +257,8 @@ impl Reading<'_> {
             return Err(self.invalid(&format!("is DECIMAL({precision},{scale}), which cannot be")));
         }
         match node.get_physical_type() {
+            Physical::INT32 if (5..=9).contains(&precision) => Ok(Leaf::NarrowDecimal),
+            Physical::INT64 if (10..=18).contains(&precision) => Ok(Leaf::NarrowDecimal),
             Physical::INT32 | Physical::INT64 | Physical::BYTE_ARRAY => Ok(Leaf::AsRead),
             Physical::FIXED_LEN_BYTE_ARRAY if (1..=32).contains(&self.length(node)) => Ok(Leaf::AsRead),
             other => Err(self.unsupported(&format!("is {other} annotated as DECIMAL, which is not known"))),

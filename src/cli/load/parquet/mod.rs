@@ -17,6 +17,7 @@ use std::sync::Arc;
 
 use arrow::datatypes::{Schema, SchemaRef};
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
+use parquet::file::metadata::RowGroupMetaData;
 use pintail::error::{Error, Kind, Result};
 use xxhash_rust::xxh3::Xxh3;
 
@@ -27,6 +28,9 @@ use geo::Geo;
 use leaves::Leaves;
 use read::GroupBatches;
 
+/// Values after which writers see to it that a page is not larger than [`PAGE_BYTES`].
+const PAGE_VALUES: u64 = 1024;
+const PAGE_BYTES: u64 = 1 << 20;
 /// Bytes taken into a checksum at a time.
 const STEP_BYTES: u64 = 1 << 20;
 
@@ -42,7 +46,7 @@ pub(super) fn open(found: &FoundFile) -> Result<Arc<dyn LoadFile>> {
         let rows = u64::try_from(group.num_rows()).unwrap_or_default();
         if rows > 0 {
             let lengths = group.columns().iter().filter_map(footer::range).map(|(_, length)| length);
-            pieces.push(Piece { rows: Some(rows), bytes: lengths.sum() });
+            pieces.push(Piece { rows: Some(rows), bytes: lengths.sum(), held: held_bytes(group) });
             groups.push(index);
         }
     }
@@ -53,6 +57,20 @@ pub(super) fn open(found: &FoundFile) -> Result<Arc<dyn LoadFile>> {
         pieces,
         groups,
     }))
+}
+
+/// What the reader holds of a row group: a page of each column, as it is stored and as it is unpacked.
+///
+/// A footer says nothing of pages. Writers look at their size once for some values, 1,024 in most, so that large cells make
+/// large pages.
+fn held_bytes(group: &RowGroupMetaData) -> u64 {
+    let number = |value: i64| u64::try_from(value).unwrap_or_default();
+    let pages = group.columns().iter().map(|column| {
+        let all = number(column.uncompressed_size());
+        let some = (all / number(column.num_values()).max(1)).saturating_mul(PAGE_VALUES).max(PAGE_BYTES);
+        all.min(some).saturating_mul(2)
+    });
+    pages.fold(0, u64::saturating_add)
 }
 
 struct ParquetFile {
@@ -176,7 +194,10 @@ impl PieceReader for ParquetReader {
 fn names_and_types(schema: &Schema) -> Xxh3 {
     let mut checksum = Xxh3::new();
     for field in schema.fields() {
-        checksum.update(format!("{}\0{}\0", field.name(), field.data_type()).as_bytes());
+        // How wide a decimal is sent is no matter of the file, and must not make it another one.
+        let data_type = field.data_type().to_string();
+        let data_type = data_type.replace("Decimal32(", "Decimal128(").replace("Decimal64(", "Decimal128(");
+        checksum.update(format!("{}\0{data_type}\0", field.name()).as_bytes());
     }
     checksum
 }

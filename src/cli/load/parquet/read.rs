@@ -16,8 +16,10 @@ use super::{Opened, convert};
 
 /// Rows of a batch.
 const ROWS: usize = 65_536;
-/// Bytes after which a batch is full.
+/// Bytes that a batch should have at most.
 const BYTES: usize = 4 << 20;
+/// Bytes after which nothing more is joined to a batch: what was read at once is copied only where it is small.
+const FULL_BYTES: usize = 1 << 20;
 /// Rows that are read at once where their size is not known before: texts and binaries.
 const UNKNOWN_ROWS: usize = 2048;
 /// Bytes that such columns may have in a row group without being read with care.
@@ -52,7 +54,7 @@ impl GroupBatches {
     /// Reads on until a batch is full.
     fn fill(&mut self) -> Result<()> {
         let (mut parts, mut rows, mut bytes) = (Vec::new(), 0, 0);
-        while rows < ROWS && bytes < BYTES {
+        while rows < ROWS && bytes < FULL_BYTES {
             let Some(reader) = &mut self.reader else { break };
             let next = guarded(|| reader.next().transpose()).map_err(|what| self.blamed(&what))?;
             let Some(batch) = next else {

@@ -180,7 +180,8 @@ fn infer(blocks: &mut Blocks, start: At, mut add: impl FnMut(&Block) -> Result<(
 fn pieces(input: &Input, compression: Compression, start: At) -> Result<(Vec<Piece>, bool)> {
     let len = input.len();
     if compression != Compression::None {
-        let pieces = if len == 0 { vec![] } else { vec![Piece { rows: None, bytes: len }] };
+        let pieces =
+            if len == 0 { vec![] } else { vec![Piece { rows: None, bytes: len, held: BLOCK_BYTES }] };
         return Ok((pieces, false));
     }
     if start.offset >= len {
@@ -189,7 +190,7 @@ fn pieces(input: &Input, compression: Compression, start: At) -> Result<(Vec<Pie
     let first = start.offset / BLOCK_BYTES;
     let piece = |block: u64| {
         let begin = (block * BLOCK_BYTES).max(start.offset);
-        Piece { rows: None, bytes: ((block + 1) * BLOCK_BYTES).min(len) - begin }
+        Piece { rows: None, bytes: ((block + 1) * BLOCK_BYTES).min(len) - begin, held: BLOCK_BYTES }
     };
     let mut pieces: Vec<Piece> = (first..len.div_ceil(BLOCK_BYTES)).map(piece).collect();
     let mut tail = vec![0; usize::try_from((len - start.offset).min(64 << 10)).unwrap_or_default()];
@@ -199,7 +200,7 @@ fn pieces(input: &Input, compression: Compression, start: At) -> Result<(Vec<Pie
         if let Some(last) = pieces.last_mut() {
             last.bytes = last.bytes.saturating_sub(after);
         }
-        pieces.push(Piece { rows: None, bytes: after });
+        pieces.push(Piece { rows: None, bytes: after, held: after });
     }
     Ok((pieces, after > 0))
 }

@@ -393,7 +393,8 @@ fn compressed_files() {
         let (folder, found) = write("t.csv.x", &bytes);
         let read = || {
             let file = open(&found, Kind::Csv, compression, None, &Arc::default())?;
-            assert_eq!(file.pieces(), [Piece { rows: None, bytes: found.open()?.len() }]);
+            assert_eq!(file.pieces().len(), 1);
+            assert_eq!(file.pieces()[0].bytes, found.open()?.len());
             let mut reader = file.reader()?;
             let checksum = reader.checksum(0)?;
             let mut rows = 0;

@@ -17,7 +17,7 @@ use super::super::written::{Written, written};
 use super::super::{Decoder, Looked, Need};
 use crate::error::{Error, Kind, Result};
 
-#[path = "../../../../../tests/common/ipc.rs"]
+#[path = "../../../../../tests/support/forged.rs"]
 mod ipc;
 
 use ipc::Forged;

@@ -1,0 +1,4 @@
+//! Queries and what comes back.
+
+mod limits;
+mod results;

@@ -1,0 +1,6 @@
+//! Types: in by every way, out again, and back in.
+
+mod back;
+mod cases;
+mod paths;
+mod timezones;
