@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use clap::{Args, Subcommand};
 use pintail::catalog::{
-    Declaration, Problems, SchemaFile, TableName, TablePlan, adopt, index_name, read_declarations,
+    Breaking, Declaration, Problems, SchemaFile, TableName, TablePlan, adopt, index_name, read_declarations,
     read_folder, render,
 };
 use pintail::client::Client;
@@ -127,10 +127,11 @@ impl Against {
         // A plan makes no file: a database that is not there is an empty one.
         let path = if apply || file.exists() { file.display().to_string() } else { ":memory:".to_owned() };
         let mut connection = open(path)?.connection()?;
-        let plans = engine::plan_declared(&connection, declarations, self.allow_breaking)?;
+        let breaking = Breaking::when(self.allow_breaking);
+        let plans = engine::plan_declared(&connection, declarations, breaking)?;
         show_plan(&plans, &render(&plans))?;
         if apply {
-            engine::apply_declared(&mut connection, declarations, self.allow_breaking, |_| ())?;
+            engine::apply_declared(&mut connection, declarations, breaking, |_| ())?;
             say!("applied in one transaction");
         }
         Ok(())

@@ -298,7 +298,7 @@ impl Ingest {
         });
         let coalescer = (config.group_commit_ms > 0).then(|| {
             let wait = Duration::from_millis(config.group_commit_ms);
-            shared.database.share_commits(wait);
+            shared.database.group_small_inserts(wait);
             coalesce::coalescer(&shared, wait)
         });
         Ok(Self {

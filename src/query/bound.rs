@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
 
-use super::reader::{Gone, MESSAGES_PER_ARRAY, ResultSink, changing, reading, take};
+use super::reader::{Gone, ResultSink, changing, reading, take};
 use super::returned::Returned;
 use crate::engine::{self, Bound, Class, Cursor, Described};
 use crate::error::{Error, Result};
@@ -91,10 +91,9 @@ fn runs(
     schema: &mut Option<SchemaRef>,
     mut sink: impl FnMut(&ResultSink<'_>, &mut Cursor<'_>) -> Result<()>,
 ) -> Result<()> {
-    let array_bytes = result.batch_bytes * MESSAGES_PER_ARRAY;
+    let size = result.array_size();
     bound.each(connection, |run| {
-        let mut cursor =
-            bound.open(connection, run, &described.schema, array_bytes, result.batch_rows_max)?;
+        let mut cursor = bound.open(connection, run, &described.schema, size)?;
         match &*schema {
             None => {
                 *schema = Some(Arc::clone(cursor.schema()));

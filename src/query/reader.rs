@@ -11,19 +11,19 @@ use arrow::datatypes::SchemaRef;
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
-use super::returned::{Limits, Returned};
-use super::shape::Shaper;
 use super::opening::Start;
 use super::queue::Queue;
+use super::returned::{Limits, Returned};
+use super::shape::Shaper;
 use super::{Statement, bound};
-use crate::engine::{self, Class, Cursor, Described, Interrupt, Parsed, Progress, Step};
+use crate::engine::{self, ArraySize, Class, Cursor, Described, Interrupt, Parsed, Progress, Step};
 use crate::error::{Error, Kind, Result};
 use crate::running::Running;
 use crate::session::{Lease, Open};
 
 /// Arrays are built at twice the size of a message and sliced: handing an array from DuckDB's threads to this
 /// one costs the same whatever its size. At four times, page faults eat what is saved (`make bench`, core).
-pub(super) const MESSAGES_PER_ARRAY: usize = 2;
+const MESSAGES_PER_ARRAY: usize = 2;
 
 pub(super) struct Job {
     pub(super) lease: Lease,
@@ -107,7 +107,8 @@ fn text(connection: &mut Open, sql: &str, sink: &mut ResultSink<'_>) -> Result<C
         if sink.open(&described.schema, class).is_err() {
             return Ok(class);
         }
-        let shared = if connection.joins_transaction() { None } else { connection.share_commit(class, sql) };
+        let shared =
+            if connection.joins_transaction() { None } else { connection.execute_in_group(class, sql) };
         let rows = match shared {
             Some(rows) => rows?,
             None => changing(connection, class, sql, |connection| connection.execute_parsed(&statement))?,
@@ -115,18 +116,16 @@ fn text(connection: &mut Open, sql: &str, sink: &mut ResultSink<'_>) -> Result<C
         sink.count(rows)?;
         return Ok(class);
     }
-    let array_bytes = sink.batch_bytes * MESSAGES_PER_ARRAY;
+    let size = sink.array_size();
     if class == Class::Query {
         return reading(connection, described.is_proven(connection), |connection| {
-            let mut cursor =
-                Cursor::open(connection, &statement, &described.schema, array_bytes, sink.batch_rows_max)?;
+            let mut cursor = Cursor::open(connection, &statement, &described.schema, size)?;
             sink.begin(&cursor, class)?;
             sink.stream(&mut cursor).map(|()| class)
         });
     }
     let (schema, returned) = changing(connection, class, sql, |connection| {
-        let mut cursor =
-            Cursor::open(connection, &statement, &described.schema, array_bytes, sink.batch_rows_max)?;
+        let mut cursor = Cursor::open(connection, &statement, &described.schema, size)?;
         sink.begin(&cursor, class)?;
         let mut returned = Returned::new(sink.returned);
         take(connection, &mut cursor, &mut returned)?;
@@ -163,7 +162,7 @@ fn script(connection: &mut Open, sql: &str, sink: &mut ResultSink<'_>) -> Result
     if single
         && !connection.joins_transaction()
         && statements[0].without_parameters(connection).is_ok()
-        && let Some(rows) = connection.share_commit(class, sql)
+        && let Some(rows) = connection.execute_in_group(class, sql)
     {
         sink.count(rows?)?;
         return Ok(class);
@@ -262,6 +261,11 @@ pub(super) fn changing<T>(
 }
 
 impl ResultSink<'_> {
+    /// How large the engine is to make its arrays.
+    pub(super) fn array_size(&self) -> ArraySize {
+        ArraySize { bytes: self.batch_bytes * MESSAGES_PER_ARRAY, rows_max: self.batch_rows_max }
+    }
+
     fn is_given_up(&self) -> bool {
         self.opened.as_ref().is_some_and(oneshot::Sender::is_closed)
     }

@@ -40,7 +40,7 @@ pub(super) async fn plan(tables: &DeclaredTables, body: &[u8]) -> Result<Value> 
         Err(problems) => return Ok(json!({ "problems": problems, "text": problems.to_string() })),
     };
     let plans = tables.query.catalog(tables.pooled(), move |connection| {
-        engine::plan_declared(connection, &declarations, request.allow_breaking)
+        engine::plan_declared(connection, &declarations, Breaking::when(request.allow_breaking))
     });
     let plans = plans.await?;
     Ok(json!({ "tables": plans, "text": render(&plans) }))
@@ -55,7 +55,7 @@ pub(super) async fn apply(tables: &DeclaredTables, body: &[u8]) -> Result<Value>
     let in_force = Arc::clone(&tables.in_force);
     let plans = tables.query.catalog(tables.pooled(), move |connection| {
         let applied = declarations.clone();
-        engine::apply_declared(connection, &declarations, request.allow_breaking, |earlier| {
+        engine::apply_declared(connection, &declarations, Breaking::when(request.allow_breaking), |earlier| {
             in_force.add(applied, earlier);
         })
     });
@@ -65,7 +65,8 @@ pub(super) async fn apply(tables: &DeclaredTables, body: &[u8]) -> Result<Value>
 
 /// The declared tables; with `{"table": "x"}`, that one, and the table as it is as a declaration.
 pub(super) async fn list(tables: &DeclaredTables, body: &[u8]) -> Result<Value> {
-    let asked: OneTable = if body.is_empty() { OneTable::default() } else { read(body, "{\"table\": \"t\"}")? };
+    let asked: OneTable =
+        if body.is_empty() { OneTable::default() } else { read(body, "{\"table\": \"t\"}")? };
     let asked = asked.table.as_deref().map(TableName::from_text).transpose()?;
     let all = tables.in_force.all();
     let declared = asked.as_ref().and_then(|name| tables.in_force.find(name));

@@ -32,8 +32,8 @@ const ANSWER: &str = r#"'{"inserted":1,"ignored":0,"replaced":0,"rejected":0,"on
 /// A ledger with so many keys, and so many producers of one batch each.
 fn fill(path: &Path, count: u64) {
     let database = open(path);
-    let session = database.connection().unwrap();
-    create_ledger(&session).unwrap();
+    let connection = database.connection().unwrap();
+    create_ledger(&connection).unwrap();
     for select in [
         format!("'main.t', 'key ' || i, NULL, NULL, NULL, 1, i, {ANSWER}"),
         "'main.t', NULL, 'producer ' || i, 1, 0, 1, i, NULL".to_owned(),
@@ -149,7 +149,7 @@ async fn what_is_forgotten_stays_forgotten() {
         directory = server.stop().await;
         if below(2) == 0 {
             let database = open(file(directory.path()));
-            let mut session = database.connection().unwrap();
+            let mut connection = database.connection().unwrap();
             let bounds = LedgerBounds { keys: 5, lines: lines_max, batches: 64 };
             let left: Vec<u64> = (0..2)
                 .map(|_| {
