@@ -35,8 +35,8 @@ pub(super) async fn backup(
         let mut connection = database.connection()?;
         let interrupt = own_interrupt.get_or_init(|| connection.interrupt());
         let _entered = running.enter(interrupt.clone());
-        let bytes = engine::backup(&mut connection, &target, &cancelled)
-            .map_err(|error| running.explain(error))?;
+        let bytes =
+            engine::backup(&mut connection, &target, &cancelled).map_err(|error| running.explain(error))?;
         // Set once, by this thread.
         let _ = answer.set(bytes);
         Ok(())

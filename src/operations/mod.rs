@@ -33,7 +33,8 @@ impl Operations {
             let connection = database.connection()?;
             connection.database().checkpoint().map(|_| ())
         });
-        done.await.unwrap_or_else(|error| Err(Error::internal(format!("the checkpoint's thread failed: {error}"))))
+        done.await
+            .unwrap_or_else(|error| Err(Error::internal(format!("the checkpoint's thread failed: {error}"))))
     }
 
     /// Writes a copy of the database, as it is now, and gives its size in bytes. Dropping this stops the copy, and

@@ -115,8 +115,7 @@ impl Query {
             (one, other) => one.or(other),
         };
         let (opened, opening) = oneshot::channel();
-        let (queue, results) =
-            queue::queue(self.config.buffer_bytes.as_usize(), self.config.stall_timeout.0);
+        let (queue, results) = queue::queue(self.config.buffer_bytes.as_usize(), self.config.stall_timeout.0);
         let interrupt = Arc::new(OnceLock::new());
         let running = Arc::clone(&self.running);
         let in_use = lease.in_use();

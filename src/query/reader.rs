@@ -11,10 +11,10 @@ use arrow::datatypes::SchemaRef;
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
-use super::returned::{Limits, Returned};
-use super::shape::Shaper;
 use super::opening::Start;
 use super::queue::Queue;
+use super::returned::{Limits, Returned};
+use super::shape::Shaper;
 use super::{Statement, bound};
 use crate::engine::{self, Class, Cursor, Described, Interrupt, Parsed, Progress, Step};
 use crate::error::{Error, Kind, Result};

@@ -65,7 +65,8 @@ pub(super) async fn apply(tables: &DeclaredTables, body: &[u8]) -> Result<Value>
 
 /// The declared tables; with `{"table": "x"}`, that one, and the table as it is as a declaration.
 pub(super) async fn list(tables: &DeclaredTables, body: &[u8]) -> Result<Value> {
-    let asked: OneTable = if body.is_empty() { OneTable::default() } else { read(body, "{\"table\": \"t\"}")? };
+    let asked: OneTable =
+        if body.is_empty() { OneTable::default() } else { read(body, "{\"table\": \"t\"}")? };
     let asked = asked.table.as_deref().map(TableName::from_text).transpose()?;
     let all = tables.in_force.all();
     let declared = asked.as_ref().and_then(|name| tables.in_force.find(name));

@@ -34,11 +34,7 @@ pub(super) fn producer_status(ingest: &Ingest, body: &[u8]) -> Result<Value> {
 }
 
 /// Forgets which files were loaded into a table. The table and its rows stay, and it need not be there.
-pub(super) async fn forget_loads(
-    ingest: &Ingest,
-    session: &ClientSession,
-    body: &[u8],
-) -> Result<Value> {
+pub(super) async fn forget_loads(ingest: &Ingest, session: &ClientSession, body: &[u8]) -> Result<Value> {
     let request: Value = serde_json::from_slice(body).unwrap_or_default();
     let table = request.get("table").and_then(Value::as_str).ok_or_else(|| {
         Error::invalid("pintail.forget_loads: expected a body of {\"table\": \"schema.table or table\"}")

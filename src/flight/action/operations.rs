@@ -20,11 +20,7 @@ pub(super) async fn checkpoint(operations: &Operations, database: &Database) -> 
 
 /// Writes a copy of the database. The server writes it itself, on its own disk: a copy streamed to the client
 /// would need the same disk first, because its pages are not written in order.
-pub(super) async fn backup(
-    operations: &Operations,
-    folder: Option<&Path>,
-    body: &[u8],
-) -> Result<Value> {
+pub(super) async fn backup(operations: &Operations, folder: Option<&Path>, body: &[u8]) -> Result<Value> {
     let request: Value = serde_json::from_slice(body).unwrap_or_default();
     let to = request.get("to").and_then(Value::as_str).ok_or_else(|| {
         Error::invalid("pintail.backup: expected a body of {\"to\": \"name of the file to write\"}")

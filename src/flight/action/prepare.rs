@@ -49,14 +49,12 @@ async fn prepare(query: &Query, ask: &Ask, sql: String, on: On) -> Result<Create
     let described = query.catalog(lease, move |connection| {
         let described = engine::describe(connection, &text)?;
         let insert = described.is_count && described.class == Class::Change;
-        let bulk =
-            if insert { engine::bulk_insert(connection, &text, &described.parameters)? } else { None };
+        let bulk = if insert { engine::bulk_insert(connection, &text, &described.parameters)? } else { None };
         Ok((described, bulk))
     });
     let (described, bulk) = described.await?;
     // By the specification a statement that changes something has a result without columns.
-    let dataset =
-        if described.is_count { Arc::new(Schema::empty()) } else { Arc::clone(&described.schema) };
+    let dataset = if described.is_count { Arc::new(Schema::empty()) } else { Arc::clone(&described.schema) };
     let parameters = parameter_schema(&described.parameters);
     // Clients that know this field send a change as an update, and would lose the rows of a RETURNING.
     let is_update = Some(described.is_count);

@@ -20,9 +20,8 @@ use crate::session::ClientSession;
 
 /// Sets options one by one; those that cannot be set are named in the answer, with the kind of reason.
 pub(super) async fn set(session: &Arc<ClientSession>, body: Bytes) -> Result<Bytes> {
-    let request = SetSessionOptionsRequest::decode(body).map_err(|error| {
-        Error::invalid(format!("SetSessionOptions: the request cannot be read: {error}"))
-    })?;
+    let request = SetSessionOptionsRequest::decode(body)
+        .map_err(|error| Error::invalid(format!("SetSessionOptions: the request cannot be read: {error}")))?;
     session.begin_anew();
     let mut errors = HashMap::new();
     // The catalog first: a schema that comes along is looked up in it.
@@ -43,11 +42,7 @@ pub(super) async fn set(session: &Arc<ClientSession>, body: Bytes) -> Result<Byt
     Ok(SetSessionOptionsResult { errors }.encode_to_vec().into())
 }
 
-async fn set_option(
-    session: &Arc<ClientSession>,
-    name: &str,
-    value: SessionOptionValue,
-) -> Result<()> {
+async fn set_option(session: &Arc<ClientSession>, name: &str, value: SessionOptionValue) -> Result<()> {
     let text = match value.option_value {
         None => None,
         Some(OptionValue::Text(text)) => Some(text),

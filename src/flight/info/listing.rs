@@ -4,7 +4,7 @@
 
 use std::collections::VecDeque;
 
-use arrow::datatypes::{Schema, SchemaRef};
+use arrow::datatypes::SchemaRef;
 use arrow_flight::{FlightDescriptor, FlightInfo};
 use futures::stream::{self, StreamExt};
 use tonic::Response;
@@ -66,7 +66,9 @@ pub(in crate::flight) async fn list_flights(
 /// The tables and views that `criteria` asks for.
 async fn listed(infos: &Infos, ask: &Ask, criteria: &[u8]) -> Result<Vec<TableEntry>> {
     let prefix = std::str::from_utf8(criteria)
-        .map_err(|_| Error::invalid("the criteria expression is not UTF-8; expected a prefix of table names"))?
+        .map_err(|_| {
+            Error::invalid("the criteria expression is not UTF-8; expected a prefix of table names")
+        })?
         .to_owned();
     let lease = ask.session().lease(On::Join).await?;
     let tables = infos.results().query.catalog(lease, move |connection| {

@@ -41,7 +41,11 @@ pub(in crate::flight) struct Caller {
 
 impl Caller {
     /// Who makes the call: by cookie, then by bearer token, then by TCP connection.
-    pub(in crate::flight) fn find(sessions: &Sessions, metadata: &MetadataMap, extensions: &tonic::Extensions) -> Self {
+    pub(in crate::flight) fn find(
+        sessions: &Sessions,
+        metadata: &MetadataMap,
+        extensions: &tonic::Extensions,
+    ) -> Self {
         let link = extensions.get::<Link>();
         let (cookie, token) = (cookie(metadata), bearer(metadata));
         let by_cookie = cookie.and_then(|cookie| sessions.by_cookie(cookie));
@@ -63,7 +67,11 @@ impl Caller {
     }
 
     /// Gives the client its cookie, unless it has sent one.
-    pub(in crate::flight) fn with_cookie<T>(&self, mut response: Response<T>, sessions: &Sessions) -> Response<T> {
+    pub(in crate::flight) fn with_cookie<T>(
+        &self,
+        mut response: Response<T>,
+        sessions: &Sessions,
+    ) -> Response<T> {
         if !self.has_cookie
             && let Ok(cookie) = sessions.cookie(&self.session)
             && let Ok(value) = format!("{COOKIE}={cookie:032x}; Path=/; HttpOnly").parse()

@@ -125,8 +125,12 @@ impl<B> Aligned<B> {
                             };
                             return Some(prefix.freeze());
                         }
-                        self.position =
-                            Position::Message(Message { kept: prefix, left: length, field: PREFIX, body: None });
+                        self.position = Position::Message(Message {
+                            kept: prefix,
+                            left: length,
+                            field: PREFIX,
+                            body: None,
+                        });
                     }
                 }
                 Position::Message(message) => {
