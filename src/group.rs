@@ -51,8 +51,19 @@ struct Queue<W> {
 struct Waiting<W> {
     work: Vec<W>,
     rows: usize,
+    // Since when the oldest of it waits for company.
+    since: Option<Instant>,
+    // How much of it is worth waking the thread for, or how many rows.
+    wakes_at: usize,
+    wakes_at_rows: usize,
     // Set for good when the queue's thread ends; later work goes to a new one.
     is_over: bool,
+}
+
+impl<W> Default for Waiting<W> {
+    fn default() -> Self {
+        Self { work: Vec::new(), rows: 0, since: None, wakes_at: 1, wakes_at_rows: 0, is_over: false }
+    }
 }
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -73,18 +84,25 @@ impl<K: Clone + Eq + Hash + Send + 'static, W: Work> Groups<K, W> {
 
     /// Hands work over; its answer comes by the way it carries.
     pub fn put(self: &Arc<Self>, key: &K, work: W) {
+        let known = locked(&self.queues).get(key).cloned();
+        let work = match known {
+            Some(queue) => match queue.push(work) {
+                None => return,
+                Some(work) => work,
+            },
+            None => work,
+        };
+        // Rare: the queue is to be made, unless somebody else has done so meanwhile.
         let mut queues = locked(&self.queues);
-        if let Some(queue) = queues.get(key) {
-            let mut waiting = locked(&queue.waiting);
-            if !waiting.is_over {
-                waiting.push(work);
-                queue.arrived.notify_one();
-                return;
-            }
-        }
-        let first = Waiting { work: Vec::new(), rows: 0, is_over: false };
-        let queue = Arc::new(Queue { waiting: Mutex::new(first), arrived: Condvar::new() });
-        locked(&queue.waiting).push(work);
+        let work = match queues.get(key) {
+            Some(queue) => match queue.push(work) {
+                None => return,
+                Some(work) => work,
+            },
+            None => work,
+        };
+        let queue = Arc::new(Queue { waiting: Mutex::default(), arrived: Condvar::new() });
+        let _ = queue.push(work);
         queues.insert(key.clone(), Arc::clone(&queue));
         drop(queues);
         let thread =
@@ -126,31 +144,58 @@ impl<K: Clone + Eq + Hash + Send + 'static, W: Work> Groups<K, W> {
         // Waiting longer than one commit takes never pays: by then the next group could have been committed.
         let patience = self.wait.min(last);
         let mut waiting = locked(&queue.waiting);
-        let mut first_seen = None;
         let idle_since = Instant::now();
+        // What came during the last commit starts to wait for company now.
+        waiting.since = (!waiting.work.is_empty()).then_some(idle_since);
         loop {
-            let left = if waiting.work.is_empty() {
-                let left = LINGER.saturating_sub(idle_since.elapsed());
-                if left.is_zero() {
-                    waiting.is_over = true;
-                    return None;
+            // Work that comes alone goes alone, at once; where there was company, a moment's wait gathers it again. The
+            // thread sleeps through that moment: being woken for each of many costs as much as committing them.
+            let mut enough = company.max(1);
+            let left = match waiting.since {
+                Some(since) => {
+                    let left = patience.saturating_sub(since.elapsed());
+                    if waiting.work.len() >= enough || waiting.rows >= self.rows_max || left.is_zero() {
+                        return Some(waiting.take(self.rows_max));
+                    }
+                    left
                 }
-                left
-            } else {
-                let since = *first_seen.get_or_insert_with(Instant::now);
-                let left = patience.saturating_sub(since.elapsed());
-                // Work that comes alone goes alone, at once; where there was company, a moment's wait gathers it again.
-                if waiting.work.len() >= company.max(1) || waiting.rows >= self.rows_max || left.is_zero() {
-                    return Some(waiting.take(self.rows_max));
+                None => {
+                    let idle = idle_since.elapsed();
+                    if idle >= LINGER {
+                        waiting.is_over = true;
+                        return None;
+                    }
+                    if idle < patience {
+                        patience - idle
+                    } else {
+                        enough = 1;
+                        LINGER - idle
+                    }
                 }
-                left
             };
+            (waiting.wakes_at, waiting.wakes_at_rows) = (enough, self.rows_max);
             waiting = queue.arrived.wait_timeout(waiting, left).unwrap_or_else(PoisonError::into_inner).0;
         }
     }
 }
 
 impl<W: Work> Queue<W> {
+    /// Adds work; gives it back when the queue takes no more.
+    fn push(&self, work: W) -> Option<W> {
+        let mut waiting = locked(&self.waiting);
+        if waiting.is_over {
+            return Some(work);
+        }
+        waiting.push(work);
+        let wakes = waiting.work.len() >= waiting.wakes_at || waiting.rows >= waiting.wakes_at_rows;
+        drop(waiting);
+        // Not under the lock, which is the first thing that the woken thread wants.
+        if wakes {
+            self.arrived.notify_one();
+        }
+        None
+    }
+
     /// Takes no more work and answers what waits with `error`.
     fn end(&self, error: &Error) {
         let left = {
@@ -167,6 +212,7 @@ impl<W: Work> Queue<W> {
 impl<W: Work> Waiting<W> {
     fn push(&mut self, work: W) {
         self.rows += work.rows();
+        self.since.get_or_insert_with(Instant::now);
         self.work.push(work);
     }
 
@@ -181,6 +227,8 @@ impl<W: Work> Waiting<W> {
             total += work.rows();
         }
         self.rows -= total;
+        // A thread at work is not waiting to be woken.
+        (self.wakes_at, self.wakes_at_rows) = (usize::MAX, usize::MAX);
         self.work.drain(..count).collect()
     }
 }
