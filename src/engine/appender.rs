@@ -74,7 +74,7 @@ pub fn append(session: &Session, insert: &Insert, segment: Segment) -> Result<u6
     let appended = if rows <= FEW_ROWS {
         // Reading and planning the statement would take longer than running it, and it will come again.
         let published = session.publish_again(segment);
-        session.execute_again(&sql(&source(published.token())))?
+        session.execute_again(&sql(&format!("system.main.pintail_rows('{}')", published.token())))?
     } else {
         over_segment(session, segment, sql)?
     };
