@@ -302,6 +302,28 @@ mod tests {
         assert!(largest >= 7, "groups of {largest} at most");
     }
 
+    /// Whoever comes back alone, at once or after a pause, is not kept waiting for those that do not.
+    #[test]
+    fn work_whose_company_stays_away_goes_alone() {
+        let groups = groups();
+        let (reply, answers) = channel();
+        for pause in [Duration::ZERO, Duration::from_millis(20)] {
+            let alone = |_| {
+                for value in 0..8 {
+                    groups.put(&"t", Number { value, reply: reply.clone() });
+                }
+                (0..8).for_each(|_| drop(answers.recv().unwrap().unwrap()));
+                std::thread::sleep(pause);
+                let started = Instant::now();
+                groups.put(&"t", Number { value: 1, reply: reply.clone() });
+                assert_eq!(answers.recv_timeout(Duration::from_secs(10)).unwrap().unwrap(), 1);
+                started.elapsed()
+            };
+            let quickest = (0..10).map(alone).min().unwrap();
+            assert!(quickest < LINGER / 2, "{quickest:?} after a pause of {pause:?}");
+        }
+    }
+
     /// A panic is an error for those that it met, and the next work is committed.
     #[test]
     fn a_panic_leaves_nobody_waiting_and_the_queue_usable() {
