@@ -312,7 +312,7 @@ mod tests {
                 for value in 0..8 {
                     groups.put(&"t", Number { value, reply: reply.clone() });
                 }
-                (0..8).for_each(|_| let _ = answers.recv().unwrap().unwrap());
+                (0..8).for_each(|_| assert!(answers.recv().unwrap().is_ok()));
                 std::thread::sleep(pause);
                 let started = Instant::now();
                 groups.put(&"t", Number { value: 1, reply: reply.clone() });
