@@ -171,7 +171,9 @@ fn append(criterion: &mut Criterion) {
     let name = TableName::from_text("lineitem").unwrap();
     let columns = engine::describe_rows(&session, &schema).unwrap();
     let types: Vec<String> = columns.iter().map(|(_, duckdb_type)| duckdb_type.clone()).collect();
-    session.execute(&pintail::catalog::create_table(&name, &schema, &types, false)).unwrap();
+    session
+        .execute(&pintail::catalog::create_table(&name, &schema, &types, pintail::catalog::IfThere::Refuse))
+        .unwrap();
     let same = |(name, duckdb_type): &(String, String)| Placed {
         target: name.clone(),
         source: name.clone(),

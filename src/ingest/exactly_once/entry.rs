@@ -6,11 +6,30 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::KeyEntry;
-use super::state::Line;
+use pintail_protocol::header::OnConflict;
+
+use crate::catalog::TableName;
 use crate::engine::LedgerRow;
-use crate::error::{Error, Result, shorten};
-use crate::ingest::{Counts, OnConflict};
+use crate::error::{Error, Kind, Result, shorten};
+use crate::ingest::vocabulary::counts::Counts;
+
+/// What was stored under a key.
+#[derive(Debug, Clone)]
+pub struct KeyEntry {
+    /// The table, as the ledger spells it.
+    pub(in crate::ingest) table: Arc<str>,
+    pub(in crate::ingest) checksum: u64,
+    /// The first answer.
+    pub(in crate::ingest) counts: Counts,
+    pub(in crate::ingest) on_conflict: OnConflict,
+}
+
+/// One producer's batches for one table.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(in crate::ingest) struct Line {
+    pub(in crate::ingest) producer: Arc<str>,
+    pub(in crate::ingest) table: Arc<str>,
+}
 
 /// Something to be written down with the rows it belongs to.
 #[derive(Debug, Clone)]
@@ -32,6 +51,27 @@ pub(in crate::ingest) enum Entry {
         epoch: u64,
         anew: bool,
     },
+}
+
+impl KeyEntry {
+    /// Refuses a stream that comes under a known key and is another one.
+    pub(in crate::ingest) fn check(&self, table: &TableName, checksum: u64) -> Result<()> {
+        let table = table.in_ledger();
+        if *self.table != *table {
+            return Err(Error::new(
+                Kind::Exists,
+                format!("this pintail-idempotency-key was used for table {}, not {table}", self.table),
+            ));
+        }
+        if self.checksum != checksum {
+            return Err(Error::new(
+                Kind::Exists,
+                "this pintail-idempotency-key was used for a stream with other content; a retry must send the \
+                 same rows, and new rows need a new key",
+            ));
+        }
+        Ok(())
+    }
 }
 
 /// The first answer to a stream with a key, rows apart.

@@ -9,9 +9,9 @@ use arrow::array::RecordBatch;
 use arrow::compute::concat_batches;
 use arrow::datatypes::SchemaRef;
 
-use super::admission::Permit;
 use crate::engine::{UNIT_ROWS, Unit};
 use crate::error::Result;
+use crate::ingest::admission::Permit;
 
 /// Batches below this many rows (one data chunk) are joined before they are appended: a chunk of a few rows
 /// costs the engine as much as a full one.
@@ -27,8 +27,17 @@ struct Part {
     permits: Vec<Arc<Permit>>,
 }
 
+/// What is taken of the rows that wait.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::ingest) enum Take {
+    /// Whole units.
+    Whole,
+    /// Everything, the last unit short.
+    All,
+}
+
 /// Rows waiting to be appended.
-pub(super) struct Gather {
+pub(in crate::ingest) struct Gather {
     schema: SchemaRef,
     whole: VecDeque<Part>,
     open: Part,
@@ -38,13 +47,13 @@ pub(super) struct Gather {
 }
 
 /// Units taken for one statement; the permits are given back when this is dropped.
-pub(super) struct Taken {
-    pub(super) units: Vec<Unit>,
-    pub(super) permits: Vec<Arc<Permit>>,
+pub(in crate::ingest) struct Taken {
+    pub(in crate::ingest) units: Vec<Unit>,
+    pub(in crate::ingest) permits: Vec<Arc<Permit>>,
 }
 
 impl Gather {
-    pub(super) fn new(schema: SchemaRef) -> Self {
+    pub(in crate::ingest) fn new(schema: SchemaRef) -> Self {
         Self {
             schema,
             whole: VecDeque::new(),
@@ -56,7 +65,7 @@ impl Gather {
     }
 
     /// Adds a batch behind those already here.
-    pub(super) fn push(&mut self, batch: RecordBatch, permit: Arc<Permit>) -> Result<()> {
+    pub(in crate::ingest) fn push(&mut self, batch: RecordBatch, permit: Arc<Permit>) -> Result<()> {
         if batch.num_rows() == 0 {
             return Ok(());
         }
@@ -75,23 +84,23 @@ impl Gather {
     }
 
     /// Bytes kept alive by the rows here. A batch cut at the end of a unit counts until its rest is gone.
-    pub(super) fn bytes(&self) -> u64 {
+    pub(in crate::ingest) fn bytes(&self) -> u64 {
         let parts = self.whole.iter().chain([&self.open]).flat_map(|part| &part.permits);
         parts.chain(&self.small_permits).map(|permit| permit.bytes()).sum()
     }
 
     /// Whole units here.
-    pub(super) fn whole_units(&self) -> usize {
+    pub(in crate::ingest) fn whole_units(&self) -> usize {
         self.whole.len()
     }
 
-    /// Takes up to `units_max` whole units; with `all`, everything, the last unit short.
-    pub(super) fn take(&mut self, units_max: usize, all: bool) -> Result<Taken> {
-        if all {
+    /// Takes up to `units_max` units.
+    pub(in crate::ingest) fn take(&mut self, units_max: usize, what: Take) -> Result<Taken> {
+        if what == Take::All {
             self.join_small()?;
         }
         let mut parts: Vec<Part> = self.whole.drain(..self.whole.len().min(units_max)).collect();
-        if all && self.whole.is_empty() && self.open.rows > 0 {
+        if what == Take::All && self.whole.is_empty() && self.open.rows > 0 {
             parts.push(std::mem::take(&mut self.open));
         }
         let mut taken = Taken { units: Vec::with_capacity(parts.len()), permits: Vec::new() };
@@ -103,7 +112,7 @@ impl Gather {
     }
 
     /// Whether nothing is waiting.
-    pub(super) fn is_empty(&self) -> bool {
+    pub(in crate::ingest) fn is_empty(&self) -> bool {
         self.whole.is_empty() && self.open.rows == 0 && self.small_rows == 0
     }
 
@@ -140,17 +149,17 @@ impl Gather {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Need;
-    use super::super::admission::Admission;
     use super::*;
+    use crate::ingest::admission::{Budget, StreamBudget};
     use arrow::array::{AsArray, Int64Array};
     use arrow::datatypes::{DataType, Field, Int64Type, Schema};
+    use pintail_protocol::decode::Need;
 
     /// Whatever the batch sizes, units hold one row group each, the last one the rest, rows in order.
     #[tokio::test]
     async fn units_are_whole_and_in_order_for_any_batch_sizes() {
         let schema = Arc::new(Schema::new(vec![Field::new("n", DataType::Int64, false)]));
-        let gate = Admission::new(1 << 30, 1 << 30, 1).enter().unwrap();
+        let gate = StreamBudget::open(&Budget::new(1 << 30, 1 << 30, 1)).unwrap();
         for sizes in
             [vec![1, 2047, 2048, 5], vec![65_536; 5], vec![300_000], vec![100; 3_000], vec![122_880; 2]]
         {
@@ -163,9 +172,9 @@ mod tests {
                 let need = Need { held: 1, ..Need::default() };
                 gather.push(batch, Arc::new(gate.acquire(need).await)).unwrap();
             }
-            let mut units = gather.take(usize::MAX, false).unwrap().units;
+            let mut units = gather.take(usize::MAX, Take::Whole).unwrap().units;
             assert!(units.iter().all(|unit| rows(unit) == UNIT_ROWS), "{sizes:?}");
-            units.extend(gather.take(usize::MAX, true).unwrap().units);
+            units.extend(gather.take(usize::MAX, Take::All).unwrap().units);
             assert!(gather.is_empty());
             let seen: Vec<i64> = units
                 .iter()

@@ -11,12 +11,17 @@ use arrow::compute::concat_batches;
 use arrow::datatypes::SchemaRef;
 use tokio::sync::oneshot;
 
-use super::append::{self, Rows};
-use super::checksum::Checksum;
-use super::ledger::{ClaimKind, Entry};
-use super::placement::{self, Placement};
-use super::writer::{Job, Message, give_up, in_table};
-use super::{Ack, Counts, OnConflict, PutSummary, Shared, Target, Timings};
+use pintail_protocol::header::OnConflict;
+
+use super::error::PutError;
+use super::exactly_once::{self, Checksum, ClaimKind, Entry};
+use super::job::{Job, Message};
+use super::placement::{self, Placement, Transaction, Wanted};
+use super::row_groups::{self, Rows};
+use super::shared::Shared;
+use super::vocabulary::counts::{Ack, Counts, PutSummary, Timings};
+use super::vocabulary::request::Target;
+use super::writer::roll_back;
 use crate::catalog::TableName;
 use crate::engine::group_commit::{Answer, Groups, Work};
 use crate::engine::{Session, UNIT_ROWS};
@@ -50,10 +55,10 @@ impl Work for SmallPut {
 }
 
 /// Gathers small puts by table.
-pub(super) type Coalescer = Groups<TableName, SmallPut>;
+pub(super) type GroupCommit = Groups<TableName, SmallPut>;
 
-/// Small puts wait for company for `wait` at most.
-pub(super) fn coalescer(shared: &Arc<Shared>, wait: Duration) -> Arc<Coalescer> {
+/// Small puts wait `wait` at most for others to commit with.
+pub(super) fn start(shared: &Arc<Shared>, wait: Duration) -> Arc<GroupCommit> {
     let shared = Arc::clone(shared);
     Groups::new(wait, UNIT_ROWS, move || {
         let shared = Arc::clone(&shared);
@@ -168,8 +173,8 @@ impl Member {
         Ok(())
     }
 
-    fn stream(&self) -> placement::Stream<'_> {
-        (&self.job.schema, &self.batches)
+    fn wanted(&self) -> Wanted<'_> {
+        self.job.wanted(&self.batches, Transaction::Own)
     }
 
     fn rows(&self) -> u64 {
@@ -187,7 +192,7 @@ impl Member {
             None => Ok(Vec::new()),
             Some(ClaimKind::Producer(producer)) => {
                 producer.check_fence()?;
-                Ok(super::ledger::tail(&self.entries).to_vec())
+                Ok(exactly_once::tail(&self.entries).to_vec())
             }
             Some(ClaimKind::Key(key)) => {
                 let mut checksum = Checksum::default();
@@ -245,7 +250,7 @@ impl Known {
     /// The placement of puts like `job`, known or looked up by `place`.
     fn find(&mut self, job: &Job, place: impl FnOnce() -> Result<Placement>) -> Result<Arc<Placement>> {
         let holds = |placement: &&Arc<Placement>| {
-            placement.what == job.what
+            placement.shown == job.shown
                 && placement.on_conflict == job.terms.on_conflict
                 && placement.schema.fields() == job.schema.fields()
         };
@@ -273,7 +278,7 @@ fn commit(shared: &Shared, members: &mut [Member], known: &mut Known) -> Result<
     let mut made_table = false;
     let committed = commit_on(shared, &mut session, members, known, &mut made_table);
     if committed.is_err() {
-        give_up(&mut session);
+        roll_back(&mut session);
         known.refresh(None);
         if made_table {
             placement::remove_if_empty(shared, &mut session, &table, &user);
@@ -299,7 +304,7 @@ fn commit_on(
             known.refresh(shared.database.shape());
             // Where its placement is known, the table is there.
             if known.placements.is_empty() {
-                *made_table |= placement::prepare(shared, &member.job.target, member.stream(), session)?;
+                *made_table |= placement::prepare(&member.wanted(), session)?;
             }
         }
         let shape = shared.database.shape();
@@ -322,7 +327,7 @@ fn commit_on(
         }
         known.refresh(None);
     }
-    let what = &members[0].job.what;
+    let what = &members[0].job.shown;
     Err(Error::new(Kind::Aborted, format!("table {what} is being changed; send it again")))
 }
 
@@ -348,10 +353,7 @@ fn as_one_insert(
     }
     let job = &members[0].job;
     // Looked up outside of a transaction: it holds as long as no shape has changed, and `commits_itself` looks.
-    let placement = known.find(job, || {
-        let stream = members[0].stream();
-        placement::place(shared, &job.target, stream, job.terms.on_conflict, session, false)
-    });
+    let placement = known.find(job, || placement::place(&members[0].wanted(), session));
     let placement = match placement {
         Ok(placement) => placement,
         Err(_) if shared.database.shape() != Some(shape) => return Ok(Some(None)),
@@ -388,9 +390,7 @@ fn in_a_transaction(
     for one in shapes {
         let first = &members[one.members[0]];
         let job = &first.job;
-        let placed = known.find(job, || {
-            placement::place(shared, &job.target, first.stream(), job.terms.on_conflict, session, false)
-        });
+        let placed = known.find(job, || placement::place(&first.wanted(), session));
         let appended = placed.and_then(|placement| {
             placement.begin(session)?;
             append_shape(session, one, &placement, members, &mut counts)?;
@@ -419,7 +419,7 @@ fn in_a_transaction(
     }
     shared.ledger.record(session, &entries)?;
     let committing = Instant::now();
-    session.commit().map_err(|error| in_table(&members[0].job.what, error))?;
+    session.commit().map_err(|error| PutError::from(error).in_table(&members[0].job.shown))?;
     timings.commit = committing.elapsed();
     shared.ledger.remember(&entries);
     let parts = counts.into_iter().zip(placements.into_iter().flatten()).collect();
@@ -431,10 +431,8 @@ fn nobody_left(members: &[Member]) -> Result<()> {
     match members.iter().find(|member| member.job.left.load(Ordering::Acquire)) {
         None => Ok(()),
         Some(member) => {
-            let what = &member.job.what;
-            let text =
-                format!("table {what}: the client left before the end of the stream; nothing was stored");
-            Err(Error::new(Kind::Cancelled, text))
+            let cause = "the client left before the end of the stream";
+            Err(PutError::new(Kind::Cancelled, &member.job.shown, cause).nothing_stored().into())
         }
     }
 }
@@ -487,8 +485,8 @@ fn append_shape(
             [only] => members[*only].job.terms.producer.as_deref(),
             _ => None,
         };
-        let done = append::append(session, placement, Rows { units, before: 0, producer })
-            .map_err(|error| in_table(&placement.what, error))?;
+        let done = row_groups::append(session, placement, Rows { units, before: 0, producer })
+            .map_err(|error| error.in_table(&placement.shown))?;
         match part {
             [only] => counts[*only] = done,
             several => {

@@ -19,7 +19,7 @@ const FILE_BYTES_MAX: usize = 4096;
 
 /// The pieces that a stream has declared so far.
 #[derive(Debug, Default)]
-pub(super) struct Declared {
+pub(in crate::ingest) struct Declared {
     files: StringBuilder,
     pieces: Vec<u64>,
     rows: Vec<i64>,
@@ -54,7 +54,7 @@ impl Declared {
     /// Adds what a message declares; one without `app_metadata` declares nothing.
     ///
     /// Errors: `Invalid` saying what was found, `Exhausted` when the stream declares more than can be held.
-    pub(super) fn add(&mut self, app_metadata: &[u8]) -> Result<()> {
+    pub(in crate::ingest) fn add(&mut self, app_metadata: &[u8]) -> Result<()> {
         if app_metadata.is_empty() {
             return Ok(());
         }
@@ -110,14 +110,14 @@ impl Declared {
     }
 
     /// Whether there is a piece.
-    pub(super) fn is_empty(&self) -> bool {
+    pub(in crate::ingest) fn is_empty(&self) -> bool {
         self.pieces.is_empty()
     }
 
     /// The pieces of a stream that has ended.
     ///
     /// Errors: `Invalid` unless they have as many rows as the stream had.
-    pub(super) fn finish(mut self, received: u64) -> Result<LoadPieces> {
+    pub(in crate::ingest) fn finish(mut self, received: u64) -> Result<LoadPieces> {
         if self.total != received {
             let count = self.pieces.len();
             return Err(Error::invalid(format!(

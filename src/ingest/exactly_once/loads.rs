@@ -4,8 +4,9 @@
 
 use std::sync::Arc;
 
-use super::Sources;
-use super::ledger::{OwnTable, ledger_name};
+use pintail_protocol::header::Sources;
+
+use super::own_table::OwnTable;
 use super::sources::Declared;
 use crate::catalog::TableName;
 use crate::engine::{self, Database, Session};
@@ -15,33 +16,33 @@ use crate::error::{Error, Kind, Result, shorten};
 const SHOWN_BYTES: usize = 300;
 
 /// The memory of loads, which is a table of the database.
-pub(super) struct Loads(OwnTable);
+pub(in crate::ingest) struct Loads(OwnTable);
 
 impl Loads {
     /// Looks whether there is one.
     ///
     /// Errors: `Invalid` when its table is not as the server made it.
-    pub(super) fn open(database: &Arc<Database>) -> Result<Self> {
+    pub(in crate::ingest) fn open(database: &Arc<Database>) -> Result<Self> {
         Ok(Self(OwnTable::new(engine::find_loads(&database.session()?)?)))
     }
 
     /// Looks again, after the database was opened anew.
-    pub(super) fn reload(&self, database: &Arc<Database>) -> Result<()> {
+    pub(in crate::ingest) fn reload(&self, database: &Arc<Database>) -> Result<()> {
         self.0.note(engine::find_loads(&database.session()?)?);
         Ok(())
     }
 
     /// Makes its table, before the transaction that will write into it.
-    pub(super) fn prepare(&self, session: &Session) -> Result<()> {
+    pub(in crate::ingest) fn prepare(&self, session: &Session) -> Result<()> {
         self.0.ensure(|| engine::create_loads(session))
     }
 
     /// The statement that forgets what was stored in `table`, for the transaction that makes the table or replaces its
     /// rows; nothing where nothing is remembered of it.
-    pub(super) fn forgetting(&self, session: &Session, table: &TableName) -> Option<String> {
+    pub(in crate::ingest) fn forgetting(&self, session: &Session, table: &TableName) -> Option<String> {
         let catalog = session.database().catalog();
         let is_own = table.catalog.as_deref().is_none_or(|other| other.eq_ignore_ascii_case(catalog));
-        (is_own && self.0.is_there()).then(|| engine::forget_loads_sql(session, &ledger_name(table)))
+        (is_own && self.0.is_there()).then(|| engine::forget_loads_sql(session, &table.in_ledger()))
     }
 
     /// Writes the pieces of a stream down in its open transaction. The caller has the table's turn, from before this until
@@ -49,7 +50,7 @@ impl Loads {
     /// is forgotten with that. `Sources::Anew` holds for a table that has no rows yet.
     ///
     /// Errors: `Invalid` unless the pieces have `received` rows; `Aborted` when one of them has been stored meanwhile.
-    pub(super) fn record(
+    pub(in crate::ingest) fn record(
         &self,
         session: &Session,
         table: &TableName,
@@ -59,7 +60,7 @@ impl Loads {
     ) -> Result<()> {
         let is_empty = declared.is_empty();
         let pieces = declared.finish(received)?;
-        let name = ledger_name(table);
+        let name = table.in_ledger();
         // The transaction's own snapshot may be older than the last commit.
         let later = || session.database().session();
         // Two loads may have found the table empty, and the other one was first.
@@ -85,7 +86,7 @@ impl Loads {
 
     /// Forgets what was stored in `table`, in a transaction of its own, and gives the number of pieces. The caller has the
     /// table's turn.
-    pub(super) fn forget(&self, database: &Arc<Database>, table: &TableName) -> Result<u64> {
+    pub(in crate::ingest) fn forget(&self, database: &Arc<Database>, table: &TableName) -> Result<u64> {
         if !self.0.is_there() {
             return Ok(0);
         }
@@ -93,7 +94,7 @@ impl Loads {
         session.begin()?;
         let forgotten = {
             let _turn = session.deletes();
-            engine::forget_loads(&session, &ledger_name(table))?
+            engine::forget_loads(&session, &table.in_ledger())?
         };
         session.commit()?;
         Ok(forgotten)

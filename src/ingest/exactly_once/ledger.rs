@@ -7,11 +7,6 @@
 //! is in memory counts. A key keeps its first answer. A producer keeps its highest sequence number per table, and
 //! the checksums of the last few batches, to tell a retry from a mistake.
 
-mod claim;
-mod entry;
-mod own_table;
-mod state;
-
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
@@ -21,21 +16,14 @@ use pintail_protocol::answer::fenced;
 use pintail_protocol::header;
 use tokio::sync::OwnedMutexGuard;
 
-use claim::{KeyClaim, ProducerClaim};
-use state::{Bounds, Line, LineEntry, State, TurnOf};
-
-pub(super) use claim::ClaimKind;
-pub use claim::{Claim, KeyEntry, Keyed};
-pub(super) use entry::Entry;
-pub use entry::sequence;
-pub(super) use own_table::OwnTable;
-
+use super::claim::{Claim, ClaimKind, KeyClaim, Keyed, ProducerClaim};
+use super::entry::{Entry, Line, Reader};
+use super::image::{Bounds, CHECKSUMS_KEPT, LedgerImage, LineEntry, ProducerStatus, TurnOf};
+use super::own_table::OwnTable;
 use crate::catalog::TableName;
 use crate::engine::{self, Database, LedgerBounds, LedgerRow, Session};
 use crate::error::{Error, Kind, Result};
 
-/// Batches of a producer whose checksums are kept: how far back a changed retry is noticed.
-const CHECKSUMS_KEPT: usize = 64;
 /// Longest idempotency key or producer id, in bytes.
 const NAME_BYTES_MAX: usize = 256;
 /// How long a stream waits for another one with its key, or of its producer, to end.
@@ -45,8 +33,8 @@ const WAIT_FOR_TURN: Duration = Duration::from_secs(20);
 const SPARE_ROWS: u64 = 20_000;
 
 /// The ledger of one database.
-pub(super) struct Ledger {
-    state: Mutex<State>,
+pub(in crate::ingest) struct Ledger {
+    image: Mutex<LedgerImage>,
     table: OwnTable,
     bounds: Bounds,
     // Rows in the table, those of commits that failed included.
@@ -55,37 +43,19 @@ pub(super) struct Ledger {
     cut_from: Mutex<u64>,
 }
 
-/// Where a producer stands.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ProducerStatus {
-    /// Newest epoch seen.
-    pub epoch: u64,
-    /// Per table, by name.
-    pub tables: Vec<LineStatus>,
-}
-
-/// Where a producer stands with one table.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct LineStatus {
-    /// `schema.table`, in lower case.
-    pub table: String,
-    /// Highest durable sequence number.
-    pub seq: u64,
-    /// Durable rows.
-    pub rows: u64,
-    /// The higher, the later it was written to.
-    pub used: u64,
-}
-
 impl Ledger {
     /// Reads what the database remembers.
     ///
     /// Errors: `Invalid` when the ledger's table is not as the server made it.
-    pub(super) fn open(database: &Arc<Database>, keys_max: usize, producers_max: usize) -> Result<Self> {
+    pub(in crate::ingest) fn open(
+        database: &Arc<Database>,
+        keys_max: usize,
+        producers_max: usize,
+    ) -> Result<Self> {
         let bounds = Bounds { keys: keys_max, lines: producers_max };
-        let (state, rows) = read(database, bounds)?;
+        let (image, rows) = read(database, bounds)?;
         Ok(Self {
-            state: Mutex::new(state),
+            image: Mutex::new(image),
             table: OwnTable::new(rows.is_some()),
             bounds,
             rows: AtomicU64::new(rows.unwrap_or(0)),
@@ -94,22 +64,22 @@ impl Ledger {
     }
 
     /// Reads it again, after the database was opened anew: a commit may be durable that nobody was told of.
-    pub(super) fn reload(&self, database: &Arc<Database>) -> Result<()> {
-        let (state, rows) = read(database, self.bounds)?;
-        self.state().replace_with(state);
+    pub(in crate::ingest) fn reload(&self, database: &Arc<Database>) -> Result<()> {
+        let (image, rows) = read(database, self.bounds)?;
+        self.image().replace_with(image);
         self.table.note(rows.is_some());
         self.rows.store(rows.unwrap_or(0), Ordering::Relaxed);
         Ok(())
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    fn image(&self) -> MutexGuard<'_, LedgerImage> {
+        self.image.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The right to apply a stream under `key`, or what it did the first time. Waits for a stream with the same key.
     ///
     /// Errors: `Invalid` for a key that is empty or too long, `Aborted` when the other stream does not end.
-    pub(super) async fn claim_key(&self, key: &str, table: &TableName) -> Result<Keyed> {
+    pub(in crate::ingest) async fn claim_key(&self, key: &str, table: &TableName) -> Result<Keyed> {
         check_name(header::IDEMPOTENCY_KEY, key)?;
         let turn = self.turn(TurnOf::Key(key.to_owned())).await.ok_or_else(|| {
             Error::new(
@@ -118,25 +88,25 @@ impl Ledger {
                  be applied once",
             )
         })?;
-        if let Some(entry) = self.state().key(key) {
+        if let Some(entry) = self.image().key(key) {
             return Ok(Keyed::Known(entry.clone()));
         }
-        let claim = KeyClaim { key: key.into(), table: ledger_name(table).into(), _turn: turn };
+        let claim = KeyClaim { key: key.into(), table: table.in_ledger().into(), _turn: turn };
         Ok(Keyed::New(Claim(ClaimKind::Key(claim))))
     }
 
     /// The right to send batches for a producer. A newer epoch shuts out the older ones at once.
     ///
     /// Errors: `Aborted` when a newer epoch has been seen, or a stream of the same epoch does not end.
-    pub(super) async fn claim_producer(
+    pub(in crate::ingest) async fn claim_producer(
         &self,
         producer: &str,
         epoch: u64,
         table: &TableName,
     ) -> Result<Claim> {
         check_name(header::PRODUCER, producer)?;
-        let line = Line { producer: producer.into(), table: ledger_name(table).into() };
-        let newest_epoch = self.state().epochs(producer);
+        let line = Line { producer: producer.into(), table: table.in_ledger().into() };
+        let newest_epoch = self.image().epochs(producer);
         let newest = newest_epoch.raise(epoch);
         if newest > epoch {
             return Err(fenced(producer, epoch, newest));
@@ -151,8 +121,8 @@ impl Ledger {
             )
         })?;
         let (LineEntry { last, rows, recent, .. }, begins_anew) = {
-            let state = self.state();
-            (state.line(&line), state.was_forgotten(&line))
+            let image = self.image();
+            (image.line(&line), image.was_forgotten(&line))
         };
         let claim = ProducerClaim { line, epoch, newest_epoch, begins_anew, last, rows, recent, _turn: turn };
         claim.check_fence()?;
@@ -160,7 +130,7 @@ impl Ledger {
     }
 
     /// Writes a claim's epoch down, unless it is: after a crash it still shuts out the older ones. Blocks.
-    pub(super) fn record_epoch(&self, database: &Arc<Database>, claim: &Claim) -> Result<()> {
+    pub(in crate::ingest) fn record_epoch(&self, database: &Arc<Database>, claim: &Claim) -> Result<()> {
         let ClaimKind::Producer(claim) = &claim.0 else { return Ok(()) };
         let mut session = database.session()?;
         self.prepare(&session)?;
@@ -174,22 +144,22 @@ impl Ledger {
     }
 
     async fn turn(&self, of: TurnOf) -> Option<OwnedMutexGuard<()>> {
-        let turn = self.state().turn(of);
+        let turn = self.image().turn(of);
         tokio::time::timeout(WAIT_FOR_TURN, turn.lock_owned()).await.ok()
     }
 
     /// Where a producer stands; `None` when it has never sent anything durable.
-    pub(super) fn status(&self, producer: &str) -> Option<ProducerStatus> {
-        self.state().status(producer)
+    pub(in crate::ingest) fn status(&self, producer: &str) -> Option<ProducerStatus> {
+        self.image().status(producer)
     }
 
     /// Makes the ledger's table, before the transaction that will write into it.
-    pub(super) fn prepare(&self, session: &Session) -> Result<()> {
+    pub(in crate::ingest) fn prepare(&self, session: &Session) -> Result<()> {
         self.table.ensure(|| engine::create_ledger(session))
     }
 
     /// Writes entries down in the open transaction.
-    pub(super) fn record(&self, session: &Session, entries: &[Entry]) -> Result<()> {
+    pub(in crate::ingest) fn record(&self, session: &Session, entries: &[Entry]) -> Result<()> {
         if entries.is_empty() {
             return Ok(());
         }
@@ -200,13 +170,13 @@ impl Ledger {
     }
 
     /// Takes entries over into memory, once their transaction is committed.
-    pub(super) fn remember(&self, entries: &[Entry]) {
-        let mut state = self.state();
-        entries.iter().for_each(|entry| state.remember(entry));
+    pub(in crate::ingest) fn remember(&self, entries: &[Entry]) {
+        let mut image = self.image();
+        entries.iter().for_each(|entry| image.remember(entry));
     }
 
     /// Whether the table holds so much more than is needed that a cut pays.
-    pub(super) fn has_grown(&self) -> bool {
+    pub(in crate::ingest) fn has_grown(&self) -> bool {
         match self.cut_from.try_lock() {
             Ok(cut_from) => self.rows.load(Ordering::Relaxed) > self.enough().max(*cut_from),
             // One is at it.
@@ -216,19 +186,19 @@ impl Ledger {
     }
 
     fn enough(&self) -> u64 {
-        let needed = self.state().rows_needed();
+        let needed = self.image().rows_needed();
         needed + SPARE_ROWS.max(needed / 4)
     }
 
     /// Cuts the table back to what is remembered. Blocks.
-    pub(super) fn compact(&self, database: &Arc<Database>) -> Result<()> {
+    pub(in crate::ingest) fn compact(&self, database: &Arc<Database>) -> Result<()> {
         let mut cut_from = self.cut_from.lock().unwrap_or_else(PoisonError::into_inner);
         let before = self.rows.load(Ordering::Relaxed);
         // A cut that fails, or that finds nothing to cut, is not tried again at once.
         *cut_from = before + SPARE_ROWS;
         let (kept, clock) = {
-            let state = self.state();
-            (state.kept_by_use(), state.clock())
+            let image = self.image();
+            (image.kept_by_use(), image.clock())
         };
         let kept: Vec<(&str, &str)> = kept.iter().map(|line| (&*line.producer, &*line.table)).collect();
         let bounds =
@@ -244,7 +214,7 @@ impl Ledger {
             .into_iter()
             .map(|(producer, table)| Line { producer: producer.into(), table: table.into() });
         let lines: HashSet<Line> = lines.collect();
-        self.state().table_has(&lines, clock);
+        self.image().table_has(&lines, clock);
         // Rows that came meanwhile stay counted.
         self.rows.fetch_sub(before.saturating_sub(left), Ordering::Relaxed);
         *cut_from = left + SPARE_ROWS;
@@ -253,20 +223,20 @@ impl Ledger {
 }
 
 /// Only the last few batches of a commit need a row of their own.
-pub(super) fn tail(entries: &[Entry]) -> &[Entry] {
+pub(in crate::ingest) fn tail(entries: &[Entry]) -> &[Entry] {
     &entries[entries.len().saturating_sub(CHECKSUMS_KEPT)..]
 }
 
 /// What the database remembers, and the rows of its table, if there is one.
-fn read(database: &Arc<Database>, bounds: Bounds) -> Result<(State, Option<u64>)> {
+fn read(database: &Arc<Database>, bounds: Bounds) -> Result<(LedgerImage, Option<u64>)> {
     let session = database.session()?;
-    let mut state = State::new(bounds);
-    let mut reader = entry::Reader::default();
+    let mut image = LedgerImage::new(bounds);
+    let mut reader = Reader::default();
     let mut rows = 0;
     let has_table = engine::read_ledger(&session, &mut |row| {
         rows += 1;
         if let Some(entry) = reader.entry(&row) {
-            state.remember(&entry);
+            image.remember(&entry);
         }
     })?;
     if reader.unreadable > 0 {
@@ -275,7 +245,7 @@ fn read(database: &Arc<Database>, bounds: Bounds) -> Result<(State, Option<u64>)
             "rows of pintail_internal.ingest_ledger make no sense and are left out; was it changed by hand?"
         );
     }
-    Ok((state, has_table.then_some(rows)))
+    Ok((image, has_table.then_some(rows)))
 }
 
 fn check_name(header: &str, name: &str) -> Result<()> {
@@ -286,9 +256,4 @@ fn check_name(header: &str, name: &str) -> Result<()> {
         )));
     }
     Ok(())
-}
-
-/// A table as the ledger spells it: names are compared without case, and the database is always the server's.
-pub(super) fn ledger_name(table: &TableName) -> String {
-    table.in_ledger()
 }

@@ -1,126 +1,19 @@
-//! Units of a stream -> rows of its table, by the rules of its placement, and what became of each of them.
+//! Dead letters: rows that break a rule go to `<table>__rejected` with the reason, the others into the table.
 //! Runs on: the thread that owns the transaction.
-//! Never: stores a row that breaks a rule, or loses count of one.
+//! Never: stores a row that breaks a rule, or loses one.
 
-use std::collections::HashSet;
-use std::sync::Arc;
+use arrow::array::{Array, RecordBatch};
+use pintail_protocol::header::OnConflict;
 
-use arrow::array::{Array, ArrayRef, RecordBatch};
-use arrow::row::{RowConverter, SortField};
-
-use super::blame;
-use super::placement::Placement;
-use super::{Counts, OnConflict};
-use crate::catalog::{Cast, ROW, quote_name, quote_text};
+use super::rows::{Rows, count};
+use crate::catalog::{self, Cast, Placed, ROW, TableName, quote_name, quote_text};
 use crate::engine::{self, Segment, Session, Unit};
 use crate::error::{Error, Result};
-
-/// What the rows of a stream have in front of them, for texts and for the record of rejected rows.
-pub(super) struct Rows<'a> {
-    pub(super) units: Vec<Unit>,
-    /// Rows of the stream before these.
-    pub(super) before: u64,
-    pub(super) producer: Option<&'a str>,
-}
-
-/// Appends rows. After an error the transaction is to be rolled back.
-///
-/// Errors: what the engine says, with the row that broke the rule where it can be found.
-pub(super) fn append(session: &Session, placement: &Placement, rows: Rows<'_>) -> Result<Counts> {
-    if let Some(misfit) = blame::missing_value(placement, &rows)
-        && placement.rejected.is_none()
-    {
-        return Err(misfit);
-    }
-    let kept = rows.units.clone();
-    let before = rows.before;
-    let appended = match &placement.rejected {
-        Some(_) if needs_sifting(placement, &rows.units) => sift(session, placement, rows),
-        _ if placement.is_one_by_one => return append_each(session, placement, &rows),
-        _ => append_whole(session, placement, rows),
-    };
-    appended.map_err(|error| blame::explain(session, placement, &kept, before, error))
-}
-
-/// Appends rows so that each sees what those before it did: as many in a statement as have different keys.
-fn append_each(session: &Session, placement: &Placement, rows: &Rows<'_>) -> Result<Counts> {
-    let mut counts = Counts::default();
-    for batch in rows.units.iter().flatten() {
-        let mut from = 0;
-        for count in runs(placement.conflict_key.as_deref(), batch)? {
-            // An interrupt between two statements is lost to the engine.
-            session.check_interrupt()?;
-            let before = rows.before + counts.rows;
-            let run: Vec<Unit> = vec![[batch.slice(from, count)].into()];
-            let part = Rows { units: run.clone(), before, producer: rows.producer };
-            let done = append_whole(session, placement, part)
-                .map_err(|error| blame::explain(session, placement, &run, before, error))?;
-            counts.rows += done.rows;
-            counts.inserted += done.inserted;
-            from += count;
-        }
-    }
-    Ok(counts)
-}
-
-/// The lengths of runs of rows with different keys, none of them NULL; without a key every row is alone.
-fn runs(key: Option<&[usize]>, batch: &RecordBatch) -> Result<Vec<usize>> {
-    let Some(key) = key else { return Ok(vec![1; batch.num_rows()]) };
-    let columns: Vec<ArrayRef> = key.iter().map(|index| Arc::clone(batch.column(*index))).collect();
-    let fields = columns.iter().map(|column| SortField::new(column.data_type().clone())).collect();
-    let keys = RowConverter::new(fields)?.convert_columns(&columns)?;
-    let mut lengths = Vec::new();
-    let mut seen = HashSet::new();
-    for (row, key) in keys.iter().enumerate() {
-        let is_null = columns.iter().any(|column| column.is_null(row));
-        if !seen.insert(key) || is_null || lengths.is_empty() {
-            seen.clear();
-            // After a NULL comes a new run as well.
-            if !is_null {
-                seen.insert(key);
-            }
-            lengths.push(0);
-        }
-        if let Some(length) = lengths.last_mut() {
-            *length += 1;
-        }
-        if is_null && row + 1 < batch.num_rows() {
-            seen.clear();
-            lengths.push(0);
-        }
-    }
-    lengths.retain(|length| *length > 0);
-    Ok(lengths)
-}
-
-fn append_whole(session: &Session, placement: &Placement, rows: Rows<'_>) -> Result<Counts> {
-    let segment = Segment::new(placement.schema.clone(), rows.units);
-    let total = segment.rows() as u64;
-    let known = if placement.on_conflict == OnConflict::Replace { count(session, placement)? } else { 0 };
-    let changed = engine::append(session, &placement.insert, segment)?;
-    let mut counts = Counts { rows: total, ..Counts::default() };
-    match placement.on_conflict {
-        OnConflict::Error => counts.inserted = changed,
-        OnConflict::Ignore => {
-            counts.inserted = changed;
-            counts.ignored = total.saturating_sub(changed);
-        }
-        OnConflict::Replace => {
-            counts.inserted = count(session, placement)?.saturating_sub(known);
-            counts.replaced = total.saturating_sub(counts.inserted);
-        }
-    }
-    Ok(counts)
-}
-
-/// Rows in the table, as this transaction sees it. The engine answers from its row groups, not by a scan.
-fn count(session: &Session, placement: &Placement) -> Result<u64> {
-    let Some(table) = &placement.table else { return Ok(0) };
-    engine::count_rows(session, table)
-}
+use crate::ingest::placement::Placement;
+use crate::ingest::vocabulary::counts::Counts;
 
 /// Whether a row of these could break a rule: most streams need no second look.
-fn needs_sifting(placement: &Placement, units: &[Unit]) -> bool {
+pub(super) fn may_reject(placement: &Placement, units: &[Unit]) -> bool {
     let may_collide = placement.on_conflict == OnConflict::Error && !placement.key.is_empty();
     let may_misfit = placement.columns.iter().any(|column| column.cast != Cast::None);
     let has_null = |batch: &RecordBatch| {
@@ -136,9 +29,9 @@ const REASON: &str = "\"pintail reason\"";
 ///
 /// The rows are staged in a temporary table, which spills to disk: rules are looked at by the engine, all rows at
 /// once.
-fn sift(session: &Session, placement: &Placement, rows: Rows<'_>) -> Result<Counts> {
+pub(super) fn append_or_reject(session: &Session, placement: &Placement, rows: Rows<'_>) -> Result<Counts> {
     let (Some(table), Some(rejected)) = (&placement.table, &placement.rejected) else {
-        return Err(Error::internal("rows are sifted for a table that rejects none"));
+        return Err(Error::internal("rows are to be rejected by a table that keeps none of them"));
     };
     let segment = Segment::new(placement.schema.clone(), rows.units);
     let total = segment.rows() as u64;
@@ -158,8 +51,9 @@ fn sift(session: &Session, placement: &Placement, rows: Rows<'_>) -> Result<Coun
     if placement.on_conflict == OnConflict::Error && !placement.key.is_empty() {
         find_collisions(session, placement, table)?;
     }
-    let head = crate::catalog::insert_head(table, &placement.columns);
-    let known = if placement.on_conflict == OnConflict::Replace { count(session, placement)? } else { 0 };
+    let head = catalog::insert_head(table, &placement.columns);
+    let rows_before =
+        if placement.on_conflict == OnConflict::Replace { count(session, placement)? } else { 0 };
     let turn = (placement.on_conflict == OnConflict::Replace).then(|| session.deletes());
     let good = session.execute(&format!(
         "{head}(FROM pintail_stage WHERE {REASON} IS NULL {} ORDER BY {ROW}){}",
@@ -185,7 +79,7 @@ fn sift(session: &Session, placement: &Placement, rows: Rows<'_>) -> Result<Coun
         OnConflict::Error => {}
         OnConflict::Ignore => counts.ignored = kept.saturating_sub(good),
         OnConflict::Replace => {
-            counts.inserted = count(session, placement)?.saturating_sub(known);
+            counts.inserted = count(session, placement)?.saturating_sub(rows_before);
             counts.replaced = kept.saturating_sub(counts.inserted);
         }
     }
@@ -193,7 +87,7 @@ fn sift(session: &Session, placement: &Placement, rows: Rows<'_>) -> Result<Coun
 }
 
 /// `WHEN … THEN …` for a value of the column that breaks a rule.
-fn reason(column: &crate::catalog::Placed) -> Option<String> {
+fn reason(column: &Placed) -> Option<String> {
     let (source, target) = (quote_name(&column.source), quote_name(&column.target));
     let missing = column.is_required.then(|| {
         let text = quote_text(&format!("column {target} is required and the value is NULL"));
@@ -209,11 +103,7 @@ fn reason(column: &crate::catalog::Placed) -> Option<String> {
 }
 
 /// Marks staged rows whose key is in the table, or in a row before them.
-fn find_collisions(
-    session: &Session,
-    placement: &Placement,
-    table: &crate::catalog::TableName,
-) -> Result<()> {
+fn find_collisions(session: &Session, placement: &Placement, table: &TableName) -> Result<()> {
     let column =
         |key: &String| placement.columns.iter().find(|column| column.target.eq_ignore_ascii_case(key));
     // A key column that the stream does not bring gets its default; the engine looks at those.

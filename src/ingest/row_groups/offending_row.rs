@@ -6,32 +6,30 @@ use std::sync::Arc;
 
 use arrow::array::Array;
 
-use super::append::Rows;
-use super::placement::Placement;
+use super::rows::Rows;
 use crate::catalog::{Placed, ROW, quote_name, quote_text};
 use crate::engine::{self, Segment, Session, Unit};
 use crate::error::{Error, Kind, Result, shorten};
+use crate::ingest::engine_text::{duplicate_key, null_column};
+use crate::ingest::error::PutError;
+use crate::ingest::placement::{self, Placement};
 
+/// What to do about a key that is there twice.
+const DUPLICATE_ADVICE: &str = ". Send it with pintail-on-conflict ignore or replace to keep one of the two";
 /// Longest value shown, in characters.
 const VALUE_CHARACTERS_MAX: usize = 60;
 
 /// The first NULL in a column that the declaration requires.
-pub(super) fn missing_value(placement: &Placement, rows: &Rows<'_>) -> Option<Error> {
+pub(super) fn missing_value(placement: &Placement, rows: &Rows<'_>) -> Option<PutError> {
     placement.required().find_map(|(index, name)| {
         let row = first_null(&rows.units, index)?;
         Some(null_error(placement, name, rows.before + row))
     })
 }
 
-fn null_error(placement: &Placement, column: &str, row: u64) -> Error {
-    Error::new(
-        Kind::Conflict,
-        format!(
-            "table {}: row {row} of the stream: column \"{column}\" is required and the value is NULL; \
-             nothing was stored",
-            placement.what
-        ),
-    )
+fn null_error(placement: &Placement, column: &str, row: u64) -> PutError {
+    let cause = format!("row {row} of the stream: column \"{column}\" is required and the value is NULL");
+    PutError::new(Kind::Conflict, &placement.shown, cause).nothing_stored()
 }
 
 /// Row of the first NULL of a column, from 1.
@@ -56,21 +54,21 @@ pub(super) fn explain(
     units: &[Unit],
     before: u64,
     error: Error,
-) -> Error {
+) -> PutError {
     if !matches!(error.kind(), Kind::Conflict | Kind::Invalid) || placement.columns.is_empty() {
-        return error;
+        return error.into();
     }
-    // The statement's own transaction takes no more statements, so the look is taken on another connection.
+    // The statement's own transaction takes no more statements, so another connection looks for the row.
     let found = session
         .database()
         .session()
         .and_then(|session| Search { session: &session, placement, units, before }.find(&error));
     match found {
         Ok(Some(found)) => found,
-        Ok(None) => error,
+        Ok(None) => error.into(),
         Err(trouble) => {
             tracing::debug!(%trouble, "the row that broke a rule could not be looked for");
-            error
+            error.into()
         }
     }
 }
@@ -83,7 +81,7 @@ struct Search<'a> {
 }
 
 impl Search<'_> {
-    fn find(&self, error: &Error) -> Result<Option<Error>> {
+    fn find(&self, error: &Error) -> Result<Option<PutError>> {
         if let Some(column) = null_column(error.message()) {
             let place =
                 self.placement.columns.iter().position(|placed| placed.target.eq_ignore_ascii_case(column));
@@ -103,21 +101,21 @@ impl Search<'_> {
         Ok(None)
     }
 
-    fn misfit(&self, column: &Placed, row: u64, value: &str) -> Error {
-        Error::invalid(format!(
-            "table {}: row {row} of the stream: column \"{}\": value {} does not fit {}; nothing was stored",
-            self.placement.what,
+    fn misfit(&self, column: &Placed, row: u64, value: &str) -> PutError {
+        let cause = format!(
+            "row {row} of the stream: column \"{}\": value {} does not fit {}",
             column.target,
             shown(value),
             column.duckdb_type
-        ))
+        );
+        PutError::new(Kind::Invalid, &self.placement.shown, cause).nothing_stored()
     }
 
     /// The row whose key the engine has complained about: the second of two in the stream, else the first.
-    fn duplicate(&self, key: &str) -> Result<Option<Error>> {
+    fn duplicate(&self, key: &str) -> Result<Option<PutError>> {
         let names = if self.placement.key.is_empty() {
             let Some(table) = &self.placement.table else { return Ok(None) };
-            super::placement::key_of(self.session, table)?
+            placement::key_of(self.session, table)?
         } else {
             self.placement.key.clone()
         };
@@ -140,15 +138,13 @@ impl Search<'_> {
         let rows = self.rows(&condition, &plain, 2)?;
         let shown_names = names.iter().map(|name| quote_name(name)).collect::<Vec<_>>().join(", ");
         let told = |row: u64, value: &str, rule: &str| {
-            Error::new(
-                Kind::Conflict,
-                format!(
-                    "table {}: row {row} of the stream: duplicate key ({shown_names}) = ({}), which {rule}; nothing was \
-                     stored. Send it with pintail-on-conflict ignore or replace to keep one of the two",
-                    self.placement.what,
-                    shorten(value, VALUE_CHARACTERS_MAX)
-                ),
-            )
+            let cause = format!(
+                "row {row} of the stream: duplicate key ({shown_names}) = ({}), which {rule}",
+                shorten(value, VALUE_CHARACTERS_MAX)
+            );
+            PutError::new(Kind::Conflict, &self.placement.shown, cause)
+                .nothing_stored()
+                .with_advice(DUPLICATE_ADVICE)
         };
         Ok(match rows.as_slice() {
             [] => None,
@@ -182,52 +178,9 @@ fn shown(value: &str) -> String {
     if short.len() < value.len() { format!("\"{short}…\"") } else { format!("\"{short}\"") }
 }
 
-/// The engine's words about a broken constraint. A key or value that it quotes comes after them.
-fn constraint(message: &str) -> &str {
-    message.strip_prefix("Constraint Error: ").unwrap_or(message)
-}
-
-/// `NOT NULL constraint failed: t.column`.
-fn null_column(message: &str) -> Option<&str> {
-    let place = constraint(message).strip_prefix("NOT NULL constraint failed: ")?;
-    place.lines().next()?.rsplit('.').next()
-}
-
-/// `duplicate key "1, x"` of DuckDB's two texts about it.
-fn duplicate_key(message: &str) -> Option<&str> {
-    let message = constraint(message);
-    if let Some(rest) = message.strip_prefix("Duplicate key \"") {
-        return rest.rsplit_once("\" violates ").map(|(key, _)| key);
-    }
-    let rest = message.strip_prefix("PRIMARY KEY or UNIQUE constraint violation: duplicate key \"")?;
-    rest.rsplit_once('"').map(|(key, _)| key)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_engines_texts_name_column_and_key() {
-        assert_eq!(null_column("Constraint Error: NOT NULL constraint failed: t2.v"), Some("v"));
-        for (text, key) in [
-            ("Duplicate key \"id: 1\" violates primary key constraint.", "id: 1"),
-            (
-                "Constraint Error: Duplicate key \"s: a\nb\" violates x\" violates unique constraint.",
-                "s: a\nb\" violates x",
-            ),
-            (
-                "PRIMARY KEY or UNIQUE constraint violation: duplicate key \"1, x, y: \"q\"\"",
-                "1, x, y: \"q\"",
-            ),
-        ] {
-            assert_eq!(duplicate_key(text), Some(key));
-        }
-        assert_eq!(duplicate_key("something else"), None);
-        let quoted = "Constraint Error: Duplicate key \"s: NOT NULL constraint failed: t.v\" violates unique constraint.";
-        assert_eq!(null_column(quoted), None);
-        assert_eq!(duplicate_key("CHECK constraint failed: duplicate key \"x\""), None);
-    }
 
     #[test]
     fn long_values_are_cut_at_a_character() {

@@ -8,24 +8,12 @@ use arrow::array::RecordBatch;
 use pintail_protocol::answer::fenced;
 use tokio::sync::OwnedMutexGuard;
 
-use super::entry::Entry;
-use super::ledger_name;
-use super::state::{Line, Newest, Recent};
-use crate::catalog::TableName;
+use super::checksum::Checksum;
+use super::entry::{Entry, KeyEntry, Line};
+use super::image::{Newest, Recent};
 use crate::error::{Error, Kind, Result};
-use crate::ingest::checksum::Checksum;
-use crate::ingest::{Counts, OnConflict};
-
-/// What was stored under a key.
-#[derive(Debug, Clone)]
-pub struct KeyEntry {
-    /// The table, as the ledger spells it.
-    pub(in crate::ingest) table: Arc<str>,
-    pub(in crate::ingest) checksum: u64,
-    /// The first answer.
-    pub(in crate::ingest) counts: Counts,
-    pub(in crate::ingest) on_conflict: OnConflict,
-}
+use crate::ingest::vocabulary::counts::Counts;
+use pintail_protocol::header::OnConflict;
 
 /// The right to apply a stream: nobody else has it at the same time.
 pub struct Claim(pub(in crate::ingest) ClaimKind);
@@ -66,27 +54,6 @@ impl KeyClaim {
     pub(in crate::ingest) fn entry(&self, checksum: u64, counts: Counts, on_conflict: OnConflict) -> Entry {
         let entry = KeyEntry { table: Arc::clone(&self.table), checksum, counts, on_conflict };
         Entry::Key { key: Arc::clone(&self.key), entry }
-    }
-}
-
-impl KeyEntry {
-    /// Refuses a stream that comes under a known key and is another one.
-    pub(in crate::ingest) fn check(&self, table: &TableName, checksum: u64) -> Result<()> {
-        let table = ledger_name(table);
-        if *self.table != *table {
-            return Err(Error::new(
-                Kind::Exists,
-                format!("this pintail-idempotency-key was used for table {}, not {table}", self.table),
-            ));
-        }
-        if self.checksum != checksum {
-            return Err(Error::new(
-                Kind::Exists,
-                "this pintail-idempotency-key was used for a stream with other content; a retry must send the \
-                 same rows, and new rows need a new key",
-            ));
-        }
-        Ok(())
     }
 }
 
