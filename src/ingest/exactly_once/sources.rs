@@ -2,10 +2,8 @@
 //! Runs on: the task of the call; pure values.
 //! Never: takes a file that was read in part for a whole one: rows declared and rows received must be the same number.
 
-use std::borrow::Cow;
-
 use arrow::array::{Int64Array, StringBuilder, UInt64Array};
-use serde::Deserialize;
+use pintail_protocol::source::{Source, SourcesMessage};
 
 use crate::engine::LoadPieces;
 use crate::error::{Error, Kind, Result, shorten};
@@ -29,27 +27,6 @@ pub(in crate::ingest) struct Declared {
     bytes: usize,
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Message<'a> {
-    #[serde(borrow)]
-    sources: Vec<Source<'a>>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Source<'a> {
-    #[serde(borrow)]
-    file: Cow<'a, str>,
-    #[serde(borrow)]
-    piece: Cow<'a, str>,
-    rows: u64,
-    #[serde(default)]
-    stored: u64,
-    #[serde(default)]
-    of_file: Option<u64>,
-}
-
 impl Declared {
     /// Adds what a message declares; one without `app_metadata` declares nothing.
     ///
@@ -65,7 +42,8 @@ impl Declared {
                  \"piece\": \"16 hex digits\", \"rows\": n}}]}}; found {found} ({what})"
             ))
         };
-        let message: Message<'_> = serde_json::from_slice(app_metadata).map_err(|error| wrong(&error))?;
+        let message: SourcesMessage<'_> =
+            serde_json::from_slice(app_metadata).map_err(|error| wrong(&error))?;
         message.sources.into_iter().try_for_each(|source| self.push(source, &wrong))
     }
 

@@ -106,7 +106,7 @@ fn what_no_type_holds_is_refused_by_column_types_and_files() {
         }
     }
     let uuid = |name: &str| {
-        let metadata = Metadata::from([("ARROW:extension:name".to_owned(), name.to_owned())]);
+        let metadata = Metadata::from([(pintail_protocol::extension::NAME.to_owned(), name.to_owned())]);
         let field = Field::new("u", T::FixedSizeBinary(16), true).with_metadata(metadata);
         Arc::new(Schema::new(vec![field]))
     };

@@ -252,7 +252,7 @@ fn ndjson_refusals_name_line_and_field() {
 fn given_text_and_json_take_anything() {
     let text = "{\"a\":1.50,\"j\":\"x\"}\n{\"a\":{\"k\": [1]},\"j\":2,\"new\":[1]}\n";
     let (_folder, found) = write("t.ndjson", text);
-    let json = HashMap::from([("ARROW:extension:name".to_owned(), "arrow.json".to_owned())]);
+    let json = HashMap::from([(pintail_protocol::extension::NAME.to_owned(), "arrow.json".to_owned())]);
     let given = Schema::new(vec![
         Field::new("a", DataType::Utf8, true),
         Field::new("j", DataType::Utf8, true).with_metadata(json),
