@@ -12,7 +12,8 @@ use pintail::error::{Error, Kind, Result};
 use tokio::sync::mpsc::Sender;
 
 use super::files::{Content, Opened};
-use super::input::{FoundFile, PieceReader};
+use super::found::FoundFile;
+use super::input::PieceReader;
 use super::known::Known;
 use super::plan::Part;
 use super::report::Progress;

@@ -5,7 +5,7 @@
 use arrow::array::{Array, ArrayData, MutableArrayData, RecordBatch, make_array};
 use arrow::buffer::{BooleanBuffer, NullBuffer};
 use arrow::compute::cast;
-use arrow::datatypes::{DataType, UnionMode};
+use arrow::datatypes::{DataType, UnionFields, UnionMode};
 use xxhash_rust::xxh3::Xxh3;
 
 use crate::engine;
@@ -101,19 +101,7 @@ impl Checksum {
         }
         match data_type {
             DataType::Null => Ok(()),
-            DataType::Boolean => {
-                let mut bits = Bits::default();
-                pieces(&mut |piece| {
-                    let values = BooleanBuffer::new(piece.buffers()[0].clone(), piece.offset(), piece.len());
-                    match nulls_of(piece) {
-                        Some(nulls) => bits.add(&mut self.0, &(&values & nulls.inner())),
-                        None => bits.add(&mut self.0, &values),
-                    }
-                    Ok(())
-                })?;
-                bits.end(&mut self.0);
-                Ok(())
-            }
+            DataType::Boolean => self.booleans(pieces),
             DataType::Utf8 | DataType::Binary | DataType::LargeUtf8 | DataType::LargeBinary => {
                 self.offsets(pieces)?;
                 pieces(&mut |piece| {
@@ -137,21 +125,7 @@ impl Checksum {
                 .iter()
                 .enumerate()
                 .try_for_each(|(index, field)| self.rows(field.data_type(), index, 1, pieces, &nulls_of)),
-            DataType::Union(members, UnionMode::Sparse) => {
-                members.iter().enumerate().try_for_each(|(index, (code, field))| {
-                    let has = |piece: &ArrayData| {
-                        let codes = &piece.buffer::<i8>(0)[..piece.len()];
-                        BooleanBuffer::from_iter(codes.iter().map(|found| *found == code))
-                    };
-                    let mut bits = Bits::default();
-                    pieces(&mut |piece| {
-                        bits.add(&mut self.0, &has(piece));
-                        Ok(())
-                    })?;
-                    bits.end(&mut self.0);
-                    self.rows(field.data_type(), index, 1, pieces, &|piece| Some(NullBuffer::new(has(piece))))
-                })
-            }
+            DataType::Union(members, UnionMode::Sparse) => self.members(members, pieces),
             // Equal to the same numbers in the width that most clients send.
             DataType::Decimal32(precision, scale) | DataType::Decimal64(precision, scale) => {
                 let wide = DataType::Decimal128(*precision, *scale);
@@ -161,28 +135,63 @@ impl Checksum {
             }
             DataType::Utf8View => self.converted(&DataType::Utf8, pieces),
             DataType::BinaryView => self.converted(&DataType::Binary, pieces),
-            other => {
-                let width = match other {
-                    DataType::FixedSizeBinary(width) => usize::try_from(*width).ok(),
-                    other => other.primitive_width(),
-                };
-                let width = width.ok_or_else(|| {
-                    Error::unsupported(format!(
-                        "columns of type {other} have no checksum; send them without an idempotency key or \
-                         producer, or cast them first"
-                    ))
-                })?;
-                pieces(&mut |piece| {
-                    let from = piece.offset() * width;
-                    let values = &piece.buffers()[0][from..from + piece.len() * width];
-                    match nulls_of(piece) {
-                        None => self.0.update(values),
-                        Some(nulls) => self.with_zeros(values, width, &nulls),
-                    }
-                    Ok(())
-                })
-            }
+            other => self.fixed(other, pieces),
         }
+    }
+
+    /// Bits, with zeros in the place of NULLs.
+    fn booleans(&mut self, pieces: &Pieces<'_>) -> Result<()> {
+        let mut bits = Bits::default();
+        pieces(&mut |piece| {
+            let values = BooleanBuffer::new(piece.buffers()[0].clone(), piece.offset(), piece.len());
+            match nulls_of(piece) {
+                Some(nulls) => bits.add(&mut self.0, &(&values & nulls.inner())),
+                None => bits.add(&mut self.0, &values),
+            }
+            Ok(())
+        })?;
+        bits.end(&mut self.0);
+        Ok(())
+    }
+
+    /// Each member of a union: which rows have it, and their values.
+    fn members(&mut self, members: &UnionFields, pieces: &Pieces<'_>) -> Result<()> {
+        members.iter().enumerate().try_for_each(|(index, (code, field))| {
+            let has = |piece: &ArrayData| {
+                let codes = &piece.buffer::<i8>(0)[..piece.len()];
+                BooleanBuffer::from_iter(codes.iter().map(|found| *found == code))
+            };
+            let mut bits = Bits::default();
+            pieces(&mut |piece| {
+                bits.add(&mut self.0, &has(piece));
+                Ok(())
+            })?;
+            bits.end(&mut self.0);
+            self.rows(field.data_type(), index, 1, pieces, &|piece| Some(NullBuffer::new(has(piece))))
+        })
+    }
+
+    /// Values of one width.
+    fn fixed(&mut self, data_type: &DataType, pieces: &Pieces<'_>) -> Result<()> {
+        let width = match data_type {
+            DataType::FixedSizeBinary(width) => usize::try_from(*width).ok(),
+            other => other.primitive_width(),
+        };
+        let width = width.ok_or_else(|| {
+            Error::unsupported(format!(
+                "columns of type {data_type} have no checksum; send them without an idempotency key or \
+                 producer, or cast them first"
+            ))
+        })?;
+        pieces(&mut |piece| {
+            let from = piece.offset() * width;
+            let values = &piece.buffers()[0][from..from + piece.len() * width];
+            match nulls_of(piece) {
+                None => self.0.update(values),
+                Some(nulls) => self.with_zeros(values, width, &nulls),
+            }
+            Ok(())
+        })
     }
 
     fn converted(&mut self, data_type: &DataType, pieces: &Pieces<'_>) -> Result<()> {

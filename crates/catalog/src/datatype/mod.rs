@@ -8,6 +8,7 @@
 mod arrow;
 mod engine;
 mod keywords;
+mod meant;
 mod nested;
 mod shape;
 mod text;
@@ -19,9 +20,10 @@ use ::arrow::datatypes::{DataType, Field, IntervalUnit, TimeUnit};
 
 pub use self::arrow::from_arrow;
 pub use engine::from_duckdb;
+pub use meant::TypeError;
+pub(super) use meant::closest;
 pub(super) use shape::{comes_back, is_exported_as, unquote};
-pub(super) use text::closest;
-pub use text::{TypeError, parse};
+pub use text::parse;
 
 use nested::{Child, fixed_size_list, list, map, structure, tuple, union};
 

@@ -16,7 +16,7 @@ use serde_json::value::RawValue;
 use super::block::Block;
 use super::column::{Column, readable, spoken};
 use super::shape::{Json, Misfit, Shape, fields_of, learn_keys, object};
-use super::{BATCH_ROWS, Told, shortened};
+use super::told::{BATCH_ROWS, Told, shortened};
 
 /// Objects and arrays in one another; the server takes no type that is deeper.
 const LEVELS_MAX: usize = 50;

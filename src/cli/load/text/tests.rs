@@ -1,5 +1,6 @@
 //! Text files, from a folder to their rows.
 //! Runs on: tests. Never: more than a few MiB.
+//! One file: the cases share the files and tables that are made below.
 
 use std::collections::HashMap;
 use std::fs;
@@ -10,7 +11,8 @@ use arrow::array::Array;
 use arrow::datatypes::{DataType, Field, Schema, TimeUnit};
 use arrow::json::ArrayWriter;
 
-use super::super::input::Place;
+use super::super::found::Place;
+use super::super::input::PieceReader;
 use super::*;
 
 fn found(path: &Path) -> FoundFile {

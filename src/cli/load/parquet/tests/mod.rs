@@ -18,7 +18,7 @@ use parquet::file::writer::SerializedFileWriter;
 use parquet::schema::parser::parse_message_type;
 use tempfile::TempDir;
 
-use super::super::input::Place;
+use super::super::found::Place;
 use super::*;
 
 /// Values of one column, with definition and repetition levels.
