@@ -124,12 +124,12 @@ fn in_process(folder: &Path, length: Duration) -> f64 {
         icu_extension: None,
     })
     .unwrap();
-    let session = database.session().unwrap();
-    session.execute("CREATE TABLE t (id BIGINT NOT NULL, well VARCHAR, kbd DOUBLE)").unwrap();
+    let connection = database.connection().unwrap();
+    connection.execute("CREATE TABLE t (id BIGINT NOT NULL, well VARCHAR, kbd DOUBLE)").unwrap();
     let started = Instant::now();
     let mut commits = 0;
     while started.elapsed() < length {
-        session.execute(&format!("INSERT INTO t VALUES ({commits}, 'A-1', 0.5)")).unwrap();
+        connection.execute(&format!("INSERT INTO t VALUES ({commits}, 'A-1', 0.5)")).unwrap();
         commits += 1;
     }
     f64::from(commits) / started.elapsed().as_secs_f64()

@@ -167,11 +167,11 @@ fn append(criterion: &mut Criterion) {
     let schema = batches[0].schema();
     let directory = tempfile::tempdir().unwrap();
     let database = open(&directory);
-    let session = database.session().unwrap();
+    let connection = database.connection().unwrap();
     let name = TableName::from_text("lineitem").unwrap();
-    let columns = engine::describe_rows(&session, &schema).unwrap();
+    let columns = engine::describe_rows(&connection, &schema).unwrap();
     let types: Vec<String> = columns.iter().map(|(_, duckdb_type)| duckdb_type.clone()).collect();
-    session
+    connection
         .execute(&pintail::catalog::create_table(&name, &schema, &types, pintail::catalog::IfThere::Refuse))
         .unwrap();
     let same = |(name, duckdb_type): &(String, String)| Placed {
@@ -183,7 +183,7 @@ fn append(criterion: &mut Criterion) {
     };
     let head = pintail::catalog::insert_head(&name, &columns.iter().map(same).collect::<Vec<_>>());
     let insert = Insert { head, tail: String::new() };
-    let session = RefCell::new(session);
+    let connection = RefCell::new(connection);
     let mut group = criterion.benchmark_group("append");
     group.sample_size(10);
     for (label, unit_rows, count) in [
@@ -198,15 +198,15 @@ fn append(criterion: &mut Criterion) {
         group.bench_function(label, |bencher| {
             bencher.iter_batched(
                 || {
-                    let mut session = session.borrow_mut();
-                    session.execute("DELETE FROM lineitem").unwrap();
-                    session.begin().unwrap();
+                    let mut connection = connection.borrow_mut();
+                    connection.execute("DELETE FROM lineitem").unwrap();
+                    connection.begin().unwrap();
                     Segment::new(Arc::clone(&schema), units.clone())
                 },
                 |segment| {
-                    let mut session = session.borrow_mut();
-                    engine::append(&session, &insert, segment).unwrap();
-                    session.commit().unwrap();
+                    let mut connection = connection.borrow_mut();
+                    engine::append(&connection, &insert, segment).unwrap();
+                    connection.commit().unwrap();
                 },
                 BatchSize::PerIteration,
             );
@@ -218,23 +218,23 @@ fn append(criterion: &mut Criterion) {
 fn query(criterion: &mut Criterion) {
     let directory = tempfile::tempdir().unwrap();
     let database = open(&directory);
-    let session = database.session().unwrap();
-    session
+    let connection = database.connection().unwrap();
+    connection
         .execute(
             "CREATE TABLE t AS SELECT range AS a, range * 2 AS b, range * 0.5::DOUBLE AS c, \
              'text ' || range AS s, (range % 100)::DECIMAL(15,2) AS d FROM range(2000000)",
         )
         .unwrap();
     let sql = "FROM t";
-    let schema = engine::describe(&session, sql).unwrap().schema;
+    let schema = engine::describe(&connection, sql).unwrap().schema;
     let mut group = criterion.benchmark_group("query");
     group.sample_size(10);
     group.throughput(Throughput::Elements(2_000_000));
     for (label, batch_bytes) in [("1.5 MiB arrays", 1536 << 10), ("6 MiB arrays", 6 << 20)] {
         group.bench_function(label, |bencher| {
             bencher.iter(|| {
-                let statement = engine::parse(&session, sql).unwrap();
-                let mut cursor = Cursor::open(&session, &statement, &schema, batch_bytes, None).unwrap();
+                let statement = engine::parse(&connection, sql).unwrap();
+                let mut cursor = Cursor::open(&connection, &statement, &schema, batch_bytes, None).unwrap();
                 let mut rows = 0;
                 while let Some(batch) = cursor.next_batch().unwrap() {
                     rows += batch.num_rows();
@@ -245,7 +245,7 @@ fn query(criterion: &mut Criterion) {
     }
     group.finish();
     criterion.bench_function("query/describe without running", |bencher| {
-        bencher.iter(|| engine::describe(&session, black_box("SELECT a, s FROM t WHERE a > 7")).unwrap());
+        bencher.iter(|| engine::describe(&connection, black_box("SELECT a, s FROM t WHERE a > 7")).unwrap());
     });
 }
 

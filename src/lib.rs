@@ -26,12 +26,14 @@ pub mod server;
 pub mod flight;
 
 pub mod ingest;
+pub mod operations;
 pub mod query;
 
 pub mod session;
 
 pub mod config;
 pub mod metrics;
+pub mod running;
 
 pub use pintail_catalog as catalog;
 pub use pintail_client as client;

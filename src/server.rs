@@ -21,10 +21,12 @@ use tokio::task::JoinHandle;
 use crate::config::Config;
 use crate::engine::{Database, Maintenance, Options};
 use crate::error::{Error, Kind, Result};
-use crate::flight::{FlightServer, Wire, accept};
+use crate::flight::{self, FlightServer, Transport, accept};
 use crate::ingest::Ingest;
 use crate::metrics;
+use crate::operations::Operations;
 use crate::query::Query;
+use crate::running::Running;
 use crate::session::Sessions;
 
 /// HTTP/2 flow control windows: hyper's 1 MiB default stalls a stream at every round trip.
@@ -74,6 +76,7 @@ struct Parts {
     database: Arc<Database>,
     ingest: Arc<Ingest>,
     query: Arc<Query>,
+    running: Arc<Running>,
     draining: AtomicBool,
 }
 
@@ -110,10 +113,12 @@ impl Server {
         let declarations = schemas::put_in_force(&database, &config.schemas, declared)?;
         let maintenance = Maintenance::start(Arc::clone(&database), metrics::checkpoint)
             .map_err(|error| Error::internal(format!("cannot start the checkpoint thread: {error}")))?;
+        let running = Arc::new(Running::default());
         let parts = Arc::new(Parts {
             ingest: Arc::new(Ingest::new(Arc::clone(&database), &config.ingest, Arc::clone(&declarations))?),
-            query: Arc::new(Query::new(Arc::clone(&database), &config.query)),
+            query: Arc::new(Query::new(Arc::clone(&database), Arc::clone(&running), &config.query)),
             database,
+            running,
             draining: AtomicBool::new(false),
         });
         let addr = |listener: &TcpListener| {
@@ -127,11 +132,17 @@ impl Server {
         let sessions =
             Sessions::new(Arc::clone(&parts.database), &config.session, config.query.queue_timeout.0);
         let service = FlightServer::new(
-            Arc::clone(&parts.database),
-            Arc::clone(&parts.ingest),
-            Arc::clone(&parts.query),
-            Arc::clone(&sessions),
-            declarations,
+            flight::Parts {
+                database: Arc::clone(&parts.database),
+                ingest: Arc::clone(&parts.ingest),
+                query: Arc::clone(&parts.query),
+                operations: Arc::new(Operations::new(
+                    Arc::clone(&parts.database),
+                    Arc::clone(&parts.running),
+                )),
+                sessions: Arc::clone(&sessions),
+                declarations,
+            },
             config,
         );
         let sweeper = tokio::spawn(sweep(service.clone()));
@@ -144,7 +155,7 @@ impl Server {
             .max_concurrent_streams(CALLS_PER_CONNECTION_MAX)
             .http2_keepalive_interval(Some(Duration::from_secs(30)))
             .http2_keepalive_timeout(Some(Duration::from_secs(20)))
-            .add_service(Wire::new(Arc::new(service), config.server.max_message_bytes.as_usize()))
+            .add_service(Transport::new(Arc::new(service), config.server.max_message_bytes.as_usize()))
             .add_service(health_service)
             .serve_with_incoming_shutdown(accept(flight_listener, config.server.max_connections), async {
                 // A sender that is gone means stop as well.
@@ -231,7 +242,7 @@ impl Server {
             return Err(Error::new(Kind::Unavailable, "the disk is at fault"));
         }
         self.sessions.lose_all();
-        parts.query.interrupt_running();
+        parts.running.interrupt_all();
         #[expect(clippy::disallowed_methods, reason = "opening a database blocks")]
         let opened = tokio::task::spawn_blocking(move || {
             parts.database.reopen(RECOVERY_PATIENCE)?;
@@ -285,7 +296,7 @@ impl Server {
             }
         };
         if forced {
-            self.parts.query.interrupt_all();
+            self.parts.running.stop_all();
             if tokio::time::timeout(FORCED_DRAIN, &mut self.flight).await.is_err() {
                 // Puts that have not ended are rolled back when their calls are dropped.
                 self.flight.abort();

@@ -126,11 +126,11 @@ impl Against {
     fn on_file(&self, file: &Path, declarations: &[Declaration], apply: bool) -> Result<(), Failure> {
         // A plan makes no file: a database that is not there is an empty one.
         let path = if apply || file.exists() { file.display().to_string() } else { ":memory:".to_owned() };
-        let mut session = open(path)?.session()?;
-        let plans = engine::plan_declared(&session, declarations, self.allow_breaking)?;
+        let mut connection = open(path)?.connection()?;
+        let plans = engine::plan_declared(&connection, declarations, self.allow_breaking)?;
         show_plan(&plans, &render(&plans))?;
         if apply {
-            engine::apply_declared(&mut session, declarations, self.allow_breaking, |_| ())?;
+            engine::apply_declared(&mut connection, declarations, self.allow_breaking, |_| ())?;
             say!("applied in one transaction");
         }
         Ok(())
@@ -198,10 +198,10 @@ fn show(table: &str, place: &Place) -> Result<(), Failure> {
             Err(Failure::Usage(Error::invalid(format!("there is no database file {}", file.display()))))
         }
         Some(file) => {
-            let session = open(file.display().to_string())?.session()?;
-            let actual = engine::actual_table(&session, &name)?
+            let connection = open(file.display().to_string())?.connection()?;
+            let actual = engine::actual_table(&connection, &name)?
                 .ok_or_else(|| Error::not_found(format!("there is no table {name}")))?;
-            let recorded = engine::recorded_declarations(&session)?;
+            let recorded = engine::recorded_declarations(&connection)?;
             let listed = |one: &&Declaration| one.listed_name().to_lowercase() == shown_name(&name);
             let (declaration, notes) = adopt(&actual, recorded.iter().find(listed));
             print_declaration(&notes, actual.is_view, &declaration.to_toml())

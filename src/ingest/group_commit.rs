@@ -24,7 +24,7 @@ use super::vocabulary::request::Target;
 use super::writer::roll_back;
 use crate::catalog::TableName;
 use crate::engine::group_commit::{Answer, Groups, Work};
-use crate::engine::{Session, UNIT_ROWS};
+use crate::engine::{Connection, UNIT_ROWS};
 use crate::error::{Error, Kind, Result};
 
 /// Placements that a table's thread remembers at most.
@@ -274,14 +274,14 @@ fn commit(shared: &Shared, members: &mut [Member], known: &mut Known) -> Result<
         return Err(Error::internal("a small put goes into no table"));
     };
     let (table, user) = (table.clone(), shared.tables.enter(table));
-    let mut session = shared.database.session()?;
+    let mut connection = shared.database.connection()?;
     let mut made_table = false;
-    let committed = commit_on(shared, &mut session, members, known, &mut made_table);
+    let committed = commit_on(shared, &mut connection, members, known, &mut made_table);
     if committed.is_err() {
-        roll_back(&mut session);
+        roll_back(&mut connection);
         known.refresh(None);
         if made_table {
-            placement::remove_if_empty(shared, &mut session, &table, &user);
+            placement::remove_if_empty(shared, &mut connection, &table, &user);
         }
     }
     committed
@@ -289,13 +289,13 @@ fn commit(shared: &Shared, members: &mut [Member], known: &mut Known) -> Result<
 
 fn commit_on(
     shared: &Shared,
-    session: &mut Session,
+    connection: &mut Connection,
     members: &mut [Member],
     known: &mut Known,
     made_table: &mut bool,
 ) -> Result<Vec<PutSummary>> {
     if members.iter().any(Member::is_claimed) {
-        shared.ledger.prepare(session)?;
+        shared.ledger.prepare(connection)?;
     }
     let shapes = shapes(members);
     for _ in 0..TRIES {
@@ -304,7 +304,7 @@ fn commit_on(
             known.refresh(shared.database.shape());
             // Where its placement is known, the table is there.
             if known.placements.is_empty() {
-                *made_table |= placement::prepare(&member.wanted(), session)?;
+                *made_table |= placement::prepare(&member.wanted(), connection)?;
             }
         }
         let shape = shared.database.shape();
@@ -313,9 +313,9 @@ fn commit_on(
             std::thread::sleep(Duration::from_millis(1));
             continue;
         };
-        let mut done = match as_one_insert(shared, session, shape, &shapes, members, known)? {
+        let mut done = match as_one_insert(shared, connection, shape, &shapes, members, known)? {
             Some(done) => done,
-            None => in_a_transaction(shared, session, shape, &shapes, members, known)?,
+            None => in_a_transaction(shared, connection, shape, &shapes, members, known)?,
         };
         if let Some(summaries) = done.take() {
             crate::metrics::group_commit(members.len());
@@ -341,7 +341,7 @@ struct Done {
 /// that; the inner: a table has changed since `shape`.
 fn as_one_insert(
     shared: &Shared,
-    session: &mut Session,
+    connection: &mut Connection,
     shape: u64,
     shapes: &[Shape],
     members: &[Member],
@@ -353,7 +353,7 @@ fn as_one_insert(
     }
     let job = &members[0].job;
     // Looked up outside of a transaction: it holds as long as no shape has changed, and `commits_itself` looks.
-    let placement = known.find(job, || placement::place(&members[0].wanted(), session));
+    let placement = known.find(job, || placement::place(&members[0].wanted(), connection));
     let placement = match placement {
         Ok(placement) => placement,
         Err(_) if shared.database.shape() != Some(shape) => return Ok(Some(None)),
@@ -365,8 +365,9 @@ fn as_one_insert(
     nobody_left(members)?;
     let started = Instant::now();
     let mut counts = vec![Counts::default(); members.len()];
-    let inserted = session
-        .commits_itself(shape, |session| append_shape(session, only, &placement, members, &mut counts))?;
+    let inserted = connection.commits_itself(shape, |connection| {
+        append_shape(connection, only, &placement, members, &mut counts)
+    })?;
     let timings = Timings { append: started.elapsed(), ..Timings::default() };
     let parts = counts.into_iter().map(|counts| (counts, Arc::clone(&placement))).collect();
     Ok(Some(inserted.map(|()| Done { parts, timings })))
@@ -376,7 +377,7 @@ fn as_one_insert(
 /// has changed since `shape`.
 fn in_a_transaction(
     shared: &Shared,
-    session: &mut Session,
+    connection: &mut Connection,
     shape: u64,
     shapes: &[Shape],
     members: &[Member],
@@ -386,19 +387,19 @@ fn in_a_transaction(
     let mut timings = Timings::default();
     let mut counts = vec![Counts::default(); members.len()];
     let mut placements: Vec<Option<Arc<Placement>>> = vec![None; members.len()];
-    session.begin()?;
+    connection.begin()?;
     for one in shapes {
         let first = &members[one.members[0]];
         let job = &first.job;
-        let placed = known.find(job, || placement::place(&first.wanted(), session));
+        let placed = known.find(job, || placement::place(&first.wanted(), connection));
         let appended = placed.and_then(|placement| {
-            placement.begin(session)?;
-            append_shape(session, one, &placement, members, &mut counts)?;
+            placement.begin(connection)?;
+            append_shape(connection, one, &placement, members, &mut counts)?;
             Ok(placement)
         });
         // The transaction has its snapshot by now. What was known of the tables is right if it was before that.
         if shared.database.shape() != Some(shape) {
-            session.rollback()?;
+            connection.rollback()?;
             return Ok(None);
         }
         let placement = appended?;
@@ -417,9 +418,9 @@ fn in_a_transaction(
     for (member, counts) in members.iter().zip(&counts) {
         entries.extend(member.remembered(*counts)?);
     }
-    shared.ledger.record(session, &entries)?;
+    shared.ledger.record(connection, &entries)?;
     let committing = Instant::now();
-    session.commit().map_err(|error| PutError::from(error).in_table(&members[0].job.shown))?;
+    connection.commit().map_err(|error| PutError::from(error).in_table(&members[0].job.shown))?;
     timings.commit = committing.elapsed();
     shared.ledger.remember(&entries);
     let parts = counts.into_iter().zip(placements.into_iter().flatten()).collect();
@@ -459,7 +460,7 @@ fn shapes(members: &[Member]) -> Vec<Shape> {
 }
 
 fn append_shape(
-    session: &Session,
+    connection: &Connection,
     shape: &Shape,
     placement: &Placement,
     members: &[Member],
@@ -485,7 +486,7 @@ fn append_shape(
             [only] => members[*only].job.terms.producer.as_deref(),
             _ => None,
         };
-        let done = row_groups::append(session, placement, Rows { units, before: 0, producer })
+        let done = row_groups::append(connection, placement, Rows { units, before: 0, producer })
             .map_err(|error| error.in_table(&placement.shown))?;
         match part {
             [only] => counts[*only] = done,

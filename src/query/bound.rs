@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
 
-use super::reader::{Gone, MESSAGES_PER_ARRAY, Target, changing, reading, take};
+use super::reader::{Gone, MESSAGES_PER_ARRAY, ResultSink, changing, reading, take};
 use super::returned::Returned;
 use crate::engine::{self, Bound, Class, Cursor, Described};
 use crate::error::{Error, Result};
@@ -14,31 +14,31 @@ use crate::session::Open;
 
 /// Runs a prepared statement once for each row bound to it.
 pub(super) fn prepared(
-    session: &mut Open,
+    connection: &mut Open,
     bound: &Bound,
     described: &Described,
-    target: &mut Target<'_>,
+    result: &mut ResultSink<'_>,
 ) -> Result<Class> {
     let class = described.class;
-    target.check(class)?;
-    bound.keep(session)?;
+    result.check(class)?;
+    bound.keep(connection)?;
     if described.seeds {
-        session.spoil();
+        connection.spoil();
     }
     if described.is_count {
-        if target.open(&described.schema, class).is_err() {
+        if result.open(&described.schema, class).is_err() {
             return Ok(class);
         }
         let several = bound.runs_more_than_once();
-        let own = !session.joins_transaction() && !engine::runs_alone(bound.sql());
+        let own = !connection.joins_transaction() && !engine::runs_alone(bound.sql());
         if own {
-            session.begin()?;
+            connection.begin()?;
         }
         let mut rows = 0;
         let mut done = 0_u64;
-        let ran = bound.each(session, |run| {
-            let _turn = session.turn(class, bound.sql());
-            let changed = bound.execute(session, run);
+        let ran = bound.each(connection, |run| {
+            let _turn = connection.turn(class, bound.sql());
+            let changed = bound.execute(connection, run);
             done += 1;
             rows += changed
                 .map_err(|error| if own && several { error.context(format!("row {done}")) } else { error })?;
@@ -47,57 +47,58 @@ pub(super) fn prepared(
         if let Err(error) = ran {
             if own {
                 // The first error is the one to report.
-                let _ = session.rollback();
+                let _ = connection.rollback();
             }
             return Err(error);
         }
         if own {
-            session.commit()?;
+            connection.commit()?;
         }
-        target.count(rows)?;
+        result.count(rows)?;
         return Ok(class);
     }
     let mut schema: Option<SchemaRef> = None;
     if class == Class::Query {
-        reading(session, described.is_proven(session), |session| {
-            runs(session, bound, described, target, &mut schema, |target: &Target<'_>, cursor| {
-                target.stream(cursor)
+        reading(connection, described.is_proven(connection), |connection| {
+            runs(connection, bound, described, result, &mut schema, |result: &ResultSink<'_>, cursor| {
+                result.stream(cursor)
             })
         })?;
     } else {
-        let mut returned = Returned::new(target.returned);
-        changing(session, class, bound.sql(), |session| {
-            runs(session, bound, described, target, &mut schema, |_, cursor| {
-                take(session, cursor, &mut returned)
+        let mut returned = Returned::new(result.returned);
+        changing(connection, class, bound.sql(), |connection| {
+            runs(connection, bound, described, result, &mut schema, |_, cursor| {
+                take(connection, cursor, &mut returned)
             })
         })?;
         if let Some(schema) = &schema {
-            target.give(session, schema, returned)?;
+            result.give(connection, schema, returned)?;
         }
     }
     if schema.is_none() {
         // No row was bound: the result is empty, but it has a schema.
-        let _: std::result::Result<(), Gone> = target.open(&described.schema, class);
+        let _: std::result::Result<(), Gone> = result.open(&described.schema, class);
     }
     Ok(class)
 }
 
 /// Runs a prepared statement for every row bound to it, and hands each result to `sink`.
 fn runs(
-    session: &Open,
+    connection: &Open,
     bound: &Bound,
     described: &Described,
-    target: &mut Target<'_>,
+    result: &mut ResultSink<'_>,
     schema: &mut Option<SchemaRef>,
-    mut sink: impl FnMut(&Target<'_>, &mut Cursor<'_>) -> Result<()>,
+    mut sink: impl FnMut(&ResultSink<'_>, &mut Cursor<'_>) -> Result<()>,
 ) -> Result<()> {
-    let array_bytes = target.batch_bytes * MESSAGES_PER_ARRAY;
-    bound.each(session, |run| {
-        let mut cursor = bound.open(session, run, &described.schema, array_bytes, target.batch_rows_max)?;
+    let array_bytes = result.batch_bytes * MESSAGES_PER_ARRAY;
+    bound.each(connection, |run| {
+        let mut cursor =
+            bound.open(connection, run, &described.schema, array_bytes, result.batch_rows_max)?;
         match &*schema {
             None => {
                 *schema = Some(Arc::clone(cursor.schema()));
-                target.begin(&cursor, described.class)?;
+                result.begin(&cursor, described.class)?;
             }
             Some(first) if first.fields() != cursor.schema().fields() => {
                 return Err(Error::invalid(
@@ -106,6 +107,6 @@ fn runs(
             }
             Some(_) => {}
         }
-        sink(target, &mut cursor)
+        sink(result, &mut cursor)
     })
 }

@@ -3,16 +3,15 @@
 //! Never: collects a result; runs more queries than allowed; leaves one running that nobody reads.
 
 mod admission;
-mod backup;
 mod bound;
+mod opening;
+mod queue;
 mod reader;
 mod returned;
 mod shape;
 mod stream;
 
-use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
@@ -20,10 +19,12 @@ use tokio::sync::oneshot;
 pub use stream::ResultStream;
 
 use returned::Limits;
+use stream::UnderWay;
 
 use crate::config;
-use crate::engine::{Bound, Database, Described, Interrupt, Progress};
-use crate::error::{Error, Kind, Result};
+use crate::engine::{Bound, Database, Described, Progress};
+use crate::error::{Error, Result};
+use crate::running::{EngineThread, Running};
 use crate::session::{Lease, Open};
 
 /// How one call wants its result.
@@ -60,46 +61,9 @@ pub struct Query {
     config: config::Query,
 }
 
-/// Statements under way, to stop them all at the end of a drain.
-#[derive(Default)]
-pub(crate) struct Running {
-    next: AtomicU64,
-    interrupts: Mutex<HashMap<u64, Interrupt>>,
-    stopping: AtomicBool,
-}
-
-impl Running {
-    /// What the caller of an interrupted statement should hear: a server that stops is not a caller that
-    /// gave up, and pyarrow takes CANCELLED for a Ctrl-C of its own user.
-    pub(crate) fn explain(&self, error: Error) -> Error {
-        if error.kind() == Kind::Cancelled && self.stopping.load(Ordering::SeqCst) {
-            return Error::new(Kind::Unavailable, "the server is stopping and interrupted the query");
-        }
-        error
-    }
-
-    pub(crate) fn enter(self: &Arc<Self>, interrupt: Interrupt) -> Entered {
-        let number = self.next.fetch_add(1, Ordering::Relaxed);
-        self.interrupts.lock().unwrap_or_else(PoisonError::into_inner).insert(number, interrupt);
-        Entered { running: Arc::clone(self), number }
-    }
-}
-
-/// Leaves the register when dropped.
-pub(crate) struct Entered {
-    running: Arc<Running>,
-    number: u64,
-}
-
-impl Drop for Entered {
-    fn drop(&mut self) {
-        self.running.interrupts.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.number);
-    }
-}
-
 impl Query {
-    /// A read side over `database` within the bounds of `config`.
-    pub fn new(database: Arc<Database>, config: &config::Query) -> Self {
+    /// A read side over `database` within the bounds of `config`. What it runs is entered in `running`.
+    pub fn new(database: Arc<Database>, running: Arc<Running>, config: &config::Query) -> Self {
         Self {
             database,
             admission: admission::Admission::new(
@@ -107,28 +71,21 @@ impl Query {
                 config.max_queued,
                 config.queue_timeout.0,
             ),
-            running: Arc::new(Running::default()),
+            running,
             config: config.clone(),
         }
     }
 
-    /// Writes the log into the database file.
-    pub async fn checkpoint(&self) -> Result<()> {
-        self.look(Lease::pooled(Arc::clone(&self.database)), |session| session.database().checkpoint())
-            .await
-            .map(|_| ())
-    }
-
     /// Runs a query of one row, past the places and the queue: says whether the engine answers at all.
     pub async fn probe(&self) -> Result<()> {
-        self.look(Lease::pooled(Arc::clone(&self.database)), |session| {
-            session.execute("SELECT 1").map(|_| ())
+        self.catalog(Lease::pooled(Arc::clone(&self.database)), |connection| {
+            connection.execute("SELECT 1").map(|_| ())
         })
         .await
     }
 
     /// Runs short catalog work, such as describing a statement, past the places and the queue.
-    pub async fn look<T: Send + 'static>(
+    pub async fn catalog<T: Send + 'static>(
         &self,
         lease: Lease,
         work: impl FnOnce(&mut Open) -> Result<T> + Send + 'static,
@@ -138,8 +95,8 @@ impl Query {
             reason = "this is the bridge: catalog work blocks for microseconds"
         )]
         let done = tokio::task::spawn_blocking(move || {
-            let mut session = lease.open()?;
-            work(&mut session).map_err(|error| session.explain(error))
+            let mut connection = lease.open()?;
+            work(&mut connection).map_err(|error| connection.explain(error))
         });
         done.await.unwrap_or_else(|error| Err(Error::internal(format!("the catalog thread failed: {error}"))))
     }
@@ -158,8 +115,7 @@ impl Query {
             (one, other) => one.or(other),
         };
         let (opened, opening) = oneshot::channel();
-        let (queue, results) =
-            stream::queue(self.config.buffer_bytes.as_usize(), self.config.stall_timeout.0);
+        let (queue, results) = queue::queue(self.config.buffer_bytes.as_usize(), self.config.stall_timeout.0);
         let interrupt = Arc::new(OnceLock::new());
         let running = Arc::clone(&self.running);
         let in_use = lease.in_use();
@@ -185,32 +141,19 @@ impl Query {
             reader::run(job, &runtime, opened, &queue).map_err(|error| running.explain(error))
         });
         // From here on, dropping this future (the call was dropped) stops the thread.
-        let mut reader = stream::ReaderThread { interrupt, handle: Some(handle) };
-        match stream::opened(deadline, opening, &mut reader).await? {
+        let mut thread = EngineThread::new(interrupt, handle);
+        match opening::opened(deadline, opening, &mut thread).await? {
             Ok(start) => {
-                let mut result = ResultStream::new(start, results, reader, deadline, queued, started);
-                result.hold(in_use);
+                let under_way = UnderWay { results, thread, deadline, in_use, queued, started };
+                let mut result = ResultStream::new(start, under_way);
                 result.settle().await?;
                 Ok(result)
             }
             // The reader ended before it could start; its own error says why.
-            Err(_) => match std::future::poll_fn(|context| reader.poll(context)).await {
+            Err(_) => match thread.ended().await {
                 Err(error) => Err(error),
                 Ok(()) => Err(Error::internal("the query ended before it began")),
             },
-        }
-    }
-
-    /// Stops every running statement, because the server stops; their streams end with `Unavailable`.
-    pub fn interrupt_all(&self) {
-        self.running.stopping.store(true, Ordering::SeqCst);
-        self.interrupt_running();
-    }
-
-    /// Stops every running statement, because the database it runs on is lost.
-    pub fn interrupt_running(&self) {
-        for interrupt in self.running.interrupts.lock().unwrap_or_else(PoisonError::into_inner).values() {
-            interrupt.interrupt();
         }
     }
 

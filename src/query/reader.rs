@@ -11,12 +11,14 @@ use arrow::datatypes::SchemaRef;
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
+use super::opening::Start;
+use super::queue::Queue;
 use super::returned::{Limits, Returned};
 use super::shape::Shaper;
-use super::stream::{Queue, Start};
-use super::{Running, Statement, bound};
+use super::{Statement, bound};
 use crate::engine::{self, Class, Cursor, Described, Interrupt, Parsed, Progress, Step};
 use crate::error::{Error, Kind, Result};
+use crate::running::Running;
 use crate::session::{Lease, Open};
 
 /// Arrays are built at twice the size of a message and sliced: handing an array from DuckDB's threads to this
@@ -37,7 +39,7 @@ pub(super) struct Job {
 }
 
 /// Where the result goes, and in what shape.
-pub(super) struct Target<'a> {
+pub(super) struct ResultSink<'a> {
     runtime: &'a Handle,
     queue: &'a Queue,
     opened: Option<oneshot::Sender<Start>>,
@@ -52,7 +54,7 @@ pub(super) struct Target<'a> {
 pub(super) struct Gone;
 
 pub(super) fn run(job: Job, runtime: &Handle, opened: oneshot::Sender<Start>, queue: &Queue) -> Result<()> {
-    let mut target = Target {
+    let mut sink = ResultSink {
         runtime,
         queue,
         opened: Some(opened),
@@ -62,81 +64,81 @@ pub(super) fn run(job: Job, runtime: &Handle, opened: oneshot::Sender<Start>, qu
         only_reads: job.only_reads,
         returned: job.returned,
     };
-    let mut session = job.lease.open()?;
-    let interrupt = job.interrupt.get_or_init(|| session.interrupt());
+    let mut connection = job.lease.open()?;
+    let interrupt = job.interrupt.get_or_init(|| connection.interrupt());
     let _entered = job.running.enter(interrupt.clone());
     // Either this thread sees that nobody waits, or the call sees the interrupt and waits for what becomes of it.
     fence(Ordering::SeqCst);
-    if target.is_given_up() {
+    if sink.is_given_up() {
         return Err(Error::new(Kind::Cancelled, "the deadline passed before the statement started"));
     }
     if let Some(progress) = &job.progress {
         // The first one stays; there is no second statement in a job.
-        let _ = progress.set(session.progress()?);
+        let _ = progress.set(connection.progress()?);
     }
     let sql = match &job.statement {
         Statement::Text(sql) | Statement::Script(sql) => sql,
         Statement::Bound(bound, _) => bound.sql(),
     };
-    session.database().check_culprit(sql)?;
-    session.expect_temporaries(sql)?;
+    connection.database().check_culprit(sql)?;
+    connection.expect_temporaries(sql)?;
     let done = match &job.statement {
-        Statement::Text(sql) => text(&mut session, sql, &mut target),
-        Statement::Script(sql) => script(&mut session, sql, &mut target),
-        Statement::Bound(bound, described) => bound::prepared(&mut session, bound, described, &mut target),
+        Statement::Text(sql) => text(&mut connection, sql, &mut sink),
+        Statement::Script(sql) => script(&mut connection, sql, &mut sink),
+        Statement::Bound(bound, described) => bound::prepared(&mut connection, bound, described, &mut sink),
     };
     done.map_err(|error| {
-        session.database().failed(sql);
-        session.explain(error)
+        connection.database().failed(sql);
+        connection.explain(error)
     })?;
-    session.keep_temporaries(sql)
+    connection.keep_temporaries(sql)
 }
 
 /// Runs one statement.
-fn text(session: &mut Open, sql: &str, target: &mut Target<'_>) -> Result<Class> {
-    let statement = engine::parse(session, sql)?;
-    let described = statement.describe(session)?.without_parameters()?;
+fn text(connection: &mut Open, sql: &str, sink: &mut ResultSink<'_>) -> Result<Class> {
+    let statement = engine::parse(connection, sql)?;
+    let described = statement.describe(connection)?.without_parameters()?;
     let class = described.class;
-    target.check(class)?;
+    sink.check(class)?;
     if described.seeds {
-        session.spoil();
+        connection.spoil();
     }
     if described.is_count {
-        if target.open(&described.schema, class).is_err() {
+        if sink.open(&described.schema, class).is_err() {
             return Ok(class);
         }
-        let shared = if session.joins_transaction() { None } else { session.share_commit(class, sql) };
+        let shared = if connection.joins_transaction() { None } else { connection.share_commit(class, sql) };
         let rows = match shared {
             Some(rows) => rows?,
-            None => changing(session, class, sql, |session| session.execute_parsed(&statement))?,
+            None => changing(connection, class, sql, |connection| connection.execute_parsed(&statement))?,
         };
-        target.count(rows)?;
+        sink.count(rows)?;
         return Ok(class);
     }
-    let array_bytes = target.batch_bytes * MESSAGES_PER_ARRAY;
+    let array_bytes = sink.batch_bytes * MESSAGES_PER_ARRAY;
     if class == Class::Query {
-        return reading(session, described.is_proven(session), |session| {
+        return reading(connection, described.is_proven(connection), |connection| {
             let mut cursor =
-                Cursor::open(session, &statement, &described.schema, array_bytes, target.batch_rows_max)?;
-            target.begin(&cursor, class)?;
-            target.stream(&mut cursor).map(|()| class)
+                Cursor::open(connection, &statement, &described.schema, array_bytes, sink.batch_rows_max)?;
+            sink.begin(&cursor, class)?;
+            sink.stream(&mut cursor).map(|()| class)
         });
     }
-    let (schema, returned) = changing(session, class, sql, |session| {
+    let (schema, returned) = changing(connection, class, sql, |connection| {
         let mut cursor =
-            Cursor::open(session, &statement, &described.schema, array_bytes, target.batch_rows_max)?;
-        target.begin(&cursor, class)?;
-        let mut returned = Returned::new(target.returned);
-        take(session, &mut cursor, &mut returned)?;
+            Cursor::open(connection, &statement, &described.schema, array_bytes, sink.batch_rows_max)?;
+        sink.begin(&cursor, class)?;
+        let mut returned = Returned::new(sink.returned);
+        take(connection, &mut cursor, &mut returned)?;
         Ok((Arc::clone(cursor.schema()), returned))
     })?;
-    target.give(session, &schema, returned)?;
+    sink.give(connection, &schema, returned)?;
     Ok(class)
 }
 
 /// Runs a change to its end and keeps the rows that it gives back.
-pub(super) fn take(session: &Open, cursor: &mut Cursor<'_>, returned: &mut Returned) -> Result<()> {
-    let directory = session.database().temp_directory();
+pub(super) fn take(connection: &Open, cursor: &mut Cursor<'_>, returned: &mut Returned) -> Result<()> {
+    let directory = connection.database().temp_directory();
     while let Some(array) = cursor.next_batch()? {
         if array.num_rows() > 0 {
             returned.take(&directory, array)?;
@@ -146,8 +148,8 @@ pub(super) fn take(session: &Open, cursor: &mut Cursor<'_>, returned: &mut Retur
 }
 
 /// Runs statements one after the other in one transaction, and counts the changed rows.
-fn script(session: &mut Open, sql: &str, target: &mut Target<'_>) -> Result<Class> {
-    let statements = engine::parse_script(session, sql)?;
+fn script(connection: &mut Open, sql: &str, sink: &mut ResultSink<'_>) -> Result<Class> {
+    let statements = engine::parse_script(connection, sql)?;
     let single = statements.len() == 1;
     let schema = Described::count().schema;
     let class = if statements.iter().any(|statement| statement.class() == Class::Definition) {
@@ -155,33 +157,33 @@ fn script(session: &mut Open, sql: &str, target: &mut Target<'_>) -> Result<Clas
     } else {
         Class::Change
     };
-    if target.open(&schema, class).is_err() {
+    if sink.open(&schema, class).is_err() {
         return Ok(class);
     }
     if single
-        && !session.joins_transaction()
-        && statements[0].without_parameters(session).is_ok()
-        && let Some(rows) = session.share_commit(class, sql)
+        && !connection.joins_transaction()
+        && statements[0].without_parameters(connection).is_ok()
+        && let Some(rows) = connection.share_commit(class, sql)
     {
-        target.count(rows?)?;
+        sink.count(rows?)?;
         return Ok(class);
     }
     if statements.iter().any(Parsed::seeds) {
-        session.spoil();
+        connection.spoil();
     }
     let alone = single && engine::runs_alone(sql);
-    let own = !session.joins_transaction() && !alone;
+    let own = !connection.joins_transaction() && !alone;
     if own {
-        session.begin()?;
+        connection.begin()?;
     }
     let mut rows = 0;
     let count = statements.len();
     for (index, statement) in statements.iter().enumerate() {
         let changed = statement
-            .without_parameters(session)
+            .without_parameters(connection)
             .and_then(|()| {
-                let _turn = session.turn(statement.class(), statement.sql(session)?);
-                session.execute_parsed(statement)
+                let _turn = connection.turn(statement.class(), statement.sql(connection)?);
+                connection.execute_parsed(statement)
             })
             .map_err(|error| {
                 if single { error } else { error.context(format!("statement {} of {count}", index + 1)) }
@@ -191,7 +193,7 @@ fn script(session: &mut Open, sql: &str, target: &mut Target<'_>) -> Result<Clas
             Err(error) => {
                 if own {
                     // The first error is the one to report.
-                    let _ = session.rollback();
+                    let _ = connection.rollback();
                 }
                 return Err(match own && !single {
                     true => Error::new(error.kind(), format!("{} (nothing was kept)", error.message())),
@@ -201,26 +203,26 @@ fn script(session: &mut Open, sql: &str, target: &mut Target<'_>) -> Result<Clas
         }
     }
     if own {
-        session.commit()?;
+        connection.commit()?;
     }
-    target.count(rows)?;
+    sink.count(rows)?;
     Ok(class)
 }
 
 /// Runs a query where the engine refuses every change, unless nothing in its text can make one, or it belongs to a
 /// transaction of the client.
 pub(super) fn reading<T>(
-    session: &mut Open,
+    connection: &mut Open,
     is_proven: bool,
     work: impl FnOnce(&mut Open) -> Result<T>,
 ) -> Result<T> {
-    if is_proven || session.joins_transaction() {
-        return work(session);
+    if is_proven || connection.joins_transaction() {
+        return work(connection);
     }
-    session.begin_read_only()?;
-    let done = work(session);
+    connection.begin_read_only()?;
+    let done = work(connection);
     // A connection that cannot roll back is closed.
-    let _ = session.rollback();
+    let _ = connection.rollback();
     done.map_err(|error| match error.message().ends_with(engine::READ_ONLY) {
         false => error,
         true => Error::new(
@@ -233,33 +235,33 @@ pub(super) fn reading<T>(
 
 /// Runs a change in a transaction of its own, unless it belongs to one of the client.
 pub(super) fn changing<T>(
-    session: &mut Open,
+    connection: &mut Open,
     class: Class,
     sql: &str,
     work: impl FnOnce(&mut Open) -> Result<T>,
 ) -> Result<T> {
     // A statement that commits itself does so at a moment nobody can choose: commits wait for checkpoints, and small puts
     // for changes of tables.
-    let own = !session.joins_transaction() && !engine::runs_alone(sql);
+    let own = !connection.joins_transaction() && !engine::runs_alone(sql);
     if own {
-        session.begin()?;
+        connection.begin()?;
     }
     let done = {
-        let _turn = session.turn(class, sql);
-        work(session)
+        let _turn = connection.turn(class, sql);
+        work(connection)
     };
     match done {
-        Ok(done) if own => session.commit().map(|()| done),
+        Ok(done) if own => connection.commit().map(|()| done),
         Err(error) if own => {
             // The first error is the one to report; a connection that cannot roll back is closed.
-            let _ = session.rollback();
+            let _ = connection.rollback();
             Err(error)
         }
         done => done,
     }
 }
 
-impl Target<'_> {
+impl ResultSink<'_> {
     fn is_given_up(&self) -> bool {
         self.opened.as_ref().is_some_and(oneshot::Sender::is_closed)
     }
@@ -301,7 +303,7 @@ impl Target<'_> {
             let array = match cursor.step()? {
                 Step::Batch(array) => Some(array),
                 Step::Finished => None,
-                Step::Waiting => {
+                Step::NotReady => {
                     // Nothing has been sent yet: do not let the first rows wait for others to join them.
                     if !sent {
                         shaper.flush(&mut ready)?;
@@ -323,7 +325,7 @@ impl Target<'_> {
     }
 
     /// Streams the rows of a change that is over.
-    pub(super) fn give(&self, session: &Open, schema: &SchemaRef, returned: Returned) -> Result<()> {
+    pub(super) fn give(&self, connection: &Open, schema: &SchemaRef, returned: Returned) -> Result<()> {
         let mut shaper = Shaper::new(Arc::clone(schema), self.batch_bytes, self.batch_rows_max);
         let mut ready: Vec<RecordBatch> = Vec::new();
         let given = returned.give(|batch| {
@@ -332,7 +334,7 @@ impl Target<'_> {
         });
         given.and_then(|()| shaper.flush(&mut ready)).and_then(|()| self.push_all(&mut ready)).map_err(
             |error| {
-                let made = if session.joins_transaction() { "was made" } else { "has been committed" };
+                let made = if connection.joins_transaction() { "was made" } else { "has been committed" };
                 Error::new(error.kind(), format!("{}; the change itself {made}", error.message()))
             },
         )

@@ -26,17 +26,16 @@ pub(super) fn put_in_force(
     config: &Schemas,
     declared: Option<Vec<Declaration>>,
 ) -> Result<Arc<Declarations>> {
-    let mut session = database.session()?;
+    let mut connection = database.connection()?;
     let declared = match declared {
-        None => recorded_declarations(&session)?,
+        None => recorded_declarations(&connection)?,
         Some(declared) if config.apply_at_start => {
-            let applied =
-                apply_declared(&mut session, &declared, false, |_| ()).map_err(|error| {
-                    match error.kind() {
-                        Kind::Conflict => Error::invalid(error.message()),
-                        _ => error,
-                    }
-                })?;
+            let applied = apply_declared(&mut connection, &declared, false, |_| ()).map_err(|error| {
+                match error.kind() {
+                    Kind::Conflict => Error::invalid(error.message()),
+                    _ => error,
+                }
+            })?;
             for table in applied.iter().filter(|table| !table.is_empty()) {
                 let changes: Vec<&str> = table.plan.steps.iter().map(|step| step.text.as_str()).collect();
                 tracing::info!(
@@ -49,7 +48,7 @@ pub(super) fn put_in_force(
             declared
         }
         Some(declared) => {
-            for table in plan_declared(&session, &declared, false)? {
+            for table in plan_declared(&connection, &declared, false)? {
                 if !table.plan.is_empty() {
                     let difference = render(std::slice::from_ref(&table));
                     tracing::warn!(table = %table.table, %difference, "the table differs from its declaration");
@@ -59,6 +58,6 @@ pub(super) fn put_in_force(
         }
     };
     let declarations = Arc::new(Declarations::default());
-    declarations.add(declared, earlier_declarations(&session)?);
+    declarations.add(declared, earlier_declarations(&connection)?);
     Ok(declarations)
 }

@@ -34,7 +34,7 @@ pub(super) type Seat = Mutex<Seated>;
 /// What is on a seat.
 #[derive(Default)]
 pub(super) struct Seated {
-    pub(super) session: Option<engine::Session>,
+    pub(super) connection: Option<engine::Connection>,
     /// Why the open transaction cannot be committed.
     pub(super) broken: Option<String>,
     /// Whether temporary objects may be on it.
@@ -47,9 +47,9 @@ impl Seated {
     /// What is made on the connection from now on stays out of the pool.
     fn expect_temporaries(&mut self) {
         self.temporary = true;
-        if let Some(session) = &mut self.session {
-            session.spoil();
-            session.expect_temporaries();
+        if let Some(connection) = &mut self.connection {
+            connection.spoil();
+            connection.expect_temporaries();
         }
     }
 }
@@ -75,7 +75,7 @@ pub struct Open {
 
 enum Opened {
     // `None` only once the session has kept the connection.
-    Pooled(Option<engine::Session>, Weak<ClientSession>),
+    Pooled(Option<engine::Connection>, Weak<ClientSession>),
     Seated(OwnedMutexGuard<Seated>),
 }
 
@@ -101,7 +101,7 @@ impl Lease {
     /// session's schema is gone.
     pub fn open(self) -> Result<Open> {
         let place = match self.place {
-            Place::Pool(database, owner) => Opened::Pooled(Some(database.session()?), owner),
+            Place::Pool(database, owner) => Opened::Pooled(Some(database.connection()?), owner),
             Place::Seat(seated) => {
                 if let Some(why) = &seated.broken {
                     return Err(Error::new(
@@ -164,10 +164,10 @@ impl Open {
             // A type that nobody can name does no harm on the client's own connection.
             (_, Temporaries::None) | (Opened::Seated(_), Temporaries::Nameless) => {}
             (Opened::Seated(seated), Temporaries::Named) => seated.expect_temporaries(),
-            (Opened::Pooled(session, _), _) => {
-                if let Some(session) = session {
-                    session.spoil();
-                    session.expect_temporaries();
+            (Opened::Pooled(connection, _), _) => {
+                if let Some(connection) = connection {
+                    connection.spoil();
+                    connection.expect_temporaries();
                 }
             }
         }
@@ -178,8 +178,8 @@ impl Open {
     ///
     /// Errors: `Conflict` when the session has got a connection of its own meanwhile.
     pub fn keep_temporaries(mut self, sql: &str) -> Result<()> {
-        let Opened::Pooled(session, owner) = &mut self.place else { return Ok(()) };
-        let Some(open) = session else { return Ok(()) };
+        let Opened::Pooled(connection, owner) = &mut self.place else { return Ok(()) };
+        let Some(open) = connection else { return Ok(()) };
         if Temporaries::of(sql) != Temporaries::Named || !open.has_temporaries()? {
             return Ok(());
         }
@@ -192,7 +192,7 @@ impl Open {
         let mut state = locked(&owner.state);
         if state.home.is_none() {
             open.disarm();
-            let seated = Seated { session: session.take(), temporary: true, ..Seated::default() };
+            let seated = Seated { connection: connection.take(), temporary: true, ..Seated::default() };
             state.home = Some(Arc::new(Mutex::new(seated)));
             return Ok(());
         }
@@ -204,24 +204,26 @@ impl Open {
 }
 
 impl Deref for Open {
-    type Target = engine::Session;
+    type Target = engine::Connection;
 
-    fn deref(&self) -> &engine::Session {
-        let session = match &self.place {
-            Opened::Pooled(session, _) => session.as_ref(),
-            Opened::Seated(seated) => seated.session.as_ref(),
+    fn deref(&self) -> &engine::Connection {
+        let connection = match &self.place {
+            Opened::Pooled(connection, _) => connection.as_ref(),
+            Opened::Seated(seated) => seated.connection.as_ref(),
         };
-        session.expect("a lease is opened with a connection, and keeping it is the last thing done with it")
+        connection
+            .expect("a lease is opened with a connection, and keeping it is the last thing done with it")
     }
 }
 
 impl DerefMut for Open {
-    fn deref_mut(&mut self) -> &mut engine::Session {
-        let session = match &mut self.place {
-            Opened::Pooled(session, _) => session.as_mut(),
-            Opened::Seated(seated) => seated.session.as_mut(),
+    fn deref_mut(&mut self) -> &mut engine::Connection {
+        let connection = match &mut self.place {
+            Opened::Pooled(connection, _) => connection.as_mut(),
+            Opened::Seated(seated) => seated.connection.as_mut(),
         };
-        session.expect("a lease is opened with a connection, and keeping it is the last thing done with it")
+        connection
+            .expect("a lease is opened with a connection, and keeping it is the last thing done with it")
     }
 }
 
@@ -229,9 +231,9 @@ impl Drop for Open {
     fn drop(&mut self) {
         // The connection goes on; what would stop this statement must not stop the next one.
         if let Opened::Seated(seated) = &self.place
-            && let Some(session) = &seated.session
+            && let Some(connection) = &seated.connection
         {
-            session.disarm();
+            connection.disarm();
         }
     }
 }
@@ -285,11 +287,12 @@ impl ClientSession {
             None => Place::Pool(Arc::clone(&self.database), Arc::downgrade(self)),
             Some(seat) => {
                 let mut seated = self.turn(Arc::clone(&seat)).await?;
-                if seated.session.is_none() {
+                if seated.connection.is_none() {
                     let database = Arc::clone(&self.database);
-                    seated.session = Some(blocking(move || database.session()).await?);
+                    seated.connection = Some(blocking(move || database.connection()).await?);
                 }
-                let in_transaction = seated.session.as_ref().is_some_and(engine::Session::in_transaction);
+                let in_transaction =
+                    seated.connection.as_ref().is_some_and(engine::Connection::in_transaction);
                 match on {
                     // A transaction was begun on it while this statement waited.
                     On::Auto if in_transaction => {

@@ -10,7 +10,7 @@ use tokio::sync::{OwnedMutexGuard, OwnedSemaphorePermit, oneshot};
 use super::lease::{On, Seat, Seated, blocking, drop_aside};
 use super::usage::{InUse, Usage};
 use super::{ClientSession, Handle, State};
-use crate::engine::{SchemaPath, Session};
+use crate::engine::{Connection, SchemaPath};
 use crate::error::{Error, Kind, Result};
 
 /// An open transaction and the connection it is open on.
@@ -88,14 +88,14 @@ impl Opened {
         mut seated: OwnedMutexGuard<Seated>,
         path: Option<&SchemaPath>,
     ) -> Result<Self> {
-        if seated.session.is_none() {
-            seated.session = Some(session.database.session()?);
+        if seated.connection.is_none() {
+            seated.connection = Some(session.database.connection()?);
         }
         seated.broken = None;
-        if let Some(connection) = &mut seated.session {
+        if let Some(connection) = &mut seated.connection {
             connection.use_path(path)?;
             if let Err(error) = connection.begin() {
-                seated.session = None;
+                seated.connection = None;
                 return Err(error);
             }
         }
@@ -116,9 +116,9 @@ pub(super) struct RollBack(OwnedMutexGuard<Seated>);
 impl Drop for RollBack {
     fn drop(&mut self) {
         self.0.broken = None;
-        let rolled_back = self.0.session.as_mut().map(Session::rollback);
+        let rolled_back = self.0.connection.as_mut().map(Connection::rollback);
         if rolled_back.is_some_and(|rolled_back| rolled_back.is_err()) {
-            self.0.session = None;
+            self.0.connection = None;
         }
     }
 }
@@ -167,7 +167,7 @@ impl ClientSession {
             (idle_home(&state).unwrap_or_default(), state.path.clone())
         };
         let mut seated = self.turn(Arc::clone(&seat)).await?;
-        if seated.session.as_ref().is_some_and(Session::in_transaction) {
+        if seated.connection.as_ref().is_some_and(Connection::in_transaction) {
             // Another call of this client was faster.
             seat = Arc::default();
             seated = self.turn(Arc::clone(&seat)).await?;
@@ -199,7 +199,7 @@ impl ClientSession {
     ///
     /// Errors: `NotFound` for a transaction that is not this session's, or was ended by the server; `Aborted` when it
     /// could only be rolled back, or collided with another one.
-    pub async fn end(self: &Arc<Self>, handle: Handle, commit: bool) -> Result<()> {
+    pub async fn end(self: &Arc<Self>, handle: Handle, ending: Ending) -> Result<()> {
         let (seat, in_use) = {
             let mut state = self.state();
             if !commit && !state.transactions.contains_key(&handle) && state.ended.has(handle) {
@@ -262,24 +262,25 @@ impl ClientSession {
 
 /// Ends the transaction on a connection. Blocks.
 fn settle(mut seated: OwnedMutexGuard<Seated>, commit: bool) -> Left {
-    let Seated { session: Some(session), broken, temporary: temporaries_expected, .. } = &mut *seated else {
+    let Seated { connection: Some(connection), broken, temporary: temporaries_expected, .. } = &mut *seated
+    else {
         let outcome = Err(Error::internal("a transaction without a connection"));
         return Left { outcome, is_kept: false, lost_temporaries: false };
     };
     // What was to stop a statement must not stop the end of its transaction.
-    session.disarm();
+    connection.disarm();
     let mut broken = broken.take();
     // DuckDB answers the COMMIT of such a transaction with success, and rolls it back.
-    if commit && broken.is_none() && session.is_aborted() {
+    if commit && broken.is_none() && connection.is_aborted() {
         broken = Some("a statement in it failed".to_owned());
     }
     let (ended, outcome) = match (commit, broken) {
         (true, None) => {
-            let ended = session.commit();
+            let ended = connection.commit();
             (ended.is_ok(), ended.map_err(not_committed))
         }
         (false, _) => {
-            let ended = session.rollback();
+            let ended = connection.rollback();
             let failed = |error: Error| {
                 let text = format!(
                     "{} (nothing of the transaction is kept: its connection was closed)",
@@ -291,25 +292,25 @@ fn settle(mut seated: OwnedMutexGuard<Seated>, commit: bool) -> Left {
         }
         (true, Some(why)) => {
             let text = format!("the transaction was rolled back instead of committed: {why}");
-            (session.rollback().is_ok(), Err(Error::new(Kind::Aborted, text)))
+            (connection.rollback().is_ok(), Err(Error::new(Kind::Aborted, text)))
         }
     };
     // A connection on which COMMIT or ROLLBACK failed is not asked anything any more: closing it rolls back.
-    let temporaries = if ended { session.has_temporaries() } else { Ok(false) };
+    let temporaries = if ended { connection.has_temporaries() } else { Ok(false) };
     match temporaries {
         Ok(true) => {
-            session.spoil();
+            connection.spoil();
             Left { outcome, is_kept: true, lost_temporaries: false }
         }
         Ok(false) if ended => {
             // Nothing binds the connection to this client any more.
-            seated.session = None;
+            seated.connection = None;
             Left { outcome, is_kept: false, lost_temporaries: false }
         }
         Ok(false) | Err(_) => {
             let lost_temporaries = *temporaries_expected;
-            session.spoil();
-            seated.session = None;
+            connection.spoil();
+            seated.connection = None;
             Left { outcome, is_kept: false, lost_temporaries }
         }
     }

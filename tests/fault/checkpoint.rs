@@ -34,7 +34,7 @@ async fn a_checkpoint_may_stop_anywhere() {
         let copy = directory.path().join("killed");
         let committed = {
             let database = open_without_checkpoints(&path);
-            let session = database.session().unwrap();
+            let session = database.connection().unwrap();
             session.execute("DELETE FROM keyed WHERE id % 7 = 0").unwrap();
             session.execute("INSERT INTO keyed SELECT i, i / 3 FROM range(400000, 401000) t(i)").unwrap();
             session.execute("INSERT INTO t SELECT id + 20000, batch + 20, a, b, c, d, e, f FROM t").unwrap();

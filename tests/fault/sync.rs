@@ -154,7 +154,7 @@ async fn a_failed_sync_takes_small_puts_back() {
 fn a_commit_that_fails_in_an_insert_is_told() {
     let directory = tempfile::tempdir().unwrap();
     let database = open(file(directory.path()));
-    let session = database.session().unwrap();
+    let session = database.connection().unwrap();
     session.execute("CREATE TABLE t (n BIGINT)").unwrap();
     let insert = Insert { head: "INSERT INTO t SELECT n FROM ".into(), tail: String::new() };
     let append = || {

@@ -222,7 +222,7 @@ async fn what_was_made_earlier_is_known() {
     let directory = TestServer::start().await.stop().await;
     {
         let database = open(file(directory.path()));
-        let session = database.session().unwrap();
+        let session = database.connection().unwrap();
         for sql in [
             "CREATE SEQUENCE s",
             "CREATE VIEW bumps AS SELECT nextval('s') AS a",

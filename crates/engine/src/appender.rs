@@ -1,5 +1,5 @@
 //! Segment -> table: one `INSERT ... SELECT ... FROM pintail_segment(token)` per segment.
-//! Runs on: the writer thread that owns the session and its open transaction; DuckDB's workers join in.
+//! Runs on: the writer thread that owns the connection and its open transaction; DuckDB's workers join in.
 //! Never: touches single rows, commits, or waits for a client.
 
 use std::sync::Arc;
@@ -7,10 +7,10 @@ use std::sync::Arc;
 use arrow::array::{Array, AsArray};
 use arrow::datatypes::{Int64Type, SchemaRef};
 
+use super::connection::Connection;
 use super::judge::Class;
 use super::plain::check_importable;
 use super::segment::Segment;
-use super::session::Session;
 use super::tables::query;
 use crate::catalog::TableName;
 use crate::error::{Error, Result};
@@ -63,20 +63,20 @@ impl BulkInsert {
 /// Shape: the segment's columns are those the insert's SELECT list names (`catalog::conform`).
 /// Errors: `Conflict` when a constraint fails, `Invalid` when a value does not fit its column. After an
 /// error the transaction is to be rolled back. Blocks.
-pub fn append(session: &Session, insert: &Insert, segment: Segment) -> Result<u64> {
+pub fn append(connection: &Connection, insert: &Insert, segment: Segment) -> Result<u64> {
     let rows = segment.rows() as u64;
     let Insert { head, tail } = insert;
     // An upsert deletes, as a trigger may, and the tail of a client's own INSERT may be anything.
     let may_delete =
-        !tail.is_empty() || (session.in_transaction() && session.database().surface().has_triggers());
-    let _turn = may_delete.then(|| session.turn(Class::Change, &format!("{head}{tail}")));
+        !tail.is_empty() || (connection.in_transaction() && connection.database().surface().has_triggers());
+    let _turn = may_delete.then(|| connection.turn(Class::Change, &format!("{head}{tail}")));
     let sql = |source: &str| format!("{head}{source}{tail}");
     let appended = if rows <= FEW_ROWS {
         // Reading and planning the statement would take longer than running it, and it will come again.
-        let published = session.publish_again(segment);
-        session.execute_again(&sql(&source(published.token())))?
+        let published = connection.publish_again(segment);
+        connection.execute_again(&sql(&source(published.token())))?
     } else {
-        over_segment(session, segment, sql)?
+        over_segment(connection, segment, sql)?
     };
     // An ON CONFLICT of the client's own may leave rows out; nothing else may.
     if appended != rows && tail.is_empty() {
@@ -88,20 +88,24 @@ pub fn append(session: &Session, insert: &Insert, segment: Segment) -> Result<u6
 /// Runs the statement that `sql` makes of a source, `pintail_segment(…)`, which gives the rows of `segment` once.
 ///
 /// Returns the changed-row count.
-pub fn over_segment(session: &Session, segment: Segment, sql: impl FnOnce(&str) -> String) -> Result<u64> {
-    let published = session.publish(segment);
-    session.execute(&sql(&source(published.token())))
+pub fn over_segment(
+    connection: &Connection,
+    segment: Segment,
+    sql: impl FnOnce(&str) -> String,
+) -> Result<u64> {
+    let published = connection.publish(segment);
+    connection.execute(&sql(&source(published.token())))
 }
 
 /// As [`over_segment`], for a query of a number and a text; NULL is read as `NULL`.
 pub fn rows_of_segment(
-    session: &Session,
+    connection: &Connection,
     segment: Segment,
     sql: impl FnOnce(&str) -> String,
 ) -> Result<Vec<(u64, String)>> {
-    let published = session.publish(segment);
+    let published = connection.publish(segment);
     let mut rows = Vec::new();
-    for batch in query(session, &sql(&source(published.token())))? {
+    for batch in query(connection, &sql(&source(published.token())))? {
         let (numbers, texts) =
             (batch.column(0).as_primitive::<Int64Type>(), batch.column(1).as_string::<i32>());
         for row in 0..batch.num_rows() {
@@ -117,9 +121,9 @@ pub(super) fn source(token: &str) -> String {
     format!("system.main.pintail_segment('{token}')")
 }
 
-/// Rows of a table, as the session's transaction sees it.
-pub fn count_rows(session: &Session, table: &TableName) -> Result<u64> {
-    let batches = query(session, &format!("SELECT count(*) FROM {}", table.to_sql()))?;
+/// Rows of a table, as the connection's transaction sees it.
+pub fn count_rows(connection: &Connection, table: &TableName) -> Result<u64> {
+    let batches = query(connection, &format!("SELECT count(*) FROM {}", table.to_sql()))?;
     let count = batches.first().map(|batch| batch.column(0).as_primitive::<Int64Type>().value(0));
     Ok(count.and_then(|count| u64::try_from(count).ok()).unwrap_or_default())
 }
@@ -128,20 +132,20 @@ pub fn count_rows(session: &Session, table: &TableName) -> Result<u64> {
 ///
 /// The engine's own importer answers, so what CREATE TABLE is given is what INSERT will see.
 /// Errors: `Invalid` naming the Arrow type that has no DuckDB form.
-pub fn describe_rows(session: &Session, schema: &SchemaRef) -> Result<Vec<(String, String)>> {
-    let note = |error| session.database().note(error);
+pub fn describe_rows(connection: &Connection, schema: &SchemaRef) -> Result<Vec<(String, String)>> {
+    let note = |error| connection.database().note(error);
     check_importable(schema)?;
     let segment = Segment::new(Arc::clone(schema), Vec::new());
-    let published = session.publish(segment);
+    let published = connection.publish(segment);
     let sql = format!("FROM {}", source(published.token()));
-    let statement = session
-        .connection()
+    let statement = connection
+        .duckdb()
         .parse(sql)
         .map_err(note)?
         .next()
         .ok_or_else(|| Error::internal("segment statement vanished while parsing"))?
         .map_err(note)?;
-    let bound = statement.bind(session.connection()).map_err(note)?;
+    let bound = statement.bind(connection.duckdb()).map_err(note)?;
     let mut columns = Vec::new();
     for (field, (_, logical_type)) in schema.fields().iter().zip(bound.schema.get_all().map_err(note)?) {
         // The stream's own spelling: the importer renames columns whose names differ only by case.

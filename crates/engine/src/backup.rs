@@ -1,5 +1,5 @@
 //! The whole database -> a new database file, as it is at one moment, while others read and write.
-//! Runs on: the thread of the session; blocks as long as the copy takes. Writers go on.
+//! Runs on: the thread of the connection; blocks as long as the copy takes. Writers go on.
 //! Never: leaves a file of the final name that is not whole; writes over a file; takes the server down when only
 //! the disk of the copy is full.
 //!
@@ -20,10 +20,10 @@ use duckdb::environment::StorageLocation;
 use duckdb::error::DuckDBError;
 use duckdb::instance::AttachBuilder;
 
+use super::connection::Connection;
 use super::database::{Database, Options};
 use super::duckdb_error::from_duckdb;
 use super::inventory::{Inventory, Trigger, named};
-use super::session::Session;
 use crate::catalog::quote_name;
 use crate::error::{Error, Kind, Result};
 
@@ -142,16 +142,16 @@ pub(super) fn with_ending(path: &Path, ending: &str) -> PathBuf {
     name.into()
 }
 
-/// Writes the copy and gives its size in bytes. Blocks; `session.interrupt()` stops it, and `cancelled` says that
+/// Writes the copy and gives its size in bytes. Blocks; `connection.interrupt()` stops it, and `cancelled` says that
 /// nobody wants it any more.
 ///
 /// Errors: `Aborted` while another copy is being written, `Exhausted` when the disk is full, `Cancelled`; nothing
 /// is left behind then. A process that is killed leaves a `.partial` file, which the next copy of that name
 /// replaces.
-pub fn backup(session: &mut Session, target: &BackupTarget, cancelled: &AtomicBool) -> Result<u64> {
+pub fn backup(connection: &mut Connection, target: &BackupTarget, cancelled: &AtomicBool) -> Result<u64> {
     // An interrupt can hit the ROLLBACK as well; a connection that is closed afterwards has nothing open.
-    session.spoil();
-    let database = Arc::clone(session.database());
+    connection.spoil();
+    let database = Arc::clone(connection.database());
     let _alone = Alone::enter(&database, target)?;
     target.check_free()?;
     remove_partial(target)?;
@@ -159,7 +159,7 @@ pub fn backup(session: &mut Session, target: &BackupTarget, cancelled: &AtomicBo
         true => Err(Error::new(Kind::Cancelled, "the backup was cancelled")),
         false => Ok(()),
     };
-    let written = write(session, target).and_then(|whole| {
+    let written = write(connection, target).and_then(|whole| {
         check()?;
         complete(&database, target, &whole)?;
         check()?;
@@ -198,26 +198,26 @@ impl Drop for Alone<'_> {
 }
 
 /// Copies, and gives what is to be in the copy.
-fn write(session: &Session, target: &BackupTarget) -> Result<Inventory> {
-    let instance = session.database().instance()?;
+fn write(connection: &Connection, target: &BackupTarget) -> Result<Inventory> {
+    let instance = connection.database().instance()?;
     let path = target.partial().display().to_string();
     // In no list of databases, and under a name that nobody can guess, so that no statement reaches it.
     let alias = format!("pintail_backup_{:032x}", rand::random::<u128>());
     // Attaching by the API is the host's right where SQL has none to files; it allows this one path.
     let copy = AttachBuilder::new(StorageLocation::OnDisk(path)).alias(&alias).option("hidden", "true");
     instance.attach(copy).map_err(plain)?;
-    let copied = copy_all(session, &alias);
+    let copied = copy_all(connection, &alias);
     // Writes what is in the copy's log into its file, and closes it.
     let detached = instance.detach(&alias).map(|_| ()).map_err(plain);
     copied.and_then(|whole| detached.map(|()| whole))
 }
 
-fn copy_all(session: &Session, alias: &str) -> Result<Inventory> {
-    // Not `Session::execute`: a fatal error of the copy is not one of the database, and must not stop the server.
-    let execute = |sql: &str| session.connection().execute(sql, Parameters::None).map(|_| ()).map_err(plain);
+fn copy_all(connection: &Connection, alias: &str) -> Result<Inventory> {
+    // Not `Connection::execute`: a fatal error of the copy is not one of the database, and must not stop the server.
+    let execute = |sql: &str| connection.duckdb().execute(sql, Parameters::None).map(|_| ()).map_err(plain);
     execute("BEGIN TRANSACTION")?;
     let copy = || {
-        let whole = Inventory::read(session)?;
+        let whole = Inventory::read(connection)?;
         let nested = whole.nested_indexes();
         if !nested.is_empty() {
             return Err(Error::new(
@@ -229,7 +229,7 @@ fn copy_all(session: &Session, alias: &str) -> Result<Inventory> {
                 ),
             ));
         }
-        let from = quote_name(session.database().catalog());
+        let from = quote_name(connection.database().catalog());
         execute(&format!("COPY FROM DATABASE {from} TO {}", quote_name(alias)))?;
         Ok(whole)
     };
@@ -254,10 +254,10 @@ fn complete(database: &Database, target: &BackupTarget, whole: &Inventory) -> Re
         ..database.options().clone()
     };
     let copy = Database::open(options)?;
-    let session = copy.session()?;
+    let connection = copy.connection()?;
     let mut refused = Vec::new();
     for trigger in &whole.triggers {
-        if let Err(error) = make_trigger(&session, trigger) {
+        if let Err(error) = make_trigger(&connection, trigger) {
             refused.push(format!("trigger {} ({error})", trigger.name));
         }
     }
@@ -271,7 +271,7 @@ fn complete(database: &Database, target: &BackupTarget, whole: &Inventory) -> Re
             ),
         ));
     }
-    let missing = whole.missing_in(&Inventory::read(&session)?);
+    let missing = whole.missing_in(&Inventory::read(&connection)?);
     if !missing.is_empty() {
         return Err(Error::new(
             Kind::Conflict,
@@ -283,21 +283,21 @@ fn complete(database: &Database, target: &BackupTarget, whole: &Inventory) -> Re
         ));
     }
     // What was made is in a log of the copy, which must be a file alone.
-    session.execute("CHECKPOINT").map(|_| ())
+    connection.execute("CHECKPOINT").map(|_| ())
 }
 
 /// A trigger's statement names its tables as they were named when it was made, from wherever that was: from its own
 /// schema, or from `main`.
-fn make_trigger(session: &Session, trigger: &Trigger) -> Result<()> {
-    let catalog = session.database().catalog();
+fn make_trigger(connection: &Connection, trigger: &Trigger) -> Result<()> {
+    let catalog = connection.database().catalog();
     let use_schema = |path: &[String]| {
         let parts = [catalog].into_iter().chain(path.iter().map(String::as_str));
-        session.execute(&format!("USE {}", parts.map(quote_name).collect::<Vec<_>>().join(".")))
+        connection.execute(&format!("USE {}", parts.map(quote_name).collect::<Vec<_>>().join(".")))
     };
-    let made = use_schema(&trigger.schema).and_then(|_| session.execute(&trigger.sql));
+    let made = use_schema(&trigger.schema).and_then(|_| connection.execute(&trigger.sql));
     use_schema(&["main".to_owned()])?;
     if made.is_err() && trigger.schema != ["main"] {
-        return session.execute(&trigger.sql).map(|_| ());
+        return connection.execute(&trigger.sql).map(|_| ());
     }
     made.map(|_| ())
 }

@@ -17,10 +17,10 @@ const REMEMBERED_MAX: usize = 1024;
 
 /// What is known of the statements that the database was lost to.
 #[derive(Default)]
-pub(super) struct Culprits(Mutex<State>);
+pub(super) struct Culprits(Mutex<FatalErrors>);
 
 #[derive(Default)]
-struct State {
+struct FatalErrors {
     // The thread that met the fatal error, until it says what it ran.
     met_by: Option<ThreadId>,
     counts: HashMap<u64, u32>,
@@ -33,27 +33,27 @@ fn fingerprint(sql: &str) -> u64 {
 }
 
 impl Culprits {
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn errors(&self) -> MutexGuard<'_, FatalErrors> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// This thread has met a fatal error.
     pub(super) fn met(&self) {
-        self.state().met_by = Some(std::thread::current().id());
+        self.errors().met_by = Some(std::thread::current().id());
     }
 
     /// `sql` failed on this thread; if the database was lost to it, it counts.
     pub(super) fn failed(&self, sql: &str) {
-        let mut state = self.state();
-        if state.met_by != Some(std::thread::current().id()) {
+        let mut errors = self.errors();
+        if errors.met_by != Some(std::thread::current().id()) {
             return;
         }
-        state.met_by = None;
+        errors.met_by = None;
         let fingerprint = fingerprint(sql);
-        if state.counts.len() >= REMEMBERED_MAX && !state.counts.contains_key(&fingerprint) {
+        if errors.counts.len() >= REMEMBERED_MAX && !errors.counts.contains_key(&fingerprint) {
             return;
         }
-        let times = state.counts.entry(fingerprint).or_default();
+        let times = errors.counts.entry(fingerprint).or_default();
         *times += 1;
         tracing::error!(
             fingerprint = %format!("{fingerprint:016x}"),
@@ -65,12 +65,12 @@ impl Culprits {
 
     /// Errors: `Denied` for a statement that has had its chances.
     pub(super) fn check(&self, sql: &str) -> Result<()> {
-        let state = self.state();
-        if state.counts.is_empty() {
+        let errors = self.errors();
+        if errors.counts.is_empty() {
             return Ok(());
         }
         let fingerprint = fingerprint(sql);
-        match state.counts.get(&fingerprint) {
+        match errors.counts.get(&fingerprint) {
             Some(times) if *times >= CHANCES => Err(Error::new(
                 Kind::Denied,
                 format!(
@@ -111,6 +111,6 @@ mod tests {
         std::thread::scope(|scope| {
             scope.spawn(|| culprits.failed("SELECT 1"));
         });
-        assert!(culprits.state().counts.is_empty());
+        assert!(culprits.errors().counts.is_empty());
     }
 }

@@ -8,10 +8,10 @@ use duckdb::Parameters;
 use duckdb::arrow::ArrowArray;
 use duckdb::query_result::{ArrowQueryResult, ArrowResultStep};
 
+use super::connection::Connection;
 use super::export::{Exported, Lossless, needs_lossless};
 use super::ffi;
 use super::segment::UNIT_ROWS;
-use super::session::Session;
 use super::statement::Parsed;
 use crate::error::{Error, Kind, Result};
 
@@ -20,15 +20,15 @@ pub enum Step {
     /// The next rows, in order.
     Batch(RecordBatch),
     /// Nothing is ready yet.
-    Waiting,
+    NotReady,
     /// The result is complete.
     Finished,
 }
 
 /// A running query.
-pub struct Cursor<'session> {
-    result: ArrowQueryResult<'session>,
-    session: &'session Session,
+pub struct Cursor<'connection> {
+    result: ArrowQueryResult<'connection>,
+    connection: &'connection Connection,
     exported: Exported,
     // An array that had to be waited for before the schema was known.
     first: Option<ArrowArray>,
@@ -74,27 +74,27 @@ fn value_bytes(data_type: &DataType) -> usize {
     }
 }
 
-impl<'session> Cursor<'session> {
+impl<'connection> Cursor<'connection> {
     /// Starts `statement`, whose result has `schema`.
     ///
     /// `array_bytes` is the size arrays are aimed at, `rows_max` an upper bound of rows per array.
     pub fn open(
-        session: &'session Session,
+        connection: &'connection Connection,
         statement: &Parsed,
         schema: &SchemaRef,
         array_bytes: usize,
         rows_max: Option<usize>,
     ) -> Result<Self> {
         let rows = array_rows(schema, array_bytes, rows_max);
-        let was_at_rest = session.rests();
-        Self::started(session, schema, was_at_rest, || {
-            statement.statement.arrow_query(session.connection(), Parameters::None, Some(rows))
+        let was_at_rest = connection.rests();
+        Self::started(connection, schema, was_at_rest, || {
+            statement.statement.arrow_query(connection.duckdb(), Parameters::None, Some(rows))
         })
     }
 
     /// Starts the prepared statement `sql` with the values of one row.
     pub(super) fn open_bound(
-        session: &'session Session,
+        connection: &'connection Connection,
         sql: &str,
         values: Parameters<'_>,
         schema: &SchemaRef,
@@ -102,20 +102,20 @@ impl<'session> Cursor<'session> {
         rows_max: Option<usize>,
     ) -> Result<Self> {
         let rows = array_rows(schema, array_bytes, rows_max);
-        let was_at_rest = session.rests();
-        let kept = session.kept(sql)?;
-        Self::started(session, schema, was_at_rest, || kept.execute_arrow(values, Some(rows)))
+        let was_at_rest = connection.rests();
+        let kept = connection.kept(sql)?;
+        Self::started(connection, schema, was_at_rest, || kept.execute_arrow(values, Some(rows)))
     }
 
     fn started(
-        session: &'session Session,
+        connection: &'connection Connection,
         schema: &SchemaRef,
         was_at_rest: bool,
-        start: impl FnOnce() -> duckdb::Result<ArrowQueryResult<'session>>,
+        start: impl FnOnce() -> duckdb::Result<ArrowQueryResult<'connection>>,
     ) -> Result<Self> {
-        let note = |error| session.database().note(error);
+        let note = |error| connection.database().note(error);
         // The form is fixed when the result knows its columns.
-        let lossless = needs_lossless(schema).then(|| Lossless::on(session)).transpose().map_err(note)?;
+        let lossless = needs_lossless(schema).then(|| Lossless::on(connection)).transpose().map_err(note)?;
         let mut result = start().map_err(note)?;
         let mut first = None;
         let raw = match result.schema().and_then(ffi::import_schema) {
@@ -127,7 +127,7 @@ impl<'session> Cursor<'session> {
             }
         };
         let exported = Exported::new(raw, lossless.is_some(), schema)?;
-        Ok(Self { result, session, exported, first, rows: 0, was_at_rest })
+        Ok(Self { result, connection, exported, first, rows: 0, was_at_rest })
     }
 
     /// Schema of the batches.
@@ -140,9 +140,9 @@ impl<'session> Cursor<'session> {
         if let Some(first) = self.first.take() {
             return self.import(first).map(Step::Batch);
         }
-        match self.result.step().map_err(|error| self.session.database().note(error))? {
+        match self.result.step().map_err(|error| self.connection.database().note(error))? {
             ArrowResultStep::Array(array) => self.import(array).map(Step::Batch),
-            ArrowResultStep::Waiting => Ok(Step::Waiting),
+            ArrowResultStep::Waiting => Ok(Step::NotReady),
             ArrowResultStep::Finished => {
                 self.is_over();
                 Ok(Step::Finished)
@@ -156,7 +156,7 @@ impl<'session> Cursor<'session> {
         if let Some(first) = self.first.take() {
             return self.import(first).map(Some);
         }
-        match self.result.next_array().map_err(|error| self.session.database().note(error))? {
+        match self.result.next_array().map_err(|error| self.connection.database().note(error))? {
             Some(array) => self.import(array).map(Some),
             None => {
                 self.is_over();
@@ -167,13 +167,13 @@ impl<'session> Cursor<'session> {
 
     fn is_over(&self) {
         if self.was_at_rest {
-            self.session.rests_again();
+            self.connection.rests_again();
         }
     }
 
     fn import(&mut self, array: ArrowArray) -> Result<RecordBatch> {
         let batch = ffi::import_batch(array, self.exported.raw())
-            .map_err(|error| self.session.database().note(error))?;
+            .map_err(|error| self.connection.database().note(error))?;
         let first_row = self.rows + 1;
         self.rows += batch.num_rows() as u64;
         self.exported.batch(batch, first_row)

@@ -1,4 +1,4 @@
-//! An open database: sessions, checkpoints, sizes, opening anew after a fatal error.
+//! An open database: connections, checkpoints, sizes, opening anew after a fatal error.
 //! Runs on: any thread; opening, checkpointing and closing block.
 //! Never: opens a file a second time while a connection to the first instance is in use.
 
@@ -10,16 +10,16 @@ use std::time::{Duration, Instant};
 use duckdb::instance::Instance;
 
 use super::backup::BackupTarget;
+use super::checkpoint_gate::CheckpointGate;
+use super::connection::Connection;
 use super::culprits::Culprits;
 use super::describe::Descriptions;
 use super::duckdb_error::{from_duckdb, is_fatal, is_of_storage};
-use super::ffi::Link;
-use super::gate::Gate;
+use super::ffi::RawConnection;
 use super::group::Statements;
 use super::holders::{CheckpointHold, Holders};
 use super::open::{connect, open, temp_directory};
 use super::segment::{Segments, random_token};
-use super::session::Session;
 use super::surface::Surface;
 use crate::error::{Error, Kind, Result};
 
@@ -46,8 +46,8 @@ pub struct Options {
     pub icu_extension: Option<PathBuf>,
 }
 
-/// Sessions kept for reuse; more are opened under load and closed afterwards.
-const IDLE_SESSIONS_MAX: usize = 64;
+/// Connections kept for reuse; more are opened under load and closed afterwards.
+const IDLE_CONNECTIONS_MAX: usize = 64;
 
 /// How long a checkpoint waits for statements that change rows; new ones wait behind it.
 const PATIENCE: Duration = Duration::from_millis(20);
@@ -79,7 +79,7 @@ pub struct Database {
     wal_path: Option<PathBuf>,
     // Every connection has a share of it.
     alive: Arc<()>,
-    idle: Mutex<Vec<Link>>,
+    idle: Mutex<Vec<RawConnection>>,
     catalog: OnceLock<String>,
     pub(super) segments: Segments,
     pub(super) statements: Statements,
@@ -92,7 +92,7 @@ pub struct Database {
     commits: AtomicU64,
     // The backup being written.
     pub(super) copying: Mutex<Option<BackupTarget>>,
-    pub(super) gate: Arc<Gate>,
+    pub(super) gate: Arc<CheckpointGate>,
     pub(super) holders: Arc<Holders>,
 }
 
@@ -138,13 +138,13 @@ impl Database {
         Ok(())
     }
 
-    fn connect(&self) -> Result<Link> {
+    fn connect(&self) -> Result<RawConnection> {
         // Held until the connection counts, so that none is opened on an instance that is being closed.
         let instance = self.instance.read().unwrap_or_else(PoisonError::into_inner);
         let instance = instance.as_ref().ok_or_else(lost)?;
         let token = random_token();
         let connection = connect(instance, &self.options, &token).map_err(from_duckdb)?;
-        Ok(Link::new(connection, token, Arc::clone(&self.alive)))
+        Ok(RawConnection::new(connection, token, Arc::clone(&self.alive)))
     }
 
     /// Opens the database anew after a fatal error: closes the instance once nobody uses a connection to it any more,
@@ -180,25 +180,25 @@ impl Database {
         Ok(())
     }
 
-    /// A connection of one's own until the session is dropped.
+    /// A connection of one's own until it is dropped.
     ///
     /// Errors: `Unavailable` when the database was lost to a fatal error.
-    pub fn session(self: &Arc<Self>) -> Result<Session> {
+    pub fn connection(self: &Arc<Self>) -> Result<Connection> {
         if self.is_lost() {
             return Err(lost());
         }
         let pooled = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        let link = match pooled {
-            Some(link) => link,
+        let raw = match pooled {
+            Some(raw) => raw,
             None => self.connect()?,
         };
-        Ok(Session::new(Arc::clone(self), link))
+        Ok(Connection::new(Arc::clone(self), raw))
     }
 
-    pub(super) fn give_back(&self, link: Link) {
+    pub(super) fn give_back(&self, raw: RawConnection) {
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        if idle.len() < IDLE_SESSIONS_MAX && !self.is_lost() {
-            idle.push(link);
+        if idle.len() < IDLE_CONNECTIONS_MAX && !self.is_lost() {
+            idle.push(raw);
         }
     }
 
@@ -215,7 +215,7 @@ impl Database {
         from_duckdb(error)
     }
 
-    /// Lets small INSERT statements of several sessions share a commit from now on; they wait for company for `wait`
+    /// Lets small INSERT statements of several clients share a commit from now on; they wait for company for `wait`
     /// at most.
     pub fn share_commits(self: &Arc<Self>, wait: Duration) {
         self.statements.switch_on(self, wait);
@@ -340,12 +340,12 @@ impl Database {
     }
 
     fn try_checkpoint(self: &Arc<Self>, is_overdue: bool) -> Result<Duration> {
-        let session = self.session()?;
+        let connection = self.connection()?;
         let patience = if is_overdue { PATIENCE_OVERDUE } else { PATIENCE };
         let _turn = self.gate.checkpoint(patience).ok_or_else(|| {
             Error::new(Kind::Conflict, "statements that change rows are running; try again later")
         })?;
         let started = Instant::now();
-        session.execute("CHECKPOINT").map(|_| started.elapsed())
+        connection.execute("CHECKPOINT").map(|_| started.elapsed())
     }
 }

@@ -1,13 +1,13 @@
 //! Declared tables: the table as it is, the versions on record, and a plan run as one transaction.
-//! Runs on: the thread of the session, which must be a pooled one: a temporary table would come before a table
+//! Runs on: the thread of the connection, which must be a pooled one: a temporary table would come before a table
 //! of the same name. Blocks.
 //! Never: decides what may change (`catalog::plan` does); leaves half of a plan behind.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use super::keys::primary_keys;
+use super::connection::Connection;
+use super::constraints::primary_keys;
 use super::metadata::{columns, rows};
-use super::session::Session;
 use super::tables::{LOCK_COLUMN, lock_table, query};
 use crate::catalog::{
     Actual, ActualColumn, ActualIndex, Declaration, SchemaFile, TableName, TablePlan, plan, quote_name,
@@ -34,8 +34,8 @@ pub struct RecordedVersion {
 }
 
 /// The table or view `name` as it is, or nothing when there is none. Names are matched without case.
-pub fn actual_table(session: &Session, name: &TableName) -> Result<Option<Actual>> {
-    let catalog = session.database().catalog().to_owned();
+pub fn actual_table(connection: &Connection, name: &TableName) -> Result<Option<Actual>> {
+    let catalog = connection.database().catalog().to_owned();
     let place = |schema: &str, table: &str| {
         format!(
             "database_name = {} AND lower(schema_name) = lower({}) AND lower({table}) = lower({})",
@@ -52,7 +52,7 @@ pub fn actual_table(session: &Session, name: &TableName) -> Result<Option<Actual
         place(schema, "table_name"),
         place(schema, "view_name")
     );
-    let found = rows(session, &sql, |row| {
+    let found = rows(connection, &sql, |row| {
         let name =
             TableName { catalog: Some(catalog.clone()), schema: Some(row.text(0)), table: row.text(1) };
         (name, row.text_or_none(2), row.long(3) == 1)
@@ -65,7 +65,7 @@ pub fn actual_table(session: &Session, name: &TableName) -> Result<Option<Actual
         quote_text(&stored_schema),
         quote_text(&name.table)
     );
-    let columns = columns(session, &name)?
+    let columns = columns(connection, &name)?
         .into_iter()
         .filter(|column| column.name != LOCK_COLUMN)
         .map(|column| ActualColumn {
@@ -77,7 +77,7 @@ pub fn actual_table(session: &Session, name: &TableName) -> Result<Option<Actual
             is_generated: column.is_generated,
         })
         .collect();
-    let primary_key = primary_keys(session, Some(&catalog), Some(&stored_schema), &name.table)?
+    let primary_key = primary_keys(connection, Some(&catalog), Some(&stored_schema), &name.table)?
         .into_iter()
         .map(|part| part.column)
         .collect();
@@ -96,23 +96,23 @@ pub fn actual_table(session: &Session, name: &TableName) -> Result<Option<Actual
     let count = if is_view {
         0
     } else {
-        rows(session, &format!("SELECT count(*) FROM {}", name.to_sql()), |row| row.long(0))?[0]
+        rows(connection, &format!("SELECT count(*) FROM {}", name.to_sql()), |row| row.long(0))?[0]
     };
     Ok(Some(Actual {
         is_view,
         comment,
         columns,
         primary_key,
-        indexes: indexes(session, &here)?,
-        constraints: rows(session, &constraints, |row| row.text(0))?,
-        referenced_by: rows(session, &referenced_by, |row| row.text(0))?,
+        indexes: indexes(connection, &here)?,
+        constraints: rows(connection, &constraints, |row| row.text(0))?,
+        referenced_by: rows(connection, &referenced_by, |row| row.text(0))?,
         declared_before: Vec::new(),
         rows: u64::try_from(count).unwrap_or(0),
         name,
     }))
 }
 
-fn indexes(session: &Session, here: &str) -> Result<Vec<ActualIndex>> {
+fn indexes(connection: &Connection, here: &str) -> Result<Vec<ActualIndex>> {
     // The engine prints the list of what is indexed as text; cast back, its parts are SQL.
     let sql = format!(
         "SELECT index_name, is_unique::BIGINT, unnest(expressions::VARCHAR[]) \
@@ -120,7 +120,7 @@ fn indexes(session: &Session, here: &str) -> Result<Vec<ActualIndex>> {
     );
     let mut indexes: Vec<ActualIndex> = Vec::new();
     for (name, is_unique, expression) in
-        rows(session, &sql, |row| (row.text(0), row.long(1) == 1, row.text(2)))?
+        rows(connection, &sql, |row| (row.text(0), row.long(1) == 1, row.text(2)))?
     {
         match indexes.last_mut().filter(|last| last.name == name) {
             Some(last) => last.expressions.push(expression),
@@ -131,22 +131,25 @@ fn indexes(session: &Session, here: &str) -> Result<Vec<ActualIndex>> {
 }
 
 /// The last recorded version of every table that was ever declared, by name.
-pub fn recorded_versions(session: &Session) -> Result<Vec<RecordedVersion>> {
-    versions(session, "QUALIFY row_number() OVER (PARTITION BY lower(table_name) ORDER BY version DESC) = 1")
+pub fn recorded_versions(connection: &Connection) -> Result<Vec<RecordedVersion>> {
+    versions(
+        connection,
+        "QUALIFY row_number() OVER (PARTITION BY lower(table_name) ORDER BY version DESC) = 1",
+    )
 }
 
 /// Every recorded declaration but the last of each table, oldest first: what producers may still go by.
-pub fn earlier_declarations(session: &Session) -> Result<Vec<Declaration>> {
+pub fn earlier_declarations(connection: &Connection) -> Result<Vec<Declaration>> {
     let earlier = "QUALIFY row_number() OVER (PARTITION BY lower(table_name) ORDER BY version DESC) > 1";
-    Ok(readable(versions(session, earlier)?))
+    Ok(readable(versions(connection, earlier)?))
 }
 
-fn versions(session: &Session, which: &str) -> Result<Vec<RecordedVersion>> {
+fn versions(connection: &Connection, which: &str) -> Result<Vec<RecordedVersion>> {
     let known = format!(
         "SELECT 1 FROM duckdb_tables() WHERE database_name = current_database() \
          AND schema_name = '{INTERNAL_SCHEMA}' AND table_name = 'schema_versions'"
     );
-    if query(session, &known)?.iter().all(|batch| batch.num_rows() == 0) {
+    if query(connection, &known)?.iter().all(|batch| batch.num_rows() == 0) {
         return Ok(Vec::new());
     }
     let sql = format!(
@@ -154,7 +157,7 @@ fn versions(session: &Session, which: &str) -> Result<Vec<RecordedVersion>> {
          FROM {INTERNAL_SCHEMA}.schema_versions \
          {which} ORDER BY lower(table_name), version"
     );
-    rows(session, &sql, |row| RecordedVersion {
+    rows(connection, &sql, |row| RecordedVersion {
         table: row.text(0),
         version: u64::try_from(row.long(1)).unwrap_or(0),
         fingerprint: row.text(2),
@@ -165,8 +168,8 @@ fn versions(session: &Session, which: &str) -> Result<Vec<RecordedVersion>> {
 
 /// The declarations recorded last, for a server that has no folder of them. One that cannot be read any more is
 /// left out with a warning.
-pub fn recorded_declarations(session: &Session) -> Result<Vec<Declaration>> {
-    Ok(readable(recorded_versions(session)?))
+pub fn recorded_declarations(connection: &Connection) -> Result<Vec<Declaration>> {
+    Ok(readable(recorded_versions(connection)?))
 }
 
 fn readable(versions: Vec<RecordedVersion>) -> Vec<Declaration> {
@@ -192,18 +195,18 @@ fn declared_columns(version: &RecordedVersion) -> Vec<String> {
 
 /// Plans every declaration against the database as it is.
 pub fn plan_declared(
-    session: &Session,
+    connection: &Connection,
     declarations: &[Declaration],
     allow_breaking: bool,
 ) -> Result<Vec<TablePlan>> {
-    let recorded = recorded_versions(session)?;
+    let recorded = recorded_versions(connection)?;
     let mut plans = Vec::with_capacity(declarations.len());
     for declaration in declarations {
         let table = declaration.listed_name();
         let last = recorded.iter().find(|version| version.table.to_lowercase() == table.to_lowercase());
         let is_recorded = last.is_some_and(|version| version.fingerprint == declaration.fingerprint());
         let version = last.map(|version| version.version);
-        let mut actual = actual_table(session, &declaration.name)?;
+        let mut actual = actual_table(connection, &declaration.name)?;
         if let (Some(actual), Some(last)) = (&mut actual, last) {
             actual.declared_before = declared_columns(last);
         }
@@ -224,32 +227,32 @@ pub fn plan_declared(
 /// tables as they are now is held to the new declarations.
 /// Errors: `Conflict` with every refusal, or with the statement that failed; nothing is changed then.
 pub fn apply_declared(
-    session: &mut Session,
+    connection: &mut Connection,
     declarations: &[Declaration],
     allow_breaking: bool,
     in_force: impl FnOnce(Vec<Declaration>),
 ) -> Result<Vec<TablePlan>> {
     // Looked at before the transaction, whose first statements lock what is rebuilt.
-    let before = plan_declared(session, declarations, allow_breaking)?;
+    let before = plan_declared(connection, declarations, allow_breaking)?;
     let rebuilt: Vec<&Declaration> = declarations
         .iter()
         .zip(&before)
         .filter(|(_, table)| table.plan.rebuilds() && table.plan.refusals.is_empty())
         .map(|(declaration, _)| declaration)
         .collect();
-    session.begin()?;
+    connection.begin()?;
     let done = {
-        let _turn = session.reshapes();
-        lock(session, &rebuilt).and_then(|()| {
-            let plans = apply_begun(session, declarations, &rebuilt, allow_breaking)?;
-            Ok((plans, earlier_declarations(session)?))
+        let _turn = connection.reshapes();
+        lock(connection, &rebuilt).and_then(|()| {
+            let plans = apply_begun(connection, declarations, &rebuilt, allow_breaking)?;
+            Ok((plans, earlier_declarations(connection)?))
         })
     };
     match done {
-        Ok((plans, earlier)) => session.commit_and(|| in_force(earlier)).map(|()| plans),
+        Ok((plans, earlier)) => connection.commit_and(|| in_force(earlier)).map(|()| plans),
         Err(error) => {
-            // The error that led here is the one to report; dropping the session rolls back as well.
-            let _ = session.rollback();
+            // The error that led here is the one to report; dropping the connection rolls back as well.
+            let _ = connection.rollback();
             Err(error)
         }
     }
@@ -257,24 +260,24 @@ pub fn apply_declared(
 
 /// Keeps every other writer out of the tables that are rebuilt: rows that another transaction commits while a table is
 /// copied would be gone after the rename, and nobody would be told.
-fn lock(session: &Session, tables: &[&Declaration]) -> Result<()> {
+fn lock(connection: &Connection, tables: &[&Declaration]) -> Result<()> {
     for declaration in tables {
-        lock_table(session, &declaration.name)?;
+        lock_table(connection, &declaration.name)?;
     }
     if tables.is_empty() {
         return Ok(());
     }
-    let later = session.database().session()?;
+    let later = connection.database().connection()?;
     for declaration in tables {
-        let Some(actual) = actual_table(session, &declaration.name)? else { continue };
+        let Some(actual) = actual_table(connection, &declaration.name)? else { continue };
         let columns: Vec<String> = actual.columns.iter().map(|column| quote_name(&column.name)).collect();
         let sql = format!(
             "SELECT concat(count(*), ' ', sum(hash({})::HUGEINT)) FROM {}",
             columns.join(", "),
             declaration.name.to_sql()
         );
-        let content = |session: &Session| rows(session, &sql, |row| row.text(0));
-        if content(session)? != content(&later)? {
+        let content = |connection: &Connection| rows(connection, &sql, |row| row.text(0));
+        if content(connection)? != content(&later)? {
             return Err(moved(declaration));
         }
     }
@@ -290,12 +293,12 @@ fn moved(declaration: &Declaration) -> Error {
 }
 
 fn apply_begun(
-    session: &Session,
+    connection: &Connection,
     declarations: &[Declaration],
     locked: &[&Declaration],
     allow_breaking: bool,
 ) -> Result<Vec<TablePlan>> {
-    let plans = plan_declared(session, declarations, allow_breaking)?;
+    let plans = plan_declared(connection, declarations, allow_breaking)?;
     if plans.iter().any(|table| !table.plan.refusals.is_empty()) {
         return Err(Error::new(
             Kind::Conflict,
@@ -310,7 +313,7 @@ fn apply_begun(
     for (declaration, table) in declarations.iter().zip(&plans) {
         for step in &table.plan.steps {
             for sql in &step.sql {
-                session.execute(sql).map_err(|error| {
+                connection.execute(sql).map_err(|error| {
                     let what = format!("table {}: {}", table.table, step.text);
                     Error::new(
                         match error.kind() {
@@ -323,15 +326,15 @@ fn apply_begun(
             }
         }
         if let Some(version) = table.new_version {
-            record(session, declaration, version)?;
+            record(connection, declaration, version)?;
         }
     }
     Ok(plans)
 }
 
-fn record(session: &Session, declaration: &Declaration, version: u64) -> Result<()> {
-    session.execute(&format!("CREATE SCHEMA IF NOT EXISTS {INTERNAL_SCHEMA}"))?;
-    session.execute(&format!(
+fn record(connection: &Connection, declaration: &Declaration, version: u64) -> Result<()> {
+    connection.execute(&format!("CREATE SCHEMA IF NOT EXISTS {INTERNAL_SCHEMA}"))?;
+    connection.execute(&format!(
         "CREATE TABLE IF NOT EXISTS {INTERNAL_SCHEMA}.schema_versions (table_name VARCHAR NOT NULL, \
          version BIGINT NOT NULL, fingerprint VARCHAR NOT NULL, declaration VARCHAR NOT NULL, \
          applied_at TIMESTAMP NOT NULL)"
@@ -345,5 +348,5 @@ fn record(session: &Session, declaration: &Declaration, version: u64) -> Result<
         quote_text(&declaration.to_toml()),
         now.as_micros()
     );
-    session.execute(&sql).map(|_| ())
+    connection.execute(&sql).map(|_| ())
 }

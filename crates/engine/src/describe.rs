@@ -4,7 +4,7 @@
 //!
 //! A bound statement knows its column types, but the C API converts types to Arrow only inside a callback.
 //! So the columns are left under a token, and the bind callback of `pintail_describe(token)` converts them
-//! with the same exporter, settings and session that the running result will use.
+//! with the same exporter, settings and connection that the running result will use.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -13,7 +13,7 @@ use arrow::datatypes::Schema;
 use duckdb::DuckDBType;
 use duckdb::arrow::ArrowExporter;
 use duckdb::bind_arguments::BindArgument;
-use duckdb::connection::{Connection, Context};
+use duckdb::connection::{Connection as DuckDBConnection, Context};
 use duckdb::data_chunk::DataChunkRef;
 use duckdb::logical_type::LogicalType;
 use duckdb::signature::{FunctionParameter, SignatureBuilder};
@@ -33,7 +33,7 @@ enum Entry {
 pub(super) struct Descriptions(Arc<Mutex<HashMap<String, Entry>>>);
 
 impl Descriptions {
-    pub(super) fn register(&self, connection: &Connection) -> duckdb::Result<()> {
+    pub(super) fn register(&self, connection: &DuckDBConnection) -> duckdb::Result<()> {
         TableFunctionBuilder::new(
             "pintail_describe",
             SignatureBuilder::new().param(FunctionParameter::new::<String>("token")),
@@ -45,7 +45,7 @@ impl Descriptions {
     /// The Arrow schema that `connection` would give a result of `columns`.
     pub(super) fn arrow_schema(
         &self,
-        connection: &Connection,
+        connection: &DuckDBConnection,
         columns: Vec<(String, LogicalType)>,
     ) -> duckdb::Result<Schema> {
         let token = format!("{:032x}", rand::random::<u128>());

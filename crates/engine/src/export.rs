@@ -21,8 +21,8 @@ use arrow::datatypes::{
 use duckdb::connection::SettingScope;
 use duckdb::logical_type::{LogicalType, LogicalTypeID};
 
+use super::connection::Connection;
 use super::plain::{BIT, Extension, STANDS_FOR};
-use super::session::Session;
 use crate::error::{Error, Kind, Result};
 use crate::rebuild::{rebuilt, with_fields};
 
@@ -32,8 +32,8 @@ const HUGEINT: DataType = DataType::Decimal128(38, 0);
 /// The Arrow form of `columns`; a type that a parameter has yet to decide becomes `Null`.
 ///
 /// Errors: `Unsupported` naming column and type where Arrow has no form.
-pub(super) fn arrow_schema(session: &Session, columns: Vec<(String, LogicalType)>) -> Result<Schema> {
-    let note = |error| session.database().note(error);
+pub(super) fn arrow_schema(connection: &Connection, columns: Vec<(String, LogicalType)>) -> Result<Schema> {
+    let note = |error| connection.database().note(error);
     let mut known = Vec::new();
     let mut open = Vec::new();
     let mut marks = Vec::new();
@@ -61,7 +61,7 @@ pub(super) fn arrow_schema(session: &Session, columns: Vec<(String, LogicalType)
     if known.is_empty() {
         return Ok(Schema::new(open.into_iter().map(|(_, field)| field).collect::<Vec<_>>()));
     }
-    let schema = described(session, known, is_plain)?;
+    let schema = described(connection, known, is_plain)?;
     let marked = |(field, mark): (&FieldRef, Option<&str>)| match mark {
         Some(mark) if is_plain => Arc::new((**field).clone().with_metadata([(STANDS_FOR, mark)])),
         _ => Arc::clone(field),
@@ -79,19 +79,20 @@ fn hides_something(id: LogicalTypeID) -> bool {
     matches!(id, T::UHugeInt | T::TimeTz | T::List | T::Array | T::Struct | T::Map | T::Union | T::Tuple)
 }
 
-fn described(session: &Session, columns: Vec<(String, LogicalType)>, is_plain: bool) -> Result<Schema> {
+fn described(connection: &Connection, columns: Vec<(String, LogicalType)>, is_plain: bool) -> Result<Schema> {
     let ask = |columns: Vec<(String, LogicalType)>| {
-        let ask = || session.database().descriptions.arrow_schema(session.looking(), columns);
-        if is_plain { ask() } else { Lossless::on(session)?.over(ask) }
+        let ask =
+            || connection.database().descriptions.arrow_schema(connection.duckdb_for_binding(), columns);
+        if is_plain { ask() } else { Lossless::on(connection)?.over(ask) }
     };
-    match ask(columns.clone()).map_err(|error| session.database().note(error)) {
+    match ask(columns.clone()).map_err(|error| connection.database().note(error)) {
         Ok(schema) => Ok(announced(&schema)),
         Err(error) if error.kind() == Kind::Unsupported => {
             // The engine does not say which column it means.
             for (name, logical_type) in columns {
                 let alone = vec![(name.clone(), logical_type.clone())];
                 if ask(alone).is_err() {
-                    let text = logical_type.to_text().map_err(|error| session.database().note(error))?;
+                    let text = logical_type.to_text().map_err(|error| connection.database().note(error))?;
                     return Err(Error::unsupported(format!(
                         "column \"{name}\" is {text}, which has no form in Arrow; cast it to VARCHAR"
                     )));
@@ -104,13 +105,13 @@ fn described(session: &Session, columns: Vec<(String, LogicalType)>, is_plain: b
 }
 
 /// The engine's lossless form for one statement of a connection.
-pub(super) struct Lossless<'session>(&'session Session);
+pub(super) struct Lossless<'connection>(&'connection Connection);
 
-impl<'session> Lossless<'session> {
+impl<'connection> Lossless<'connection> {
     /// Switches it on, until dropped.
-    pub(super) fn on(session: &'session Session) -> duckdb::Result<Self> {
-        set_lossless(session, true)?;
-        Ok(Self(session))
+    pub(super) fn on(connection: &'connection Connection) -> duckdb::Result<Self> {
+        set_lossless(connection, true)?;
+        Ok(Self(connection))
     }
 
     fn over<T>(self, work: impl FnOnce() -> T) -> T {
@@ -130,9 +131,9 @@ impl Drop for Lossless<'_> {
 /// The engine's setting for it; each connection has its own.
 pub(super) const LOSSLESS: &str = "arrow_lossless_conversion";
 
-fn set_lossless(session: &Session, on: bool) -> duckdb::Result<()> {
+fn set_lossless(connection: &Connection, on: bool) -> duckdb::Result<()> {
     let value = if on { "true" } else { "false" };
-    session.connection().config()?.set_text(LOSSLESS, value, SettingScope::Session)
+    connection.duckdb().config()?.set_text(LOSSLESS, value, SettingScope::Session)
 }
 
 /// Whether a result with the announced `schema` has to be taken in the lossless form: what it holds has no other one,

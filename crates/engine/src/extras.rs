@@ -1,15 +1,15 @@
 //! What a table has besides its columns and rows: keys, rules, defaults, indexes, triggers.
-//! Runs on: the thread of the session; blocks for a catalog query.
+//! Runs on: the thread of the connection; blocks for a catalog query.
 //! Never: changes anything, reads table rows.
 
+use super::connection::Connection;
 use super::metadata::rows;
-use super::session::Session;
 use crate::catalog::{TableName, quote_text};
 use crate::error::Result;
 
 /// Everything that a table made anew from its columns would lack, each in a few words; empty for a plain table.
-pub fn table_extras(session: &Session, table: &TableName) -> Result<Vec<String>> {
-    let catalog = table.catalog.as_deref().unwrap_or(session.database().catalog());
+pub fn table_extras(connection: &Connection, table: &TableName) -> Result<Vec<String>> {
+    let catalog = table.catalog.as_deref().unwrap_or(connection.database().catalog());
     let here = format!(
         "database_name = {} AND lower(schema_name) = lower({}) AND lower(table_name) = lower({})",
         quote_text(catalog),
@@ -23,5 +23,5 @@ pub fn table_extras(session: &Session, table: &TableName) -> Result<Vec<String>>
          UNION ALL SELECT 'the default of column ' || column_name FROM duckdb_columns() \
                    WHERE {here} AND column_default IS NOT NULL ORDER BY ALL"
     );
-    rows(session, &sql, |row| row.text(0))
+    rows(connection, &sql, |row| row.text(0))
 }

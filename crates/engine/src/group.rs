@@ -1,4 +1,4 @@
-//! Small INSERT statements of many sessions -> one transaction for those into one table, a count for each.
+//! Small INSERT statements of many clients -> one transaction for those into one table, a count for each.
 //! Runs on: the threads of the statements, which wait; the transaction runs on the thread of the table's queue.
 //! Never: lets one statement's error reach another; commits a statement that its client has given up.
 
@@ -7,10 +7,10 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
+use super::connection::Connection;
 use super::database::Database;
 use super::group_commit::{Answer, Groups, Work};
 use super::judge::Class;
-use super::session::Session;
 use crate::error::{Error, Kind, Result};
 
 /// Longest text of a statement that shares a commit, in bytes: longer ones have rows enough to pay for their own.
@@ -80,7 +80,7 @@ impl Statements {
         });
     }
 
-    /// Runs `sql` with those of other sessions and gives its changed-row count, after COMMIT has returned; `None` when
+    /// Runs `sql` with those of other clients and gives its changed-row count, after COMMIT has returned; `None` when
     /// it is not one that may share a commit: an INSERT of a few rows of its own.
     pub(super) fn run(&self, sql: &str, is_given_up: impl Fn() -> bool) -> Option<Result<u64>> {
         let groups = self.0.get()?;
@@ -132,35 +132,35 @@ fn commit_group(database: &Weak<Database>, group: Vec<Small>) -> Vec<Answer> {
     let mut answer = |small: Small, outcome: Result<u64>| {
         answers.push(Box::new(move || drop(small.reply.send(outcome))));
     };
-    let session = || {
+    let connection = || {
         let database = database.upgrade();
-        database.ok_or_else(|| Error::new(Kind::Unavailable, "the database is closed"))?.session()
+        database.ok_or_else(|| Error::new(Kind::Unavailable, "the database is closed"))?.connection()
     };
     if group.len() > 1
-        && let Ok(counts) = session().and_then(|session| together(session, &group))
+        && let Ok(counts) = connection().and_then(|connection| together(connection, &group))
     {
         group.into_iter().zip(counts).for_each(|(small, count)| answer(small, Ok(count)));
         return answers;
     }
     for small in group {
-        let alone = session().and_then(|session| together(session, std::slice::from_ref(&small)));
+        let alone = connection().and_then(|connection| together(connection, std::slice::from_ref(&small)));
         answer(small, alone.map(|counts| counts.into_iter().sum()));
     }
     answers
 }
 
-fn together(mut session: Session, group: &[Small]) -> Result<Vec<u64>> {
-    session.begin()?;
+fn together(mut connection: Connection, group: &[Small]) -> Result<Vec<u64>> {
+    connection.begin()?;
     let run = |small: &Small| {
-        let _turn = session.turn(Class::Change, &small.sql);
-        session.execute(&small.sql)
+        let _turn = connection.turn(Class::Change, &small.sql);
+        connection.execute(&small.sql)
     };
     let counts = group.iter().map(run).collect::<Result<Vec<u64>>>()?;
-    // As late as can be. Dropping the session rolls back.
+    // As late as can be. Dropping the connection rolls back.
     if !group.iter().all(|small| small.stage.begin_commit()) {
         return Err(taken_back());
     }
-    session.commit().map(|()| counts)
+    connection.commit().map(|()| counts)
 }
 
 #[cfg(test)]

@@ -44,11 +44,11 @@ pub struct Groups<K, W> {
 
 /// The work that waits under one key.
 struct Queue<W> {
-    waiting: Mutex<Waiting<W>>,
+    pending: Mutex<Pending<W>>,
     arrived: Condvar,
 }
 
-struct Waiting<W> {
+struct Pending<W> {
     work: Vec<W>,
     rows: usize,
     // Set for good when the queue's thread ends; later work goes to a new one.
@@ -75,16 +75,16 @@ impl<K: Clone + Eq + Hash + Send + 'static, W: Work> Groups<K, W> {
     pub fn put(self: &Arc<Self>, key: &K, work: W) {
         let mut queues = locked(&self.queues);
         if let Some(queue) = queues.get(key) {
-            let mut waiting = locked(&queue.waiting);
-            if !waiting.is_over {
-                waiting.push(work);
+            let mut pending = locked(&queue.pending);
+            if !pending.is_over {
+                pending.push(work);
                 queue.arrived.notify_one();
                 return;
             }
         }
-        let first = Waiting { work: Vec::new(), rows: 0, is_over: false };
-        let queue = Arc::new(Queue { waiting: Mutex::new(first), arrived: Condvar::new() });
-        locked(&queue.waiting).push(work);
+        let first = Pending { work: Vec::new(), rows: 0, is_over: false };
+        let queue = Arc::new(Queue { pending: Mutex::new(first), arrived: Condvar::new() });
+        locked(&queue.pending).push(work);
         queues.insert(key.clone(), Arc::clone(&queue));
         drop(queues);
         let thread =
@@ -114,7 +114,7 @@ impl<K: Clone + Eq + Hash + Send + 'static, W: Work> Groups<K, W> {
             let answers = commit(group);
             last = started.elapsed();
             // Before the answers: a client that is quick with its next work must not count twice.
-            company += locked(&queue.waiting).work.len();
+            company += locked(&queue.pending).work.len();
             for answer in answers {
                 answer();
             }
@@ -125,14 +125,14 @@ impl<K: Clone + Eq + Hash + Send + 'static, W: Work> Groups<K, W> {
     fn next_group(&self, queue: &Queue<W>, company: usize, last: Duration) -> Option<Vec<W>> {
         // Waiting longer than one commit takes never pays: by then the next group could have been committed.
         let patience = self.wait.min(last);
-        let mut waiting = locked(&queue.waiting);
+        let mut pending = locked(&queue.pending);
         let mut first_seen = None;
         let idle_since = Instant::now();
         loop {
-            let left = if waiting.work.is_empty() {
+            let left = if pending.work.is_empty() {
                 let left = LINGER.saturating_sub(idle_since.elapsed());
                 if left.is_zero() {
-                    waiting.is_over = true;
+                    pending.is_over = true;
                     return None;
                 }
                 left
@@ -140,12 +140,12 @@ impl<K: Clone + Eq + Hash + Send + 'static, W: Work> Groups<K, W> {
                 let since = *first_seen.get_or_insert_with(Instant::now);
                 let left = patience.saturating_sub(since.elapsed());
                 // Work that comes alone goes alone, at once; where there was company, a moment's wait gathers it again.
-                if waiting.work.len() >= company.max(1) || waiting.rows >= self.rows_max || left.is_zero() {
-                    return Some(waiting.take(self.rows_max));
+                if pending.work.len() >= company.max(1) || pending.rows >= self.rows_max || left.is_zero() {
+                    return Some(pending.take(self.rows_max));
                 }
                 left
             };
-            waiting = queue.arrived.wait_timeout(waiting, left).unwrap_or_else(PoisonError::into_inner).0;
+            pending = queue.arrived.wait_timeout(pending, left).unwrap_or_else(PoisonError::into_inner).0;
         }
     }
 }
@@ -154,9 +154,9 @@ impl<W: Work> Queue<W> {
     /// Takes no more work and answers what waits with `error`.
     fn end(&self, error: &Error) {
         let left = {
-            let mut waiting = locked(&self.waiting);
-            waiting.is_over = true;
-            std::mem::take(&mut waiting.work)
+            let mut pending = locked(&self.pending);
+            pending.is_over = true;
+            std::mem::take(&mut pending.work)
         };
         for work in left {
             work.fail(error.clone());
@@ -164,7 +164,7 @@ impl<W: Work> Queue<W> {
     }
 }
 
-impl<W: Work> Waiting<W> {
+impl<W: Work> Pending<W> {
     fn push(&mut self, work: W) {
         self.rows += work.rows();
         self.work.push(work);

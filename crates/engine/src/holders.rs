@@ -14,10 +14,10 @@ use super::interrupt::Interrupt;
 
 /// The transactions that keep checkpoints off, by age.
 #[derive(Default)]
-pub(super) struct Holders(Mutex<State>);
+pub(super) struct Holders(Mutex<OpenHolds>);
 
 #[derive(Default)]
-struct State {
+struct OpenHolds {
     next: u64,
     open: BTreeMap<u64, Open>,
 }
@@ -46,30 +46,30 @@ pub struct CheckpointHold {
 }
 
 impl Holders {
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn holds(&self) -> MutexGuard<'_, OpenHolds> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A transaction begins to keep checkpoints off. `interrupt` stops what it runs.
     pub(super) fn enter(self: &Arc<Self>, what: String, interrupt: Interrupt) -> Hold {
         let has_to_end = Arc::new(AtomicBool::new(false));
-        let mut state = self.state();
-        state.next += 1;
-        let number = state.next;
+        let mut holds = self.holds();
+        holds.next += 1;
+        let number = holds.next;
         let open = Open { what, since: Instant::now(), has_to_end: Arc::clone(&has_to_end), interrupt };
-        state.open.insert(number, open);
+        holds.open.insert(number, open);
         Hold { holders: Arc::clone(self), number, has_to_end }
     }
 
     /// All of them, the oldest first.
     pub(super) fn list(&self) -> Vec<CheckpointHold> {
         let hold = |open: &Open| CheckpointHold { what: open.what.clone(), age: open.since.elapsed() };
-        self.state().open.values().map(hold).collect()
+        self.holds().open.values().map(hold).collect()
     }
 
     /// Stops those older than `limit`: what they run is interrupted, and they can only be rolled back.
     pub(super) fn end_older_than(&self, limit: Duration) {
-        for open in self.state().open.values().filter(|open| open.since.elapsed() > limit) {
+        for open in self.holds().open.values().filter(|open| open.since.elapsed() > limit) {
             if !open.has_to_end.swap(true, Ordering::SeqCst) {
                 tracing::warn!(what = %open.what, "a transaction has kept checkpoints off for too long and is ended");
                 open.interrupt.interrupt();
@@ -86,6 +86,6 @@ impl Hold {
 
 impl Drop for Hold {
     fn drop(&mut self) {
-        self.holders.state().open.remove(&self.number);
+        self.holders.holds().open.remove(&self.number);
     }
 }

@@ -6,7 +6,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use duckdb::connection::{Connection, InterruptHandle};
+use duckdb::connection::{Connection as DuckDBConnection, InterruptHandle};
 use duckdb::query_progress::QueryProgressTracker;
 
 /// Stops one statement; clones stop the same one.
@@ -20,7 +20,7 @@ struct Shared {
 }
 
 impl Interrupt {
-    pub(super) fn new(connection: &Connection) -> Self {
+    pub(super) fn new(connection: &DuckDBConnection) -> Self {
         let handle = Mutex::new(Some(connection.interrupt_handle()));
         Self(Arc::new(Shared { handle, asked: AtomicBool::new(false) }))
     }
@@ -50,7 +50,7 @@ impl Interrupt {
 pub struct Progress(QueryProgressTracker);
 
 impl Progress {
-    pub(super) fn new(connection: &Connection) -> duckdb::Result<Self> {
+    pub(super) fn new(connection: &DuckDBConnection) -> duckdb::Result<Self> {
         QueryProgressTracker::new(connection).map(Self)
     }
 

@@ -1,5 +1,5 @@
 //! The catalog of one database -> a list of all that it holds, to be compared with another's.
-//! Runs on: the thread of the session; blocks for catalog queries and a count of each table.
+//! Runs on: the thread of the connection; blocks for catalog queries and a count of each table.
 //! Never: lists what other databases hold, or what is temporary; believes a copy that it has not looked at.
 
 use std::collections::{BTreeMap, HashMap};
@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, HashMap};
 use arrow::array::{Array, AsArray};
 use arrow::datatypes::Int64Type;
 
-use super::session::Session;
+use super::connection::Connection;
 use super::tables::query;
 use crate::catalog::{quote_name, quote_text};
 use crate::error::{Error, Result};
@@ -17,7 +17,7 @@ const TABLES_AT_ONCE: usize = 50;
 /// Differences named in an error.
 const NAMED_MAX: usize = 10;
 
-/// All that a database holds, at the moment of the session's transaction.
+/// All that a database holds, at the moment of the connection's transaction.
 #[derive(Debug, Default)]
 pub(super) struct Inventory {
     // Kind and name -> what else is known of each object of that name, in order.
@@ -71,14 +71,14 @@ const OBJECTS: &str = "
     FROM duckdb_triggers() WHERE database_name = $db";
 
 impl Inventory {
-    /// Lists what the session's database holds, and counts the rows of its tables.
-    pub(super) fn read(session: &Session) -> Result<Self> {
-        let schemas = schemas(session)?;
+    /// Lists what the connection's database holds, and counts the rows of its tables.
+    pub(super) fn read(connection: &Connection) -> Result<Self> {
+        let schemas = schemas(connection)?;
         let mut inventory = Self::default();
         for schema in schemas.values() {
             inventory.add("schema", schema, String::new());
         }
-        for [kind, schema, name, detail] in texts(session, OBJECTS)? {
+        for [kind, schema, name, detail] in texts(connection, OBJECTS)? {
             let mut path = path(&schemas, &schema);
             match kind.as_str() {
                 "table" => inventory.tables.push([path.clone(), vec![name.clone()]].concat()),
@@ -90,19 +90,19 @@ impl Inventory {
         }
         let sql = "SELECT schema_oid, trigger_name, sql FROM duckdb_triggers() WHERE database_name = $db \
                    ORDER BY trigger_oid";
-        for [schema, name, sql] in texts(session, sql)? {
+        for [schema, name, sql] in texts(connection, sql)? {
             inventory.triggers.push(Trigger { schema: path(&schemas, &schema), name, sql });
         }
         let sql = "SELECT schema_oid, sequence_name, coalesce(last_value + increment_by, start_value), increment_by < 0 \
                    FROM duckdb_sequences() WHERE database_name = $db AND NOT cycle";
-        for [schema, name, next, counts_down] in texts(session, sql)? {
+        for [schema, name, next, counts_down] in texts(connection, sql)? {
             let mut path = path(&schemas, &schema);
             path.push(name);
             // One that is at the end of BIGINT gives nothing any more.
             let Ok(next) = next.parse() else { continue };
             inventory.sequences.insert(path.join("."), (next, counts_down == "true"));
         }
-        inventory.count(session)?;
+        inventory.count(connection)?;
         Ok(inventory)
     }
 
@@ -112,16 +112,16 @@ impl Inventory {
         details.insert(at, detail);
     }
 
-    fn count(&mut self, session: &Session) -> Result<()> {
+    fn count(&mut self, connection: &Connection) -> Result<()> {
         for tables in self.tables.chunks(TABLES_AT_ONCE) {
             let counts: Vec<String> = tables
                 .iter()
                 .enumerate()
                 .map(|(index, table)| {
-                    format!("SELECT {index}::BIGINT, count(*) FROM {}", to_sql(session, table))
+                    format!("SELECT {index}::BIGINT, count(*) FROM {}", to_sql(connection, table))
                 })
                 .collect();
-            for batch in query(session, &counts.join(" UNION ALL "))? {
+            for batch in query(connection, &counts.join(" UNION ALL "))? {
                 let [indexes, counts] = [0, 1].map(|column| batch.column(column).as_primitive::<Int64Type>());
                 for (index, count) in indexes.values().iter().zip(counts.values()) {
                     let table = usize::try_from(*index).ok().and_then(|index| tables.get(index));
@@ -181,18 +181,18 @@ pub(super) fn named(names: &[String]) -> String {
     }
 }
 
-/// A path inside the session's database as SQL.
-pub(super) fn to_sql(session: &Session, path: &[String]) -> String {
-    let parts = [session.database().catalog()].into_iter().chain(path.iter().map(String::as_str));
+/// A path inside the connection's database as SQL.
+pub(super) fn to_sql(connection: &Connection, path: &[String]) -> String {
+    let parts = [connection.database().catalog()].into_iter().chain(path.iter().map(String::as_str));
     parts.map(quote_name).collect::<Vec<_>>().join(".")
 }
 
 /// Every schema by its number, as a path: `CREATE SCHEMA a.b` makes one inside another.
-fn schemas(session: &Session) -> Result<HashMap<String, Vec<String>>> {
+fn schemas(connection: &Connection) -> Result<HashMap<String, Vec<String>>> {
     let sql = "SELECT oid, schema_name, coalesce(parent_schema_oid::VARCHAR, '') FROM duckdb_schemas() \
                WHERE database_name = $db";
     let found: HashMap<String, (String, String)> =
-        texts(session, sql)?.into_iter().map(|[oid, name, parent]| (oid, (name, parent))).collect();
+        texts(connection, sql)?.into_iter().map(|[oid, name, parent]| (oid, (name, parent))).collect();
     let path = |oid: &str| {
         let mut path = Vec::new();
         let mut next = found.get(oid);
@@ -209,14 +209,14 @@ fn path(schemas: &HashMap<String, Vec<String>>, oid: &str) -> Vec<String> {
     schemas.get(oid).cloned().unwrap_or_default()
 }
 
-/// Rows of `N` columns as texts, NULL as an empty one. `$db` stands for the name of the session's database.
-fn texts<const N: usize>(session: &Session, sql: &str) -> Result<Vec<[String; N]>> {
-    let sql = sql.replace("$db", &quote_text(session.database().catalog()));
+/// Rows of `N` columns as texts, NULL as an empty one. `$db` stands for the name of the connection's database.
+fn texts<const N: usize>(connection: &Connection, sql: &str) -> Result<Vec<[String; N]>> {
+    let sql = sql.replace("$db", &quote_text(connection.database().catalog()));
     let columns: Vec<String> = (0..N).map(|column| format!("c{column}::VARCHAR")).collect();
     let names: Vec<String> = (0..N).map(|column| format!("c{column}")).collect();
     let mut rows = Vec::new();
     for batch in
-        query(session, &format!("SELECT {} FROM ({sql}) q({})", columns.join(", "), names.join(", ")))?
+        query(connection, &format!("SELECT {} FROM ({sql}) q({})", columns.join(", "), names.join(", ")))?
     {
         for row in 0..batch.num_rows() {
             rows.push(std::array::from_fn(|column| {

@@ -4,9 +4,9 @@
 
 use duckdb::query_result::StatementType;
 
+use super::connection::Connection;
 use super::ledger::INTERNAL_SCHEMA;
 use super::rewrite::{self, Token};
-use super::session::Session;
 use super::statement;
 use super::surface::{self, Reach};
 use crate::error::{Error, Kind, Result};
@@ -46,21 +46,21 @@ impl Judged {
 
 /// What the statement with these tokens does; `sql` is the text that they are tokens of.
 pub(super) fn judge(
-    session: &Session,
+    connection: &Connection,
     kind: StatementType,
     sql: &str,
     tokens: &[Token<'_>],
 ) -> Result<Judged> {
-    let surface = session.database().surface();
+    let surface = connection.database().surface();
     let version = surface.version();
     if kind == StatementType::Explain {
-        return judge_explain(session, sql, tokens);
+        return judge_explain(connection, sql, tokens);
     }
     let class = class_of(kind)?;
     if kind == StatementType::Call && tokens.first().is_some_and(|first| !first.is_word("call")) {
         return Err(surface::no_checkpoint());
     }
-    let reach = surface.reach(session.looking(), tokens)?;
+    let reach = surface.reach(connection.duckdb_for_binding(), tokens)?;
     // The engine calls a SELECT what changes rows in a CTE, and bumps sequences in one.
     let body = surface::changing_body(tokens);
     if body.is_some_and(|body| body.eq_ignore_ascii_case("copy")) {
@@ -69,7 +69,7 @@ pub(super) fn judge(
     if class == Class::Query && body.is_none() && !reach.changes {
         return Ok(Judged { class, gives_rows: true, reach, version });
     }
-    check_not_internal(session, tokens)?;
+    check_not_internal(connection, tokens)?;
     let gives_rows = match class {
         Class::Query => true,
         Class::Change => returns(tokens),
@@ -83,10 +83,10 @@ pub(super) fn judge(
 }
 
 /// EXPLAIN only plans, unless it has the word ANALYZE: then it does what its statement does.
-fn judge_explain(session: &Session, sql: &str, tokens: &[Token<'_>]) -> Result<Judged> {
+fn judge_explain(connection: &Connection, sql: &str, tokens: &[Token<'_>]) -> Result<Judged> {
     let explained = rewrite::explained(tokens);
     let Some(at) = explained.start.filter(|_| explained.runs) else {
-        let reach = session.database().surface().reach(session.looking(), tokens)?;
+        let reach = connection.database().surface().reach(connection.duckdb_for_binding(), tokens)?;
         return Ok(Judged {
             class: Class::Query,
             gives_rows: true,
@@ -95,13 +95,14 @@ fn judge_explain(session: &Session, sql: &str, tokens: &[Token<'_>]) -> Result<J
         });
     };
     let inner = &sql[tokens[at].range.start..];
-    let mut statements = session.looking().parse(inner).map_err(|error| session.database().note(error))?;
-    let statement = statement::next(session, &mut statements)?
+    let mut statements =
+        connection.duckdb_for_binding().parse(inner).map_err(|error| connection.database().note(error))?;
+    let statement = statement::next(connection, &mut statements)?
         .ok_or_else(|| Error::invalid("expected a statement after EXPLAIN ANALYZE, found none"))?;
-    let kind = statement.get_type().map_err(|error| session.database().note(error))?;
-    let inner_tokens =
-        rewrite::tokens(session.looking(), inner).map_err(|error| session.database().note(error))?;
-    let judged = judge(session, kind, inner, &inner_tokens)?;
+    let kind = statement.get_type().map_err(|error| connection.database().note(error))?;
+    let inner_tokens = rewrite::tokens(connection.duckdb_for_binding(), inner)
+        .map_err(|error| connection.database().note(error))?;
+    let judged = judge(connection, kind, inner, &inner_tokens)?;
     if judged.class == Class::Definition {
         return Err(Error::unsupported(
             "EXPLAIN ANALYZE of a definition would make it; send the definition itself, or EXPLAIN without ANALYZE",
@@ -120,9 +121,9 @@ fn returns(tokens: &[Token<'_>]) -> bool {
 }
 
 /// The server's own tables say which puts were applied: changed by hand, they would say something else.
-fn check_not_internal(session: &Session, tokens: &[Token<'_>]) -> Result<()> {
+fn check_not_internal(connection: &Connection, tokens: &[Token<'_>]) -> Result<()> {
     let is_named = tokens.iter().any(|token| token.name().is_some_and(|name| name == INTERNAL_SCHEMA));
-    if is_named || session.looks_in_schema(INTERNAL_SCHEMA) {
+    if is_named || connection.looks_in_schema(INTERNAL_SCHEMA) {
         return Err(Error::new(
             Kind::Denied,
             format!("schema {INTERNAL_SCHEMA} is the server's own; it can be read and not changed"),

@@ -1,5 +1,5 @@
 //! The table behind the ingest ledger: made, read, appended to, cut back.
-//! Runs on: the thread of the session; blocks.
+//! Runs on: the thread of the connection; blocks.
 //! Never: decides what an entry means (`ingest::ledger` does), or updates a row: it is a log.
 
 use std::borrow::Cow;
@@ -15,9 +15,9 @@ use arrow::datatypes::{
 };
 
 use super::appender::{Insert, append};
+use super::connection::Connection;
 use super::cursor::Cursor;
 use super::segment::{Segment, UNIT_ROWS, Unit};
-use super::session::Session;
 use super::statement::parse;
 use super::tables::{find_table, query};
 use crate::catalog::{Table, TableName, quote_name, quote_text};
@@ -72,14 +72,14 @@ pub struct LedgerBounds {
     pub batches: usize,
 }
 
-fn name(session: &Session) -> TableName {
-    own_name(session, "ingest_ledger")
+fn name(connection: &Connection) -> TableName {
+    own_name(connection, "ingest_ledger")
 }
 
 /// The full name of one of the server's own tables.
-pub(super) fn own_name(session: &Session, table: &str) -> TableName {
+pub(super) fn own_name(connection: &Connection, table: &str) -> TableName {
     TableName {
-        catalog: Some(session.database().catalog().to_owned()),
+        catalog: Some(connection.database().catalog().to_owned()),
         schema: Some(INTERNAL_SCHEMA.into()),
         table: table.into(),
     }
@@ -95,9 +95,9 @@ pub(super) fn has_columns(table: &Table, columns: &[(&str, &str)]) -> bool {
 /// Hands every row to `each`, in the order they were written; false when there is no ledger yet.
 ///
 /// Errors: `Invalid` when the table does not have the columns that the server gave it.
-pub fn read_ledger(session: &Session, each: &mut dyn FnMut(LedgerRow<'_>)) -> Result<bool> {
-    let name = name(session);
-    let Some(table) = find_table(session, &name)? else { return Ok(false) };
+pub fn read_ledger(connection: &Connection, each: &mut dyn FnMut(LedgerRow<'_>)) -> Result<bool> {
+    let name = name(connection);
+    let Some(table) = find_table(connection, &name)? else { return Ok(false) };
     if !has_columns(&table, &COLUMNS) {
         return Err(Error::invalid(
             "table pintail_internal.ingest_ledger has been changed by hand and no longer tells which puts were \
@@ -105,9 +105,9 @@ pub fn read_ledger(session: &Session, each: &mut dyn FnMut(LedgerRow<'_>)) -> Re
         ));
     }
     // The order of a scan is the order of writing; sorting by rowid would only cost.
-    let statement = parse(session, &format!("SELECT {} FROM {}", column_list(), name.to_sql()))?;
-    let schema = statement.describe(session)?.schema;
-    let mut cursor = Cursor::open(session, &statement, &schema, READ_BYTES, None)?;
+    let statement = parse(connection, &format!("SELECT {} FROM {}", column_list(), name.to_sql()))?;
+    let schema = statement.describe(connection)?.schema;
+    let mut cursor = Cursor::open(connection, &statement, &schema, READ_BYTES, None)?;
     while let Some(batch) = cursor.next_batch()? {
         read(&batch, each);
     }
@@ -137,19 +137,19 @@ fn column_list() -> String {
 }
 
 /// Makes the table, in a transaction of its own.
-pub fn create_ledger(session: &Session) -> Result<()> {
-    create_own(session, &name(session), &COLUMNS)
+pub fn create_ledger(connection: &Connection) -> Result<()> {
+    create_own(connection, &name(connection), &COLUMNS)
 }
 
 /// Makes a table of the server's own, with the column `at` and these, unless it is there.
-pub(super) fn create_own(session: &Session, name: &TableName, columns: &[(&str, &str)]) -> Result<()> {
+pub(super) fn create_own(connection: &Connection, name: &TableName, columns: &[(&str, &str)]) -> Result<()> {
     // Two that make the schema at the same time are in each other's way.
     static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
     let _one_at_a_time = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
-    let schema = [session.database().catalog(), INTERNAL_SCHEMA].map(quote_name).join(".");
-    session.execute(&format!("CREATE SCHEMA IF NOT EXISTS {schema}"))?;
+    let schema = [connection.database().catalog(), INTERNAL_SCHEMA].map(quote_name).join(".");
+    connection.execute(&format!("CREATE SCHEMA IF NOT EXISTS {schema}"))?;
     let columns: Vec<String> = columns.iter().map(|(column, kind)| format!("{column} {kind}")).collect();
-    session
+    connection
         .execute(&format!(
             "CREATE TABLE IF NOT EXISTS {} (\"at\" TIMESTAMP, {})",
             name.to_sql(),
@@ -158,14 +158,14 @@ pub(super) fn create_own(session: &Session, name: &TableName, columns: &[(&str, 
         .map(|_| ())
 }
 
-/// Appends rows in the session's transaction.
-pub fn append_ledger(session: &Session, rows: &[LedgerRow<'_>]) -> Result<()> {
-    append_own(session, &name(session), &column_list(), &batch(rows)?)
+/// Appends rows in the connection's transaction.
+pub fn append_ledger(connection: &Connection, rows: &[LedgerRow<'_>]) -> Result<()> {
+    append_own(connection, &name(connection), &column_list(), &batch(rows)?)
 }
 
 /// Appends a batch to a table of the server's own: the column `at` and those that `columns` lists.
 pub(super) fn append_own(
-    session: &Session,
+    connection: &Connection,
     name: &TableName,
     columns: &str,
     batch: &RecordBatch,
@@ -175,7 +175,7 @@ pub(super) fn append_own(
         tail: String::new(),
     };
     let (schema, units) = units(batch);
-    append(session, &insert, Segment::new(schema, units)).map(|_| ())
+    append(connection, &insert, Segment::new(schema, units)).map(|_| ())
 }
 
 /// A batch cut into row-group units.
@@ -220,13 +220,13 @@ fn batch(rows: &[LedgerRow<'_>]) -> Result<RecordBatch> {
     )?)
 }
 
-/// Deletes all but the rows that `bounds` leave, in the session's transaction, and gives the number of those. Order
+/// Deletes all but the rows that `bounds` leave, in the connection's transaction, and gives the number of those. Order
 /// is the order of writing, as it is for whoever reads the table. Producers and tables in `kept` stay whatever their
 /// place is, and the newest epoch of a producer stays as long as any row of it does.
 ///
 /// A row that another transaction commits meanwhile is not looked at, so it stays.
-pub fn cut_ledger(session: &Session, bounds: LedgerBounds, kept: &[(&str, &str)]) -> Result<u64> {
-    let name = name(session).to_sql();
+pub fn cut_ledger(connection: &Connection, bounds: LedgerBounds, kept: &[(&str, &str)]) -> Result<u64> {
+    let name = name(connection).to_sql();
     let LedgerBounds { keys, lines, batches } = bounds;
     let pair =
         |(producer, table): &(&str, &str)| format!("({}, {})", quote_text(producer), quote_text(table));
@@ -237,7 +237,7 @@ pub fn cut_ledger(session: &Session, bounds: LedgerBounds, kept: &[(&str, &str)]
             format!("(producer, table_name) IN ({})", pairs.join(", "))
         }
     };
-    session.execute(&format!(
+    connection.execute(&format!(
         "DELETE FROM {name} WHERE rowid IN ( \
              SELECT place FROM ( \
                  SELECT rowid AS place, row_number() OVER (ORDER BY rowid DESC) AS age FROM {name} WHERE key IS NOT NULL) \
@@ -257,15 +257,15 @@ pub fn cut_ledger(session: &Session, bounds: LedgerBounds, kept: &[(&str, &str)]
                         WHEN place = newest THEN NOT stays \
                         ELSE NOT stays OR age > {batches} END)"
     ))?;
-    super::appender::count_rows(session, &self::name(session))
+    super::appender::count_rows(connection, &self::name(connection))
 }
 
 /// The producers and tables that there are rows of.
-pub fn ledger_lines(session: &Session) -> Result<Vec<(String, String)>> {
+pub fn ledger_lines(connection: &Connection) -> Result<Vec<(String, String)>> {
     let sql =
-        format!("SELECT DISTINCT producer, table_name FROM {} WHERE key IS NULL", name(session).to_sql());
+        format!("SELECT DISTINCT producer, table_name FROM {} WHERE key IS NULL", name(connection).to_sql());
     let mut lines = Vec::new();
-    for batch in query(session, &sql)? {
+    for batch in query(connection, &sql)? {
         let [producers, tables] = [0, 1].map(|column| batch.column(column).as_string::<i32>());
         let pairs = producers.iter().zip(tables);
         lines.extend(pairs.filter_map(|(producer, table)| Some((producer?.to_owned(), table?.to_owned()))));

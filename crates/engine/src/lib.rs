@@ -2,13 +2,16 @@
 //! Runs on: threads the bridges (`ingest::writer`, `query::reader`) give it. Everything here may block.
 //! Never: async, gRPC types, waiting for a client.
 //!
-//! What a caller may assume about threads: a [`Session`] is one DuckDB connection; it may move between
+//! What a caller may assume about threads: a [`Connection`] is one DuckDB connection; it may move between
 //! threads but is used by one at a time. A [`Cursor`] stays on the thread that opened it. [`Interrupt`] may
 //! be called from anywhere, at any time, and is a no-op when its statement is over.
 
 mod advice;
 mod appender;
 mod backup;
+mod checkpoint_gate;
+mod connection;
+mod constraints;
 mod culprits;
 mod cursor;
 mod database;
@@ -19,14 +22,12 @@ mod duckdb_error;
 mod export;
 mod extras;
 mod ffi;
-mod gate;
 mod group;
 pub mod group_commit;
 mod holders;
 mod interrupt;
 mod inventory;
 mod judge;
-mod keys;
 mod ledger;
 mod load_ledger;
 mod maintenance;
@@ -38,7 +39,6 @@ mod prepared;
 mod restore;
 mod rewrite;
 mod segment;
-mod session;
 mod statement;
 mod surface;
 mod tables;
@@ -47,6 +47,9 @@ mod timezone;
 
 pub use appender::{BulkInsert, Insert, append, count_rows, describe_rows, over_segment, rows_of_segment};
 pub use backup::{BackupTarget, backup};
+pub use checkpoint_gate::StatementTurn;
+pub use connection::{Connection, SchemaPath};
+pub use constraints::{ForeignKeyColumn, PrimaryKeyColumn, foreign_keys, primary_keys};
 pub use cursor::{Cursor, Step};
 pub use database::{Database, Options};
 pub use declared::{
@@ -55,11 +58,9 @@ pub use declared::{
 };
 pub use depth::STACK_BYTES;
 pub use extras::table_extras;
-pub use gate::StatementTurn;
 pub use holders::CheckpointHold;
 pub use interrupt::{Interrupt, Progress};
 pub use judge::{Class, runs_alone};
-pub use keys::{ForeignKeyColumn, PrimaryKeyColumn, foreign_keys, primary_keys};
 pub use ledger::{
     INTERNAL_SCHEMA, LedgerBounds, LedgerRow, append_ledger, create_ledger, cut_ledger, ledger_lines,
     read_ledger,
@@ -76,7 +77,6 @@ pub use plain::{BIT, STANDS_FOR, plain_batch, plain_schema};
 pub use prepared::Bound;
 pub use restore::{Restored, restore};
 pub use segment::{Segment, UNIT_ROWS, Unit};
-pub use session::{SchemaPath, Session};
 pub use statement::{Described, Parameter, Parsed, READ_ONLY, count_batch, describe, parse, parse_script};
 pub use tables::{drop_if_empty, find_table};
 

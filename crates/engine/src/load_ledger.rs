@@ -1,5 +1,5 @@
 //! The table behind loads of files: which pieces of which files were stored in which table.
-//! Runs on: the thread of the session; blocks.
+//! Runs on: the thread of the connection; blocks.
 //! Never: is held in memory, cut back by count, or changed apart from rows that are added, and a table's that are
 //! forgotten.
 
@@ -11,9 +11,9 @@ use arrow::array::{
 use arrow::datatypes::{DataType, Field, Schema, TimeUnit};
 
 use super::appender::rows_of_segment;
+use super::connection::Connection;
 use super::ledger::{append_own, create_own, has_columns, now, own_name, units};
 use super::segment::Segment;
-use super::session::Session;
 use super::tables::{find_table, query};
 use crate::catalog::{TableName, quote_text};
 use crate::error::{Error, Result};
@@ -41,15 +41,15 @@ pub struct LoadPieces {
     pub of_file: Int64Array,
 }
 
-fn name(session: &Session) -> TableName {
-    own_name(session, "load_ledger")
+fn name(connection: &Connection) -> TableName {
+    own_name(connection, "load_ledger")
 }
 
 /// Whether the table is there.
 ///
 /// Errors: `Invalid` when it does not have the columns that the server gave it.
-pub fn find_loads(session: &Session) -> Result<bool> {
-    match find_table(session, &name(session))? {
+pub fn find_loads(connection: &Connection) -> Result<bool> {
+    match find_table(connection, &name(connection))? {
         None => Ok(false),
         Some(table) if has_columns(&table, &COLUMNS) => Ok(true),
         Some(_) => Err(Error::invalid(
@@ -59,31 +59,31 @@ pub fn find_loads(session: &Session) -> Result<bool> {
     }
 }
 
-/// Whether `table` has a row in the session's snapshot; false when there is no such table.
-pub fn has_rows(session: &Session, table: &TableName) -> Result<bool> {
-    if find_table(session, table)?.is_none() {
+/// Whether `table` has a row in the connection's snapshot; false when there is no such table.
+pub fn has_rows(connection: &Connection, table: &TableName) -> Result<bool> {
+    if find_table(connection, table)?.is_none() {
         return Ok(false);
     }
-    let found = query(session, &format!("SELECT 1 FROM {} LIMIT 1", table.to_sql()))?;
+    let found = query(connection, &format!("SELECT 1 FROM {} LIMIT 1", table.to_sql()))?;
     Ok(found.iter().any(|batch| batch.num_rows() > 0))
 }
 
 /// Makes the table, in a transaction of its own.
-pub fn create_loads(session: &Session) -> Result<()> {
-    create_own(session, &name(session), &COLUMNS)
+pub fn create_loads(connection: &Connection) -> Result<()> {
+    create_own(connection, &name(connection), &COLUMNS)
 }
 
-/// Writes pieces down as stored in `table`, in the session's transaction.
-pub fn append_loads(session: &Session, table: &str, pieces: &LoadPieces) -> Result<()> {
+/// Writes pieces down as stored in `table`, in the connection's transaction.
+pub fn append_loads(connection: &Connection, table: &str, pieces: &LoadPieces) -> Result<()> {
     let columns = COLUMNS.map(|(column, _)| column).join(", ");
-    append_own(session, &name(session), &columns, &batch(table, pieces)?)
+    append_own(connection, &name(connection), &columns, &batch(table, pieces)?)
 }
 
 /// How many of `pieces` are stored in `table` more often than is known, by file and in the files' order.
-pub fn stored_loads(session: &Session, table: &str, pieces: &LoadPieces) -> Result<Vec<(u64, String)>> {
+pub fn stored_loads(connection: &Connection, table: &str, pieces: &LoadPieces) -> Result<Vec<(u64, String)>> {
     let (schema, units) = units(&batch(table, pieces)?);
-    let (ledger, table) = (name(session).to_sql(), quote_text(table));
-    rows_of_segment(session, Segment::new(schema, units), |source| {
+    let (ledger, table) = (name(connection).to_sql(), quote_text(table));
+    rows_of_segment(connection, Segment::new(schema, units), |source| {
         // A file that grows is cut in another way each time, so that its pieces alone do not tell.
         format!(
             "WITH sent AS MATERIALIZED (SELECT file, piece, {KNOWN}, {OF_FILE} FROM {source}), \
@@ -105,14 +105,14 @@ pub fn stored_loads(session: &Session, table: &str, pieces: &LoadPieces) -> Resu
     })
 }
 
-/// Deletes what is written down for `table`, in the session's transaction, and gives the number of pieces.
-pub fn forget_loads(session: &Session, table: &str) -> Result<u64> {
-    session.execute(&forget_loads_sql(session, table))
+/// Deletes what is written down for `table`, in the connection's transaction, and gives the number of pieces.
+pub fn forget_loads(connection: &Connection, table: &str) -> Result<u64> {
+    connection.execute(&forget_loads_sql(connection, table))
 }
 
 /// The statement behind [`forget_loads`], for whoever runs it among others.
-pub fn forget_loads_sql(session: &Session, table: &str) -> String {
-    format!("DELETE FROM {} WHERE table_name = {}", name(session).to_sql(), quote_text(table))
+pub fn forget_loads_sql(connection: &Connection, table: &str) -> String {
+    format!("DELETE FROM {} WHERE table_name = {}", name(connection).to_sql(), quote_text(table))
 }
 
 fn batch(table: &str, pieces: &LoadPieces) -> Result<RecordBatch> {

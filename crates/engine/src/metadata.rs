@@ -1,5 +1,5 @@
 //! DuckDB's own catalog -> schemas, tables and columns as plain rows.
-//! Runs on: the thread of the session; blocks for a catalog query.
+//! Runs on: the thread of the connection; blocks for a catalog query.
 //! Never: reads table rows, or knows how a client wants the answer encoded.
 
 use std::collections::HashMap;
@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::{Int32Type, Int64Type};
 
-use super::session::Session;
+use super::connection::Connection;
 use super::tables::query;
 use crate::catalog::{TableName, quote_name, quote_text, split_name};
 use crate::error::Result;
@@ -101,7 +101,7 @@ pub(super) const VISIBLE: &str = "\
                     ELSE '\"' || replace(s.schema_name, '\"', '\"\"') || '\"' END AS spelled) i)";
 
 /// Every schema by catalog and name. `temp` is among them only while the connection has temporary objects.
-pub fn schemas(session: &Session) -> Result<Vec<SchemaInfo>> {
+pub fn schemas(connection: &Connection) -> Result<Vec<SchemaInfo>> {
     let sql = format!(
         "{VISIBLE} SELECT database_name, schema_name, is_nested FROM visible \
          WHERE database_name <> 'temp' \
@@ -109,7 +109,7 @@ pub fn schemas(session: &Session) -> Result<Vec<SchemaInfo>> {
                OR EXISTS (FROM duckdb_views() WHERE temporary AND NOT internal) \
          ORDER BY 1, 2"
     );
-    rows(session, &sql, |row| SchemaInfo {
+    rows(connection, &sql, |row| SchemaInfo {
         catalog: row.text(0),
         schema: row.text(1),
         is_nested: row.flag(2),
@@ -117,7 +117,7 @@ pub fn schemas(session: &Session) -> Result<Vec<SchemaInfo>> {
 }
 
 /// Every table and view by catalog, schema and name.
-pub fn tables(session: &Session) -> Result<Vec<TableEntry>> {
+pub fn tables(connection: &Connection) -> Result<Vec<TableEntry>> {
     let sql = format!(
         "{VISIBLE} \
          SELECT v.database_name, v.schema_name, table_name, \
@@ -129,7 +129,7 @@ pub fn tables(session: &Session) -> Result<Vec<TableEntry>> {
          FROM duckdb_views() JOIN visible v USING (database_oid, schema_oid) WHERE NOT internal \
          ORDER BY 1, 2, 3"
     );
-    rows(session, &sql, |row| {
+    rows(connection, &sql, |row| {
         let (catalog, table) = (row.text(0), row.text(2));
         let mut path = vec![catalog.clone()];
         path.extend(split_name(&row.text(5)));
@@ -149,19 +149,19 @@ pub fn tables(session: &Session) -> Result<Vec<TableEntry>> {
 
 /// The columns of the table or view `name`, in order; empty when there is none. The name is taken exactly
 /// as stored; the server's own database and `main` stand in for absent parts.
-pub fn columns(session: &Session, name: &TableName) -> Result<Vec<ColumnEntry>> {
+pub fn columns(connection: &Connection, name: &TableName) -> Result<Vec<ColumnEntry>> {
     let catalog = name.catalog.as_deref().map_or_else(|| "current_database()".to_owned(), quote_text);
     let schema = quote_text(name.schema.as_deref().unwrap_or("main"));
     let table = quote_text(&name.table);
     let condition =
         format!("v.database_name = {catalog} AND v.schema_name = {schema} AND table_name = {table}");
-    Ok(column_rows(session, &condition)?.into_iter().map(|(_, column)| column).collect())
+    Ok(column_rows(connection, &condition)?.into_iter().map(|(_, column)| column).collect())
 }
 
 /// The columns of the tables and views from `first` to `last`, as [`tables`] orders them. DuckDB lists the columns of all
 /// tables also to answer for one, so asking table by table would cost the square.
 pub fn columns_between(
-    session: &Session,
+    connection: &Connection,
     first: &TableEntry,
     last: &TableEntry,
 ) -> Result<HashMap<TableName, Vec<ColumnEntry>>> {
@@ -176,13 +176,13 @@ pub fn columns_between(
     };
     let condition = format!("{} AND {}", beyond(first, '>'), beyond(last, '<'));
     let mut tables: HashMap<TableName, Vec<ColumnEntry>> = HashMap::new();
-    for (name, column) in column_rows(session, &condition)? {
+    for (name, column) in column_rows(connection, &condition)? {
         tables.entry(name).or_default().push(column);
     }
     Ok(tables)
 }
 
-fn column_rows(session: &Session, condition: &str) -> Result<Vec<(TableName, ColumnEntry)>> {
+fn column_rows(connection: &Connection, condition: &str) -> Result<Vec<(TableName, ColumnEntry)>> {
     // A view that does not bind has one column without a name.
     let sql = format!(
         "{VISIBLE} \
@@ -193,7 +193,7 @@ fn column_rows(session: &Session, condition: &str) -> Result<Vec<(TableName, Col
          WHERE NOT internal AND column_name IS NOT NULL AND {condition} \
          ORDER BY 1, 2, 3, column_index"
     );
-    rows(session, &sql, |row| {
+    rows(connection, &sql, |row| {
         let default = row.text_or_none(6);
         let column = ColumnEntry {
             name: row.text(3),
@@ -255,8 +255,8 @@ impl Row<'_> {
 }
 
 /// Runs a catalog query and reads its rows.
-pub(super) fn rows<T>(session: &Session, sql: &str, read: impl Fn(Row<'_>) -> T) -> Result<Vec<T>> {
-    let batches = query(session, sql)?;
+pub(super) fn rows<T>(connection: &Connection, sql: &str, read: impl Fn(Row<'_>) -> T) -> Result<Vec<T>> {
+    let batches = query(connection, sql)?;
     Ok(batches
         .iter()
         .flat_map(|batch| (0..batch.num_rows()).map(move |index| Row { batch, index }))

@@ -5,7 +5,7 @@
 use std::path::{Path, PathBuf};
 
 use duckdb::Parameters;
-use duckdb::connection::{Connection, SettingScope};
+use duckdb::connection::{Connection as DuckDBConnection, SettingScope};
 use duckdb::environment::{Environment, StorageLocation};
 use duckdb::instance::{AttachBuilder, Instance, InstanceBuilder};
 
@@ -43,7 +43,7 @@ pub(super) struct Opened {
 /// text says which.
 pub(super) fn open(
     options: &Options,
-    register: impl FnOnce(&Connection) -> duckdb::Result<()>,
+    register: impl FnOnce(&DuckDBConnection) -> duckdb::Result<()>,
 ) -> Result<Opened> {
     let in_memory = !options.is_on_disk();
     check_folder(options)?;
@@ -90,8 +90,12 @@ pub(super) fn open(
     Ok(Opened { instance, catalog, surface })
 }
 
-/// A connection with a session's settings. `token`: a word that no other connection has.
-pub(super) fn connect(instance: &Instance, options: &Options, token: &str) -> duckdb::Result<Connection> {
+/// A connection with the settings that all have. `token`: a word that no other connection has.
+pub(super) fn connect(
+    instance: &Instance,
+    options: &Options,
+    token: &str,
+) -> duckdb::Result<DuckDBConnection> {
     let connection = instance.connect()?;
     let buffer = format!("{}B", options.result_buffer_bytes);
     {
@@ -136,7 +140,7 @@ fn settings(options: &Options) -> Vec<(&'static str, String)> {
         ("temp_directory", temp_directory(options).display().to_string()),
         ("max_temp_directory_size", format!("{}B", options.max_temp_bytes)),
         // A checkpoint inside a committing thread costs 38-45% of load time elsewhere, and others would commit
-        // beside it (see `Gate`): with a file, only the maintenance thread checkpoints.
+        // beside it (see `CheckpointGate`): with a file, only the maintenance thread checkpoints.
         ("checkpoint_threshold", format!("{checkpoint_threshold}B")),
         // A commit that skips the WAL holds its lock for a whole checkpoint.
         ("auto_checkpoint_skip_wal_threshold", u64::from(u32::MAX).saturating_mul(1024).to_string()),
@@ -155,7 +159,7 @@ fn settings(options: &Options) -> Vec<(&'static str, String)> {
 /// Loads DuckDB's time zone extension from a file.
 ///
 /// Errors: `Invalid`, naming the setting, when the file is missing, of another version or platform, or broken.
-fn load_icu(connection: &Connection, path: &Path) -> Result<()> {
+fn load_icu(connection: &DuckDBConnection, path: &Path) -> Result<()> {
     let refuse = |why: &str| {
         Error::invalid(format!("setting database.icu_extension: cannot load {}: {why}", path.display()))
     };
@@ -163,7 +167,7 @@ fn load_icu(connection: &Connection, path: &Path) -> Result<()> {
         return Err(refuse("there is no such file"));
     }
     let text = quote_text(&path.display().to_string());
-    // Sessions begin in UTC, as they do without the extension; its own default is the machine's zone.
+    // Connections begin in UTC, as they do without the extension; its own default is the machine's zone.
     for sql in [format!("LOAD {text}"), "SET GLOBAL TimeZone = 'UTC'".to_owned()] {
         connection.execute(sql, Parameters::None).map_err(|error| {
             refuse(&crate::error::shorten(error.message.lines().next().unwrap_or(""), 400))
@@ -178,7 +182,7 @@ fn load_icu(connection: &Connection, path: &Path) -> Result<()> {
 /// that is NULL", and the engine is invalid from then on. Nothing is lost; the start after that works.
 /// Cause: DuckDB 2.0.0 replays and merges both logs in one go; where rows of a table with a secondary index were
 /// deleted, what it has in memory afterwards is unusable, while the merged log on disk is right.
-/// No commit runs beside a checkpoint of ours (see `Gate`), but one of an older version may have.
+/// No commit runs beside a checkpoint of ours (see `CheckpointGate`), but one of an older version may have.
 /// Official way: none in this version. Ours: attach once for the merge, detach without a checkpoint, then open.
 fn merge_logs(path: &str, build: impl Fn() -> Result<Instance>) -> Result<()> {
     if !Path::new(&format!("{path}.wal.checkpoint")).exists() {
@@ -195,7 +199,7 @@ fn merge_logs(path: &str, build: impl Fn() -> Result<Instance>) -> Result<()> {
     Ok(())
 }
 
-fn catalog_name(connection: &Connection) -> duckdb::Result<Option<String>> {
+fn catalog_name(connection: &DuckDBConnection) -> duckdb::Result<Option<String>> {
     let mut result = connection.query("SELECT current_database()", Parameters::None)?;
     let Some(chunk) = result.next_chunk()? else { return Ok(None) };
     Ok(chunk.get_vector_at::<String>(0)?.reader()?.get(0)?.map(str::to_owned))

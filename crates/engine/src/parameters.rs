@@ -7,7 +7,7 @@ use arrow::datatypes::{
     ArrowPrimitiveType, DataType, Field, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type,
     Schema, SchemaRef, UInt8Type, UInt16Type, UInt32Type, UInt64Type,
 };
-use duckdb::connection::Connection;
+use duckdb::connection::Connection as DuckDBConnection;
 use duckdb::logical_type::LogicalType;
 use duckdb::value::Value;
 use duckdb::vector::Unknown;
@@ -17,12 +17,12 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::appender::{BulkInsert, describe_rows, source};
+use super::connection::Connection;
 use super::duckdb_error::from_duckdb;
 use super::export::arrow_schema;
 use super::plain::check_importable;
 use super::rewrite::{self, Inside};
 use super::segment::Segment;
-use super::session::Session;
 use super::statement::{Described, Parameter, describe, named};
 use crate::error::{Error, Result};
 
@@ -70,7 +70,7 @@ pub fn match_columns(parameters: &[Parameter], rows: &SchemaRef) -> Result<Vec<u
 /// and some functions have to know a value to bind. So it is asked with the values that it will run with.
 /// Errors: as `describe`; `Invalid` when the number of parameters is not that of the columns.
 pub fn describe_bound(
-    session: &Session,
+    connection: &Connection,
     sql: &str,
     described: &Described,
     rows: &SchemaRef,
@@ -82,24 +82,24 @@ pub fn describe_bound(
         return Ok(as_it_is(Arc::clone(&described.schema)));
     }
     let Some(first) = batches.iter().find(|batch| batch.num_rows() > 0) else {
-        return describe_typed(session, sql, described, rows, &columns).map(as_it_is);
+        return describe_typed(connection, sql, described, rows, &columns).map(as_it_is);
     };
     let first = first.slice(0, 1).project(&columns)?;
-    let error = match describe_values(session, sql, described, &first) {
+    let error = match describe_values(connection, sql, described, &first) {
         Ok(schema) => return Ok(as_it_is(schema)),
         Err(error) => error,
     };
-    if let Some(found) = describe_narrowed(session, sql, described, &first)? {
+    if let Some(found) = describe_narrowed(connection, sql, described, &first)? {
         return Ok(found);
     }
     // DESCRIBE takes queries only, and not those that expand into several or change something.
-    describe_typed(session, sql, described, rows, &columns).map(as_it_is).map_err(|_| error)
+    describe_typed(connection, sql, described, rows, &columns).map(as_it_is).map_err(|_| error)
 }
 
 /// The same with an INTEGER for each BIGINT, which some functions do not take. Clients send every whole number as a
 /// BIGINT; the engine's own would have made it an INTEGER.
 fn describe_narrowed(
-    session: &Session,
+    connection: &Connection,
     sql: &str,
     described: &Described,
     row: &RecordBatch,
@@ -110,21 +110,21 @@ fn describe_narrowed(
     if narrowed.is_empty() {
         return Ok(None);
     }
-    let text = rewrite::with_integers(session.connection(), sql, &narrowed)
-        .map_err(|error| session.database().note(error))?;
-    let schema = describe_values(session, &text, described, row).ok();
+    let text = rewrite::with_integers(connection.duckdb(), sql, &narrowed)
+        .map_err(|error| connection.database().note(error))?;
+    let schema = describe_values(connection, &text, described, row).ok();
     Ok(schema.map(|schema| (renamed(&schema, &described.parameters), text)))
 }
 
 /// The schema of a query for one row of values, by the engine's own DESCRIBE.
 fn describe_values(
-    session: &Session,
+    connection: &Connection,
     sql: &str,
     described: &Described,
     row: &RecordBatch,
 ) -> Result<SchemaRef> {
-    let note = |error| session.database().note(error);
-    let values = values(session, row)?.pop().unwrap_or_default();
+    let note = |error| connection.database().note(error);
+    let values = values(connection, row)?.pop().unwrap_or_default();
     let named: Vec<(&str, &dyn QueryParameter)> = described
         .parameters
         .iter()
@@ -135,7 +135,7 @@ fn describe_values(
     let describe = format!("DESCRIBE\n{sql}");
     let mut columns: Vec<(String, String)> = Vec::new();
     {
-        let mut result = session.connection().query(describe, Parameters::Named(&named)).map_err(note)?;
+        let mut result = connection.duckdb().query(describe, Parameters::Named(&named)).map_err(note)?;
         while let Some(chunk) = result.next_chunk().map_err(note)? {
             let names = chunk.get_vector_at::<String>(0).map_err(note)?;
             let types = chunk.get_vector_at::<String>(1).map_err(note)?;
@@ -148,27 +148,27 @@ fn describe_values(
     }
     let mut typed = Vec::with_capacity(columns.len());
     for (name, duckdb_type) in columns {
-        typed.push((name, LogicalType::from_text(session.connection(), &duckdb_type).map_err(note)?));
+        typed.push((name, LogicalType::from_text(connection.duckdb(), &duckdb_type).map_err(note)?));
     }
-    Ok(Arc::new(arrow_schema(session, typed)?))
+    Ok(Arc::new(arrow_schema(connection, typed)?))
 }
 
 /// What a statement returns for parameters of the types of `rows`, as far as types tell.
 fn describe_typed(
-    session: &Session,
+    connection: &Connection,
     sql: &str,
     described: &Described,
     rows: &SchemaRef,
     columns: &[usize],
 ) -> Result<SchemaRef> {
-    let offered = describe_rows(session, rows)?;
+    let offered = describe_rows(connection, rows)?;
     let typed = described.parameters.iter().zip(columns);
     let types: Vec<(String, String)> =
         typed.map(|(parameter, column)| (parameter.name.clone(), offered[*column].1.clone())).collect();
     let with = |inside| {
-        let typed = rewrite::with_types(session.connection(), sql, &types, inside)
-            .map_err(|error| session.database().note(error))?;
-        typed.map(|typed| describe(session, &typed)).transpose()
+        let typed = rewrite::with_types(connection.duckdb(), sql, &types, inside)
+            .map_err(|error| connection.database().note(error))?;
+        typed.map(|typed| describe(connection, &typed)).transpose()
     };
     // The engine's word for a result that it cannot know yet: one column `unknown`.
     let is_known = |typed: &Described| match typed.schema.fields().as_ref() {
@@ -197,21 +197,25 @@ pub(super) fn renamed(schema: &Schema, parameters: &[Parameter]) -> SchemaRef {
 }
 
 /// The INSERT that takes whole batches of parameters, if `sql` is one that can.
-pub fn bulk_insert(session: &Session, sql: &str, parameters: &[Parameter]) -> Result<Option<BulkInsert>> {
+pub fn bulk_insert(
+    connection: &Connection,
+    sql: &str,
+    parameters: &[Parameter],
+) -> Result<Option<BulkInsert>> {
     let names: Vec<String> = parameters.iter().map(|parameter| parameter.name.clone()).collect();
-    let surface = session.database().surface();
-    rewrite::bulk_insert(session.looking(), sql, &names, |name| surface.is_the_engines(name))
-        .map_err(|error| session.database().note(error))
+    let surface = connection.database().surface();
+    rewrite::bulk_insert(connection.duckdb_for_binding(), sql, &names, |name| surface.is_the_engines(name))
+        .map_err(|error| connection.database().note(error))
 }
 
 /// Values of all rows of `batch`, row by row, in the order of its columns.
-pub(super) fn values(session: &Session, batch: &RecordBatch) -> Result<Vec<Vec<Value>>> {
+pub(super) fn values(connection: &Connection, batch: &RecordBatch) -> Result<Vec<Vec<Value>>> {
     let mut rows: Vec<Vec<Value>> = Vec::new();
     rows.resize_with(batch.num_rows(), || Vec::with_capacity(batch.num_columns()));
     for (index, array) in batch.columns().iter().enumerate() {
-        let column = match plain_values(session.connection(), array)? {
+        let column = match plain_values(connection.duckdb(), array)? {
             Some(values) => values,
-            None => imported_values(session, &batch.project(&[index])?)?,
+            None => imported_values(connection, &batch.project(&[index])?)?,
         };
         for (row, value) in rows.iter_mut().zip(column) {
             row.push(value);
@@ -221,9 +225,9 @@ pub(super) fn values(session: &Session, batch: &RecordBatch) -> Result<Vec<Vec<V
 }
 
 /// Values of the common types, made directly; `None` for the others.
-fn plain_values(connection: &Connection, array: &dyn Array) -> Result<Option<Vec<Value>>> {
+fn plain_values(connection: &DuckDBConnection, array: &dyn Array) -> Result<Option<Vec<Value>>> {
     fn numbers<T: ArrowPrimitiveType>(
-        connection: &Connection,
+        connection: &DuckDBConnection,
         array: &dyn Array,
     ) -> duckdb::Result<Vec<Value>>
     where
@@ -256,14 +260,14 @@ fn plain_values(connection: &Connection, array: &dyn Array) -> Result<Option<Vec
 }
 
 /// Values of a one-column batch of any type, by way of the engine's own Arrow importer.
-fn imported_values(session: &Session, batch: &RecordBatch) -> Result<Vec<Value>> {
-    let note = |error| session.database().note(error);
+fn imported_values(connection: &Connection, batch: &RecordBatch) -> Result<Vec<Value>> {
+    let note = |error| connection.database().note(error);
     let rows = batch.num_rows();
     check_importable(batch.schema_ref())?;
     let unit = VecDeque::from([batch.clone()]);
-    let published = session.publish(Segment::new(batch.schema(), vec![unit]));
+    let published = connection.publish(Segment::new(batch.schema(), vec![unit]));
     let sql = format!("FROM {}", source(published.token()));
-    let mut result = session.connection().query(sql, Parameters::None).map_err(note)?;
+    let mut result = connection.duckdb().query(sql, Parameters::None).map_err(note)?;
     let mut values = Vec::with_capacity(rows);
     while let Some(chunk) = result.next_chunk().map_err(note)? {
         let vector = chunk.get_vector_at::<Unknown>(0).map_err(note)?;

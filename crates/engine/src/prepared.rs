@@ -1,5 +1,5 @@
 //! A statement and the rows bound to it -> runs of the kept prepared statement, one per row.
-//! Runs on: the thread of the session; blocks.
+//! Runs on: the thread of the connection; blocks.
 //! Never: prepares again what the connection has prepared already; holds values of more than a slice of rows.
 
 use arrow::array::RecordBatch;
@@ -7,10 +7,10 @@ use arrow::datatypes::SchemaRef;
 use duckdb::value::Value;
 use duckdb::{Parameters, QueryParameter};
 
+use super::connection::Connection;
 use super::cursor::Cursor;
 use super::parameters::{match_columns, values};
 use super::plain::check_importable;
-use super::session::Session;
 use super::statement::{Parameter, parse};
 use crate::error::{Error, Result};
 
@@ -50,8 +50,8 @@ impl Bound {
     }
 
     /// Makes sure the connection has the statement prepared.
-    pub fn keep(&self, session: &mut Session) -> Result<()> {
-        session.keep(&self.sql, |session| Ok(parse(session, &self.sql)?.statement))
+    pub fn keep(&self, connection: &mut Connection) -> Result<()> {
+        connection.keep(&self.sql, |connection| Ok(parse(connection, &self.sql)?.statement))
     }
 
     /// The statement's text.
@@ -70,7 +70,7 @@ impl Bound {
     }
 
     /// Calls `work` for every run, in the order of the rows; once for a statement without parameters.
-    pub fn each(&self, session: &Session, mut work: impl FnMut(&Run) -> Result<()>) -> Result<()> {
+    pub fn each(&self, connection: &Connection, mut work: impl FnMut(&Run) -> Result<()>) -> Result<()> {
         if self.parameters.is_empty() {
             return work(&Run(Vec::new()));
         }
@@ -78,7 +78,7 @@ impl Bound {
             let columns = match_columns(&self.parameters, batch.schema_ref())?;
             for from in (0..batch.num_rows()).step_by(SLICE_ROWS) {
                 let slice = batch.slice(from, SLICE_ROWS.min(batch.num_rows() - from));
-                for row in values(session, &slice.project(&columns)?)? {
+                for row in values(connection, &slice.project(&columns)?)? {
                     work(&Run(row))?;
                 }
             }
@@ -87,22 +87,24 @@ impl Bound {
     }
 
     /// Runs to the end and returns the changed-row count. `keep` comes first.
-    pub fn execute(&self, session: &Session, run: &Run) -> Result<u64> {
-        let kept = session.kept(&self.sql)?;
+    pub fn execute(&self, connection: &Connection, run: &Run) -> Result<u64> {
+        let kept = connection.kept(&self.sql)?;
         let changed = self.with(run, |values| kept.execute(values)?.drain());
-        changed.map(|rows| rows as u64).map_err(|error| session.database().note(error))
+        changed.map(|rows| rows as u64).map_err(|error| connection.database().note(error))
     }
 
     /// Starts one run and streams its result. `keep` comes first.
-    pub fn open<'session>(
+    pub fn open<'connection>(
         &self,
-        session: &'session Session,
+        connection: &'connection Connection,
         run: &Run,
         schema: &SchemaRef,
         array_bytes: usize,
         rows_max: Option<usize>,
-    ) -> Result<Cursor<'session>> {
-        self.with(run, |values| Cursor::open_bound(session, &self.sql, values, schema, array_bytes, rows_max))
+    ) -> Result<Cursor<'connection>> {
+        self.with(run, |values| {
+            Cursor::open_bound(connection, &self.sql, values, schema, array_bytes, rows_max)
+        })
     }
 
     fn with<T>(&self, run: &Run, work: impl FnOnce(Parameters<'_>) -> T) -> T {

@@ -11,11 +11,11 @@ use arrow::array::AsArray;
 use arrow::datatypes::Int64Type;
 
 use super::backup::{remove_files, sync_folder, with_ending};
+use super::connection::Connection;
 use super::database::{Database, Options};
 use super::inventory::{Inventory, to_sql};
 use super::ledger::{INTERNAL_SCHEMA, read_ledger};
 use super::load_ledger::find_loads;
-use super::session::Session;
 use super::tables::query;
 use crate::catalog::quote_name;
 use crate::error::{Error, Kind, Result};
@@ -151,25 +151,25 @@ fn copy(from: &Path, to: &Path, progress: &mut dyn FnMut(u64)) -> Result<u64> {
 /// Reads every block of every table: each has a checksum, which the engine checks. Gives tables and rows.
 fn read_all(options: &Options) -> Result<(u64, u64)> {
     let database = Database::open(options.clone())?;
-    let session = database.session()?;
-    read_ledger(&session, &mut |_| {})?;
-    find_loads(&session)?;
-    let tables = Inventory::read(&session)?.tables;
+    let connection = database.connection()?;
+    read_ledger(&connection, &mut |_| {})?;
+    find_loads(&connection)?;
+    let tables = Inventory::read(&connection)?.tables;
     let mut rows = 0;
     let own = |path: &Vec<String>| path.first().is_some_and(|schema| schema == INTERNAL_SCHEMA);
     for path in &tables {
-        let count = read_table(&session, &to_sql(&session, path))
+        let count = read_table(&connection, &to_sql(&connection, path))
             .map_err(|error| error.context(format!("table {}", path.join("."))))?;
         rows += if own(path) { 0 } else { count };
     }
     Ok((tables.iter().filter(|path| !own(path)).count() as u64, rows))
 }
 
-fn read_table(session: &Session, table: &str) -> Result<u64> {
+fn read_table(connection: &Connection, table: &str) -> Result<u64> {
     // An alias that is no column's name, so that it means the whole row.
     let row = quote_name("pintail row");
     let sql = format!("SELECT count(*), bit_xor(hash({row})) FROM {table} AS {row}");
-    let batches = query(session, &sql)?;
+    let batches = query(connection, &sql)?;
     let count = batches.first().map(|batch| batch.column(0).as_primitive::<Int64Type>().value(0));
     count.and_then(|count| u64::try_from(count).ok()).ok_or_else(|| Error::internal("a count gave no number"))
 }

@@ -6,7 +6,7 @@ mod series;
 
 use std::ops::Range;
 
-use duckdb::connection::Connection;
+use duckdb::connection::Connection as DuckDBConnection;
 use duckdb::enums::TokenType;
 use duckdb::tokens::SqlTokenIterator;
 
@@ -53,7 +53,10 @@ struct Place {
 }
 
 /// The tokens of `sql`, comments left out.
-pub(super) fn tokens<'sql>(connection: &Connection, sql: &'sql str) -> duckdb::Result<Vec<Token<'sql>>> {
+pub(super) fn tokens<'sql>(
+    connection: &DuckDBConnection,
+    sql: &'sql str,
+) -> duckdb::Result<Vec<Token<'sql>>> {
     let mut tokens = Vec::new();
     for token in SqlTokenIterator::new(connection, sql)? {
         let token = token?;
@@ -122,7 +125,7 @@ pub(super) enum Inside {
 ///
 /// `types` are parameter names with their DuckDB types as text; `None` when one of them is missing.
 pub(super) fn with_types(
-    connection: &Connection,
+    connection: &DuckDBConnection,
     sql: &str,
     types: &[(String, String)],
     inside: Inside,
@@ -139,7 +142,11 @@ pub(super) fn with_types(
 }
 
 /// `sql` with a cast to INTEGER for each of the parameters `narrowed`.
-pub(super) fn with_integers(connection: &Connection, sql: &str, narrowed: &[&str]) -> duckdb::Result<String> {
+pub(super) fn with_integers(
+    connection: &DuckDBConnection,
+    sql: &str,
+    narrowed: &[&str],
+) -> duckdb::Result<String> {
     let tokens = tokens(connection, sql)?;
     let value = |name: &str| {
         let is_narrowed = narrowed.iter().any(|narrowed| narrowed.eq_ignore_ascii_case(name));
@@ -235,7 +242,7 @@ pub(super) fn explained(tokens: &[Token<'_>]) -> Explained {
 /// `None` when the statement is anything else: several tuples, DEFAULT among the values, RETURNING, a WITH
 /// in front.
 pub(super) fn bulk_insert(
-    connection: &Connection,
+    connection: &DuckDBConnection,
     sql: &str,
     names: &[String],
     is_known: impl Fn(&str) -> bool,

@@ -11,7 +11,7 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use duckdb::DuckDBType;
 use duckdb::bind_arguments::BindArgument;
-use duckdb::connection::{Connection, Context, SettingScope};
+use duckdb::connection::{Connection as DuckDBConnection, Context, SettingScope};
 use duckdb::custom_option::{CustomOptionBuilder, CustomOptionCallbacks};
 use duckdb::data_chunk::DataChunkRef;
 use duckdb::signature::{FunctionParameter, SignatureBuilder};
@@ -74,7 +74,7 @@ impl CustomOptionCallbacks for Owner {
 }
 
 /// Makes the setting [`OWNER`] known to the instance behind `connection`.
-pub(super) fn register_owner(connection: &Connection) -> duckdb::Result<()> {
+pub(super) fn register_owner(connection: &DuckDBConnection) -> duckdb::Result<()> {
     let about = "whose segments a connection may read";
     CustomOptionBuilder::new(OWNER, about, String::logical_type(connection)?, Owner)
         .no_global()
@@ -108,7 +108,7 @@ impl Segments {
     }
 
     /// Registers `pintail_segment` for every connection of the instance behind `connection`.
-    pub(super) fn register(&self, connection: &Connection) -> duckdb::Result<()> {
+    pub(super) fn register(&self, connection: &DuckDBConnection) -> duckdb::Result<()> {
         TableFunctionBuilder::new(
             "pintail_segment",
             SignatureBuilder::new().param(FunctionParameter::new::<String>("token")),
@@ -297,7 +297,7 @@ mod tests {
             icu_extension: None,
         })
         .unwrap();
-        let (own, other) = (database.session().unwrap(), database.session().unwrap());
+        let (own, other) = (database.connection().unwrap(), database.connection().unwrap());
         let schema = Arc::new(Schema::new(vec![Field::new("a", DataType::Int64, false)]));
         let segment = || {
             let rows = Arc::new(Int64Array::from(vec![1, 2, 3]));

@@ -10,14 +10,14 @@ use duckdb::enums::TokenType;
 use duckdb::error::DuckDBError;
 use duckdb::statement::Statement;
 
+use super::connection::Connection;
 use super::depth;
 use super::export::arrow_schema;
 use super::judge::{ALWAYS, Class, Judged, judge};
 use super::rewrite::{self, Inside, Token};
-use super::session::Session;
 use crate::error::{Error, Result};
 
-/// The end of the engine's refusal of a change in a transaction of `Session::begin_read_only`.
+/// The end of the engine's refusal of a change in a transaction of `Connection::begin_read_only`.
 pub const READ_ONLY: &str = "transaction is launched in read-only mode";
 
 /// A parameter of a statement: `?`, `$1` or `$name`.
@@ -68,9 +68,9 @@ impl Described {
     }
 
     /// Whether it can still be said that it reads only.
-    pub fn is_proven(&self, session: &Session) -> bool {
+    pub fn is_proven(&self, connection: &Connection) -> bool {
         self.proven_at
-            .is_some_and(|version| version == ALWAYS || version == session.database().surface().version())
+            .is_some_and(|version| version == ALWAYS || version == connection.database().surface().version())
     }
 
     /// Refuses a statement whose parameters nobody has given values for.
@@ -106,23 +106,24 @@ pub struct Parsed {
 ///
 /// Errors: `Invalid` when it does not parse, nests too deeply, is empty, or is more than one; `Denied` for statements that
 /// would reach past the database, change the server's settings or show what others do.
-pub fn parse(session: &Session, sql: &str) -> Result<Parsed> {
-    let note = |error| session.database().note(error);
-    let tokens = tokens(session, sql)?;
-    let mut statements = session.looking().parse(sql).map_err(note)?;
-    let statement = next(session, &mut statements)?
+pub fn parse(connection: &Connection, sql: &str) -> Result<Parsed> {
+    let note = |error| connection.database().note(error);
+    let tokens = tokens(connection, sql)?;
+    let mut statements = connection.duckdb_for_binding().parse(sql).map_err(note)?;
+    let statement = next(connection, &mut statements)?
         .ok_or_else(|| Error::invalid("expected one SQL statement, found none"))?;
-    if next(session, &mut statements)?.is_some() {
+    if next(connection, &mut statements)?.is_some() {
         return Err(Error::invalid("expected one SQL statement, found several; send them one by one"));
     }
-    let judged = judge(session, statement.get_type().map_err(note)?, sql, &tokens)?;
+    let judged = judge(connection, statement.get_type().map_err(note)?, sql, &tokens)?;
     Ok(Parsed { statement, judged })
 }
 
 /// Reads a query of the server's own, which may look at what no client may.
-pub(super) fn parse_own(session: &Session, sql: &str) -> Result<Parsed> {
-    let mut statements = session.looking().parse(sql).map_err(|error| session.database().note(error))?;
-    let statement = next(session, &mut statements)?
+pub(super) fn parse_own(connection: &Connection, sql: &str) -> Result<Parsed> {
+    let mut statements =
+        connection.duckdb_for_binding().parse(sql).map_err(|error| connection.database().note(error))?;
+    let statement = next(connection, &mut statements)?
         .ok_or_else(|| Error::internal("a statement of the server's own vanished while parsing"))?;
     Ok(Parsed { statement, judged: Judged::own() })
 }
@@ -130,18 +131,18 @@ pub(super) fn parse_own(session: &Session, sql: &str) -> Result<Parsed> {
 /// Reads all statements in `sql`, at least one.
 ///
 /// Errors: as `parse`, naming the statement's number.
-pub fn parse_script(session: &Session, sql: &str) -> Result<Vec<Parsed>> {
-    let note = |error| session.database().note(error);
-    let all = tokens(session, sql)?;
-    let mut statements = session.looking().parse(sql).map_err(note)?;
+pub fn parse_script(connection: &Connection, sql: &str) -> Result<Vec<Parsed>> {
+    let note = |error| connection.database().note(error);
+    let all = tokens(connection, sql)?;
+    let mut statements = connection.duckdb_for_binding().parse(sql).map_err(note)?;
     let is_only = all.iter().all(|token| token.kind != TokenType::Terminator);
     let read = |statement: Statement<'static>| {
         let kind = statement.get_type().map_err(note)?;
         let judged = if is_only {
-            judge(session, kind, sql, &all)?
+            judge(connection, kind, sql, &all)?
         } else {
             let text = statement.get_text().map_err(note)?;
-            judge(session, kind, text, &tokens(session, text)?)?
+            judge(connection, kind, text, &tokens(connection, text)?)?
         };
         Ok(Parsed { statement, judged })
     };
@@ -149,7 +150,7 @@ pub fn parse_script(session: &Session, sql: &str) -> Result<Vec<Parsed>> {
     loop {
         let number = parsed.len() + 1;
         let one =
-            next(session, &mut statements).and_then(|statement| statement.map(read).transpose()).map_err(
+            next(connection, &mut statements).and_then(|statement| statement.map(read).transpose()).map_err(
                 |error: Error| if number == 1 { error } else { error.context(format!("statement {number}")) },
             )?;
         match one {
@@ -163,20 +164,23 @@ pub fn parse_script(session: &Session, sql: &str) -> Result<Vec<Parsed>> {
 }
 
 /// The tokens of a text whose depth every stack bears.
-fn tokens<'sql>(session: &Session, sql: &'sql str) -> Result<Vec<Token<'sql>>> {
-    let tokens = rewrite::tokens(session.looking(), sql).map_err(|error| session.database().note(error))?;
+fn tokens<'sql>(connection: &Connection, sql: &'sql str) -> Result<Vec<Token<'sql>>> {
+    let tokens = rewrite::tokens(connection.duckdb_for_binding(), sql)
+        .map_err(|error| connection.database().note(error))?;
     depth::check(&tokens).map(|()| tokens)
 }
 
 pub(super) fn next(
-    session: &Session,
+    connection: &Connection,
     statements: &mut duckdb::statement::Statements,
 ) -> Result<Option<Statement<'static>>> {
     let statement = statements.next().transpose();
     let settled = statement.and_then(|statement| {
-        statement.map(|statement| rewrite::with_series(session.looking(), statement)).transpose()
+        statement
+            .map(|statement| rewrite::with_series(connection.duckdb_for_binding(), statement))
+            .transpose()
     });
-    settled.map_err(|error| session.database().note(error))
+    settled.map_err(|error| connection.database().note(error))
 }
 
 /// The result of a change or definition: the one row `count`.
@@ -189,8 +193,8 @@ pub fn count_batch(rows: u64) -> Result<RecordBatch> {
 ///
 /// Errors: `Invalid` with DuckDB's text (position included) for SQL that does not parse or bind,
 /// `NotFound` for tables that do not exist, `Denied` for statements that reach past the database.
-pub fn describe(session: &Session, sql: &str) -> Result<Described> {
-    parse(session, sql)?.describe(session)
+pub fn describe(connection: &Connection, sql: &str) -> Result<Described> {
+    parse(connection, sql)?.describe(connection)
 }
 
 impl Parsed {
@@ -205,21 +209,21 @@ impl Parsed {
     }
 
     /// Its text.
-    pub fn sql(&self, session: &Session) -> Result<&str> {
-        self.statement.get_text().map_err(|error| session.database().note(error))
+    pub fn sql(&self, connection: &Connection) -> Result<&str> {
+        self.statement.get_text().map_err(|error| connection.database().note(error))
     }
 
     /// Refuses a statement whose parameters nobody has given values for.
-    pub fn without_parameters(&self, session: &Session) -> Result<()> {
-        let names = self.statement.parameter_names().map_err(|error| session.database().note(error))?;
+    pub fn without_parameters(&self, connection: &Connection) -> Result<()> {
+        let names = self.statement.parameter_names().map_err(|error| connection.database().note(error))?;
         refuse_parameters(&names)
     }
 
     /// Binds the statement and says what it takes and returns, without running it.
     ///
     /// Errors: as [`describe`].
-    pub fn describe(&self, session: &Session) -> Result<Described> {
-        let note = |error| session.database().note(error);
+    pub fn describe(&self, connection: &Connection) -> Result<Described> {
+        let note = |error| connection.database().note(error);
         let Judged { class, gives_rows, reach, version } = self.judged;
         let proven_at = (class == Class::Query && reach.is_proven).then_some(version);
         if class == Class::Definition {
@@ -231,7 +235,7 @@ impl Parsed {
                 .collect();
             return Ok(Described { class, parameters, ..Described::count() });
         }
-        let mut bound = match self.statement.bind(session.looking()) {
+        let mut bound = match self.statement.bind(connection.duckdb_for_binding()) {
             Ok(bound) => bound,
             Err(error) if error.code == DuckDBError::InputMetadataDeferred => {
                 let schema = Arc::new(Schema::empty());
@@ -247,7 +251,7 @@ impl Parsed {
             }
             Err(error) => return Err(note(error)),
         };
-        let parameters: Vec<Parameter> = arrow_schema(session, bound.parameters.get_all().map_err(note)?)?
+        let parameters: Vec<Parameter> = arrow_schema(connection, bound.parameters.get_all().map_err(note)?)?
             .fields()
             .iter()
             .map(|field| Parameter { name: field.name().clone(), data_type: field.data_type().clone() })
@@ -255,11 +259,11 @@ impl Parsed {
         let mut is_guess = false;
         if class == Class::Query
             && parameters.iter().any(|parameter| parameter.data_type == DataType::Null)
-            && let Some(sql) = self.with_nulls(session, &parameters)?
+            && let Some(sql) = self.with_nulls(connection, &parameters)?
         {
             // While the type of a parameter is open, the engine gives up on the whole result. With the type
             // of NULL, only the columns that depend on it stay open.
-            if let Ok(better) = parse(session, &sql)?.statement.bind(session.looking()) {
+            if let Ok(better) = parse(connection, &sql)?.statement.bind(connection.duckdb_for_binding()) {
                 bound = better;
                 is_guess = true;
             }
@@ -269,7 +273,7 @@ impl Parsed {
         if !gives_rows {
             return Ok(Described { class, parameters, ..Described::count() });
         }
-        let mut schema = Arc::new(arrow_schema(session, columns)?);
+        let mut schema = Arc::new(arrow_schema(connection, columns)?);
         if is_guess {
             schema = super::parameters::renamed(&schema, &parameters);
         }
@@ -286,11 +290,11 @@ impl Parsed {
 }
 
 impl Parsed {
-    fn with_nulls(&self, session: &Session, parameters: &[Parameter]) -> Result<Option<String>> {
-        let note = |error| session.database().note(error);
+    fn with_nulls(&self, connection: &Connection, parameters: &[Parameter]) -> Result<Option<String>> {
+        let note = |error| connection.database().note(error);
         let sql = self.statement.get_text().map_err(note)?;
         let types: Vec<(String, String)> =
             parameters.iter().map(|parameter| (parameter.name.clone(), "\"NULL\"".to_owned())).collect();
-        rewrite::with_types(session.looking(), sql, &types, Inside::Null).map_err(note)
+        rewrite::with_types(connection.duckdb_for_binding(), sql, &types, Inside::Null).map_err(note)
     }
 }

@@ -1,14 +1,14 @@
 //! The database's own catalog -> what the columns of a table look like.
-//! Runs on: the thread of the session; blocks for a catalog query.
+//! Runs on: the thread of the connection; blocks for a catalog query.
 //! Never: reads table rows.
 
 use arrow::array::RecordBatch;
 use duckdb::description::TableDescription;
 use duckdb::qualified_name::QualifiedName;
 
+use super::connection::Connection;
 use super::cursor::Cursor;
 use super::duckdb_error::is_no_table;
-use super::session::Session;
 use super::statement::parse_own;
 use crate::catalog::{Column, Table, TableName};
 use crate::error::{Error, Kind, Result};
@@ -16,10 +16,11 @@ use crate::error::{Error, Kind, Result};
 /// The columns of `name`, or `None` when there is no such table.
 ///
 /// Errors: `Conflict` when the name is a view, which cannot take rows.
-pub fn find_table(session: &Session, name: &TableName) -> Result<Option<Table>> {
+pub fn find_table(connection: &Connection, name: &TableName) -> Result<Option<Table>> {
     let read = || {
         let parts: Vec<&str> = name.parts().collect();
-        let description = TableDescription::new(session.looking(), &QualifiedName::from_parts(&parts)?)?;
+        let description =
+            TableDescription::new(connection.duckdb_for_binding(), &QualifiedName::from_parts(&parts)?)?;
         let mut columns = Vec::new();
         for column in description.columns()? {
             columns.push(Column {
@@ -35,7 +36,7 @@ pub fn find_table(session: &Session, name: &TableName) -> Result<Option<Table>> 
         Ok(columns) => Ok(Some(Table { name: name.clone(), columns })),
         Err(error) => {
             let is_view = is_no_table(&error);
-            let error = session.database().note(error);
+            let error = connection.database().note(error);
             match error.kind() {
                 Kind::NotFound => Ok(None),
                 _ if is_view => Err(Error::new(
@@ -56,48 +57,48 @@ pub fn find_table(session: &Session, name: &TableName) -> Result<Option<Table>> 
 pub(super) const LOCK_COLUMN: &str = "__pintail_lock";
 
 /// Keeps every other writer out of a table until the open transaction ends.
-pub(super) fn lock_table(session: &Session, table: &TableName) -> Result<()> {
+pub(super) fn lock_table(connection: &Connection, table: &TableName) -> Result<()> {
     let table = table.to_sql();
-    session.execute(&format!("ALTER TABLE {table} ADD COLUMN \"{LOCK_COLUMN}\" BOOLEAN")).map(|_| ())
+    connection.execute(&format!("ALTER TABLE {table} ADD COLUMN \"{LOCK_COLUMN}\" BOOLEAN")).map(|_| ())
 }
 
 /// Drops a table if there is no row in it, committed or about to be; whether it did. Writers that are at work on an empty
 /// table hear that it was dropped.
 ///
 /// Errors: `Aborted` when another transaction changes the table, which then stays.
-pub fn drop_if_empty(session: &mut Session, table: &TableName) -> Result<bool> {
+pub fn drop_if_empty(connection: &mut Connection, table: &TableName) -> Result<bool> {
     let name = table.to_sql();
-    session.begin()?;
+    connection.begin()?;
     let dropped = {
-        let _turn = session.reshapes();
-        let is_empty = |session: &Session| -> Result<bool> {
-            let rows = query(session, &format!("SELECT 1 FROM {name} LIMIT 1"))?;
+        let _turn = connection.reshapes();
+        let is_empty = |connection: &Connection| -> Result<bool> {
+            let rows = query(connection, &format!("SELECT 1 FROM {name} LIMIT 1"))?;
             Ok(rows.iter().all(|batch| batch.num_rows() == 0))
         };
-        lock_table(session, table).and_then(|()| {
-            let later = session.database().session()?;
-            if !is_empty(session)? || !is_empty(&later)? {
+        lock_table(connection, table).and_then(|()| {
+            let later = connection.database().connection()?;
+            if !is_empty(connection)? || !is_empty(&later)? {
                 return Ok(false);
             }
-            session.execute(&format!("DROP TABLE {name}")).map(|_| true)
+            connection.execute(&format!("DROP TABLE {name}")).map(|_| true)
         })
     };
     match dropped {
-        Ok(true) => session.commit().map(|()| true),
-        Ok(false) => session.rollback().map(|()| false),
+        Ok(true) => connection.commit().map(|()| true),
+        Ok(false) => connection.rollback().map(|()| false),
         Err(error) => {
             // The first error is the one to report.
-            let _ = session.rollback();
+            let _ = connection.rollback();
             Err(error)
         }
     }
 }
 
 /// Runs a small query of the server's own and collects it.
-pub(super) fn query(session: &Session, sql: &str) -> Result<Vec<RecordBatch>> {
-    let statement = parse_own(session, sql)?;
-    let schema = statement.describe(session)?.schema;
-    let mut cursor = Cursor::open(session, &statement, &schema, 1 << 20, None)?;
+pub(super) fn query(connection: &Connection, sql: &str) -> Result<Vec<RecordBatch>> {
+    let statement = parse_own(connection, sql)?;
+    let schema = statement.describe(connection)?.schema;
+    let mut cursor = Cursor::open(connection, &statement, &schema, 1 << 20, None)?;
     let mut batches = Vec::new();
     while let Some(batch) = cursor.next_batch()? {
         batches.push(batch);

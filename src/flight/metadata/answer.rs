@@ -11,10 +11,10 @@ use arrow_flight::sql::CommandGetTables;
 
 use super::{columns, listing};
 use crate::catalog::TableName;
-use crate::engine::{self, ColumnEntry, Session, TableEntry};
+use crate::engine::{self, ColumnEntry, Connection, TableEntry};
 use crate::error::{Error, Kind, Result};
-use crate::flight::descriptor::select_all;
-use crate::flight::form::Form;
+use crate::flight::names::select_all;
+use crate::flight::wire::Form;
 
 /// Bytes of a batch, roughly: half of what clients take in a message leaves room for a schema above it.
 pub(in crate::flight) const PIECE_BYTES: usize = 1 << 20;
@@ -97,13 +97,13 @@ impl Answer {
     }
 
     /// The next batch.
-    pub(in crate::flight) fn next(&mut self, session: &Session) -> Result<RecordBatch> {
+    pub(in crate::flight) fn next(&mut self, connection: &Connection) -> Result<RecordBatch> {
         match self {
             Self::Whole(batch) => {
                 batch.take().ok_or_else(|| Error::internal("an answer was read beyond its end"))
             }
             Self::Pieces(pieces) => pieces.next(),
-            Self::Tables(tables) => tables.next(session),
+            Self::Tables(tables) => tables.next(connection),
         }
     }
 }
@@ -120,14 +120,14 @@ pub(in crate::flight) struct Tables {
 }
 
 impl Tables {
-    fn next(&mut self, session: &Session) -> Result<RecordBatch> {
+    fn next(&mut self, connection: &Connection) -> Result<RecordBatch> {
         let unasked = Arc::new(Schema::empty());
         let mut bytes = 0;
         let mut rows = Vec::new();
         while bytes < PIECE_BYTES {
             let (entry, schema) = match self.ahead.take() {
                 Some(row) => row,
-                None if self.include_schema => match self.described(session)? {
+                None if self.include_schema => match self.described(connection)? {
                     Some(row) => row,
                     None => break,
                 },
@@ -149,15 +149,15 @@ impl Tables {
     }
 
     /// The next table that is still there, with its schema.
-    fn described(&mut self, session: &Session) -> Result<Option<(TableEntry, SchemaRef)>> {
+    fn described(&mut self, connection: &Connection) -> Result<Option<(TableEntry, SchemaRef)>> {
         loop {
             if self.known == 0 {
-                self.look_ahead(session)?;
+                self.read_columns(connection)?;
             }
             let Some(entry) = self.entries.pop_front() else { return Ok(None) };
             self.known -= 1;
             let columns = self.columns.remove(&entry.name()).unwrap_or_default();
-            if let Some(schema) = readable_schema(session, &entry)? {
+            if let Some(schema) = readable_schema(connection, &entry)? {
                 let schema = Arc::new(fitting(schema, &entry, &columns));
                 return Ok(Some((entry, schema)));
             }
@@ -165,7 +165,7 @@ impl Tables {
     }
 
     /// Looks up the columns of the tables at the front.
-    fn look_ahead(&mut self, session: &Session) -> Result<()> {
+    fn read_columns(&mut self, connection: &Connection) -> Result<()> {
         let mut found = 0;
         let at_once = |entry: &&TableEntry| {
             let is_first = found == 0;
@@ -176,7 +176,7 @@ impl Tables {
         let (Some(first), Some(last)) = (self.entries.front(), self.known.checked_sub(1)) else {
             return Ok(());
         };
-        self.columns = engine::columns_between(session, first, &self.entries[last])?;
+        self.columns = engine::columns_between(connection, first, &self.entries[last])?;
         Ok(())
     }
 }
@@ -194,8 +194,8 @@ fn fitting(schema: Schema, entry: &TableEntry, columns: &[ColumnEntry]) -> Schem
 
 /// What reading all of `entry` gives: no columns for a view that does not bind, or for a type without an
 /// Arrow form, which must not hide the other tables. `None` for a table that was dropped since it was listed.
-fn readable_schema(session: &Session, entry: &TableEntry) -> Result<Option<Schema>> {
-    let error = match engine::describe(session, &select_all(&entry.to_sql())) {
+fn readable_schema(connection: &Connection, entry: &TableEntry) -> Result<Option<Schema>> {
+    let error = match engine::describe(connection, &select_all(&entry.to_sql())) {
         Ok(described) => return Ok(Some(Form::Plain.schema(&described.schema))),
         Err(error) => error,
     };

@@ -8,7 +8,7 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::Schema;
 use arrow_flight::sql::{CommandGetCatalogs, CommandGetDbSchemas, CommandGetTableTypes, CommandGetTables};
 
-use super::encoded;
+use super::built::encoded;
 use super::pattern::Pattern;
 use crate::engine::{SchemaInfo, TableEntry};
 use crate::error::Result;

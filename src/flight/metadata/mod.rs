@@ -4,6 +4,7 @@
 //! Never: names the engine's crate, reads table rows.
 
 mod answer;
+mod built;
 mod columns;
 mod keys;
 mod listing;
@@ -15,7 +16,6 @@ mod words;
 use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
-use arrow_flight::error::FlightError;
 use arrow_flight::sql::{
     Command, CommandGetCatalogs, CommandGetCrossReference, CommandGetDbSchemas, CommandGetExportedKeys,
     CommandGetImportedKeys, CommandGetPrimaryKeys, CommandGetSqlInfo, CommandGetTableTypes, CommandGetTables,
@@ -25,8 +25,8 @@ use arrow_flight::sql::{
 pub(super) use answer::{Answer, PIECE_BYTES};
 pub(super) use columns::size as schema_size;
 
-use crate::engine::{self, ForeignKeyColumn, Session};
-use crate::error::{Error, Result};
+use crate::engine::{self, Connection, ForeignKeyColumn};
+use crate::error::Result;
 
 /// What a client wants to know about the database.
 #[derive(Debug, Clone, PartialEq)]
@@ -108,31 +108,31 @@ impl Metadata {
     /// queries.
     ///
     /// Errors: `Invalid` for a filter pattern that ends in an escape.
-    pub(super) fn begin(&self, session: &Session) -> Result<Answer> {
+    pub(super) fn begin(&self, connection: &Connection) -> Result<Answer> {
         Ok(match self {
             Self::Catalogs(_) => {
-                let names = listing::catalog_names(engine::schemas(session)?);
+                let names = listing::catalog_names(engine::schemas(connection)?);
                 Answer::of(names, |name| name.len() + 8, listing::catalogs)
             }
             Self::DbSchemas(command) => {
-                let schemas = listing::choose_schemas(command, engine::schemas(session)?)?;
+                let schemas = listing::choose_schemas(command, engine::schemas(connection)?)?;
                 Answer::of(schemas, |one| one.catalog.len() + one.schema.len() + 16, listing::db_schemas)
             }
-            Self::Tables(command) => Answer::tables(command, engine::tables(session)?)?,
+            Self::Tables(command) => Answer::tables(command, engine::tables(connection)?)?,
             Self::TableTypes(_) => Answer::Whole(Some(listing::table_types()?)),
             Self::PrimaryKeys(command) => {
                 let (catalog, schema) = (command.catalog.as_deref(), command.db_schema.as_deref());
-                let found = engine::primary_keys(session, catalog, schema, &command.table)?;
+                let found = engine::primary_keys(connection, catalog, schema, &command.table)?;
                 Answer::of(keys::sorted(found), keys::primary_key_size, keys::primary_keys)
             }
             Self::ExportedKeys(command) => {
-                foreign_keys(keys::exported(command, engine::foreign_keys(session)?))
+                foreign_keys(keys::exported(command, engine::foreign_keys(connection)?))
             }
             Self::ImportedKeys(command) => {
-                foreign_keys(keys::imported(command, engine::foreign_keys(session)?))
+                foreign_keys(keys::imported(command, engine::foreign_keys(connection)?))
             }
             Self::CrossReference(command) => {
-                foreign_keys(keys::cross_reference(command, engine::foreign_keys(session)?))
+                foreign_keys(keys::cross_reference(command, engine::foreign_keys(connection)?))
             }
             Self::SqlInfo(command) => Answer::Whole(Some(sql_info::answer(command)?)),
             Self::XdbcTypeInfo(command) => Answer::Whole(Some(types::answer(*command)?)),
@@ -142,11 +142,6 @@ impl Metadata {
 
 fn foreign_keys(found: Vec<ForeignKeyColumn>) -> Answer {
     Answer::of(found, keys::foreign_key_size, keys::foreign_keys)
-}
-
-/// A failure of arrow-flight's builders is a mistake of this server, not of the client.
-fn encoded<T>(built: std::result::Result<T, FlightError>) -> Result<T> {
-    built.map_err(|error| Error::internal(format!("the metadata cannot be encoded: {error}")))
 }
 
 #[cfg(test)]

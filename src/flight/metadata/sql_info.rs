@@ -15,7 +15,8 @@ use arrow_flight::sql::{
     SqlSupportsConvert, SqlTransactionIsolationLevel, SupportedSqlGrammar,
 };
 
-use super::{encoded, pattern, words};
+use super::built::encoded;
+use super::{pattern, words};
 use crate::error::Result;
 
 /// DuckDB gives every transaction a snapshot. That admits write skew, so it is not SERIALIZABLE.

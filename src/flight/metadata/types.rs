@@ -11,7 +11,7 @@ use arrow::datatypes::SchemaRef;
 use arrow_flight::sql::metadata::{XdbcTypeInfo, XdbcTypeInfoDataBuilder};
 use arrow_flight::sql::{CommandGetXdbcTypeInfo, Nullable, Searchable, XdbcDataType, XdbcDatetimeSubcode};
 
-use super::encoded;
+use super::built::encoded;
 use crate::error::Result;
 
 /// The protocol's number for DATE, which arrow-flight knows under its first name only.

@@ -21,7 +21,7 @@ use super::entry::{Entry, Line, Reader};
 use super::image::{Bounds, CHECKSUMS_KEPT, LedgerImage, LineEntry, ProducerStatus, TurnOf};
 use super::own_table::OwnTable;
 use crate::catalog::TableName;
-use crate::engine::{self, Database, LedgerBounds, LedgerRow, Session};
+use crate::engine::{self, Connection, Database, LedgerBounds, LedgerRow};
 use crate::error::{Error, Kind, Result};
 
 /// Longest idempotency key or producer id, in bytes.
@@ -132,13 +132,13 @@ impl Ledger {
     /// Writes a claim's epoch down, unless it is: after a crash it still shuts out the older ones. Blocks.
     pub(in crate::ingest) fn record_epoch(&self, database: &Arc<Database>, claim: &Claim) -> Result<()> {
         let ClaimKind::Producer(claim) = &claim.0 else { return Ok(()) };
-        let mut session = database.session()?;
-        self.prepare(&session)?;
+        let mut connection = database.connection()?;
+        self.prepare(&connection)?;
         let anew = claim.last().is_none();
         let entries = [Entry::Epoch { line: claim.line.clone(), epoch: claim.epoch, anew }];
-        session.begin()?;
-        self.record(&session, &entries)?;
-        session.commit()?;
+        connection.begin()?;
+        self.record(&connection, &entries)?;
+        connection.commit()?;
         self.remember(&entries);
         Ok(())
     }
@@ -154,17 +154,17 @@ impl Ledger {
     }
 
     /// Makes the ledger's table, before the transaction that will write into it.
-    pub(in crate::ingest) fn prepare(&self, session: &Session) -> Result<()> {
-        self.table.ensure(|| engine::create_ledger(session))
+    pub(in crate::ingest) fn prepare(&self, connection: &Connection) -> Result<()> {
+        self.table.ensure(|| engine::create_ledger(connection))
     }
 
     /// Writes entries down in the open transaction.
-    pub(in crate::ingest) fn record(&self, session: &Session, entries: &[Entry]) -> Result<()> {
+    pub(in crate::ingest) fn record(&self, connection: &Connection, entries: &[Entry]) -> Result<()> {
         if entries.is_empty() {
             return Ok(());
         }
         let rows: Vec<LedgerRow<'_>> = entries.iter().map(Entry::row).collect::<Result<_>>()?;
-        engine::append_ledger(session, &rows)?;
+        engine::append_ledger(connection, &rows)?;
         self.rows.fetch_add(rows.len() as u64, Ordering::Relaxed);
         Ok(())
     }
@@ -203,13 +203,13 @@ impl Ledger {
         let kept: Vec<(&str, &str)> = kept.iter().map(|line| (&*line.producer, &*line.table)).collect();
         let bounds =
             LedgerBounds { keys: self.bounds.keys, lines: self.bounds.lines, batches: CHECKSUMS_KEPT };
-        let mut session = database.session()?;
-        session.begin()?;
+        let mut connection = database.connection()?;
+        connection.begin()?;
         let (left, lines) = {
-            let _turn = session.deletes();
-            (engine::cut_ledger(&session, bounds, &kept)?, engine::ledger_lines(&session)?)
+            let _turn = connection.deletes();
+            (engine::cut_ledger(&connection, bounds, &kept)?, engine::ledger_lines(&connection)?)
         };
-        session.commit()?;
+        connection.commit()?;
         let lines = lines
             .into_iter()
             .map(|(producer, table)| Line { producer: producer.into(), table: table.into() });
@@ -229,11 +229,11 @@ pub(in crate::ingest) fn tail(entries: &[Entry]) -> &[Entry] {
 
 /// What the database remembers, and the rows of its table, if there is one.
 fn read(database: &Arc<Database>, bounds: Bounds) -> Result<(LedgerImage, Option<u64>)> {
-    let session = database.session()?;
+    let connection = database.connection()?;
     let mut image = LedgerImage::new(bounds);
     let mut reader = Reader::default();
     let mut rows = 0;
-    let has_table = engine::read_ledger(&session, &mut |row| {
+    let has_table = engine::read_ledger(&connection, &mut |row| {
         rows += 1;
         if let Some(entry) = reader.entry(&row) {
             image.remember(&entry);

@@ -9,7 +9,7 @@ use pintail_protocol::header::Sources;
 use super::own_table::OwnTable;
 use super::sources::Declared;
 use crate::catalog::TableName;
-use crate::engine::{self, Database, Session};
+use crate::engine::{self, Connection, Database};
 use crate::error::{Error, Kind, Result, shorten};
 
 /// Bytes of a file's name in an error.
@@ -23,26 +23,26 @@ impl Loads {
     ///
     /// Errors: `Invalid` when its table is not as the server made it.
     pub(in crate::ingest) fn open(database: &Arc<Database>) -> Result<Self> {
-        Ok(Self(OwnTable::new(engine::find_loads(&database.session()?)?)))
+        Ok(Self(OwnTable::new(engine::find_loads(&database.connection()?)?)))
     }
 
     /// Looks again, after the database was opened anew.
     pub(in crate::ingest) fn reload(&self, database: &Arc<Database>) -> Result<()> {
-        self.0.note(engine::find_loads(&database.session()?)?);
+        self.0.note(engine::find_loads(&database.connection()?)?);
         Ok(())
     }
 
     /// Makes its table, before the transaction that will write into it.
-    pub(in crate::ingest) fn prepare(&self, session: &Session) -> Result<()> {
-        self.0.ensure(|| engine::create_loads(session))
+    pub(in crate::ingest) fn prepare(&self, connection: &Connection) -> Result<()> {
+        self.0.ensure(|| engine::create_loads(connection))
     }
 
     /// The statement that forgets what was stored in `table`, for the transaction that makes the table or replaces its
     /// rows; nothing where nothing is remembered of it.
-    pub(in crate::ingest) fn forgetting(&self, session: &Session, table: &TableName) -> Option<String> {
-        let catalog = session.database().catalog();
+    pub(in crate::ingest) fn forgetting(&self, connection: &Connection, table: &TableName) -> Option<String> {
+        let catalog = connection.database().catalog();
         let is_own = table.catalog.as_deref().is_none_or(|other| other.eq_ignore_ascii_case(catalog));
-        (is_own && self.0.is_there()).then(|| engine::forget_loads_sql(session, &table.in_ledger()))
+        (is_own && self.0.is_there()).then(|| engine::forget_loads_sql(connection, &table.in_ledger()))
     }
 
     /// Writes the pieces of a stream down in its open transaction. The caller has the table's turn, from before this until
@@ -52,7 +52,7 @@ impl Loads {
     /// Errors: `Invalid` unless the pieces have `received` rows; `Aborted` when one of them has been stored meanwhile.
     pub(in crate::ingest) fn record(
         &self,
-        session: &Session,
+        connection: &Connection,
         table: &TableName,
         (sources, declared): (Sources, Declared),
         received: u64,
@@ -62,15 +62,15 @@ impl Loads {
         let pieces = declared.finish(received)?;
         let name = table.in_ledger();
         // The transaction's own snapshot may be older than the last commit.
-        let later = || session.database().session();
+        let later = || connection.database().connection();
         // Two loads may have found the table empty, and the other one was first.
         let sources = match sources {
             Sources::Anew if !is_clean && engine::has_rows(&later()?, table)? => Sources::Once,
             other => other,
         };
         if sources == Sources::Anew {
-            let _turn = session.deletes();
-            engine::forget_loads(session, &name)?;
+            let _turn = connection.deletes();
+            engine::forget_loads(connection, &name)?;
         }
         if is_empty {
             return Ok(());
@@ -81,7 +81,7 @@ impl Loads {
                 return Err(refused);
             }
         }
-        engine::append_loads(session, &name, &pieces)
+        engine::append_loads(connection, &name, &pieces)
     }
 
     /// Forgets what was stored in `table`, in a transaction of its own, and gives the number of pieces. The caller has the
@@ -90,13 +90,13 @@ impl Loads {
         if !self.0.is_there() {
             return Ok(0);
         }
-        let mut session = database.session()?;
-        session.begin()?;
+        let mut connection = database.connection()?;
+        connection.begin()?;
         let forgotten = {
-            let _turn = session.deletes();
-            engine::forget_loads(&session, &table.in_ledger())?
+            let _turn = connection.deletes();
+            engine::forget_loads(&connection, &table.in_ledger())?
         };
-        session.commit()?;
+        connection.commit()?;
         Ok(forgotten)
     }
 }

@@ -5,12 +5,12 @@
 use arrow::datatypes::{DataType, SchemaRef};
 
 use crate::catalog::{Column, Table, TableName};
-use crate::engine::{self, BulkInsert, Session};
+use crate::engine::{self, BulkInsert, Connection};
 use crate::error::{Error, Result};
 
-pub(in crate::ingest) fn key_of(session: &Session, table: &TableName) -> Result<Vec<String>> {
+pub(in crate::ingest) fn key_of(connection: &Connection, table: &TableName) -> Result<Vec<String>> {
     let schema = table.schema.as_deref().unwrap_or("main");
-    let columns = engine::primary_keys(session, table.catalog.as_deref(), Some(schema), &table.table)?;
+    let columns = engine::primary_keys(connection, table.catalog.as_deref(), Some(schema), &table.table)?;
     Ok(columns.into_iter().map(|column| column.column).collect())
 }
 
@@ -41,11 +41,11 @@ pub(super) fn key_columns(
     key: &[String],
     table: &Table,
     schema: &SchemaRef,
-    session: &Session,
+    connection: &Connection,
 ) -> Result<Option<Vec<usize>>> {
     let only;
     let key = if key.is_empty() {
-        let Some(actual) = engine::actual_table(session, &table.name)? else { return Ok(None) };
+        let Some(actual) = engine::actual_table(connection, &table.name)? else { return Ok(None) };
         let has_others = actual.indexes.iter().any(|index| index.is_unique)
             || actual.constraints.iter().any(|text| text.to_uppercase().contains("UNIQUE"));
         if actual.primary_key.is_empty() || has_others {

@@ -11,7 +11,7 @@ use super::plan::{Placement, Transaction, Wanted};
 use super::statement::statement;
 use super::table::{declared_table, keeps_its_shape, new_table, new_types, offered, replace_rows};
 use crate::catalog::{self, Contract, Declaration, IfThere, Offered, Placed, Table, TableName};
-use crate::engine::{self, Insert, Session};
+use crate::engine::{self, Connection, Insert};
 use crate::error::{Error, Kind, Result};
 use crate::ingest::vocabulary::request::Target;
 
@@ -41,23 +41,23 @@ pub(super) fn check_not_internal(table: &TableName) -> Result<()> {
 }
 
 /// Finds the table, or decides how it is made, and how columns go in.
-pub(in crate::ingest) fn place(wanted: &Wanted<'_>, session: &Session) -> Result<Placement> {
+pub(in crate::ingest) fn place(wanted: &Wanted<'_>, connection: &Connection) -> Result<Placement> {
     match wanted.target {
         Target::Table { table, shown, mode } => {
             check_not_internal(table)?;
-            into_table(wanted, &Named { table, shown, mode: *mode }, session)
+            into_table(wanted, &Named { table, shown, mode: *mode }, connection)
         }
-        Target::Statement { bulk, table } => statement(wanted, bulk, table.as_ref(), session),
+        Target::Statement { bulk, table } => statement(wanted, bulk, table.as_ref(), connection),
     }
 }
 
-fn into_table(wanted: &Wanted<'_>, named: &Named<'_>, session: &Session) -> Result<Placement> {
+fn into_table(wanted: &Wanted<'_>, named: &Named<'_>, connection: &Connection) -> Result<Placement> {
     let Wanted { shared, target, schema, on_conflict, .. } = *wanted;
     let table = named.table;
     let declared = shared.declared(table);
     let declared = declared.as_deref();
-    let found = find(wanted, named, declared, session)?;
-    let offered = offered(session, &target.to_string(), schema)?;
+    let found = find(wanted, named, declared, connection)?;
+    let offered = offered(connection, &target.to_string(), schema)?;
     let created = matches!(found, Found::IsMade);
     let mut first = Vec::new();
     let (existing, clears) = match found {
@@ -65,7 +65,7 @@ fn into_table(wanted: &Wanted<'_>, named: &Named<'_>, session: &Session) -> Resu
         Found::IsMade => {
             let (made, statements) = make(wanted, named, declared, &offered)?;
             first.extend(statements);
-            first.extend(shared.loads.forgetting(session, table));
+            first.extend(shared.loads.forgetting(connection, table));
             (made, Vec::new())
         }
     };
@@ -77,7 +77,7 @@ fn into_table(wanted: &Wanted<'_>, named: &Named<'_>, session: &Session) -> Resu
     let key = match declared {
         Some(declared) => declared.primary_key.clone(),
         None if on_conflict == OnConflict::Error => Vec::new(),
-        None => key_of(session, table)?,
+        None => key_of(connection, table)?,
     };
     let (conflict, last_of_key) = match on_conflict {
         OnConflict::Error => (String::new(), None),
@@ -92,7 +92,7 @@ fn into_table(wanted: &Wanted<'_>, named: &Named<'_>, session: &Session) -> Resu
     let rejected =
         declared.is_some_and(|declared| declared.dead_letters).then(|| catalog::rejected_name(table));
     if let Some(rejected) = &rejected
-        && engine::find_table(session, rejected)?.is_none()
+        && engine::find_table(connection, rejected)?.is_none()
     {
         first.push(catalog::create_rejected(table));
     }
@@ -120,11 +120,11 @@ fn find(
     wanted: &Wanted<'_>,
     named: &Named<'_>,
     declared: Option<&Declaration>,
-    session: &Session,
+    connection: &Connection,
 ) -> Result<Found> {
     let Wanted { shared, target: shown, schema, transaction, .. } = *wanted;
     let Named { table, mode, .. } = *named;
-    match (mode, engine::find_table(session, table)?) {
+    match (mode, engine::find_table(connection, table)?) {
         (Mode::Append | Mode::ReplaceExisting, None) => Err(Error::not_found(format!(
             "table {shown} does not exist; create it first, or put with mode create or create_append"
         ))),
@@ -133,11 +133,11 @@ fn find(
             format!("table {shown} already exists; put with mode append, create_append or replace"),
         )),
         (Mode::Replace | Mode::ReplaceExisting, Some(existing)) => {
-            if !keeps_its_shape(session, declared, &existing, &shown.to_string(), schema)? {
+            if !keeps_its_shape(connection, declared, &existing, &shown.to_string(), schema)? {
                 return Ok(Found::IsMade);
             }
             let mut clears = replace_rows(table, declared, transaction);
-            clears.extend(shared.loads.forgetting(session, table));
+            clears.extend(shared.loads.forgetting(connection, table));
             Ok(Found::Stays(existing, clears))
         }
         (Mode::Create | Mode::Replace, None) => Ok(Found::IsMade),

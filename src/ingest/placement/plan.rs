@@ -7,7 +7,7 @@ use arrow::datatypes::SchemaRef;
 use pintail_protocol::header::OnConflict;
 
 use crate::catalog::{Placed, TableName};
-use crate::engine::{Insert, Session};
+use crate::engine::{Connection, Insert};
 use crate::error::{Error, Result};
 use crate::ingest::engine_text;
 use crate::ingest::error::PutError;
@@ -84,20 +84,20 @@ impl Placement {
     }
 
     /// Runs what belongs into the transaction first.
-    pub(in crate::ingest) fn begin(&self, session: &Session) -> Result<()> {
-        let _turn = (!self.first.is_empty()).then(|| session.reshapes());
-        self.run(&self.first, session)
+    pub(in crate::ingest) fn begin(&self, connection: &Connection) -> Result<()> {
+        let _turn = (!self.first.is_empty()).then(|| connection.reshapes());
+        self.run(&self.first, connection)
     }
 
     /// Takes the old rows away, if the put replaces them. To be called once, before the first row.
-    pub(in crate::ingest) fn clear(&self, session: &Session) -> Result<()> {
-        let _turn = (!self.clears.is_empty()).then(|| session.deletes());
-        self.run(&self.clears, session)
+    pub(in crate::ingest) fn clear(&self, connection: &Connection) -> Result<()> {
+        let _turn = (!self.clears.is_empty()).then(|| connection.deletes());
+        self.run(&self.clears, connection)
     }
 
-    fn run(&self, statements: &[String], session: &Session) -> Result<()> {
+    fn run(&self, statements: &[String], connection: &Connection) -> Result<()> {
         statements.iter().try_for_each(|sql| {
-            session.execute(sql).map(|_| ()).map_err(|error| {
+            connection.execute(sql).map(|_| ()).map_err(|error| {
                 let is_in_the_way = engine_text::index_is_in_the_way(error.message());
                 let error = PutError::from(error).in_table(&self.shown);
                 Error::from(if is_in_the_way { error.with_advice(INDEX_ADVICE) } else { error })

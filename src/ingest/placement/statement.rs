@@ -10,7 +10,7 @@ use super::key::{columns_named, key_columns};
 use super::plan::{Placement, Wanted};
 use super::table::offered;
 use crate::catalog::{self, Contract, Offered, Placed, Table, TableName};
-use crate::engine::{self, BulkInsert, Session};
+use crate::engine::{self, BulkInsert, Connection};
 use crate::error::Result;
 
 /// An INSERT of the client's own. Into a declared table its parameters are held to the declaration.
@@ -18,7 +18,7 @@ pub(super) fn statement(
     wanted: &Wanted<'_>,
     bulk: &BulkInsert,
     table: Option<&TableName>,
-    session: &Session,
+    connection: &Connection,
 ) -> Result<Placement> {
     let schema = wanted.schema;
     let mut placement = Placement {
@@ -40,10 +40,10 @@ pub(super) fn statement(
     };
     if bulk.is_one_by_one
         && let Some(name) = table
-        && let Some(found) = engine::find_table(session, name)?
+        && let Some(found) = engine::find_table(connection, name)?
     {
         if let Some(key) = &bulk.conflict_key {
-            placement.conflict_key = key_columns(bulk, key, &found, schema, session)?;
+            placement.conflict_key = key_columns(bulk, key, &found, schema, connection)?;
         }
         // Without the casts the engine looks for the key before it has its column's type, and finds no conflict.
         let types = columns_named(bulk, &found);
@@ -57,7 +57,7 @@ pub(super) fn statement(
         placement.insert = bulk.with_values(&bulk.values.iter().enumerate().map(cast).collect::<Vec<_>>());
     }
     if let Some(name) = table {
-        hold_to_declaration(&mut placement, wanted, bulk, name, session)?;
+        hold_to_declaration(&mut placement, wanted, bulk, name, connection)?;
     }
     Ok(placement)
 }
@@ -68,18 +68,18 @@ fn hold_to_declaration(
     wanted: &Wanted<'_>,
     bulk: &BulkInsert,
     name: &TableName,
-    session: &Session,
+    connection: &Connection,
 ) -> Result<()> {
     let Wanted { shared, schema, .. } = *wanted;
     let Some(declared) = shared.declared(name) else { return Ok(()) };
-    let Some(existing) = engine::find_table(session, name)? else { return Ok(()) };
+    let Some(existing) = engine::find_table(connection, name)? else { return Ok(()) };
     let existing = Table { name: declared.name.clone(), ..existing };
     let all = existing.columns.iter().filter(|column| !column.is_generated);
     let columns: Vec<String> = match &bulk.columns {
         Some(columns) => columns.clone(),
         None => all.map(|column| column.name.clone()).collect(),
     };
-    let offered = offered(session, &placement.shown, schema)?;
+    let offered = offered(connection, &placement.shown, schema)?;
     // Values that are a parameter and nothing else: place in the statement, parameter, column.
     let plain: Vec<(usize, usize, Offered)> = bulk
         .values

@@ -7,7 +7,7 @@ use arrow::datatypes::SchemaRef;
 
 use super::plan::Transaction;
 use crate::catalog::{self, Column, Contract, Declaration, Offered, Table, TableName};
-use crate::engine::{self, Session};
+use crate::engine::{self, Connection};
 use crate::error::{Error, Kind, Result, shorten};
 
 /// Whether a put that replaces `existing` keeps the table and replaces its rows alone: a declared table does, and one
@@ -15,7 +15,7 @@ use crate::error::{Error, Kind, Result, shorten};
 ///
 /// Errors: `Conflict` when the stream does not fit into such a table.
 pub(super) fn keeps_its_shape(
-    session: &Session,
+    connection: &Connection,
     declared: Option<&Declaration>,
     existing: &Table,
     shown: &str,
@@ -24,11 +24,11 @@ pub(super) fn keeps_its_shape(
     if declared.is_some() {
         return Ok(true);
     }
-    let extras = engine::table_extras(session, &existing.name)?;
+    let extras = engine::table_extras(connection, &existing.name)?;
     if extras.is_empty() {
         return Ok(false);
     }
-    let offered = offered(session, shown, schema)?;
+    let offered = offered(connection, shown, schema)?;
     let nothing = Contract { declared: None, earlier: &[] };
     match catalog::conform(existing, nothing, &offered) {
         Ok(_) => Ok(true),
@@ -77,12 +77,12 @@ pub(super) fn new_table(name: &TableName, offered: &[Offered], types: Vec<String
     Table { name: name.clone(), columns: offered.iter().zip(types).map(column).collect() }
 }
 
-pub(super) fn offered(session: &Session, shown: &str, schema: &SchemaRef) -> Result<Vec<Offered>> {
+pub(super) fn offered(connection: &Connection, shown: &str, schema: &SchemaRef) -> Result<Vec<Offered>> {
     if schema.fields().is_empty() {
         // The engine has no word for it; what is done with the columns has.
         return Ok(Vec::new());
     }
-    let columns = engine::describe_rows(session, schema).map_err(|error| {
+    let columns = engine::describe_rows(connection, schema).map_err(|error| {
         Error::new(error.kind(), format!("table {shown}: a column's type cannot be stored: {error}"))
     })?;
     let with_arrow = |((name, duckdb_type), field): ((String, String), &arrow::datatypes::FieldRef)| {

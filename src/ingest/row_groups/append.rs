@@ -12,7 +12,7 @@ use pintail_protocol::header::OnConflict;
 use super::dead_letters::{append_or_reject, may_reject};
 use super::offending_row;
 use super::rows::{Rows, count};
-use crate::engine::{self, Segment, Session, Unit};
+use crate::engine::{self, Connection, Segment, Unit};
 use crate::error::Result;
 use crate::ingest::error::PutError;
 use crate::ingest::placement::Placement;
@@ -22,7 +22,7 @@ use crate::ingest::vocabulary::counts::Counts;
 ///
 /// Errors: what the engine says, with the row that broke the rule where it can be found.
 pub(in crate::ingest) fn append(
-    session: &Session,
+    connection: &Connection,
     placement: &Placement,
     rows: Rows<'_>,
 ) -> Result<Counts, PutError> {
@@ -34,26 +34,26 @@ pub(in crate::ingest) fn append(
     let kept = rows.units.clone();
     let before = rows.before;
     let appended = match &placement.rejected {
-        Some(_) if may_reject(placement, &rows.units) => append_or_reject(session, placement, rows),
-        _ if placement.is_one_by_one => return append_each(session, placement, &rows),
-        _ => append_whole(session, placement, rows),
+        Some(_) if may_reject(placement, &rows.units) => append_or_reject(connection, placement, rows),
+        _ if placement.is_one_by_one => return append_each(connection, placement, &rows),
+        _ => append_whole(connection, placement, rows),
     };
-    appended.map_err(|error| offending_row::explain(session, placement, &kept, before, error))
+    appended.map_err(|error| offending_row::explain(connection, placement, &kept, before, error))
 }
 
 /// Appends rows so that each sees what those before it did: as many in a statement as have different keys.
-fn append_each(session: &Session, placement: &Placement, rows: &Rows<'_>) -> Result<Counts, PutError> {
+fn append_each(connection: &Connection, placement: &Placement, rows: &Rows<'_>) -> Result<Counts, PutError> {
     let mut counts = Counts::default();
     for batch in rows.units.iter().flatten() {
         let mut from = 0;
         for count in runs(placement.conflict_key.as_deref(), batch)? {
             // An interrupt between two statements is lost to the engine.
-            session.check_interrupt()?;
+            connection.check_interrupt()?;
             let before = rows.before + counts.rows;
             let run: Vec<Unit> = vec![[batch.slice(from, count)].into()];
             let part = Rows { units: run.clone(), before, producer: rows.producer };
-            let done = append_whole(session, placement, part)
-                .map_err(|error| offending_row::explain(session, placement, &run, before, error))?;
+            let done = append_whole(connection, placement, part)
+                .map_err(|error| offending_row::explain(connection, placement, &run, before, error))?;
             counts.rows += done.rows;
             counts.inserted += done.inserted;
             from += count;
@@ -92,12 +92,12 @@ fn runs(key: Option<&[usize]>, batch: &RecordBatch) -> Result<Vec<usize>> {
     Ok(lengths)
 }
 
-fn append_whole(session: &Session, placement: &Placement, rows: Rows<'_>) -> Result<Counts> {
+fn append_whole(connection: &Connection, placement: &Placement, rows: Rows<'_>) -> Result<Counts> {
     let segment = Segment::new(placement.schema.clone(), rows.units);
     let total = segment.rows() as u64;
     let rows_before =
-        if placement.on_conflict == OnConflict::Replace { count(session, placement)? } else { 0 };
-    let changed = engine::append(session, &placement.insert, segment)?;
+        if placement.on_conflict == OnConflict::Replace { count(connection, placement)? } else { 0 };
+    let changed = engine::append(connection, &placement.insert, segment)?;
     let mut counts = Counts { rows: total, ..Counts::default() };
     match placement.on_conflict {
         OnConflict::Error => counts.inserted = changed,
@@ -106,7 +106,7 @@ fn append_whole(session: &Session, placement: &Placement, rows: Rows<'_>) -> Res
             counts.ignored = total.saturating_sub(changed);
         }
         OnConflict::Replace => {
-            counts.inserted = count(session, placement)?.saturating_sub(rows_before);
+            counts.inserted = count(connection, placement)?.saturating_sub(rows_before);
             counts.replaced = total.saturating_sub(counts.inserted);
         }
     }

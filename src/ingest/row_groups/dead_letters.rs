@@ -7,7 +7,7 @@ use pintail_protocol::header::OnConflict;
 
 use super::rows::{Rows, count};
 use crate::catalog::{self, Cast, Placed, ROW, TableName, quote_name, quote_text};
-use crate::engine::{self, Segment, Session, Unit};
+use crate::engine::{self, Connection, Segment, Unit};
 use crate::error::{Error, Result};
 use crate::ingest::placement::Placement;
 use crate::ingest::vocabulary::counts::Counts;
@@ -29,7 +29,11 @@ const REASON: &str = "\"pintail reason\"";
 ///
 /// The rows are staged in a temporary table, which spills to disk: rules are looked at by the engine, all rows at
 /// once.
-pub(super) fn append_or_reject(session: &Session, placement: &Placement, rows: Rows<'_>) -> Result<Counts> {
+pub(super) fn append_or_reject(
+    connection: &Connection,
+    placement: &Placement,
+    rows: Rows<'_>,
+) -> Result<Counts> {
     let (Some(table), Some(rejected)) = (&placement.table, &placement.rejected) else {
         return Err(Error::internal("rows are to be rejected by a table that keeps none of them"));
     };
@@ -47,15 +51,15 @@ pub(super) fn append_or_reject(session: &Session, placement: &Placement, rows: R
             rows.before
         )
     };
-    engine::over_segment(session, segment, stage)?;
+    engine::over_segment(connection, segment, stage)?;
     if placement.on_conflict == OnConflict::Error && !placement.key.is_empty() {
-        find_collisions(session, placement, table)?;
+        find_collisions(connection, placement, table)?;
     }
     let head = catalog::insert_head(table, &placement.columns);
     let rows_before =
-        if placement.on_conflict == OnConflict::Replace { count(session, placement)? } else { 0 };
-    let turn = (placement.on_conflict == OnConflict::Replace).then(|| session.deletes());
-    let good = session.execute(&format!(
+        if placement.on_conflict == OnConflict::Replace { count(connection, placement)? } else { 0 };
+    let turn = (placement.on_conflict == OnConflict::Replace).then(|| connection.deletes());
+    let good = connection.execute(&format!(
         "{head}(FROM pintail_stage WHERE {REASON} IS NULL {} ORDER BY {ROW}){}",
         placement.last_of_key.as_deref().unwrap_or_default(),
         placement.conflict
@@ -64,7 +68,7 @@ pub(super) fn append_or_reject(session: &Session, placement: &Placement, rows: R
     let row: Vec<String> =
         placement.columns.iter().map(|column| format!("{0} := {0}", quote_name(&column.source))).collect();
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-    let bad = session.execute(&format!(
+    let bad = connection.execute(&format!(
         "INSERT INTO {} SELECT make_timestamp({}), {ROW}, {REASON}, {}, to_json(struct_pack({})) \
          FROM pintail_stage WHERE {REASON} IS NOT NULL ORDER BY {ROW}",
         rejected.to_sql(),
@@ -72,14 +76,14 @@ pub(super) fn append_or_reject(session: &Session, placement: &Placement, rows: R
         rows.producer.map_or_else(|| "NULL".to_owned(), quote_text),
         row.join(", "),
     ))?;
-    session.execute("DROP TABLE temp.pintail_stage")?;
+    connection.execute("DROP TABLE temp.pintail_stage")?;
     let kept = total.saturating_sub(bad);
     let mut counts = Counts { rows: total, rejected: bad, inserted: good, ..Counts::default() };
     match placement.on_conflict {
         OnConflict::Error => {}
         OnConflict::Ignore => counts.ignored = kept.saturating_sub(good),
         OnConflict::Replace => {
-            counts.inserted = count(session, placement)?.saturating_sub(rows_before);
+            counts.inserted = count(connection, placement)?.saturating_sub(rows_before);
             counts.replaced = kept.saturating_sub(counts.inserted);
         }
     }
@@ -103,7 +107,7 @@ fn reason(column: &Placed) -> Option<String> {
 }
 
 /// Marks staged rows whose key is in the table, or in a row before them.
-fn find_collisions(session: &Session, placement: &Placement, table: &TableName) -> Result<()> {
+fn find_collisions(connection: &Connection, placement: &Placement, table: &TableName) -> Result<()> {
     let column =
         |key: &String| placement.columns.iter().find(|column| column.target.eq_ignore_ascii_case(key));
     // A key column that the stream does not bring gets its default; the engine looks at those.
@@ -125,14 +129,14 @@ fn find_collisions(session: &Session, placement: &Placement, table: &TableName) 
             quote_text(&format!(") {rule}"))
         )
     };
-    session.execute(&format!(
+    connection.execute(&format!(
         "UPDATE pintail_stage AS staged SET {REASON} = {} WHERE {REASON} IS NULL \
          AND EXISTS (SELECT 1 FROM {} AS known WHERE {})",
         text("is in the table already"),
         table.to_sql(),
         equal.join(" AND ")
     ))?;
-    session.execute(&format!(
+    connection.execute(&format!(
         "UPDATE pintail_stage AS staged SET {REASON} = {} WHERE {REASON} IS NULL AND {ROW} NOT IN \
          (SELECT min({ROW}) FROM pintail_stage AS staged WHERE {REASON} IS NULL GROUP BY {})",
         text("is in an earlier row of the stream"),

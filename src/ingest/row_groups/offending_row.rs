@@ -8,7 +8,7 @@ use arrow::array::Array;
 
 use super::rows::Rows;
 use crate::catalog::{Placed, ROW, quote_name, quote_text};
-use crate::engine::{self, Segment, Session, Unit};
+use crate::engine::{self, Connection, Segment, Unit};
 use crate::error::{Error, Kind, Result, shorten};
 use crate::ingest::engine_text::{duplicate_key, null_column};
 use crate::ingest::error::PutError;
@@ -49,7 +49,7 @@ fn first_null(units: &[Unit], column: usize) -> Option<u64> {
 
 /// `error` of an INSERT of `units`, with the row that caused it where it can be found.
 pub(super) fn explain(
-    session: &Session,
+    connection: &Connection,
     placement: &Placement,
     units: &[Unit],
     before: u64,
@@ -59,10 +59,10 @@ pub(super) fn explain(
         return error.into();
     }
     // The statement's own transaction takes no more statements, so another connection looks for the row.
-    let found = session
+    let found = connection
         .database()
-        .session()
-        .and_then(|session| Search { session: &session, placement, units, before }.find(&error));
+        .connection()
+        .and_then(|connection| Search { connection: &connection, placement, units, before }.find(&error));
     match found {
         Ok(Some(found)) => found,
         Ok(None) => error.into(),
@@ -74,7 +74,7 @@ pub(super) fn explain(
 }
 
 struct Search<'a> {
-    session: &'a Session,
+    connection: &'a Connection,
     placement: &'a Placement,
     units: &'a [Unit],
     before: u64,
@@ -115,7 +115,7 @@ impl Search<'_> {
     fn duplicate(&self, key: &str) -> Result<Option<PutError>> {
         let names = if self.placement.key.is_empty() {
             let Some(table) = &self.placement.table else { return Ok(None) };
-            placement::key_of(self.session, table)?
+            placement::key_of(self.connection, table)?
         } else {
             self.placement.key.clone()
         };
@@ -162,7 +162,7 @@ impl Search<'_> {
     /// Rows for which `condition` holds, from 1 on, with `value`.
     fn rows(&self, condition: &str, value: &str, count: usize) -> Result<Vec<(u64, String)>> {
         let segment = Segment::new(Arc::clone(&self.placement.schema), self.units.to_vec());
-        let found = engine::rows_of_segment(self.session, segment, |source| {
+        let found = engine::rows_of_segment(self.connection, segment, |source| {
             format!(
                 "SELECT {ROW}, {value} FROM (SELECT row_number() OVER () AS {ROW}, * FROM {source}) \
                  WHERE {condition} ORDER BY {ROW} LIMIT {count}"

@@ -2,7 +2,7 @@
 //! Runs on: the thread that owns the transaction.
 //! Never: scans a table to count it.
 
-use crate::engine::{self, Session, Unit};
+use crate::engine::{self, Connection, Unit};
 use crate::error::Result;
 use crate::ingest::placement::Placement;
 
@@ -15,7 +15,7 @@ pub(in crate::ingest) struct Rows<'a> {
 }
 
 /// Rows in the table, as this transaction sees it. The engine answers from its row groups, not by a scan.
-pub(super) fn count(session: &Session, placement: &Placement) -> Result<u64> {
+pub(super) fn count(connection: &Connection, placement: &Placement) -> Result<u64> {
     let Some(table) = &placement.table else { return Ok(0) };
-    engine::count_rows(session, table)
+    engine::count_rows(connection, table)
 }

@@ -4,7 +4,7 @@
 
 use pintail_protocol::header::Mode;
 
-use crate::engine::Session;
+use crate::engine::Connection;
 use crate::error::Result;
 use crate::ingest::job::Job;
 use crate::ingest::placement::{self, Transaction};
@@ -33,9 +33,9 @@ impl Holds {
     }
 
     /// Takes back the table that the put made, if nobody uses it.
-    pub(super) fn remove_table(&self, job: &Job, session: &mut Session) {
+    pub(super) fn remove_table(&self, job: &Job, connection: &mut Connection) {
         if let (true, Some(user), Target::Table { table, .. }) = (self.made_table, &self.user, &job.target) {
-            placement::remove_if_empty(&job.shared, session, table, user);
+            placement::remove_if_empty(&job.shared, connection, table, user);
         }
     }
 }

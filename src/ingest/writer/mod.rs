@@ -33,30 +33,30 @@ pub(super) fn run(
         let first = runtime.block_on(async { tokio::time::timeout(limit, messages.recv()).await });
         begun.extend(first.ok().flatten());
     }
-    let mut session = lease.open()?;
-    let transaction = if session.joins_transaction() { Transaction::Clients } else { Transaction::Own };
+    let mut connection = lease.open()?;
+    let transaction = if connection.joins_transaction() { Transaction::Clients } else { Transaction::Own };
     let is_clients = transaction == Transaction::Clients;
-    let mut writer = match Writer::begin(job, &begun, &mut session, transaction) {
+    let mut writer = match Writer::begin(job, &begun, &mut connection, transaction) {
         Ok(writer) => writer,
-        Err(error) if is_clients => return Err(session.explain(error)),
+        Err(error) if is_clients => return Err(connection.explain(error)),
         Err(error) => {
-            roll_back(&mut session);
+            roll_back(&mut connection);
             return Err(error);
         }
     };
-    match writer.write(&mut session, runtime, begun, messages) {
+    match writer.write(&mut connection, runtime, begun, messages) {
         Ok(()) => Ok(writer.summary),
         Err(error) if is_clients => {
             let error = writer.told(error);
             // DuckDB has no savepoints: what was appended before the error cannot be taken back alone.
             let table = &writer.placement.shown;
-            session.break_transaction(&format!("a put into {table} failed half way: {error}"));
-            Err(session.explain(error))
+            connection.break_transaction(&format!("a put into {table} failed half way: {error}"));
+            Err(connection.explain(error))
         }
         Err(error) => {
-            roll_back(&mut session);
+            roll_back(&mut connection);
             if writer.summary.ack.counts.rows == 0 {
-                writer.holds.remove_table(&writer.job, &mut session);
+                writer.holds.remove_table(&writer.job, &mut connection);
             }
             Err(writer.told(error))
         }

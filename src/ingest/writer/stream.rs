@@ -14,7 +14,7 @@ use tokio::sync::mpsc;
 use super::event::{self, Event, SLICE_MAX};
 use super::holds::Holds;
 use super::record::Record;
-use crate::engine::{self, Session};
+use crate::engine::{self, Connection};
 use crate::error::{Error, Kind, Result};
 use crate::ingest::admission::Permit;
 use crate::ingest::error::PutError;
@@ -27,9 +27,9 @@ use crate::ingest::vocabulary::request::{Commit, Target};
 use crate::session::Open;
 
 /// Rolls back. The first error is the one the client needs; a connection that cannot roll back is closed.
-pub(in crate::ingest) fn roll_back(session: &mut Session) {
-    if session.in_transaction() {
-        let _ = session.rollback();
+pub(in crate::ingest) fn roll_back(connection: &mut Connection) {
+    if connection.in_transaction() {
+        let _ = connection.rollback();
     }
 }
 
@@ -69,14 +69,14 @@ impl Writer {
     pub(super) fn begin(
         job: Job,
         begun: &[Message],
-        session: &mut Open,
+        connection: &mut Open,
         transaction: Transaction,
     ) -> Result<Self> {
         if job.terms.claim.is_some() {
-            job.shared.ledger.prepare(session)?;
+            job.shared.ledger.prepare(connection)?;
         }
         if job.terms.sources.is_some() {
-            job.shared.loads.prepare(session)?;
+            job.shared.loads.prepare(connection)?;
         }
         let begun: Vec<RecordBatch> = begun
             .iter()
@@ -86,21 +86,21 @@ impl Writer {
             })
             .collect();
         let mut holds = Holds::enter(&job, transaction)?;
-        session.set_purpose(&purpose(&job));
+        connection.set_purpose(&purpose(&job));
         let wanted = job.wanted(&begun, transaction);
         let placement = match transaction {
             Transaction::Clients => {
-                let placement = placement::place(&wanted, session)?;
-                placement.begin(session)?;
+                let placement = placement::place(&wanted, connection)?;
+                placement.begin(connection)?;
                 placement
             }
             Transaction::Own => {
-                holds.made_table = placement::prepare(&wanted, session)?;
-                match placement::begin(&wanted, session) {
+                holds.made_table = placement::prepare(&wanted, connection)?;
+                match placement::begin(&wanted, connection) {
                     Ok(placement) => placement,
                     Err(error) => {
-                        roll_back(session);
-                        holds.remove_table(&job, session);
+                        roll_back(connection);
+                        holds.remove_table(&job, connection);
                         return Err(error);
                     }
                 }
@@ -132,7 +132,7 @@ impl Writer {
 
     pub(super) fn write(
         &mut self,
-        session: &mut Open,
+        connection: &mut Open,
         runtime: &Handle,
         begun: Vec<Message>,
         mut messages: mpsc::Receiver<Message>,
@@ -153,7 +153,7 @@ impl Writer {
                     match message {
                         Message::Batch(batch, permit, seq) => self.take(batch, permit, seq)?,
                         Message::Large(batch, permit, seq) => {
-                            self.take_large(session, batch, permit, seq)?;
+                            self.take_large(connection, batch, permit, seq)?;
                         }
                         Message::Finish(declared) => break declared,
                     }
@@ -166,26 +166,26 @@ impl Writer {
                 Event::Idle => return Err(self.idle()),
                 Event::ShutOut(error) => return Err(error.into()),
             };
-            session.check_hold().map_err(|error| PutError::from(error).in_table(&self.job.shown))?;
-            self.append_when_due(session, next)?;
+            connection.check_hold().map_err(|error| PutError::from(error).in_table(&self.job.shown))?;
+            self.append_when_due(connection, next)?;
         };
-        self.append_until(session, Take::All)?;
+        self.append_until(connection, Take::All)?;
         // A stream without rows replaces as well.
-        self.clear(session)?;
-        self.store_sources(session, declared)?;
+        self.clear(connection)?;
+        self.store_sources(connection, declared)?;
         if self.job.left.load(Ordering::Acquire) {
             return Err(self.gone());
         }
         match self.transaction {
             Transaction::Clients => self.summary.ack.counts = self.open,
-            Transaction::Own => self.commit(session)?,
+            Transaction::Own => self.commit(connection)?,
         }
         self.summary.timings = self.timings;
         Ok(())
     }
 
     /// Appends or commits, when enough has been gathered or `next` asks for it.
-    fn append_when_due(&mut self, session: &mut Open, next: Next) -> Result<(), PutError> {
+    fn append_when_due(&mut self, connection: &mut Open, next: Next) -> Result<(), PutError> {
         let is_full = self.gather.whole_units() >= self.units_max;
         let is_heavy = self.gather.bytes() >= self.job.budget.append_threshold_bytes();
         let in_progress = self.job.terms.commit.is_progress();
@@ -193,18 +193,18 @@ impl Writer {
         if next == Next::Commit || in_progress && (is_full || is_heavy || is_old()) {
             // A producer's batch is committed whole; other streams are cut where row groups end.
             let all = !is_full || self.job.terms.claim.is_some();
-            self.append_until(session, if all { Take::All } else { Take::Whole })?;
-            self.commit(session)?;
-            self.begin_slice(session)?;
+            self.append_until(connection, if all { Take::All } else { Take::Whole })?;
+            self.commit(connection)?;
+            self.begin_slice(connection)?;
         } else if is_full || is_heavy || next == Next::Append {
             let has_none = self.gather.whole_units() == 0;
-            self.append(session, if has_none { Take::All } else { Take::Whole })?;
+            self.append(connection, if has_none { Take::All } else { Take::Whole })?;
         }
         Ok(())
     }
 
     /// Opens the transaction of the next slice. The table may be another one by now.
-    fn begin_slice(&mut self, session: &mut Session) -> Result<()> {
+    fn begin_slice(&mut self, connection: &mut Connection) -> Result<()> {
         // What came first has been done; the slices after it add to what is there.
         let target = match &self.job.target {
             Target::Table { table, shown, .. } => {
@@ -212,9 +212,9 @@ impl Writer {
             }
             statement @ Target::Statement { .. } => statement,
         };
-        session.set_purpose(&purpose(&self.job));
+        connection.set_purpose(&purpose(&self.job));
         let wanted = Wanted { target, ..self.job.wanted(&[], Transaction::Own) };
-        self.placement = placement::begin(&wanted, session)?;
+        self.placement = placement::begin(&wanted, connection)?;
         Ok(())
     }
 
@@ -227,7 +227,7 @@ impl Writer {
     /// checksum is that of the whole, and there is no commit before its last slice.
     fn take_large(
         &mut self,
-        session: &Session,
+        connection: &Connection,
         batch: RecordBatch,
         permit: Permit,
         seq: Option<u64>,
@@ -235,7 +235,7 @@ impl Writer {
         if !self.is_new(&batch, &permit, seq)? {
             return Ok(());
         }
-        self.append_until(session, Take::All)?;
+        self.append_until(connection, Take::All)?;
         let row_bytes_max = self.job.budget.row_bytes_max();
         let plain = Arc::clone(&self.job.schema);
         let permit = Arc::new(permit);
@@ -253,7 +253,7 @@ impl Writer {
             }
             let slice = engine::plain_batch(engine::slice(&batch, rows)?, &plain)?;
             self.gather.push(slice, Arc::clone(&permit))?;
-            self.append_until(session, Take::All)?;
+            self.append_until(connection, Take::All)?;
         }
         Ok(())
     }
@@ -264,27 +264,27 @@ impl Writer {
     }
 
     /// Appends until nothing is left of `what`.
-    fn append_until(&mut self, session: &Session, what: Take) -> Result<(), PutError> {
+    fn append_until(&mut self, connection: &Connection, what: Take) -> Result<(), PutError> {
         let has_more = |gather: &Gather| match what {
             Take::All => !gather.is_empty(),
             Take::Whole => gather.whole_units() > 0,
         };
         while has_more(&self.gather) {
-            self.append(session, what)?;
+            self.append(connection, what)?;
         }
         Ok(())
     }
 
-    fn append(&mut self, session: &Session, what: Take) -> Result<(), PutError> {
+    fn append(&mut self, connection: &Connection, what: Take) -> Result<(), PutError> {
         let started = Instant::now();
         let taken = self.gather.take(self.units_max, what)?;
         if taken.units.is_empty() {
             return Ok(());
         }
-        self.clear(session)?;
+        self.clear(connection)?;
         let rows =
             Rows { units: taken.units, before: self.appended, producer: self.job.terms.producer.as_deref() };
-        let counts = row_groups::append(session, &self.placement, rows)
+        let counts = row_groups::append(connection, &self.placement, rows)
             .map_err(|error| error.in_table(&self.placement.shown))?;
         // Only now may the room be used again: until the statement was over, the engine read these buffers.
         drop(taken.permits);
@@ -295,16 +295,20 @@ impl Writer {
     }
 
     /// Takes the old rows away as late as can be: a quiet stream must not keep checkpoints off.
-    fn clear(&mut self, session: &Session) -> Result<()> {
+    fn clear(&mut self, connection: &Connection) -> Result<()> {
         if !self.is_clear {
-            self.placement.clear(session)?;
+            self.placement.clear(connection)?;
             self.is_clear = true;
         }
         Ok(())
     }
 
     /// Writes down what files the rows are from. Until the put is over nobody else does so for the table.
-    fn store_sources(&mut self, session: &Session, declared: Option<Box<Declared>>) -> Result<(), PutError> {
+    fn store_sources(
+        &mut self,
+        connection: &Connection,
+        declared: Option<Box<Declared>>,
+    ) -> Result<(), PutError> {
         let Job { shared, target, terms, .. } = &self.job;
         let (Some(sources), Some(declared), Target::Table { table, shown, .. }) =
             (terms.sources, declared, target)
@@ -317,19 +321,19 @@ impl Writer {
         let is_clean = self.placement.forgets();
         shared
             .loads
-            .record(session, table, (sources, *declared), self.appended, is_clean)
+            .record(connection, table, (sources, *declared), self.appended, is_clean)
             .map_err(|error| PutError::from(error).in_table(&self.placement.shown))
     }
 
     /// Commits what has been appended, with what is to be remembered of it, and tells the client's side.
-    fn commit(&mut self, session: &mut Session) -> Result<(), PutError> {
+    fn commit(&mut self, connection: &mut Connection) -> Result<(), PutError> {
         let started = Instant::now();
         let Job { shared, terms, .. } = &self.job;
         let mut counts = self.summary.ack.counts;
         counts += self.open;
         let entries = self.record.entries(terms.claim.as_ref(), counts, self.placement.on_conflict)?;
-        shared.ledger.record(session, entries)?;
-        session.commit().map_err(|error| PutError::from(error).in_table(&self.placement.shown))?;
+        shared.ledger.record(connection, entries)?;
+        connection.commit().map_err(|error| PutError::from(error).in_table(&self.placement.shown))?;
         shared.ledger.remember(entries);
         self.open = Counts::default();
         let ack = &mut self.summary.ack;

@@ -244,24 +244,24 @@ fn a_lost_database_is_opened_anew() {
     let directory = tempfile::tempdir().unwrap();
     let database = open(file(directory.path()));
     for round in 1..=3_u64 {
-        let session = database.session().unwrap();
+        let session = database.connection().unwrap();
         session.execute("CREATE TABLE IF NOT EXISTS t (a BIGINT)").unwrap();
         session.execute("INSERT INTO t SELECT range FROM range(1000)").unwrap();
         drop(session);
-        let other = database.session().unwrap();
+        let other = database.connection().unwrap();
         // The engine's own fail point: the checkpoint ends with a fatal error, as a failing disk would end it.
         other.execute("SET GLOBAL debug_checkpoint_abort = 'before_header'").unwrap();
         let fatal = database.checkpoint().unwrap_err();
         assert_eq!(fatal.kind(), Kind::Unavailable, "{fatal}");
         assert!(database.is_lost());
-        assert_eq!(database.session().err().map(|error| error.kind()), Some(Kind::Unavailable));
+        assert_eq!(database.connection().err().map(|error| error.kind()), Some(Kind::Unavailable));
         // As long as a connection is in use, it cannot be.
         let busy = database.reopen(Duration::from_millis(50)).unwrap_err();
         assert_eq!(busy.kind(), Kind::Unavailable, "{busy}");
         drop(other);
         database.reopen(Duration::from_secs(5)).unwrap();
         assert!(!database.is_lost());
-        let session = database.session().unwrap();
+        let session = database.connection().unwrap();
         let changed = session.execute(&format!(
             "INSERT INTO t SELECT a FROM t WHERE (SELECT count(*) FROM t) = {} LIMIT 0",
             1000 * round

@@ -137,7 +137,7 @@ fn a_rebuild_loses_no_acknowledged_row() {
     let mut fixture = Fixture::new();
     fixture.apply(BASE).unwrap();
     fixture.run("INSERT INTO t (id) SELECT * FROM range(1000)");
-    let mut other = fixture.session.database().session().unwrap();
+    let mut other = fixture.session.database().connection().unwrap();
     other.begin().unwrap();
     other.execute("INSERT INTO t (id) VALUES (5000)").unwrap();
     let report = fixture.apply(&BASE.replace("int32", "int64")).unwrap();

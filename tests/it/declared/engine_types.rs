@@ -5,7 +5,7 @@ use std::sync::Arc;
 use arrow::array::AsArray;
 use arrow::datatypes::Schema;
 use pintail::catalog::{TableName, adopt, from_duckdb, parse_type};
-use pintail::engine::{Session, actual_table, describe_rows, plain_schema};
+use pintail::engine::{Connection, actual_table, describe_rows, plain_schema};
 
 use super::{Fixture, declared};
 
@@ -110,7 +110,7 @@ fn words_are_quoted_as_the_engine_quotes_them() {
     assert_eq!(actual.columns[0].duckdb_type, one.duckdb);
 }
 
-fn collect(session: &Session, sql: &str) -> Vec<arrow::array::RecordBatch> {
+fn collect(session: &Connection, sql: &str) -> Vec<arrow::array::RecordBatch> {
     let parsed = pintail::engine::parse(session, sql).unwrap();
     let schema = parsed.describe(session).unwrap().schema;
     let mut cursor = pintail::engine::Cursor::open(session, &parsed, &schema, 1 << 20, None).unwrap();

@@ -7,19 +7,19 @@ mod round_trip;
 mod start;
 
 use pintail::catalog::{Declaration, SchemaFile, TableName, read_declarations, render};
-use pintail::engine::{Session, actual_table, apply_declared, plan_declared};
+use pintail::engine::{Connection, actual_table, apply_declared, plan_declared};
 
 use crate::support::database::{file, open};
 
 struct Fixture {
     folder: tempfile::TempDir,
-    session: Session,
+    session: Connection,
 }
 
 impl Fixture {
     fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let session = open(file(folder.path())).session().unwrap();
+        let session = open(file(folder.path())).connection().unwrap();
         Self { folder, session }
     }
 
@@ -27,7 +27,7 @@ impl Fixture {
     fn reopened(self) -> Self {
         let Self { folder, session } = self;
         drop(session);
-        let session = open(file(folder.path())).session().unwrap();
+        let session = open(file(folder.path())).connection().unwrap();
         Self { folder, session }
     }
 

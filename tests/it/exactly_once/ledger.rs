@@ -32,7 +32,7 @@ const ANSWER: &str = r#"'{"inserted":1,"ignored":0,"replaced":0,"rejected":0,"on
 /// A ledger with so many keys, and so many producers of one batch each.
 fn fill(path: &Path, count: u64) {
     let database = open(path);
-    let session = database.session().unwrap();
+    let session = database.connection().unwrap();
     create_ledger(&session).unwrap();
     for select in [
         format!("'main.t', 'key ' || i, NULL, NULL, NULL, 1, i, {ANSWER}"),
@@ -149,7 +149,7 @@ async fn what_is_forgotten_stays_forgotten() {
         directory = server.stop().await;
         if below(2) == 0 {
             let database = open(file(directory.path()));
-            let mut session = database.session().unwrap();
+            let mut session = database.connection().unwrap();
             let bounds = LedgerBounds { keys: 5, lines: lines_max, batches: 64 };
             let left: Vec<u64> = (0..2)
                 .map(|_| {
@@ -180,7 +180,7 @@ async fn a_cut_beside_commits_loses_nothing() {
         checksum: Some(1),
         ..LedgerRow::default()
     };
-    let setup = database.session().unwrap();
+    let setup = database.connection().unwrap();
     create_ledger(&setup).unwrap();
     for producer in ["at work", "quiet", "a", "b"] {
         for seq in 0..70 {
@@ -190,8 +190,8 @@ async fn a_cut_beside_commits_loses_nothing() {
     let bounds = LedgerBounds { keys: 1, lines: 2, batches: 64 };
     let at_work = [("at work", "main.t")];
     for commits_first in [true, false] {
-        let mut writer = database.session().unwrap();
-        let mut cutter = database.session().unwrap();
+        let mut writer = database.connection().unwrap();
+        let mut cutter = database.connection().unwrap();
         let (open, late) = if commits_first { ("early", "early too") } else { ("late", "late too") };
         writer.begin().unwrap();
         append_ledger(&writer, &[row(open, 0)]).unwrap();

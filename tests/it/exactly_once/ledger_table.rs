@@ -36,7 +36,7 @@ async fn a_ledger_changed_by_hand_is_noticed() {
     let directory = server.stop().await;
     {
         let database = open(file(directory.path()));
-        let session = database.session().unwrap();
+        let session = database.connection().unwrap();
         session
             .execute("INSERT INTO pintail_internal.ingest_ledger (producer, seq) VALUES ('p', 99)")
             .unwrap();
@@ -54,7 +54,7 @@ async fn a_ledger_changed_by_hand_is_noticed() {
     {
         let database = open(file(directory.path()));
         database
-            .session()
+            .connection()
             .unwrap()
             .execute("ALTER TABLE pintail_internal.ingest_ledger DROP COLUMN seq")
             .unwrap();

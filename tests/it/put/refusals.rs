@@ -209,6 +209,6 @@ async fn a_put_that_nobody_waits_for_is_not_committed() {
     while ingest.streams_open() > 0 {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
-    let missing = database.session().unwrap().execute("FROM wells").unwrap_err();
+    let missing = database.connection().unwrap().execute("FROM wells").unwrap_err();
     assert!(missing.to_string().contains("does not exist"), "{missing}");
 }

@@ -2,5 +2,6 @@
 
 mod back;
 mod cases;
+mod decimals;
 mod paths;
 mod timezones;

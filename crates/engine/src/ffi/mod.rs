@@ -12,7 +12,7 @@ use arrow::array::{Array, RecordBatch, RecordBatchOptions, StructArray};
 use arrow::datatypes::{DataType, Schema, SchemaRef};
 use arrow::ffi::{FFI_ArrowArray, FFI_ArrowSchema, from_ffi_and_data_type};
 use duckdb::arrow::{ArrowArray, ArrowImporter, ArrowSchema};
-use duckdb::connection::{Connection, Context};
+use duckdb::connection::{Connection as DuckDBConnection, Context};
 use duckdb::data_chunk::{DataChunk, DataChunkRef};
 use duckdb::statement::{PreparedStatement, Statement};
 use duckdb::types::List;
@@ -141,33 +141,33 @@ where
 }
 
 /// A connection and the statements prepared on it, so that preparing happens once per connection.
-pub(super) struct Link {
+pub(super) struct RawConnection {
     // Boxed, because a prepared statement refers to the statement's connection by address. Declared first, so
     // that the statements are dropped before the connection.
     kept: Vec<(String, Box<PreparedStatement<'static>>)>,
     // The server's own, which run to their end: prepared, and those that cannot be only read once.
     own: RefCell<Vec<(String, Box<PreparedStatement<'static>>)>>,
     read: RefCell<Vec<(&'static str, Statement<'static>)>>,
-    connection: Box<Connection>,
+    duckdb: Box<DuckDBConnection>,
     token: String,
     // Dropped last: as long as it is there, so may be the connection.
     _alive: Arc<()>,
 }
 
-// SAFETY: a connection may move between threads (`Connection` is `Send`). A prepared statement is a handle to an
+// SAFETY: a connection may move between threads (`DuckDBConnection` is `Send`). A prepared statement is a handle to an
 // object that holds the connection's shared client context and no thread of its own; every call on it goes
-// through that context. A statement that was only read is a syntax tree of its own. `Link` is not `Sync`, so
+// through that context. A statement that was only read is a syntax tree of its own. `RawConnection` is not `Sync`, so
 // connection and statements are used by one thread at a time.
-unsafe impl Send for Link {}
+unsafe impl Send for RawConnection {}
 
-impl Link {
+impl RawConnection {
     /// `token`: a word that no other connection has. `alive` is held for as long as the connection is open.
-    pub(super) fn new(connection: Connection, token: String, alive: Arc<()>) -> Self {
+    pub(super) fn new(duckdb: DuckDBConnection, token: String, alive: Arc<()>) -> Self {
         Self {
             kept: Vec::new(),
             own: RefCell::default(),
             read: RefCell::default(),
-            connection: Box::new(connection),
+            duckdb: Box::new(duckdb),
             token,
             _alive: alive,
         }
@@ -177,8 +177,8 @@ impl Link {
         &self.token
     }
 
-    pub(super) fn connection(&self) -> &Connection {
-        &self.connection
+    pub(super) fn duckdb(&self) -> &DuckDBConnection {
+        &self.duckdb
     }
 
     /// Prepares `statement` and keeps it under `sql`, forgetting the one unused for longest when there are
@@ -193,15 +193,15 @@ impl Link {
     }
 
     fn prepare(&self, statement: &Statement<'static>) -> Result<Box<PreparedStatement<'static>>> {
-        let prepared = statement.prepare(&self.connection, false)?;
-        // SAFETY: only the lifetime changes. The statement refers to `*self.connection`, which is boxed and
+        let prepared = statement.prepare(&self.duckdb, false)?;
+        // SAFETY: only the lifetime changes. The statement refers to `*self.duckdb`, which is boxed and
         // never replaced, and `kept` and `own` are dropped before it. The longer lifetime does not leave this
         // type: `last` gives the statement out for as long as `self` is borrowed, `run_own` not at all.
         Ok(Box::new(unsafe { transmute::<PreparedStatement<'_>, PreparedStatement<'static>>(prepared) }))
     }
 
     fn parse(&self, sql: &str) -> Result<Statement<'static>> {
-        let mut statements = self.connection.parse(sql)?;
+        let mut statements = self.duckdb.parse(sql)?;
         statements
             .next()
             .unwrap_or_else(|| Err(duckdb::Error::api_error("a statement vanished while parsing")))
@@ -234,7 +234,7 @@ impl Link {
                 read.len() - 1
             }
         };
-        read[index].1.query(&self.connection, Parameters::None)?.drain()
+        read[index].1.query(&self.duckdb, Parameters::None)?.drain()
     }
 
     /// Whether `sql` is kept; marks it as the one used last.
@@ -246,7 +246,7 @@ impl Link {
     }
 
     /// The statement used last, if it is `sql`.
-    pub(super) fn last<'link>(&'link self, sql: &str) -> Option<&'link PreparedStatement<'link>> {
+    pub(super) fn last<'raw>(&'raw self, sql: &str) -> Option<&'raw PreparedStatement<'raw>> {
         let (kept, prepared) = self.kept.last()?;
         (kept == sql).then_some(&**prepared)
     }

@@ -9,7 +9,7 @@
 
 use std::ops::Range;
 
-use duckdb::connection::Connection;
+use duckdb::connection::Connection as DuckDBConnection;
 use duckdb::enums::TokenType;
 use duckdb::statement::Statement;
 
@@ -39,7 +39,7 @@ struct Call {
 
 /// The statement, with series of timestamps with a zone counted in UTC where the engine has no such table.
 pub(crate) fn with_series(
-    connection: &Connection,
+    connection: &DuckDBConnection,
     statement: Statement<'static>,
 ) -> duckdb::Result<Statement<'static>> {
     let text = statement.get_text()?;
@@ -83,7 +83,7 @@ pub(crate) fn with_series(
 ///
 /// The engine names the column of such a table after its alias and lets it be called after the function as well. A
 /// subquery has one name for it, so there are two texts when a table has an alias.
-fn series_in_utc(connection: &Connection, sql: &str) -> duckdb::Result<Vec<String>> {
+fn series_in_utc(connection: &DuckDBConnection, sql: &str) -> duckdb::Result<Vec<String>> {
     let calls = calls(&tokens(connection, sql)?);
     if calls.is_empty() {
         return Ok(Vec::new());

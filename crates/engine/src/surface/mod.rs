@@ -7,7 +7,7 @@
 //! COPY as the body of a CTE of the outermost WITH; behind EXPLAIN ANALYZE; and by calling a function. So it shows in the
 //! tokens, except behind the name of a view, a macro or a generated column: those are known by name, from the catalog at
 //! start and from every definition since. What is not proven to read runs in a read-only transaction, where the engine
-//! itself refuses every change (`Session::begin_read_only`).
+//! itself refuses every change (`Connection::begin_read_only`).
 
 mod definition;
 mod lists;
@@ -18,7 +18,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use duckdb::Parameters;
-use duckdb::connection::Connection;
+use duckdb::connection::Connection as DuckDBConnection;
 use duckdb::enums::TokenType;
 
 use self::lists::{BODIES, BY_NAME, CHANGING, FUNCTIONS, INTERNAL, SECRET_SETTINGS, TABLE_FUNCTIONS, VIEWS};
@@ -53,7 +53,7 @@ pub(super) struct Surface {
 
 impl Surface {
     /// Reads what the catalog has: functions of the engine, and views, macros and triggers made earlier.
-    pub(super) fn load(connection: &Connection) -> Result<Self> {
+    pub(super) fn load(connection: &DuckDBConnection) -> Result<Self> {
         let mut surface = Self::default();
         // Types with arguments, such as DECIMAL(9, 2), look like calls.
         let functions = "SELECT DISTINCT function_name, function_type FROM duckdb_functions() \
@@ -90,7 +90,7 @@ impl Surface {
     }
 
     /// Whether anything is known of a view or macro now that was not.
-    fn note_object(&self, connection: &Connection, name: &str, text: &str) -> Result<bool> {
+    fn note_object(&self, connection: &DuckDBConnection, name: &str, text: &str) -> Result<bool> {
         let tokens = rewrite::tokens(connection, text).map_err(from_duckdb)?;
         let reach = self.reach(connection, &tokens).and_then(no_seed);
         let name = name.to_ascii_lowercase();
@@ -127,13 +127,13 @@ impl Surface {
     /// What a statement does.
     ///
     /// Errors: `Denied` and `Unsupported` for functions and views that are not for clients.
-    pub(super) fn reach(&self, connection: &Connection, tokens: &[Token<'_>]) -> Result<Reach> {
+    pub(super) fn reach(&self, connection: &DuckDBConnection, tokens: &[Token<'_>]) -> Result<Reach> {
         self.look(connection, &self.names(), tokens, 0)
     }
 
     fn look(
         &self,
-        connection: &Connection,
+        connection: &DuckDBConnection,
         names: &Names,
         tokens: &[Token<'_>],
         depth: usize,
@@ -314,7 +314,7 @@ pub(super) fn changing_body<'sql>(tokens: &[Token<'sql>]) -> Option<&'sql str> {
 }
 
 /// Two columns of text.
-fn pairs(connection: &Connection, sql: &str) -> duckdb::Result<Vec<(String, String)>> {
+fn pairs(connection: &DuckDBConnection, sql: &str) -> duckdb::Result<Vec<(String, String)>> {
     let mut result = connection.query(sql, Parameters::None)?;
     let mut rows = Vec::new();
     while let Some(chunk) = result.next_chunk()? {

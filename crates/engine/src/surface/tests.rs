@@ -2,7 +2,7 @@
 //! Runs on: `cargo test`, an engine in memory. Never: calls what would have an effect; texts are only read.
 
 use duckdb::Parameters;
-use duckdb::connection::Connection;
+use duckdb::connection::Connection as DuckDBConnection;
 use duckdb::environment::{Environment, StorageLocation};
 use duckdb::instance::Instance;
 
@@ -10,7 +10,7 @@ use super::{Reach, Surface, changing_body};
 use crate::error::{Error, Kind};
 use crate::rewrite::{explained, tokens};
 
-fn open(made: &[&str]) -> (Instance, Connection, Surface) {
+fn open(made: &[&str]) -> (Instance, DuckDBConnection, Surface) {
     let instance = Environment::new().unwrap().open(StorageLocation::InMemory).unwrap();
     let connection = instance.connect().unwrap();
     for sql in made {
@@ -20,7 +20,7 @@ fn open(made: &[&str]) -> (Instance, Connection, Surface) {
     (instance, connection, surface)
 }
 
-fn reach(connection: &Connection, surface: &Surface, sql: &str) -> Result<Reach, Error> {
+fn reach(connection: &DuckDBConnection, surface: &Surface, sql: &str) -> Result<Reach, Error> {
     surface.reach(connection, &tokens(connection, sql).unwrap())
 }
 

@@ -2,7 +2,7 @@
 //! Runs on: registration when the database is opened; evaluation on DuckDB's worker threads.
 //! Never: replaces a function the engine has; every registration is a further overload.
 //!
-//! The zone of a session is UTC and stays UTC: so the engine itself converts timestamps with a zone to text,
+//! The zone of a connection is UTC and stays UTC: so the engine itself converts timestamps with a zone to text,
 //! and a second zone would contradict it. Other zones come in by name, with AT TIME ZONE and its like.
 //! Results equal those of the extension with `TimeZone = 'UTC'`; `tests/python/test_timezones.py` compares them.
 
@@ -23,12 +23,12 @@ mod vector;
 mod zone;
 mod zones;
 
-use duckdb::connection::Connection;
+use duckdb::connection::Connection as DuckDBConnection;
 
 use vector::Registry;
 
 /// Registers everything for all connections of the instance behind `connection`.
-pub(super) fn register(connection: &Connection) -> duckdb::Result<()> {
+pub(super) fn register(connection: &DuckDBConnection) -> duckdb::Result<()> {
     let registry = Registry { connection };
     setting::register(&registry)?;
     parts::register(&registry)?;

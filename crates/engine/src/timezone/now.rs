@@ -32,7 +32,7 @@ pub(super) fn register(registry: &Registry<'_>) -> duckdb::Result<()> {
     let date = |now| DateValue(i32::try_from(split(now).0).unwrap_or(i32::MAX));
     add(registry, &["current_date", "today"], Id::Date, date)?;
     add(registry, &["current_localtimestamp"], Id::Timestamp, TimestampValue)?;
-    // `current_time` is `get_current_time()` to the engine. Its own extension gives it the zone of the session, which
+    // `current_time` is `get_current_time()` to the engine. Its own extension gives it the zone of the connection, which
     // is UTC here and has no form in Arrow.
     add(registry, &["current_localtime", "get_current_time"], Id::Time, |now| TimeValue(split(now).1))
 }

@@ -3,7 +3,7 @@
 //! Never: calls the engine for a row; a callback reads vectors and writes one.
 
 use duckdb::Parameters;
-use duckdb::connection::{Connection, Context};
+use duckdb::connection::{Connection as DuckDBConnection, Context};
 use duckdb::data_chunk::VectorCollection;
 use duckdb::enums::{FunctionProperty, FunctionPropertyStability};
 use duckdb::logical_type::{LogicalType, LogicalTypeID};
@@ -49,7 +49,7 @@ pub(super) fn make_readable(arguments: &mut VectorCollection) -> duckdb::Result<
 
 /// Adds overloads to functions of the engine.
 pub(super) struct Registry<'a> {
-    pub(super) connection: &'a Connection,
+    pub(super) connection: &'a DuckDBConnection,
 }
 
 impl Registry<'_> {

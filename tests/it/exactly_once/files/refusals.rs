@@ -100,7 +100,11 @@ async fn the_load_ledger_is_the_servers_own() {
     config.database.path = copy;
     {
         let database = open(&config.database.path);
-        database.session().unwrap().execute(&format!("ALTER TABLE {LEDGER} DROP COLUMN row_count")).unwrap();
+        database
+            .connection()
+            .unwrap()
+            .execute(&format!("ALTER TABLE {LEDGER} DROP COLUMN row_count"))
+            .unwrap();
     }
     let refused = pintail::server::Server::start(&config).await.err().unwrap();
     says(&refused, Kind::Invalid, &["load_ledger", "changed by hand"]);

@@ -1,0 +1,99 @@
+//! DoAction and ListActions: transactions, prepared statements, sessions and cancelling as the specifications
+//! name them, and the server's own actions, named `pintail.*`.
+//! Runs on: the task of the call. The server's own answers are JSON.
+//! Never: shows a path or a secret.
+
+mod any;
+mod declared_tables;
+mod ingest;
+mod list;
+mod messages;
+mod operations;
+mod prepare;
+mod session_options;
+mod status;
+mod tickets;
+mod transactions;
+
+use arrow_flight::Action;
+use bytes::Bytes;
+use pintail_protocol::action;
+use prost::Message;
+use serde_json::Value;
+
+pub(super) use list::list;
+
+use super::request::{Ask, Call};
+use super::server::FlightServer;
+use crate::error::{Error, Result, shorten};
+use any::unwrapped;
+use messages::CloseSessionResult;
+
+/// Runs one action and gives its one answer; `None` for an action that answers nothing.
+pub(super) async fn run(
+    server: &FlightServer,
+    ask: &Ask,
+    action: &Action,
+    call: &mut Call,
+) -> Result<Option<Bytes>> {
+    let name = action.r#type.as_str();
+    call.about(&shorten(name, 100));
+    if let Some(answer) = own(server, ask, action).await? {
+        return Ok(Some(answer.to_string().into()));
+    }
+    let (session, tickets) = (ask.session(), &server.infos.tickets);
+    let answer = match name {
+        "BeginTransaction" => transactions::begin(session).await?,
+        "EndTransaction" => return transactions::end(session, action).await.map(|()| None),
+        "BeginSavepoint" | "EndSavepoint" => {
+            return Err(Error::unsupported(
+                "DuckDB has no savepoints; use a transaction of its own for what must be undone alone",
+            ));
+        }
+        "CreatePreparedStatement" => {
+            prepare::create(&server.infos.results().query, ask, action, call).await?
+        }
+        "ClosePreparedStatement" => return prepare::close(session, action).map(|()| None),
+        "CancelFlightInfo" => tickets::cancel_flight_info(tickets, &server.polls, action)?,
+        "CancelQuery" => tickets::cancel_query(tickets, &server.polls, action)?,
+        "RenewFlightEndpoint" => tickets::renew(tickets, action)?,
+        "SetSessionOptions" => session_options::set(session, unwrapped(&action.body)).await?,
+        "GetSessionOptions" => {
+            session.check()?;
+            session_options::all(session)
+        }
+        "CloseSession" => {
+            server.sessions.close(session);
+            CloseSessionResult { status: 1 }.encode_to_vec().into()
+        }
+        other => return Err(unknown(other)),
+    };
+    Ok(Some(answer))
+}
+
+/// Runs one of the server's own actions, if it is one.
+async fn own(server: &FlightServer, ask: &Ask, action: &Action) -> Result<Option<Value>> {
+    let FlightServer { database, operations, backup_folder, declared_tables, .. } = server;
+    let (body, ingest) = (&action.body, &server.infos.puts.ingest);
+    let answer = match action.r#type.as_str() {
+        action::STATUS => status::status(server),
+        action::INGEST_STATUS => ingest::producer_status(ingest, body)?,
+        action::FORGET_LOADS => ingest::forget_loads(ingest, ask.session(), body).await?,
+        action::SCHEMAS => declared_tables::list(declared_tables, body).await?,
+        action::SCHEMA_PLAN => declared_tables::plan(declared_tables, body).await?,
+        action::SCHEMA_APPLY => declared_tables::apply(declared_tables, body).await?,
+        action::CHECKPOINT => operations::checkpoint(operations, database).await?,
+        action::BACKUP => operations::backup(operations, backup_folder.as_deref(), body).await?,
+        _ => return Ok(None),
+    };
+    Ok(Some(answer))
+}
+
+fn unknown(name: &str) -> Error {
+    let known: Vec<String> = list().into_iter().map(|action| action.r#type).collect();
+    Error::unsupported(format!(
+        "unknown action \"{}\"; this server has {}",
+        shorten(name, 100),
+        known.join(", ")
+    ))
+}

@@ -1,0 +1,65 @@
+//! Schema and ticket -> FlightInfo and SchemaResult as they travel.
+//! Runs on: async tasks; pure, except for the ticket that is issued.
+
+use std::time::SystemTime;
+
+use arrow::datatypes::Schema;
+use arrow::ipc::writer::IpcWriteOptions;
+use arrow_flight::{FlightDescriptor, FlightEndpoint, FlightInfo, IpcMessage, SchemaAsIpc, Ticket};
+use bytes::Bytes;
+use prost_types::Timestamp;
+
+use crate::error::{Error, Result};
+use crate::flight::result::{Asked, Fetch, LIFETIME, Tickets};
+
+/// A result that gets a ticket.
+pub(super) struct Endpoint<'a> {
+    pub(super) fetch: Fetch,
+    /// Its columns as the client takes them.
+    pub(super) schema: &'a Schema,
+    pub(super) descriptor: FlightDescriptor,
+    /// Its rows, where they are known.
+    pub(super) rows: Option<u64>,
+    pub(super) asked: Asked,
+}
+
+impl Endpoint<'_> {
+    /// FlightInfo with one endpoint.
+    pub(super) fn issue(self, tickets: &Tickets) -> Result<FlightInfo> {
+        let repeats = self.fetch.can_repeat();
+        let ticket = tickets.issue(self.fetch, self.asked)?;
+        let mut endpoint = FlightEndpoint::new().with_ticket(Ticket::new(ticket));
+        // By the specification an expiration time says that the ticket may be fetched again until then.
+        if repeats {
+            endpoint.expiration_time = Some(expiration());
+        }
+        Ok(info(self.schema, self.descriptor, self.rows)?.with_endpoint(endpoint))
+    }
+}
+
+/// FlightInfo without endpoints.
+pub(super) fn info(schema: &Schema, descriptor: FlightDescriptor, rows: Option<u64>) -> Result<FlightInfo> {
+    Ok(FlightInfo::new()
+        .try_with_schema(schema)
+        .map_err(|error| Error::internal(format!("the schema cannot be encoded: {error}")))?
+        .with_descriptor(descriptor)
+        .with_total_records(rows.and_then(|rows| i64::try_from(rows).ok()).unwrap_or(-1))
+        .with_total_bytes(-1)
+        .with_ordered(true))
+}
+
+/// When a ticket made now expires.
+pub(in crate::flight) fn expiration() -> Timestamp {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let until = now + LIFETIME;
+    Timestamp { seconds: i64::try_from(until.as_secs()).unwrap_or(i64::MAX), nanos: 0 }
+}
+
+/// A schema as an encapsulated IPC message.
+pub(in crate::flight) fn schema_message(schema: &Schema) -> Result<Bytes> {
+    let message: std::result::Result<IpcMessage, _> =
+        SchemaAsIpc::new(schema, &IpcWriteOptions::default()).try_into();
+    message
+        .map(|message| message.0)
+        .map_err(|error| Error::internal(format!("the schema cannot be encoded: {error}")))
+}

@@ -1,0 +1,53 @@
+//! GetFlightInfo and GetSchema.
+//! Runs on: the task of the call.
+//! Never: leaves a change to the fetch of its result: it is made here, once, because a client may never fetch.
+
+use arrow_flight::{FlightDescriptor, FlightInfo, SchemaResult};
+
+use super::change::{Changed, change};
+use super::describe::{Described, describe};
+use super::endpoint::{Endpoint, schema_message};
+use super::infos::Infos;
+use crate::engine::Class;
+use crate::error::Result;
+use crate::flight::request::{self, Ask, Call, Read};
+use crate::flight::result::{Asked, result_schema};
+
+/// Schema and endpoint of what `descriptor` asks for; a change has been made when this returns.
+pub(in crate::flight) async fn flight_info(
+    infos: &Infos,
+    ask: &Ask,
+    descriptor: FlightDescriptor,
+    call: &mut Call,
+) -> Result<FlightInfo> {
+    let read = request::read(&descriptor)?;
+    let Described { fetch, schema, class } = describe(infos.results(), ask.session(), read, call).await?;
+    let (fetch, schema, rows) = if class == Class::Query {
+        (fetch, schema, None)
+    } else {
+        let Changed { rows, schema, fetch } = change(&infos.puts, fetch, ask.run.clone(), call).await?;
+        (fetch, schema, Some(rows))
+    };
+    let schema = &ask.form.schema(&schema);
+    Endpoint { fetch, schema, descriptor, rows, asked: Asked::ForIt }.issue(&infos.tickets)
+}
+
+/// Schema of what `descriptor` asks for.
+pub(in crate::flight) async fn schema(
+    infos: &Infos,
+    ask: &Ask,
+    descriptor: &FlightDescriptor,
+    call: &mut Call,
+) -> Result<SchemaResult> {
+    let session = ask.session();
+    let schema = match request::read(descriptor)? {
+        // Known without values for the parameters.
+        Read::Prepared(handle) if !session.prepared(handle)?.described.is_deferred => {
+            let prepared = session.prepared(handle)?;
+            call.about(&prepared.sql);
+            result_schema(&infos.results().query, session, &prepared).await?.0
+        }
+        read => describe(infos.results(), session, read, call).await?.schema,
+    };
+    Ok(SchemaResult { schema: schema_message(&ask.form.schema(&schema))? })
+}

@@ -1,0 +1,41 @@
+//! A stream whose key is known -> the answer that it got the first time.
+//! Runs on: the task of the call.
+//! Never: stores a row; takes other content for the same.
+
+use pintail_protocol::decode::Looked;
+
+use super::answer::PutAnswer;
+use super::puts::Puts;
+use crate::catalog::TableName;
+use crate::error::Result;
+use crate::flight::request::Call;
+use crate::flight::wire::Incoming;
+use crate::ingest::{KeyEntry, StreamChecksum};
+
+/// Reads a stream that has been applied before to its end, and gives the first answer again.
+pub(super) async fn answer_again(
+    puts: &Puts,
+    mut incoming: Incoming,
+    known: &KeyEntry,
+    table: &TableName,
+    call: &mut Call,
+) -> Result<PutAnswer> {
+    let mut checksum = StreamChecksum::default();
+    let mut intake = puts.ingest.intake()?;
+    while let Some(looked) = incoming.next().await? {
+        match looked {
+            Looked::Rows(rows) => {
+                let _room = intake.room(rows.need()).await;
+                checksum.add(&incoming.rows(rows)?)?;
+            }
+            Looked::Dictionary(dictionary) => {
+                intake.dictionary(dictionary.dictionary(), dictionary.held_bytes()).await?;
+                incoming.dictionary(dictionary)?;
+            }
+            Looked::Schema(_) | Looked::Nothing => {}
+        }
+    }
+    let (ack, on_conflict) = checksum.answer(known, table)?;
+    call.rows = 0;
+    Ok(PutAnswer { ack, durable: puts.keeps(table), on_conflict, rejects: ack.counts.rejected > 0 })
+}

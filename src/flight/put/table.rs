@@ -1,0 +1,135 @@
+//! Rows into a table, once where the client says how to tell.
+//! Runs on: the task of the call.
+//! Never: puts rows of a stream that was applied before.
+
+use std::sync::Arc;
+
+use tokio::sync::watch;
+
+use super::answer::PutAnswer;
+use super::puts::Puts;
+use super::repeated::answer_again;
+use super::rows::{Destination, RowStream, store};
+use crate::catalog::{TableName, quote_name};
+use crate::engine;
+use crate::error::{Error, Result};
+use crate::flight::names::{TEMPORARY, full_name, temporary_name};
+use crate::flight::request::{Call, PutOptions};
+use crate::flight::wire::Incoming;
+use crate::ingest::{Ack, Commit, Keyed, Mode, PutSummary, Target, Terms};
+use crate::query::Query;
+use crate::session::{ClientSession, On};
+
+/// A table that takes the rows of a put.
+pub(in crate::flight) struct PutTable {
+    pub(in crate::flight) full: TableName,
+    shown: TableName,
+    mode: Mode,
+}
+
+impl PutTable {
+    /// The table that the session means by `name`, which may be a temporary one.
+    pub(super) fn named(session: &ClientSession, name: TableName, mode: Mode) -> Result<Self> {
+        Ok(Self { full: full_name(&name, session)?, shown: name, mode })
+    }
+
+    /// A table that lives with the session, on its own connection.
+    pub(in crate::flight) fn temporary(name: TableName, mode: Mode) -> Result<Self> {
+        Ok(Self { full: temporary_name(&name)?, shown: name, mode })
+    }
+
+    fn is_temporary(&self) -> bool {
+        self.full.catalog.as_deref() == Some(TEMPORARY)
+    }
+
+    /// The table as the write side takes it.
+    pub(in crate::flight) fn target(self) -> Target {
+        Target::Table { table: self.full, shown: self.shown, mode: self.mode }
+    }
+}
+
+/// A put of rows into a table.
+pub(super) struct IntoTable {
+    pub(super) table: PutTable,
+    /// Where the rows go in.
+    pub(super) on: On,
+    pub(super) options: PutOptions,
+    /// Hears of commits before the end.
+    pub(super) progress: Option<watch::Sender<Ack>>,
+}
+
+/// Puts the rows of a stream into a table, unless they have been put before.
+pub(super) async fn put_into_table(
+    puts: &Puts,
+    session: &Arc<ClientSession>,
+    incoming: Incoming,
+    into: IntoTable,
+    call: &mut Call,
+) -> Result<PutAnswer> {
+    let IntoTable { table, on, options, progress } = into;
+    call.about(&table.shown.to_string());
+    if table.is_temporary() {
+        check_temporary(&table.shown, &options, progress.is_some())?;
+    }
+    check_not_nested(&puts.results.query, session, &table.full).await?;
+    let claim = match (&options.key, &options.producer) {
+        (Some(key), _) => match puts.ingest.claim_key(key, &table.full).await? {
+            Keyed::New(claim) => Some(claim),
+            Keyed::Known(known) => return answer_again(puts, incoming, &known, &table.full, call).await,
+        },
+        (None, Some((producer, epoch))) => {
+            Some(puts.ingest.claim_producer(producer, *epoch, &table.full).await?)
+        }
+        (None, None) => None,
+    };
+    let on_conflict = options.on_conflict;
+    let terms = Terms {
+        on_conflict,
+        commit: progress.map_or(Commit::Stream, Commit::Progress),
+        claim,
+        producer: options.producer.map(|(producer, _)| producer),
+        sources: options.sources,
+    };
+    let keeps = puts.keeps(&table.full);
+    let lease = match table.is_temporary() {
+        true => session.lease_for_temporaries(on).await?,
+        false => session.lease(on).await?,
+    };
+    let destination = Destination { target: table.target(), lease, terms };
+    let PutSummary { ack, durable, rejects, .. } =
+        store(&puts.ingest, RowStream::coming(incoming), destination, call).await?;
+    Ok(PutAnswer { ack, durable: durable && keeps, on_conflict, rejects })
+}
+
+/// Refuses for a temporary table what is remembered beyond the life of a session.
+fn check_temporary(table: &TableName, options: &PutOptions, in_progress: bool) -> Result<()> {
+    if options.key.is_some() || options.producer.is_some() || in_progress {
+        return Err(Error::invalid(format!(
+            "temporary table {table}: pintail-idempotency-key, pintail-producer and pintail-commit progress are \
+             for tables that outlive their session; leave them out"
+        )));
+    }
+    if options.sources.is_some() {
+        return Err(Error::invalid(format!(
+            "temporary table {table}: header pintail-sources is for tables that outlive their session; leave it out"
+        )));
+    }
+    Ok(())
+}
+
+/// Refuses a schema inside another one, named as the listings spell it.
+async fn check_not_nested(query: &Query, session: &Arc<ClientSession>, table: &TableName) -> Result<()> {
+    let Some(named) = table.schema.clone().filter(|schema| schema.contains('.')) else { return Ok(()) };
+    let lease = session.lease(On::Rows).await?;
+    let schemas = query.catalog(lease, |connection| engine::schemas(connection)).await?;
+    let mut same = schemas.iter().filter(|known| known.schema.eq_ignore_ascii_case(&named));
+    // A schema of its own may have a dot in its name.
+    if same.clone().all(|known| known.is_nested) && same.next().is_some() {
+        return Err(Error::unsupported(format!(
+            "schema {named} is inside another schema, and puts do not go there; use INSERT INTO {named}.{} with \
+             rows bound to its parameters",
+            quote_name(&table.table)
+        )));
+    }
+    Ok(())
+}

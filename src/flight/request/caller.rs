@@ -1,0 +1,182 @@
+//! A request's cookie, bearer token or connection -> the client's session.
+//! Runs on: async tasks; a look-up in memory.
+//! Never: checks a password (this server has no users yet); makes a session known to anybody but its client.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use arrow_flight::HandshakeResponse;
+use base64::Engine;
+use base64::alphabet::STANDARD;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+use tonic::Response;
+use tonic::metadata::MetadataMap;
+
+use super::answers::{Answers, answers};
+use crate::error::{Error, Result};
+use crate::flight::wire::Link;
+use crate::session::{ClientSession, Handle, InUse, Sessions};
+
+/// Name of the session cookie, as Flight's own session middleware calls it.
+const COOKIE: &str = "arrow_flight_session_id";
+/// Before the number in a bearer token, so that a token of another kind is not taken for one of an earlier run.
+const TOKEN: &str = "pintail-";
+/// Go's clients leave the padding out; both forms are taken.
+const BASE64: GeneralPurpose = GeneralPurpose::new(
+    &STANDARD,
+    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
+);
+
+/// Who makes a call.
+#[derive(Clone)]
+pub(in crate::flight) struct Caller {
+    pub(in crate::flight) session: Arc<ClientSession>,
+    pub(in crate::flight) address: Option<SocketAddr>,
+    /// `trace-id` of the W3C `traceparent` header.
+    pub(in crate::flight) trace: Option<String>,
+    /// Held until the call has ended, and the stream it began.
+    pub(in crate::flight) in_use: InUse,
+    has_cookie: bool,
+}
+
+impl Caller {
+    /// Who makes the call: by cookie, then by bearer token, then by TCP connection.
+    pub(in crate::flight) fn find(
+        sessions: &Sessions,
+        metadata: &MetadataMap,
+        extensions: &tonic::Extensions,
+    ) -> Self {
+        let link = extensions.get::<Link>();
+        let (cookie, token) = (cookie(metadata), bearer(metadata));
+        let by_cookie = cookie.and_then(|cookie| sessions.by_cookie(cookie));
+        let has_cookie = by_cookie.is_some();
+        let known = by_cookie.or_else(|| token.and_then(|token| sessions.by_bearer(token)));
+        let session = known.unwrap_or_else(|| {
+            let session = match link {
+                Some(link) => link.session(|| sessions.open()),
+                None => sessions.open(),
+            };
+            if let Some(unknown) = cookie.or(token) {
+                sessions.stand_in(&session, unknown);
+            }
+            session
+        });
+        let address = link.and_then(Link::address);
+        let in_use = session.enter();
+        Self { session, address, trace: trace_id(metadata), in_use, has_cookie }
+    }
+
+    /// Gives the client its cookie, unless it has sent one.
+    pub(in crate::flight) fn with_cookie<T>(
+        &self,
+        mut response: Response<T>,
+        sessions: &Sessions,
+    ) -> Response<T> {
+        if !self.has_cookie
+            && let Ok(cookie) = sessions.cookie(&self.session)
+            && let Ok(value) = format!("{COOKIE}={cookie:032x}; Path=/; HttpOnly").parse()
+        {
+            response.metadata_mut().insert("set-cookie", value);
+        }
+        response
+    }
+}
+
+/// Handshake: a bearer token with a session of its own, whoever asks.
+pub(in crate::flight) fn handshake(
+    sessions: &Sessions,
+    metadata: &MetadataMap,
+) -> Result<Response<Answers<HandshakeResponse>>> {
+    if let Some(value) = metadata.get("authorization") {
+        check_basic(value.to_str().unwrap_or_default())?;
+    }
+    let token = format!("{TOKEN}{:032x}", sessions.bearer()?);
+    let bearer = format!("Bearer {token}")
+        .parse()
+        .map_err(|_| Error::internal("a token does not fit into a header"))?;
+    let payload = HandshakeResponse { protocol_version: 0, payload: token.into() };
+    let mut response = answers(vec![payload]);
+    response.metadata_mut().insert("authorization", bearer);
+    Ok(response)
+}
+
+/// Refuses credentials that could not be read if there were users.
+fn check_basic(value: &str) -> Result<()> {
+    let wrong = || {
+        Error::invalid(
+            "header authorization: expected \"Basic\" and the base64 of user:password, or \"Bearer\" and a token",
+        )
+    };
+    match value.split_once(' ') {
+        Some((scheme, encoded)) if scheme.eq_ignore_ascii_case("basic") => {
+            let decoded = BASE64.decode(encoded.trim()).map_err(|_| wrong())?;
+            if decoded.contains(&b':') { Ok(()) } else { Err(wrong()) }
+        }
+        Some((scheme, _)) if scheme.eq_ignore_ascii_case("bearer") => Ok(()),
+        _ => Err(wrong()),
+    }
+}
+
+fn cookie(metadata: &MetadataMap) -> Option<Handle> {
+    metadata
+        .get_all("cookie")
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(';'))
+        .filter_map(|pair| pair.trim().split_once('='))
+        .filter(|(name, _)| *name == COOKIE)
+        .find_map(|(_, value)| number(value.trim_matches('"')))
+}
+
+fn bearer(metadata: &MetadataMap) -> Option<Handle> {
+    let (scheme, token) = metadata.get("authorization")?.to_str().ok()?.split_once(' ')?;
+    if scheme.eq_ignore_ascii_case("bearer") { number(token.trim().strip_prefix(TOKEN)?) } else { None }
+}
+
+fn number(text: &str) -> Option<Handle> {
+    if text.len() == 32 { Handle::from_str_radix(text, 16).ok() } else { None }
+}
+
+/// `version "-" trace-id "-" parent-id "-" trace-flags` (W3C Trace Context, section 3.2).
+fn trace_id(metadata: &MetadataMap) -> Option<String> {
+    let mut parts = metadata.get("traceparent")?.to_str().ok()?.split('-');
+    let trace_id = parts.nth(1)?;
+    let valid = trace_id.len() == 32 && trace_id.bytes().all(|byte| byte.is_ascii_hexdigit());
+    valid.then(|| trace_id.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cookies_tokens_and_traces_read_from_headers() {
+        let mut metadata = MetadataMap::new();
+        let id = "0123456789abcdef0123456789abcdef";
+        metadata.insert("cookie", format!("other=1; {COOKIE}={id}").parse().unwrap());
+        metadata.insert("authorization", format!("Bearer {TOKEN}{id}").parse().unwrap());
+        metadata.insert("traceparent", format!("00-{id}-00f067aa0ba902b7-01").parse().unwrap());
+        assert_eq!(cookie(&metadata), Some(0x0123_4567_89ab_cdef_0123_4567_89ab_cdef));
+        assert_eq!(bearer(&metadata), cookie(&metadata));
+        assert_eq!(trace_id(&metadata).as_deref(), Some(id));
+        metadata.insert("cookie", format!("{COOKIE}=short").parse().unwrap());
+        metadata.insert("traceparent", "00-zz-1-1".parse().unwrap());
+        metadata.insert("authorization", format!("Bearer {id}").parse().unwrap());
+        assert_eq!((cookie(&metadata), trace_id(&metadata)), (None, None));
+        assert_eq!(
+            bearer(&metadata),
+            None,
+            "a token that this server never gave out says nothing of a session"
+        );
+    }
+
+    #[test]
+    fn basic_credentials_may_lack_their_padding() {
+        for good in ["Basic dTpw", "basic dXNlcjpwYXNz", "Basic dTpwdw", "Basic dTpwdw==", "Bearer x"] {
+            assert!(check_basic(good).is_ok(), "{good}");
+        }
+        for bad in ["", "Basic", "Basic !!", "Basic dXNlcg", "Digest x"] {
+            assert!(check_basic(bad).unwrap_err().to_string().contains("authorization"), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,63 @@
+//! What a ticket stands for.
+//! Never: lives in a ticket's bytes.
+
+use std::sync::{Arc, Mutex};
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
+
+use crate::engine::{Bound, Class, Described};
+use crate::flight::metadata::Metadata;
+use crate::query::ResultStream;
+use crate::session::{BoundRows, On, Owner, Prepared};
+
+/// Bytes of bound rows that a fetched ticket may keep for another fetch.
+const REPEATED_BYTES_MAX: usize = 64 << 10;
+/// What a ticket gives. The owner is the session that asked for the ticket.
+pub(in crate::flight) enum Fetch {
+    /// A statement to run.
+    Statement { sql: String, on: On, owner: Owner },
+    /// A prepared statement to run over its bound rows, which keep their place in the budget meanwhile.
+    Bound {
+        prepared: Arc<Prepared>,
+        bound: Bound,
+        rows: Option<Arc<BoundRows>>,
+        described: Described,
+        owner: Owner,
+    },
+    /// A look into the catalog.
+    Metadata { metadata: Metadata, owner: Owner },
+    /// The result of a change that has been made.
+    Stored { schema: SchemaRef, class: Class, batches: Vec<RecordBatch> },
+    /// A result that has begun. To be fetched once.
+    Begun(Mutex<Option<Box<ResultStream>>>),
+}
+
+impl Fetch {
+    /// A result that has begun.
+    pub(in crate::flight) fn begun(result: ResultStream) -> Self {
+        Fetch::Begun(Mutex::new(Some(Box::new(result))))
+    }
+
+    /// Whether it may be fetched again. What holds much memory is given up with the first fetch.
+    pub(in crate::flight) fn can_repeat(&self) -> bool {
+        match self {
+            Fetch::Begun(_) => false,
+            Fetch::Bound { rows, .. } => {
+                let batches = rows.iter().flat_map(|rows| &rows.batches);
+                batches.map(RecordBatch::get_array_memory_size).sum::<usize>() <= REPEATED_BYTES_MAX
+            }
+            Fetch::Statement { .. } | Fetch::Metadata { .. } | Fetch::Stored { .. } => true,
+        }
+    }
+
+    /// Bytes that it keeps in memory.
+    pub(super) fn bytes(&self) -> usize {
+        match self {
+            Fetch::Statement { sql, .. } => sql.len(),
+            Fetch::Bound { bound, .. } => bound.sql().len(),
+            Fetch::Stored { batches, .. } => batches.iter().map(RecordBatch::get_array_memory_size).sum(),
+            Fetch::Metadata { .. } | Fetch::Begun(_) => 0,
+        }
+    }
+}

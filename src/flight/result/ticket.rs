@@ -1,0 +1,239 @@
+//! Ticket bytes <-> what to fetch. Server-made tickets are random and carry nothing.
+//! Runs on: async tasks; a look-up in memory.
+//! Never: puts SQL into a ticket; gives out a change twice.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use futures::channel::oneshot;
+
+use super::fetch::Fetch;
+use crate::error::{Error, Result};
+
+/// First bytes of a server-made ticket. A leading NUL starts neither SQL text nor a protobuf message, so a
+/// ticket is never taken for a client's own command.
+const MAGIC: &[u8] = b"\0pintail\x01";
+/// How long a ticket can be fetched.
+pub(in crate::flight) const LIFETIME: Duration = Duration::from_secs(600);
+/// A ticket nobody has fetched may have to make room for others after this long.
+const UNFETCHED_MIN: Duration = Duration::from_secs(60);
+
+struct Entry {
+    // `None` once something that cannot be repeated was fetched.
+    fetch: Option<Arc<Fetch>>,
+    issued: Instant,
+    expires: Instant,
+    // May make room for others at any time: it was fetched, or is one of a listing.
+    spare: bool,
+    // The streams that fetch it now; a message stops one.
+    streams: Vec<oneshot::Sender<()>>,
+}
+
+impl Entry {
+    /// Whether a stream fetches it now: that can be stopped, however long it takes.
+    fn is_streaming(&self) -> bool {
+        self.streams.iter().any(|stream| !stream.is_canceled())
+    }
+}
+
+/// How a client came to be given a ticket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::flight) enum Asked {
+    /// It asked for this very result.
+    ForIt,
+    /// It asked for a list, of whose tickets it will fetch few: they are the first to make room.
+    InListing,
+}
+
+/// Completes when the stream is to be stopped.
+pub(in crate::flight) type Stop = oneshot::Receiver<()>;
+
+/// Tickets given out and not yet expired.
+pub(in crate::flight) struct Tickets {
+    entries: Mutex<HashMap<u128, Entry>>,
+    entries_max: usize,
+}
+
+/// Bytes of statements and small results that tickets may keep.
+const HELD_BYTES_MAX: usize = 256 << 20;
+
+fn unknown() -> Error {
+    Error::not_found("unknown or expired ticket; call GetFlightInfo again for a new one")
+}
+
+impl Tickets {
+    pub(in crate::flight) fn new(entries_max: usize) -> Self {
+        Self { entries: Mutex::default(), entries_max }
+    }
+
+    /// A ticket for `fetch`.
+    ///
+    /// Errors: `Exhausted` naming `session.max_tickets` when too many young tickets wait to be fetched.
+    pub(in crate::flight) fn issue(&self, fetch: Fetch, asked: Asked) -> Result<Bytes> {
+        let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
+        let held =
+            || entries.values().flat_map(|entry| &entry.fetch).map(|fetch| fetch.bytes()).sum::<usize>();
+        if entries.len() >= self.entries_max || (fetch.bytes() > 4096 && held() > HELD_BYTES_MAX) {
+            self.make_room(&mut entries)?;
+        }
+        let number: u128 = rand::random();
+        let now = Instant::now();
+        let entry = Entry {
+            fetch: Some(Arc::new(fetch)),
+            issued: now,
+            expires: now + LIFETIME,
+            spare: asked == Asked::InListing,
+            streams: Vec::new(),
+        };
+        entries.insert(number, entry);
+        Ok(encode(number))
+    }
+
+    /// Forgets the expired and, if that is not enough, the older half of those that can be spared.
+    fn make_room(&self, entries: &mut HashMap<u128, Entry>) -> Result<()> {
+        let now = Instant::now();
+        let before = entries.len();
+        entries.retain(|_, entry| entry.expires > now || entry.is_streaming());
+        if entries.len() < before {
+            return Ok(());
+        }
+        let spare =
+            |entry: &Entry| !entry.is_streaming() && (entry.spare || entry.issued.elapsed() > UNFETCHED_MIN);
+        let mut issued: Vec<Instant> =
+            entries.values().filter(|entry| spare(entry)).map(|entry| entry.issued).collect();
+        if issued.is_empty() {
+            return Err(Error::exhausted(
+                "session.max_tickets",
+                format!("{} results are waiting to be fetched", entries.len()),
+            ));
+        }
+        let middle = issued.len() / 2;
+        let (_, cut, _) = issued.select_nth_unstable(middle);
+        entries.retain(|_, entry| !(spare(entry) && entry.issued <= *cut));
+        Ok(())
+    }
+
+    /// What a ticket gives, and a way to be told to stop; `None` when the bytes are not a server-made ticket.
+    ///
+    /// Errors: `NotFound` for a ticket that was never given out, has expired, or could be fetched only once.
+    pub(in crate::flight) fn redeem(&self, ticket: &[u8]) -> Result<Option<(Arc<Fetch>, Stop)>> {
+        let Some(number) = decode(ticket)? else { return Ok(None) };
+        let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
+        let entry =
+            entries.get_mut(&number).filter(|entry| entry.expires > Instant::now()).ok_or_else(unknown)?;
+        let fetch = match &entry.fetch {
+            Some(fetch) if fetch.can_repeat() => Arc::clone(fetch),
+            _ => entry.fetch.take().ok_or_else(unknown)?,
+        };
+        entry.spare = true;
+        entry.streams.retain(|stream| !stream.is_canceled());
+        let (stop, stopped) = oneshot::channel();
+        entry.streams.push(stop);
+        Ok(Some((fetch, stopped)))
+    }
+
+    /// Lets a ticket live for its whole lifetime again.
+    ///
+    /// Errors: as `redeem`; `NotFound` as well for bytes that are not a ticket.
+    pub(in crate::flight) fn renew(&self, ticket: &[u8]) -> Result<()> {
+        let number = decode(ticket)?.ok_or_else(unknown)?;
+        let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
+        let entry =
+            entries.get_mut(&number).filter(|entry| entry.expires > Instant::now()).ok_or_else(unknown)?;
+        entry.expires = Instant::now() + LIFETIME;
+        Ok(())
+    }
+
+    /// Takes a ticket back and stops the streams that fetch it; false when it was not known.
+    pub(in crate::flight) fn cancel(&self, ticket: &[u8]) -> bool {
+        let Ok(Some(number)) = decode(ticket) else { return false };
+        let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(entry) = entries.remove(&number) else { return false };
+        for stream in entry.streams {
+            // A stream that has ended needs no telling.
+            let _ = stream.send(());
+        }
+        true
+    }
+
+    /// Forgets what has expired.
+    pub(in crate::flight) fn sweep(&self) {
+        let now = Instant::now();
+        self.entries
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .retain(|_, entry| entry.expires > now || entry.is_streaming());
+    }
+}
+
+fn encode(number: u128) -> Bytes {
+    let mut ticket = MAGIC.to_vec();
+    ticket.extend_from_slice(&number.to_be_bytes());
+    ticket.into()
+}
+
+fn decode(ticket: &[u8]) -> Result<Option<u128>> {
+    let Some(number) = ticket.strip_prefix(MAGIC) else { return Ok(None) };
+    number.try_into().map(|number| Some(u128::from_be_bytes(number))).map_err(|_| unknown())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::{Class, Described};
+    use crate::error::Kind;
+
+    fn stored() -> Fetch {
+        let schema = Described::count().schema;
+        Fetch::Stored { schema, class: Class::Change, batches: Vec::new() }
+    }
+
+    #[test]
+    fn tickets_are_opaque_and_can_be_taken_back() {
+        let tickets = Tickets::new(10);
+        let ticket = tickets.issue(stored(), Asked::ForIt).unwrap();
+        assert!(ticket.starts_with(MAGIC) && ticket.len() == MAGIC.len() + 16);
+        let (_, mut stop) = tickets.redeem(&ticket).unwrap().unwrap();
+        assert!(stop.try_recv().is_ok_and(|told| told.is_none()));
+        tickets.renew(&ticket).unwrap();
+        assert!(tickets.cancel(&ticket));
+        assert_eq!(stop.try_recv(), Ok(Some(())), "the stream is told");
+        for gone in [&ticket[..], &encode(7), b"\0pintail\x01short"] {
+            assert_eq!(tickets.redeem(gone).err().map(|error| error.kind()), Some(Kind::NotFound));
+        }
+        assert!(!tickets.cancel(&ticket));
+        assert!(tickets.redeem(b"SELECT 1").unwrap().is_none());
+    }
+
+    /// What is being fetched does not make room: it could not be stopped any more.
+    #[test]
+    fn a_ticket_lives_as_long_as_its_stream() {
+        let tickets = Tickets::new(2);
+        let ticket = tickets.issue(stored(), Asked::ForIt).unwrap();
+        let (_, mut stop) = tickets.redeem(&ticket).unwrap().unwrap();
+        for _ in 0..10 {
+            tickets.issue(stored(), Asked::InListing).unwrap();
+        }
+        tickets.entries.lock().unwrap().values_mut().for_each(|entry| entry.expires = entry.issued);
+        tickets.sweep();
+        assert!(tickets.cancel(&ticket));
+        assert_eq!(stop.try_recv(), Ok(Some(())));
+    }
+
+    #[test]
+    fn fetched_and_listed_tickets_make_room_and_waiting_ones_do_not() {
+        let tickets = Tickets::new(10);
+        for _ in 0..100 {
+            tickets.issue(stored(), Asked::InListing).unwrap();
+            let ticket = tickets.issue(stored(), Asked::ForIt).unwrap();
+            drop(tickets.redeem(&ticket).unwrap());
+        }
+        let tickets = Tickets::new(10);
+        let waiting: Vec<Bytes> = (0..10).map(|_| tickets.issue(stored(), Asked::ForIt).unwrap()).collect();
+        let refused = tickets.issue(stored(), Asked::ForIt).unwrap_err();
+        assert!(refused.to_string().contains("session.max_tickets"), "{refused}");
+        assert!(waiting.iter().all(|ticket| tickets.redeem(ticket).is_ok()));
+    }
+}

@@ -1,0 +1,99 @@
+//! What the calls work on, and the second hand of its expiry.
+//! Runs on: async tasks of the gRPC server.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::info::{Infos, Polls};
+use super::put::Puts;
+use super::result::{Results, Tickets};
+use crate::catalog::Declarations;
+use crate::config::Config;
+use crate::engine::Database;
+use crate::ingest::Ingest;
+use crate::operations::Operations;
+use crate::query::Query;
+use crate::session::{Lease, Sessions};
+
+/// The parts of a server that the calls work on.
+pub struct Parts {
+    /// The database behind the server.
+    pub database: Arc<Database>,
+    /// The write side.
+    pub ingest: Arc<Ingest>,
+    /// The read side.
+    pub query: Arc<Query>,
+    /// Checkpoints and backups.
+    pub operations: Arc<Operations>,
+    /// What lasts between calls.
+    pub sessions: Arc<Sessions>,
+    /// The declarations in force.
+    pub declarations: Arc<Declarations>,
+}
+
+/// What the actions on declared tables work on.
+#[derive(Clone)]
+pub(super) struct DeclaredTables {
+    pub(super) database: Arc<Database>,
+    pub(super) query: Arc<Query>,
+    pub(super) in_force: Arc<Declarations>,
+}
+
+impl DeclaredTables {
+    /// A connection of the pool, on behalf of nobody.
+    pub(super) fn pooled(&self) -> Lease {
+        Lease::pooled(Arc::clone(&self.database))
+    }
+}
+
+/// The Flight service.
+#[derive(Clone)]
+pub struct FlightServer {
+    pub(super) database: Arc<Database>,
+    pub(super) operations: Arc<Operations>,
+    pub(super) sessions: Arc<Sessions>,
+    pub(super) infos: Infos,
+    pub(super) polls: Arc<Polls>,
+    pub(super) declared_tables: DeclaredTables,
+    pub(super) backup_folder: Option<PathBuf>,
+    pub(super) slow_query: Duration,
+    pub(super) started: Instant,
+}
+
+impl FlightServer {
+    /// A Flight service over the parts of a server.
+    pub fn new(parts: Parts, config: &Config) -> Self {
+        let Parts { database, ingest, query, operations, sessions, declarations } = parts;
+        let results = Results { sessions: Arc::clone(&sessions), query: Arc::clone(&query) };
+        let puts = Puts {
+            ingest,
+            results,
+            auto_create: config.ingest.auto_create,
+            keeps_rows: database.options().path != ":memory:",
+        };
+        let tickets = Arc::new(Tickets::new(config.session.max_tickets));
+        let in_force = declarations;
+        let declared_tables = DeclaredTables { database: Arc::clone(&database), query, in_force };
+        Self {
+            database,
+            operations,
+            sessions,
+            infos: Infos { puts, tickets },
+            polls: Arc::default(),
+            declared_tables,
+            backup_folder: config.database.backup_folder(),
+            slow_query: Duration::from_millis(config.log.slow_query_ms),
+            started: Instant::now(),
+        }
+    }
+
+    /// Ends what has been idle for too long: sessions, transactions, prepared statements, tickets, polls. To be
+    /// called every second or so.
+    pub fn sweep(&self) {
+        self.sessions.sweep();
+        self.infos.tickets.sweep();
+        self.polls.sweep();
+        Arc::clone(&self.infos.puts.ingest).tidy();
+    }
+}

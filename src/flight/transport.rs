@@ -1,0 +1,91 @@
+//! HTTP/2 requests -> calls; DoGet by the codec of `wire`, the bodies of DoPut and DoExchange through [`Aligned`].
+//! Runs on: tonic's connection tasks.
+//! Never: decides what a call means.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use arrow_flight::Ticket;
+use arrow_flight::flight_service_server::FlightServiceServer;
+use futures::future::BoxFuture;
+use http_body::Body;
+use tonic::server::{Grpc, NamedService, ServerStreamingService};
+use tonic::{Request, Response, Status};
+use tower_service::Service;
+
+use pintail_protocol::frame::Frame;
+
+use super::get::{FrameStream, get};
+use super::server::FlightServer;
+use super::wire::{Aligned, Arrived, FrameCodec, Pool};
+
+const DO_GET: &str = "/arrow.flight.protocol.FlightService/DoGet";
+const DO_PUT: &str = "/arrow.flight.protocol.FlightService/DoPut";
+const DO_EXCHANGE: &str = "/arrow.flight.protocol.FlightService/DoExchange";
+
+/// The Flight service as tonic serves it.
+#[derive(Clone)]
+pub struct Transport {
+    server: Arc<FlightServer>,
+    generated: FlightServiceServer<FlightServer>,
+    message_bytes_max: usize,
+    pool: Pool,
+}
+
+impl Transport {
+    /// Serves `server`, taking messages of up to `message_bytes_max`.
+    pub fn new(server: Arc<FlightServer>, message_bytes_max: usize) -> Self {
+        let generated =
+            FlightServiceServer::from_arc(Arc::clone(&server)).max_decoding_message_size(message_bytes_max);
+        Self { server, generated, message_bytes_max, pool: Pool::default() }
+    }
+}
+
+impl NamedService for Transport {
+    const NAME: &'static str = "arrow.flight.protocol.FlightService";
+}
+
+impl<B> Service<http::Request<B>> for Transport
+where
+    B: Body + Send + 'static,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>> + Send + 'static,
+{
+    type Response = http::Response<tonic::body::Body>;
+    type Error = Infallible;
+    type Future = BoxFuture<'static, Result<Self::Response, Infallible>>;
+
+    fn poll_ready(&mut self, _context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: http::Request<B>) -> Self::Future {
+        if request.uri().path() == DO_GET {
+            let method = DoGet(Arc::clone(&self.server));
+            return Box::pin(
+                async move { Ok(Grpc::new(FrameCodec).server_streaming(method, request).await) },
+            );
+        }
+        if matches!(request.uri().path(), DO_PUT | DO_EXCHANGE) {
+            let arrived = Arrived::default();
+            let mut request =
+                request.map(|body| Aligned::new(body, arrived.clone(), &self.pool, self.message_bytes_max));
+            request.extensions_mut().insert(arrived);
+            return self.generated.call(request);
+        }
+        self.generated.call(request)
+    }
+}
+
+struct DoGet(Arc<FlightServer>);
+
+impl ServerStreamingService<Ticket> for DoGet {
+    type Response = Frame;
+    type ResponseStream = FrameStream;
+    type Future = BoxFuture<'static, Result<Response<FrameStream>, Status>>;
+
+    fn call(&mut self, request: Request<Ticket>) -> Self::Future {
+        let server = Arc::clone(&self.0);
+        Box::pin(async move { get(&server, request).await })
+    }
+}

@@ -1,0 +1,129 @@
+//! The request stream of a DoPut or DoExchange -> messages that fit together, one after the other.
+//! Runs on: the task of the call.
+//! Never: takes a client that left for one that has finished; decodes a message before its caller has room for it.
+
+use std::time::{Duration, Instant};
+
+use arrow::array::RecordBatch;
+use arrow_flight::{FlightData, FlightDescriptor};
+use bytes::Bytes;
+use pintail_protocol::decode::{Decoder, Looked, Waiting};
+use tonic::{Code, Request, Streaming};
+
+use super::body::Arrived;
+use crate::error::{Error, Kind, Result};
+
+/// The messages of a stream that a client sends, told apart from a client that left.
+pub(in crate::flight) struct Incoming {
+    stream: Streaming<FlightData>,
+    arrived: Arrived,
+    decoder: Decoder,
+    // The first message, until it has been decoded.
+    first: Option<FlightData>,
+    // What was given back.
+    unread: Option<Looked>,
+    /// `app_metadata` of the message that came last.
+    pub(in crate::flight) app_metadata: Bytes,
+    /// Time spent on decoding.
+    pub(in crate::flight) decode: Duration,
+}
+
+impl Incoming {
+    /// Waits for the first message, which says what the stream is for. Messages may unpack to `bytes_max`.
+    pub(in crate::flight) async fn open(
+        request: Request<Streaming<FlightData>>,
+        call: &str,
+        bytes_max: usize,
+    ) -> Result<(Self, FlightDescriptor)> {
+        let arrived = request.extensions().get::<Arrived>().cloned().unwrap_or_default();
+        let mut incoming = Self {
+            stream: request.into_inner(),
+            arrived,
+            decoder: Decoder::within(bytes_max),
+            first: None,
+            unread: None,
+            app_metadata: Bytes::new(),
+            decode: Duration::ZERO,
+        };
+        let mut first = incoming.message().await?.ok_or_else(|| {
+            Error::invalid(format!("the {call} stream is empty; expected a FlightDescriptor and a schema"))
+        })?;
+        let descriptor = first.flight_descriptor.take().ok_or_else(|| {
+            Error::invalid(format!("the first message of a {call} must carry a FlightDescriptor"))
+        })?;
+        incoming.first = Some(first);
+        Ok((incoming, descriptor))
+    }
+
+    /// The next message, or `None` when the client has said that it is done. Rows and dictionaries are to be decoded
+    /// before the next one is asked for.
+    pub(in crate::flight) async fn next(&mut self) -> Result<Option<Looked>> {
+        if let Some(looked) = self.unread.take() {
+            return Ok(Some(looked));
+        }
+        let message = match self.first.take() {
+            Some(first) => first,
+            None => match self.message().await? {
+                Some(message) => message,
+                None => return Ok(None),
+            },
+        };
+        let started = Instant::now();
+        // Copied: it is a part of the message, and would keep all of it in memory.
+        self.app_metadata = Bytes::copy_from_slice(&message.app_metadata);
+        let looked = self.decoder.look(message);
+        self.decode += started.elapsed();
+        looked.map(Some)
+    }
+
+    /// Decodes the rows that `next` gave last.
+    pub(in crate::flight) fn rows(&mut self, waiting: Waiting) -> Result<RecordBatch> {
+        let started = Instant::now();
+        let batch = self.decoder.rows(waiting);
+        self.decode += started.elapsed();
+        batch
+    }
+
+    /// Takes the dictionary that `next` gave last.
+    pub(in crate::flight) fn dictionary(&mut self, waiting: Waiting) -> Result<()> {
+        let started = Instant::now();
+        let taken = self.decoder.dictionary(waiting);
+        self.decode += started.elapsed();
+        taken
+    }
+
+    /// Gives back what `next` gave last.
+    pub(in crate::flight) fn unread(&mut self, looked: Looked) {
+        self.unread = Some(looked);
+    }
+
+    async fn message(&mut self) -> Result<Option<FlightData>> {
+        let left = || {
+            let text = "the client left before the end of the stream; nothing was stored";
+            Error::new(Kind::Cancelled, text)
+        };
+        match self.stream.message().await {
+            Ok(Some(mut message)) => {
+                let body = self.arrived.body();
+                if message.data_body.is_empty() {
+                    message.data_body = body;
+                }
+                Ok(Some(message))
+            }
+            Ok(None) if self.arrived.ended_properly() => Ok(None),
+            Ok(None) => Err(left()),
+            Err(status) => Err(match status.code() {
+                // tonic's own word for a message above `max_decoding_message_size`.
+                Code::OutOfRange | Code::ResourceExhausted => Error::exhausted(
+                    "server.max_message_bytes",
+                    format!(
+                        "a message of the stream is too large: {}; send smaller batches",
+                        status.message()
+                    ),
+                ),
+                Code::Cancelled => left(),
+                _ => left().context(status.message()),
+            }),
+        }
+    }
+}

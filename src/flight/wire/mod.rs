@@ -1,0 +1,18 @@
+//! Bytes of the network <-> messages, batches and frames; nothing here knows what a call asks for.
+//! Runs on: the task of the call, tonic's connection tasks.
+//! Never: decides what a call means.
+
+mod body;
+mod codec;
+mod connection;
+mod encode;
+mod form;
+mod incoming;
+
+pub use codec::{FrameCodec, FrameEncoder};
+pub use connection::{Connection, Link, accept};
+pub use encode::Encoder;
+
+pub(in crate::flight) use body::{Aligned, Arrived, Pool};
+pub(in crate::flight) use form::Form;
+pub(in crate::flight) use incoming::Incoming;
