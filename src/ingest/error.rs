@@ -27,7 +27,7 @@ pub(super) struct PutError {
     table: Option<String>,
     cause: String,
     outcome: Outcome,
-    advice: &'static str,
+    advice: String,
     /// What is durable of a stream that commits as it goes.
     durable: Option<Ack>,
 }
@@ -50,8 +50,8 @@ impl PutError {
     }
 
     /// Ends the text with what to do, its punctuation included.
-    pub(super) fn with_advice(self, advice: &'static str) -> Self {
-        Self { advice, ..self }
+    pub(super) fn with_advice(self, advice: impl Into<String>) -> Self {
+        Self { advice: advice.into(), ..self }
     }
 
     /// Says what is durable of a stream that commits as it goes.
@@ -75,7 +75,7 @@ impl fmt::Display for PutError {
             Outcome::NothingStored => "; nothing was stored",
             Outcome::BatchNotStored => "; this batch was not stored",
         })?;
-        f.write_str(self.advice)?;
+        f.write_str(&self.advice)?;
         if let Some(Ack { counts, seq, .. }) = &self.durable {
             write!(f, "; {} rows of this stream are durable", counts.rows)?;
             if let Some(seq) = seq {
@@ -89,7 +89,14 @@ impl fmt::Display for PutError {
 impl From<Error> for PutError {
     fn from(error: Error) -> Self {
         let cause = error.message().to_owned();
-        Self { kind: error.kind(), table: None, cause, outcome: Outcome::Unsaid, advice: "", durable: None }
+        Self {
+            kind: error.kind(),
+            table: None,
+            cause,
+            outcome: Outcome::Unsaid,
+            advice: String::new(),
+            durable: None,
+        }
     }
 }
 

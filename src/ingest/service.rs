@@ -5,6 +5,8 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use pintail_protocol::header::{COMMIT, IDEMPOTENCY_KEY, PRODUCER, PROGRESS, SOURCES};
+
 use super::admission::{Budget, Intake, StreamBudget};
 use super::exactly_once::{Claim, Keyed, Ledger, Loads, ProducerStatus};
 use super::group_commit::{self, GroupCommit};
@@ -164,24 +166,23 @@ impl Ingest {
 /// Refuses what commits by itself inside of a client's transaction, whose commit nobody could record.
 fn check_commits_by_itself(request: &PutRequest) -> Result<()> {
     let PutRequest { lease, terms, .. } = request;
-    if terms.claim.is_some() && !lease.is_pooled() {
-        return Err(Error::new(
-            Kind::Conflict,
-            "a put with pintail-idempotency-key or pintail-producer commits by itself, so it cannot be part \
-             of a transaction; end that first",
-        ));
+    if lease.is_pooled() {
+        return Ok(());
     }
-    if terms.commit.is_progress() && !lease.is_pooled() {
-        return Err(Error::new(
-            Kind::Conflict,
-            "a put with pintail-commit progress commits by itself, so it cannot be part of a transaction; end \
-             that first",
-        ));
+    let refused = |kind, headers: String| {
+        let text = format!(
+            "a put with {headers} commits by itself, so it cannot be part of a transaction; end that first"
+        );
+        Err(Error::new(kind, text))
+    };
+    if terms.claim.is_some() {
+        return refused(Kind::Conflict, format!("{IDEMPOTENCY_KEY} or {PRODUCER}"));
     }
-    if terms.sources.is_some() && !lease.is_pooled() {
-        return Err(Error::invalid(
-            "a put with pintail-sources commits by itself, so it cannot be part of a transaction; end that first",
-        ));
+    if terms.commit.is_progress() {
+        return refused(Kind::Conflict, format!("{COMMIT} {PROGRESS}"));
+    }
+    if terms.sources.is_some() {
+        return refused(Kind::Invalid, SOURCES.to_owned());
     }
     Ok(())
 }

@@ -2,6 +2,7 @@
 //! Runs on: threads that read; blocks. Never: opens a file again that has not changed; leaves one out without a word.
 
 mod naming;
+mod result;
 mod standard_input;
 
 use std::collections::HashMap;
@@ -15,6 +16,7 @@ use std::path::{Path, PathBuf};
 use pintail::error::{Error, Kind, Result};
 
 use self::naming::{name_of, not_there, shown};
+pub(super) use self::result::{DataFile, Finding, Found, Skipped};
 use self::standard_input::standard_input;
 use super::found::{FoundFile, Place};
 use super::glob;
@@ -25,58 +27,8 @@ use super::sniff::{Cause, Format, Naming, Refusal, sniff};
 use super::store::is_url;
 use super::walk::{Walk, is_set_aside, lost};
 
-/// How the arguments are understood.
-#[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Finding {
-    /// Take columns from `key=value` folders.
-    pub(super) hive: bool,
-    /// The folders grow: nothing found is no error.
-    pub(super) follow: bool,
-    /// What is named and cannot be loaded is left out with a word, instead of an error for all.
-    pub(super) keep_going: bool,
-}
-
 /// What files were found to be, by their real paths and whether text of any ending was meant.
 type Known = HashMap<(PathBuf, bool), (Stamp, Result<Format, Refusal>)>;
-
-/// What the arguments mean at one moment.
-#[derive(Debug, Default)]
-pub(super) struct Found {
-    /// In the order of the arguments, and of names in each.
-    pub(super) files: Vec<DataFile>,
-    /// URLs with the places of their arguments.
-    pub(super) urls: Vec<(usize, String)>,
-    pub(super) skipped: Vec<Skipped>,
-    /// How many names below folders began with `_` or `.`.
-    pub(super) hidden: usize,
-    /// Hard links: the name of a file in `files`, and another of its names.
-    pub(super) other_names: Vec<(String, String)>,
-}
-
-/// A file that is loaded.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct DataFile {
-    pub(super) file: FoundFile,
-    pub(super) format: Format,
-    /// What it was when it was looked at.
-    pub(super) stamp: Stamp,
-    /// Place of the argument that led to it.
-    pub(super) argument: usize,
-}
-
-/// A file or folder that is not loaded.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Skipped {
-    pub(super) shown: String,
-    pub(super) refusal: Refusal,
-}
-
-impl Skipped {
-    /// The file and why it is left out, as one sentence.
-    pub(super) fn told(&self) -> String {
-        format!("{}: it {}", self.shown, self.refusal.why)
-    }
-}
 
 /// Finds the same arguments again and again, and opens only what is new or has changed.
 pub(super) struct Finder {

@@ -5,6 +5,7 @@
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
+use pintail_protocol::action::INGEST_STATUS;
 use pintail_protocol::answer::fenced;
 use tokio::sync::OwnedMutexGuard;
 
@@ -125,7 +126,7 @@ impl ProducerClaim {
                 return Err(Error::new(
                     Kind::Conflict,
                     format!(
-                        "producer \"{producer}\": batch {seq} leaves a gap, expected seq {}; pintail.ingest_status \
+                        "producer \"{producer}\": batch {seq} leaves a gap, expected seq {}; {INGEST_STATUS} \
                          tells where to resume",
                         last + 1
                     ),

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use pintail_protocol::header::OnConflict;
+use pintail_protocol::header::{IDEMPOTENCY_KEY, OnConflict, PRODUCER};
 
 use crate::catalog::TableName;
 use crate::engine::LedgerRow;
@@ -60,14 +60,16 @@ impl KeyEntry {
         if *self.table != *table {
             return Err(Error::new(
                 Kind::Exists,
-                format!("this pintail-idempotency-key was used for table {}, not {table}", self.table),
+                format!("this {IDEMPOTENCY_KEY} was used for table {}, not {table}", self.table),
             ));
         }
         if self.checksum != checksum {
             return Err(Error::new(
                 Kind::Exists,
-                "this pintail-idempotency-key was used for a stream with other content; a retry must send the \
-                 same rows, and new rows need a new key",
+                format!(
+                    "this {IDEMPOTENCY_KEY} was used for a stream with other content; a retry must send the same rows, and \
+                     new rows need a new key"
+                ),
             ));
         }
         Ok(())
@@ -179,7 +181,7 @@ impl Reader {
 pub fn sequence(app_metadata: &[u8]) -> Result<u64> {
     let wrong = |found: &str| {
         Error::invalid(format!(
-            "with header pintail-producer every batch carries app_metadata {{\"seq\": n}}, n a whole number from 0; \
+            "with header {PRODUCER} every batch carries app_metadata {{\"seq\": n}}, n a whole number from 0; \
              found {found}"
         ))
     };

@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::Duration;
 
 use pintail_protocol::answer::fenced;
-use pintail_protocol::header;
+use pintail_protocol::header::{EPOCH, IDEMPOTENCY_KEY, PRODUCER};
 use tokio::sync::OwnedMutexGuard;
 
 use super::claim::{Claim, ClaimKind, KeyClaim, Keyed, ProducerClaim};
@@ -80,12 +80,14 @@ impl Ledger {
     ///
     /// Errors: `Invalid` for a key that is empty or too long, `Aborted` when the other stream does not end.
     pub(in crate::ingest) async fn claim_key(&self, key: &str, table: &TableName) -> Result<Keyed> {
-        check_name(header::IDEMPOTENCY_KEY, key)?;
+        check_name(IDEMPOTENCY_KEY, key)?;
         let turn = self.turn(TurnOf::Key(key.to_owned())).await.ok_or_else(|| {
             Error::new(
                 Kind::Aborted,
-                "another stream with this pintail-idempotency-key is still open; send it again later, it will \
-                 be applied once",
+                format!(
+                    "another stream with this {IDEMPOTENCY_KEY} is still open; send it again later, it will be applied \
+                     once"
+                ),
             )
         })?;
         if let Some(entry) = self.image().key(key) {
@@ -104,7 +106,7 @@ impl Ledger {
         epoch: u64,
         table: &TableName,
     ) -> Result<Claim> {
-        check_name(header::PRODUCER, producer)?;
+        check_name(PRODUCER, producer)?;
         let line = Line { producer: producer.into(), table: table.in_ledger().into() };
         let newest_epoch = self.image().epochs(producer);
         let newest = newest_epoch.raise(epoch);
@@ -116,7 +118,7 @@ impl Ledger {
                 Kind::Aborted,
                 format!(
                     "another stream of producer \"{producer}\" into this table is still open; end it first, or \
-                     come back with a higher pintail-epoch to shut it out"
+                     come back with a higher {EPOCH} to shut it out"
                 ),
             )
         })?;

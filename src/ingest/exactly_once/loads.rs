@@ -15,6 +15,16 @@ use crate::error::{Error, Kind, Result, shorten};
 /// Bytes of a file's name in an error.
 const SHOWN_BYTES: usize = 300;
 
+/// What a stream has loaded.
+pub(in crate::ingest) struct StreamLoad {
+    pub(in crate::ingest) sources: Sources,
+    pub(in crate::ingest) declared: Declared,
+    /// Rows that arrived.
+    pub(in crate::ingest) received: u64,
+    /// Whether the transaction has made the table or replaced its rows, and so forgotten what was stored before.
+    pub(in crate::ingest) is_clean: bool,
+}
+
 /// The memory of loads, which is a table of the database.
 pub(in crate::ingest) struct Loads(OwnTable);
 
@@ -46,18 +56,17 @@ impl Loads {
     }
 
     /// Writes the pieces of a stream down in its open transaction. The caller has the table's turn, from before this until
-    /// COMMIT has returned. `is_clean`: the transaction has made the table or replaced its rows, and what was stored before
-    /// is forgotten with that. `Sources::Anew` holds for a table that has no rows yet.
+    /// COMMIT has returned. `Sources::Anew` holds for a table that has no rows yet.
     ///
-    /// Errors: `Invalid` unless the pieces have `received` rows; `Aborted` when one of them has been stored meanwhile.
+    /// Errors: `Invalid` unless the pieces have as many rows as were received; `Aborted` when one of them has been stored
+    /// meanwhile.
     pub(in crate::ingest) fn record(
         &self,
         connection: &Connection,
         table: &TableName,
-        (sources, declared): (Sources, Declared),
-        received: u64,
-        is_clean: bool,
+        load: StreamLoad,
     ) -> Result<()> {
+        let StreamLoad { sources, declared, received, is_clean } = load;
         let is_empty = declared.is_empty();
         let pieces = declared.finish(received)?;
         let name = table.in_ledger();

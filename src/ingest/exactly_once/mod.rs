@@ -20,6 +20,6 @@ pub(super) use entry::Entry;
 pub use entry::{KeyEntry, sequence};
 pub use image::{LineStatus, ProducerStatus};
 pub(super) use ledger::{Ledger, tail};
-pub(super) use loads::Loads;
+pub(super) use loads::{Loads, StreamLoad};
 pub(super) use sources::Declared;
 pub use stream_checksum::StreamChecksum;

@@ -3,6 +3,7 @@
 //! Never: takes a file that was read in part for a whole one: rows declared and rows received must be the same number.
 
 use arrow::array::{Int64Array, StringBuilder, UInt64Array};
+use pintail_protocol::header::SOURCES;
 use pintail_protocol::source::{Source, SourcesMessage};
 
 use crate::engine::LoadPieces;
@@ -38,7 +39,7 @@ impl Declared {
         let wrong = |what: &dyn std::fmt::Display| {
             let found = shorten(&String::from_utf8_lossy(app_metadata), 200);
             Error::invalid(format!(
-                "with header pintail-sources the app_metadata of a batch is {{\"sources\": [{{\"file\": \"name\", \
+                "with header {SOURCES} the app_metadata of a batch is {{\"sources\": [{{\"file\": \"name\", \
                  \"piece\": \"16 hex digits\", \"rows\": n}}]}}; found {found} ({what})"
             ))
         };

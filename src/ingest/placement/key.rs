@@ -3,6 +3,7 @@
 //! Never: takes columns for a key that the engine would compare in another way.
 
 use arrow::datatypes::{DataType, SchemaRef};
+use pintail_protocol::header::ON_CONFLICT;
 
 use crate::catalog::{Column, Table, TableName};
 use crate::engine::{self, BulkInsert, Connection};
@@ -16,7 +17,7 @@ pub(in crate::ingest) fn key_of(connection: &Connection, table: &TableName) -> R
 
 pub(super) fn no_key(shown: &str) -> Error {
     Error::invalid(format!(
-        "table {shown} has no primary key, so pintail-on-conflict ignore and replace have nothing to go by; \
+        "table {shown} has no primary key, so {ON_CONFLICT} ignore and replace have nothing to go by; \
          declare a primary_key or leave the header out"
     ))
 }

@@ -6,6 +6,8 @@ use std::sync::Arc;
 
 use arrow::array::Array;
 
+use pintail_protocol::header::ON_CONFLICT;
+
 use super::rows::Rows;
 use crate::catalog::{Placed, ROW, quote_name, quote_text};
 use crate::engine::{self, Connection, Segment, Unit};
@@ -14,8 +16,6 @@ use crate::ingest::engine_text::{duplicate_key, null_column};
 use crate::ingest::error::PutError;
 use crate::ingest::placement::{self, Placement};
 
-/// What to do about a key that is there twice.
-const DUPLICATE_ADVICE: &str = ". Send it with pintail-on-conflict ignore or replace to keep one of the two";
 /// Longest value shown, in characters.
 const VALUE_CHARACTERS_MAX: usize = 60;
 
@@ -144,7 +144,7 @@ impl Search<'_> {
             );
             PutError::new(Kind::Conflict, &self.placement.shown, cause)
                 .nothing_stored()
-                .with_advice(DUPLICATE_ADVICE)
+                .with_advice(format!(". Send it with {ON_CONFLICT} ignore or replace to keep one of the two"))
         };
         Ok(match rows.as_slice() {
             [] => None,

@@ -45,7 +45,7 @@ pub enum Target {
     },
     /// Into an INSERT of the client's own, whose parameters they are.
     Statement {
-        /// The statement.
+        /// What of it is to be run for the rows.
         bulk: Box<BulkInsert>,
         /// The full name of its table, where it is known.
         table: Option<TableName>,

@@ -18,7 +18,7 @@ use crate::engine::{self, Connection};
 use crate::error::{Error, Kind, Result};
 use crate::ingest::admission::Permit;
 use crate::ingest::error::PutError;
-use crate::ingest::exactly_once::Declared;
+use crate::ingest::exactly_once::{Declared, StreamLoad};
 use crate::ingest::job::{Job, Message};
 use crate::ingest::placement::{self, Placement, Transaction, Wanted};
 use crate::ingest::row_groups::{self, Gather, Rows, Take};
@@ -318,10 +318,15 @@ impl Writer {
         if self.holds.turn.is_none() {
             self.holds.turn = Some(shared.tables.turn(table, shown)?);
         }
-        let is_clean = self.placement.forgets();
+        let load = StreamLoad {
+            sources,
+            declared: *declared,
+            received: self.appended,
+            is_clean: self.placement.forgets(),
+        };
         shared
             .loads
-            .record(connection, table, (sources, *declared), self.appended, is_clean)
+            .record(connection, table, load)
             .map_err(|error| PutError::from(error).in_table(&self.placement.shown))
     }
 
