@@ -234,7 +234,8 @@ fn query(criterion: &mut Criterion) {
         group.bench_function(label, |bencher| {
             bencher.iter(|| {
                 let statement = engine::parse(&connection, sql).unwrap();
-                let mut cursor = Cursor::open(&connection, &statement, &schema, batch_bytes, None).unwrap();
+                let size = engine::ArraySize { bytes: batch_bytes, rows_max: None };
+                let mut cursor = Cursor::open(&connection, &statement, &schema, size).unwrap();
                 let mut rows = 0;
                 while let Some(batch) = cursor.next_batch().unwrap() {
                     rows += batch.num_rows();

@@ -80,8 +80,8 @@ impl Restore {
         let bar = bar();
         bar.set_length(self.from.metadata().map_or(0, |data| data.len()));
         let options = schema::options(self.database.display().to_string());
-        let restored =
-            engine::restore(&self.from, &options, self.force, &mut |bytes| bar.set_position(bytes));
+        let existing = if self.force { engine::Existing::Replace } else { engine::Existing::Keep };
+        let restored = engine::restore(&self.from, &options, existing, &mut |bytes| bar.set_position(bytes));
         bar.finish_and_clear();
         let restored = restored.map_err(|error| match error.kind() {
             Kind::Invalid | Kind::NotFound | Kind::Exists => Failure::Usage(error),

@@ -47,7 +47,7 @@ impl Ingest {
         });
         let group_commit = (config.group_commit_ms > 0).then(|| {
             let wait = Duration::from_millis(config.group_commit_ms);
-            shared.database.share_commits(wait);
+            shared.database.group_small_inserts(wait);
             group_commit::start(&shared, wait)
         });
         Ok(Self {

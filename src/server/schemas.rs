@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use crate::catalog::{Declaration, Declarations, read_declarations, read_folder, render};
+use crate::catalog::{Breaking, Declaration, Declarations, read_declarations, read_folder, render};
 use crate::config::Schemas;
 use crate::engine::{Database, apply_declared, earlier_declarations, plan_declared, recorded_declarations};
 use crate::error::{Error, Kind, Result};
@@ -30,12 +30,13 @@ pub(super) fn put_in_force(
     let declared = match declared {
         None => recorded_declarations(&connection)?,
         Some(declared) if config.apply_at_start => {
-            let applied = apply_declared(&mut connection, &declared, false, |_| ()).map_err(|error| {
-                match error.kind() {
-                    Kind::Conflict => Error::invalid(error.message()),
-                    _ => error,
-                }
-            })?;
+            let applied =
+                apply_declared(&mut connection, &declared, Breaking::Refused, |_| ()).map_err(|error| {
+                    match error.kind() {
+                        Kind::Conflict => Error::invalid(error.message()),
+                        _ => error,
+                    }
+                })?;
             for table in applied.iter().filter(|table| !table.is_empty()) {
                 let changes: Vec<&str> = table.plan.steps.iter().map(|step| step.text.as_str()).collect();
                 tracing::info!(
@@ -48,7 +49,7 @@ pub(super) fn put_in_force(
             declared
         }
         Some(declared) => {
-            for table in plan_declared(&connection, &declared, false)? {
+            for table in plan_declared(&connection, &declared, Breaking::Refused)? {
                 if !table.plan.is_empty() {
                     let difference = render(std::slice::from_ref(&table));
                     tracing::warn!(table = %table.table, %difference, "the table differs from its declaration");

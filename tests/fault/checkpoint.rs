@@ -34,11 +34,13 @@ async fn a_checkpoint_may_stop_anywhere() {
         let copy = directory.path().join("killed");
         let committed = {
             let database = open_without_checkpoints(&path);
-            let session = database.connection().unwrap();
-            session.execute("DELETE FROM keyed WHERE id % 7 = 0").unwrap();
-            session.execute("INSERT INTO keyed SELECT i, i / 3 FROM range(400000, 401000) t(i)").unwrap();
-            session.execute("INSERT INTO t SELECT id + 20000, batch + 20, a, b, c, d, e, f FROM t").unwrap();
-            session.execute(&format!("SET GLOBAL debug_checkpoint_abort = '{point}'")).unwrap();
+            let connection = database.connection().unwrap();
+            connection.execute("DELETE FROM keyed WHERE id % 7 = 0").unwrap();
+            connection.execute("INSERT INTO keyed SELECT i, i / 3 FROM range(400000, 401000) t(i)").unwrap();
+            connection
+                .execute("INSERT INTO t SELECT id + 20000, batch + 20, a, b, c, d, e, f FROM t")
+                .unwrap();
+            connection.execute(&format!("SET GLOBAL debug_checkpoint_abort = '{point}'")).unwrap();
             let checkpoint = std::thread::Builder::new().spawn({
                 let database = Arc::clone(&database);
                 move || database.checkpoint()
@@ -47,7 +49,7 @@ async fn a_checkpoint_may_stop_anywhere() {
             let mut committed = 0;
             let mut failed = None;
             while !checkpoint.is_finished() || (point == "BEFORE_WAL_FLUSH" && failed.is_none()) {
-                match session.execute(&format!("INSERT INTO beside VALUES ({committed}, -1)")) {
+                match connection.execute(&format!("INSERT INTO beside VALUES ({committed}, -1)")) {
                     Ok(_) => committed += 1,
                     Err(error) => failed = Some(error),
                 }

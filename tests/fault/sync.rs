@@ -154,18 +154,18 @@ async fn a_failed_sync_takes_small_puts_back() {
 fn a_commit_that_fails_in_an_insert_is_told() {
     let directory = tempfile::tempdir().unwrap();
     let database = open(file(directory.path()));
-    let session = database.connection().unwrap();
-    session.execute("CREATE TABLE t (n BIGINT)").unwrap();
+    let connection = database.connection().unwrap();
+    connection.execute("CREATE TABLE t (n BIGINT)").unwrap();
     let insert = Insert { head: "INSERT INTO t SELECT n FROM ".into(), tail: String::new() };
     let append = || {
         let rows = RecordBatch::try_from_iter([("n", Arc::new(Int64Array::from(vec![1, 2])) as _)]).unwrap();
-        pintail::engine::append(&session, &insert, Segment::new(rows.schema(), vec![[rows].into()]))
+        pintail::engine::append(&connection, &insert, Segment::new(rows.schema(), vec![[rows].into()]))
     };
     assert_eq!(append().unwrap(), 2);
-    session.execute("SET GLOBAL debug_force_commit_failure = true").unwrap();
+    connection.execute("SET GLOBAL debug_force_commit_failure = true").unwrap();
     let refused = append().unwrap_err();
     assert!(refused.message().contains("Forced commit failure"), "{refused}");
-    session.execute("SET GLOBAL debug_force_commit_failure = false").unwrap();
+    connection.execute("SET GLOBAL debug_force_commit_failure = false").unwrap();
     assert_eq!(append().unwrap(), 2);
-    assert_eq!(pintail::engine::count_rows(&session, &table("t")).unwrap(), 4);
+    assert_eq!(pintail::engine::count_rows(&connection, &table("t")).unwrap(), 4);
 }

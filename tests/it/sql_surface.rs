@@ -222,7 +222,7 @@ async fn what_was_made_earlier_is_known() {
     let directory = TestServer::start().await.stop().await;
     {
         let database = open(file(directory.path()));
-        let session = database.connection().unwrap();
+        let connection = database.connection().unwrap();
         for sql in [
             "CREATE SEQUENCE s",
             "CREATE VIEW bumps AS SELECT nextval('s') AS a",
@@ -232,7 +232,7 @@ async fn what_was_made_earlier_is_known() {
             "CREATE TABLE gone AS SELECT 1 AS a",
             "CREATE TRIGGER x AFTER INSERT ON t FOR EACH STATEMENT DELETE FROM gone",
         ] {
-            session.execute(sql).unwrap();
+            connection.execute(sql).unwrap();
         }
     }
     let server = TestServer::start_in(directory, |_| {}).await;

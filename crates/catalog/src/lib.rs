@@ -26,7 +26,7 @@ pub use declaration::{
 };
 
 pub use evolution::{
-    Actual, ActualColumn, ActualIndex, Plan, Refusal, Sign, Step, TablePlan, adopt, plan, render,
+    Actual, ActualColumn, ActualIndex, Breaking, Plan, Refusal, Sign, Step, TablePlan, adopt, plan, render,
 };
 
 pub use pintail_protocol::names::{TableName, quote_name, quote_text, split_name};

@@ -6,79 +6,54 @@
 //! threads but is used by one at a time. A [`Cursor`] stays on the thread that opened it. [`Interrupt`] may
 //! be called from anywhere, at any time, and is a no-op when its statement is over.
 
-mod advice;
-mod appender;
+mod append;
 mod backup;
-mod checkpoint_gate;
+mod bound;
+mod checkpoint;
 mod connection;
-mod constraints;
-mod culprits;
-mod cursor;
 mod database;
 mod declared;
-mod depth;
-mod describe;
 mod duckdb_error;
-mod export;
-mod extras;
 mod ffi;
-mod group;
 pub mod group_commit;
-mod holders;
-mod interrupt;
-mod inventory;
-mod judge;
-mod ledger;
-mod load_ledger;
-mod maintenance;
-mod metadata;
-mod open;
-mod parameters;
+mod health;
+mod internal;
+mod introspect;
+mod ledgers;
 mod plain;
-mod prepared;
-mod restore;
-mod rewrite;
-mod segment;
-mod statement;
-mod surface;
-mod tables;
-mod text;
+mod read;
+mod sql;
+mod table_functions;
 mod timezone;
 
-pub use appender::{BulkInsert, Insert, append, count_rows, describe_rows, over_segment, rows_of_segment};
-pub use backup::{BackupTarget, backup};
-pub use checkpoint_gate::StatementTurn;
+pub use append::{append, count_rows, describe_rows, over_segment, rows_of_segment};
+pub use backup::{Existing, Restored, backup, restore};
+pub use bound::{Bound, bulk_insert, describe_bound, match_columns};
+pub use checkpoint::Maintenance;
 pub use connection::{Connection, SchemaPath};
-pub use constraints::{ForeignKeyColumn, PrimaryKeyColumn, foreign_keys, primary_keys};
-pub use cursor::{Cursor, Step};
-pub use database::{Database, Options};
+pub use database::{BackupTarget, CheckpointHold, Database, Interrupt, Options, Progress, StatementTurn};
 pub use declared::{
-    RecordedVersion, actual_table, apply_declared, earlier_declarations, plan_declared,
+    RecordedVersion, apply_declared, drop_if_empty, earlier_declarations, plan_declared,
     recorded_declarations, recorded_versions,
 };
-pub use depth::STACK_BYTES;
-pub use extras::table_extras;
-pub use holders::CheckpointHold;
-pub use interrupt::{Interrupt, Progress};
-pub use judge::{Class, runs_alone};
-pub use ledger::{
-    INTERNAL_SCHEMA, LedgerBounds, LedgerRow, append_ledger, create_ledger, cut_ledger, ledger_lines,
-    read_ledger,
+pub use internal::INTERNAL_SCHEMA;
+pub use introspect::{
+    ColumnEntry, ForeignKeyColumn, PrimaryKeyColumn, SchemaInfo, TableEntry, actual_table, columns,
+    columns_between, find_table, foreign_keys, primary_keys, schemas, table_extras, tables,
 };
-pub use load_ledger::{
-    LoadPieces, append_loads, create_loads, find_loads, forget_loads, forget_loads_sql, has_rows,
+pub use ledgers::{
+    LedgerBounds, LedgerRow, LoadPieces, append_ledger, append_loads, create_ledger, create_loads,
+    cut_ledger, find_loads, forget_loads, forget_loads_sql, has_rows, ledger_lines, read_ledger,
     stored_loads,
 };
-pub use maintenance::Maintenance;
-pub use metadata::{ColumnEntry, SchemaInfo, TableEntry, columns, columns_between, schemas, tables};
-pub use parameters::{bulk_insert, describe_bound, match_columns};
 pub use pintail_protocol::expand::{expansion, may_expand, slice, slices};
 pub use plain::{BIT, STANDS_FOR, plain_batch, plain_schema};
-pub use prepared::Bound;
-pub use restore::{Restored, restore};
-pub use segment::{Segment, UNIT_ROWS, Unit};
-pub use statement::{Described, Parameter, Parsed, READ_ONLY, count_batch, describe, parse, parse_script};
-pub use tables::{drop_if_empty, find_table};
+pub use read::{
+    ArraySize, Cursor, Described, Parameter, Parsed, READ_ONLY, Step, count_batch, describe, parse,
+    parse_script,
+};
+pub use sql::{BulkInsert, Class, Insert, STACK_BYTES, runs_alone};
+pub use table_functions::{Segment, UNIT_ROWS, Unit};
 
 use pintail_catalog as catalog;
 use pintail_protocol::{error, rebuild};

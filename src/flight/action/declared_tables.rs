@@ -10,7 +10,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-use crate::catalog::{self, Declaration, SchemaFile, TableName, adopt, read_declarations, render};
+use crate::catalog::{self, Breaking, Declaration, SchemaFile, TableName, adopt, read_declarations, render};
 use crate::engine::{self, RecordedVersion};
 use crate::error::{Error, Result};
 use crate::flight::server::DeclaredTables;
@@ -40,7 +40,7 @@ pub(super) async fn plan(tables: &DeclaredTables, body: &[u8]) -> Result<Value> 
         Err(problems) => return Ok(json!({ "problems": problems, "text": problems.to_string() })),
     };
     let plans = tables.query.catalog(tables.pooled(), move |connection| {
-        engine::plan_declared(connection, &declarations, request.allow_breaking)
+        engine::plan_declared(connection, &declarations, Breaking::when(request.allow_breaking))
     });
     let plans = plans.await?;
     Ok(json!({ "tables": plans, "text": render(&plans) }))
@@ -55,7 +55,7 @@ pub(super) async fn apply(tables: &DeclaredTables, body: &[u8]) -> Result<Value>
     let in_force = Arc::clone(&tables.in_force);
     let plans = tables.query.catalog(tables.pooled(), move |connection| {
         let applied = declarations.clone();
-        engine::apply_declared(connection, &declarations, request.allow_breaking, |earlier| {
+        engine::apply_declared(connection, &declarations, Breaking::when(request.allow_breaking), |earlier| {
             in_force.add(applied, earlier);
         })
     });
@@ -102,7 +102,7 @@ fn listed(
     actual: Option<&catalog::Actual>,
     recorded: &HashMap<String, RecordedVersion>,
 ) -> Value {
-    let found = catalog::plan(declaration, actual, false);
+    let found = catalog::plan(declaration, actual, Breaking::Refused);
     let shown = declaration.listed_name();
     let version = recorded.get(&shown.to_lowercase());
     let difference = if found.is_empty() {

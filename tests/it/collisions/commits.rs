@@ -244,10 +244,10 @@ fn a_lost_database_is_opened_anew() {
     let directory = tempfile::tempdir().unwrap();
     let database = open(file(directory.path()));
     for round in 1..=3_u64 {
-        let session = database.connection().unwrap();
-        session.execute("CREATE TABLE IF NOT EXISTS t (a BIGINT)").unwrap();
-        session.execute("INSERT INTO t SELECT range FROM range(1000)").unwrap();
-        drop(session);
+        let connection = database.connection().unwrap();
+        connection.execute("CREATE TABLE IF NOT EXISTS t (a BIGINT)").unwrap();
+        connection.execute("INSERT INTO t SELECT range FROM range(1000)").unwrap();
+        drop(connection);
         let other = database.connection().unwrap();
         // The engine's own fail point: the checkpoint ends with a fatal error, as a failing disk would end it.
         other.execute("SET GLOBAL debug_checkpoint_abort = 'before_header'").unwrap();
@@ -261,14 +261,14 @@ fn a_lost_database_is_opened_anew() {
         drop(other);
         database.reopen(Duration::from_secs(5)).unwrap();
         assert!(!database.is_lost());
-        let session = database.connection().unwrap();
-        let changed = session.execute(&format!(
+        let connection = database.connection().unwrap();
+        let changed = connection.execute(&format!(
             "INSERT INTO t SELECT a FROM t WHERE (SELECT count(*) FROM t) = {} LIMIT 0",
             1000 * round
         ));
         assert_eq!(changed.unwrap(), 0);
         let counted =
-            session.execute(&format!("DELETE FROM t WHERE (SELECT count(*) FROM t) <> {}", 1000 * round));
+            connection.execute(&format!("DELETE FROM t WHERE (SELECT count(*) FROM t) <> {}", 1000 * round));
         assert_eq!(counted.unwrap(), 0, "round {round}: rows are missing or doubled");
     }
 }

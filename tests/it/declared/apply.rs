@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use pintail::catalog::{
-    Declaration, TableName, adopt, declared_create, read_declarations, read_folder, render,
+    Breaking, Declaration, TableName, adopt, declared_create, read_declarations, read_folder, render,
 };
 use pintail::engine::{
     actual_table, apply_declared, plan_declared, recorded_declarations, recorded_versions,
@@ -45,12 +45,15 @@ fn a_declared_table_is_made_with_everything_it_says() {
     fixture.holds("(SELECT comment = 'it''s a table' FROM duckdb_tables() WHERE table_name = 't')");
     fixture.holds("(SELECT comment = 'in \"euros\"' FROM duckdb_columns() WHERE table_name = 't' AND column_name = 'price')");
     fixture.holds("(SELECT index_name = 't_size_index' FROM duckdb_indexes() WHERE table_name = 't')");
-    assert_eq!(fixture.session.execute("INSERT INTO t (id) VALUES (1)").unwrap_err().kind(), Kind::Conflict);
     assert_eq!(
-        fixture.session.execute("INSERT INTO t (id, size) VALUES (2, NULL)").unwrap_err().kind(),
+        fixture.connection.execute("INSERT INTO t (id) VALUES (1)").unwrap_err().kind(),
         Kind::Conflict
     );
-    let plan = plan_declared(&fixture.session, &declared(BASE), false).unwrap();
+    assert_eq!(
+        fixture.connection.execute("INSERT INTO t (id, size) VALUES (2, NULL)").unwrap_err().kind(),
+        Kind::Conflict
+    );
+    let plan = plan_declared(&fixture.connection, &declared(BASE), Breaking::Refused).unwrap();
     assert!(plan[0].is_empty(), "{}", render(&plan));
 }
 
@@ -85,18 +88,18 @@ fn a_table_with_rows_follows_its_declaration() {
     fixture.holds("(SELECT count(*) = 1 FROM t WHERE price = 12.34)");
     // An older producer, who knows nothing of the new columns, and a size that used to be required.
     fixture.run("INSERT INTO t (id, size, price) VALUES (5000, NULL, 1.0)");
-    assert!(fixture.session.execute("INSERT INTO t (id) VALUES (5000)").is_err());
+    assert!(fixture.connection.execute("INSERT INTO t (id) VALUES (5000)").is_err());
     fixture.holds(
         "(SELECT list_sort(list(index_name)) = ['t_new_index', 't_price_index'] FROM duckdb_indexes())",
     );
-    let versions = recorded_versions(&fixture.session).unwrap();
+    let versions = recorded_versions(&fixture.connection).unwrap();
     assert_eq!((versions.len(), versions[0].version), (1, 11));
     assert_eq!(versions[0].fingerprint, declared(&text)[0].fingerprint());
     assert!(versions[0].applied_at_ms > 1_700_000_000_000);
-    assert_eq!(recorded_declarations(&fixture.session).unwrap(), declared(&text));
+    assert_eq!(recorded_declarations(&fixture.connection).unwrap(), declared(&text));
     // Applying again does nothing and records nothing.
     fixture.apply(&text).unwrap();
-    assert_eq!(recorded_versions(&fixture.session).unwrap()[0].version, 11);
+    assert_eq!(recorded_versions(&fixture.connection).unwrap()[0].version, 11);
 }
 
 /// Indexes that nobody declared survive what has to be done around them.
@@ -122,12 +125,12 @@ fn foreign_indexes_and_added_columns_survive_a_rebuild() {
     fixture.holds("(SELECT comment = 'theirs' FROM duckdb_columns() WHERE column_name = 'by producer')");
     // Without a rebuild as well.
     let stricter = wider.replace("default = 7", "nullable = false\ndefault = 7");
-    fixture.apply_with(&stricter, true).unwrap();
+    fixture.apply_with(&stricter, Breaking::Allowed).unwrap();
     fixture.holds("(SELECT count(*) = 3 FROM duckdb_indexes())");
     // A rule that no declaration says would be lost with the table.
     fixture.run("CREATE TABLE u (id BIGINT REFERENCES t (id))");
     let narrower = stricter.replace("int64", "int32");
-    let refused = fixture.apply_with(&narrower, true).unwrap_err();
+    let refused = fixture.apply_with(&narrower, Breaking::Allowed).unwrap_err();
     assert!(refused.message().contains("the foreign key of table u"), "{refused}");
 }
 
@@ -137,7 +140,7 @@ fn a_rebuild_loses_no_acknowledged_row() {
     let mut fixture = Fixture::new();
     fixture.apply(BASE).unwrap();
     fixture.run("INSERT INTO t (id) SELECT * FROM range(1000)");
-    let mut other = fixture.session.database().connection().unwrap();
+    let mut other = fixture.connection.database().connection().unwrap();
     other.begin().unwrap();
     other.execute("INSERT INTO t (id) VALUES (5000)").unwrap();
     let report = fixture.apply(&BASE.replace("int32", "int64")).unwrap();
@@ -169,36 +172,36 @@ fn breaking_changes_are_refused_whole_and_made_when_allowed() {
         assert_eq!(fixture.state(), before);
     }
     // 40,000 ids do not fit into int16, and the transaction says so after the table was made anew.
-    let failed = fixture.apply_with(&breaking[0].0, true).unwrap_err();
+    let failed = fixture.apply_with(&breaking[0].0, Breaking::Allowed).unwrap_err();
     assert!(
         failed.message().contains("table t") && failed.message().contains("nothing was changed"),
         "{failed}"
     );
     assert_eq!(fixture.state(), before);
     for (text, _) in &breaking[1..] {
-        fixture.apply_with(text, true).unwrap();
+        fixture.apply_with(text, Breaking::Allowed).unwrap();
         fixture.holds("(SELECT count(*) = 40000 FROM t)");
     }
-    assert_eq!(recorded_versions(&fixture.session).unwrap()[0].version, 5);
+    assert_eq!(recorded_versions(&fixture.connection).unwrap()[0].version, 5);
 }
 
 #[test]
 fn a_view_or_a_required_column_in_the_way_is_refused_before_anything_is_done() {
     let mut fixture = Fixture::new();
     fixture.run("CREATE VIEW t AS SELECT 1 AS id");
-    let refused = fixture.apply_with(BASE, true).unwrap_err();
+    let refused = fixture.apply_with(BASE, Breaking::Allowed).unwrap_err();
     assert!(refused.message().contains("a view of that name"), "{refused}");
     fixture.run("DROP VIEW t");
     fixture.run("CREATE TABLE t AS SELECT 1::INTEGER AS id");
     let refused = fixture.apply_with(
         "[[field]]\nname = 'id'\ntype = 'int32'\n[[field]]\nname = 'x'\ntype = 'int8'\nnullable = false",
-        true,
+        Breaking::Allowed,
     );
     assert!(
         refused.unwrap_err().message().contains("the 1 row that are there have no value"),
         "count and reason"
     );
-    assert_eq!(recorded_versions(&fixture.session).unwrap(), []);
+    assert_eq!(recorded_versions(&fixture.connection).unwrap(), []);
 }
 
 /// A table as it is, shown as a declaration, is a declaration that the table fits; and so is every example.
@@ -214,7 +217,7 @@ fn tables_are_adopted_and_the_shipped_examples_apply() {
     fixture.run("CREATE INDEX by_b ON s.\"odd.name\" (b)");
     fixture.run("COMMENT ON TABLE s.\"odd.name\" IS 'odd'");
     let name = TableName::from_text("S.\"ODD.NAME\"").unwrap();
-    let actual = actual_table(&fixture.session, &name).unwrap().unwrap();
+    let actual = actual_table(&fixture.connection, &name).unwrap().unwrap();
     let (adopted, notes) = adopt(&actual, None);
     assert_eq!(notes, Vec::<String>::new());
     let report = fixture.apply(&adopted.to_toml()).unwrap();
@@ -224,9 +227,9 @@ fn tables_are_adopted_and_the_shipped_examples_apply() {
         examples.iter().map(Declaration::listed_name).collect::<Vec<_>>(),
         ["well_production", "well_test"]
     );
-    apply_declared(&mut fixture.session, &examples, false, |_| ()).unwrap();
+    apply_declared(&mut fixture.connection, &examples, Breaking::Refused, |_| ()).unwrap();
     for example in &examples {
-        let actual = actual_table(&fixture.session, &example.name).unwrap().unwrap();
+        let actual = actual_table(&fixture.connection, &example.name).unwrap().unwrap();
         let (shown, notes) = adopt(&actual, Some(example));
         assert_eq!((&shown, notes.len()), (example, 0));
         // And the statements alone make the same table.
@@ -234,7 +237,7 @@ fn tables_are_adopted_and_the_shipped_examples_apply() {
         for sql in declared_create(example, &copy) {
             fixture.run(&sql);
         }
-        let copied = actual_table(&fixture.session, &copy).unwrap().unwrap();
+        let copied = actual_table(&fixture.connection, &copy).unwrap().unwrap();
         assert_eq!((copied.columns, copied.primary_key), (actual.columns, actual.primary_key));
     }
 }

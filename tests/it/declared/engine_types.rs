@@ -79,12 +79,13 @@ fn every_type_is_what_the_engine_makes_of_it() {
     let types: Vec<_> = texts.iter().map(|text| parse_type(text).unwrap()).collect();
     let fields: Vec<_> =
         types.iter().enumerate().map(|(index, one)| one.field(&format!("c{index}"), true)).collect();
-    let described = describe_rows(&fixture.session, &plain_schema(&Arc::new(Schema::new(fields)))).unwrap();
+    let described =
+        describe_rows(&fixture.connection, &plain_schema(&Arc::new(Schema::new(fields)))).unwrap();
     let columns: Vec<String> =
         types.iter().enumerate().map(|(index, one)| format!("c{index} {}", one.duckdb)).collect();
     // And the catalog prints the type of a column in the same words.
     fixture.run(&format!("CREATE TABLE t ({})", columns.join(", ")));
-    let actual = actual_table(&fixture.session, &TableName::from_text("t").unwrap()).unwrap().unwrap();
+    let actual = actual_table(&fixture.connection, &TableName::from_text("t").unwrap()).unwrap().unwrap();
     for ((one, (_, imported)), column) in types.iter().zip(&described).zip(&actual.columns) {
         assert_eq!(&one.duckdb, imported, "{}", one.text);
         assert_eq!(one.duckdb, column.duckdb_type, "{}", one.text);
@@ -98,7 +99,7 @@ fn words_are_quoted_as_the_engine_quotes_them() {
     let fixture = Fixture::new();
     fixture.run("CREATE TABLE words AS SELECT DISTINCT keyword_name AS word FROM duckdb_keywords()");
     let mut cursor = Vec::new();
-    for batch in collect(&fixture.session, "SELECT word FROM words ORDER BY 1") {
+    for batch in collect(&fixture.connection, "SELECT word FROM words ORDER BY 1") {
         cursor.extend(batch.column(0).as_string::<i32>().iter().flatten().map(str::to_owned));
     }
     assert!(cursor.len() > 400, "{}", cursor.len());
@@ -106,14 +107,15 @@ fn words_are_quoted_as_the_engine_quotes_them() {
         cursor.iter().map(|word| format!("{word}: int8, _{word}: int8")).collect::<Vec<_>>().join(", ");
     let one = parse_type(&format!("struct<{text}>")).unwrap();
     fixture.run(&format!("CREATE TABLE t (a {})", one.duckdb));
-    let actual = actual_table(&fixture.session, &TableName::from_text("t").unwrap()).unwrap().unwrap();
+    let actual = actual_table(&fixture.connection, &TableName::from_text("t").unwrap()).unwrap().unwrap();
     assert_eq!(actual.columns[0].duckdb_type, one.duckdb);
 }
 
-fn collect(session: &Connection, sql: &str) -> Vec<arrow::array::RecordBatch> {
-    let parsed = pintail::engine::parse(session, sql).unwrap();
-    let schema = parsed.describe(session).unwrap().schema;
-    let mut cursor = pintail::engine::Cursor::open(session, &parsed, &schema, 1 << 20, None).unwrap();
+fn collect(connection: &Connection, sql: &str) -> Vec<arrow::array::RecordBatch> {
+    let parsed = pintail::engine::parse(connection, sql).unwrap();
+    let schema = parsed.describe(connection).unwrap().schema;
+    let size = pintail::engine::ArraySize { bytes: 1 << 20, rows_max: None };
+    let mut cursor = pintail::engine::Cursor::open(connection, &parsed, &schema, size).unwrap();
     let mut batches = Vec::new();
     while let Some(batch) = cursor.next_batch().unwrap() {
         batches.push(batch);
@@ -158,6 +160,6 @@ fn the_engine_takes_every_default() {
     fixture.run("INSERT INTO t (id) VALUES (1)");
     fixture.holds("(SELECT c1 = -128 AND c6 = E'it''s\\n' AND c7 = 'a\\xFF'::BLOB AND isnan(c4) FROM t)");
     fixture.holds("(SELECT c14 = TIMESTAMPTZ '2026-01-31 08:00:00+00' FROM t)");
-    let actual = actual_table(&fixture.session, &TableName::from_text("t").unwrap()).unwrap().unwrap();
+    let actual = actual_table(&fixture.connection, &TableName::from_text("t").unwrap()).unwrap().unwrap();
     assert_eq!(adopt(&actual, Some(&declared(&text)[0])).0, declared(&text)[0]);
 }

@@ -6,45 +6,45 @@ mod puts;
 mod round_trip;
 mod start;
 
-use pintail::catalog::{Declaration, SchemaFile, TableName, read_declarations, render};
+use pintail::catalog::{Breaking, Declaration, SchemaFile, TableName, read_declarations, render};
 use pintail::engine::{Connection, actual_table, apply_declared, plan_declared};
 
 use crate::support::database::{file, open};
 
 struct Fixture {
     folder: tempfile::TempDir,
-    session: Connection,
+    connection: Connection,
 }
 
 impl Fixture {
     fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let session = open(file(folder.path())).connection().unwrap();
-        Self { folder, session }
+        let connection = open(file(folder.path())).connection().unwrap();
+        Self { folder, connection }
     }
 
     /// Closes the file without a checkpoint and opens it again, so that everything comes back from the log.
     fn reopened(self) -> Self {
-        let Self { folder, session } = self;
-        drop(session);
-        let session = open(file(folder.path())).connection().unwrap();
-        Self { folder, session }
+        let Self { folder, connection } = self;
+        drop(connection);
+        let connection = open(file(folder.path())).connection().unwrap();
+        Self { folder, connection }
     }
 
     fn apply(&mut self, text: &str) -> Result<String, pintail::error::Error> {
-        self.apply_with(text, false)
+        self.apply_with(text, Breaking::Refused)
     }
 
-    fn apply_with(&mut self, text: &str, allow_breaking: bool) -> Result<String, pintail::error::Error> {
-        let plans = apply_declared(&mut self.session, &declared(text), allow_breaking, |_| ())?;
+    fn apply_with(&mut self, text: &str, breaking: Breaking) -> Result<String, pintail::error::Error> {
+        let plans = apply_declared(&mut self.connection, &declared(text), breaking, |_| ())?;
         // What was applied needs no more, whatever it was.
-        let again = plan_declared(&self.session, &declared(text), false)?;
+        let again = plan_declared(&self.connection, &declared(text), Breaking::Refused)?;
         assert!(again.iter().all(pintail::catalog::TablePlan::is_empty), "{}", render(&again));
         Ok(render(&plans))
     }
 
     fn run(&self, sql: &str) {
-        self.session.execute(sql).unwrap_or_else(|error| panic!("{sql}: {error}"));
+        self.connection.execute(sql).unwrap_or_else(|error| panic!("{sql}: {error}"));
     }
 
     /// Runs `sql`, which fails unless the condition holds.
@@ -53,7 +53,7 @@ impl Fixture {
     }
 
     fn state(&self) -> String {
-        format!("{:?}", actual_table(&self.session, &TableName::from_text("t").unwrap()).unwrap())
+        format!("{:?}", actual_table(&self.connection, &TableName::from_text("t").unwrap()).unwrap())
     }
 }
 

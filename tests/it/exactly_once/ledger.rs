@@ -32,17 +32,17 @@ const ANSWER: &str = r#"'{"inserted":1,"ignored":0,"replaced":0,"rejected":0,"on
 /// A ledger with so many keys, and so many producers of one batch each.
 fn fill(path: &Path, count: u64) {
     let database = open(path);
-    let session = database.connection().unwrap();
-    create_ledger(&session).unwrap();
+    let connection = database.connection().unwrap();
+    create_ledger(&connection).unwrap();
     for select in [
         format!("'main.t', 'key ' || i, NULL, NULL, NULL, 1, i, {ANSWER}"),
         "'main.t', NULL, 'producer ' || i, 1, 0, 1, i, NULL".to_owned(),
     ] {
-        session
+        connection
             .execute(&format!("INSERT INTO {LEDGER} SELECT now(), {select} FROM range({count}) r(i)"))
             .unwrap();
     }
-    session.execute("CHECKPOINT").unwrap();
+    connection.execute("CHECKPOINT").unwrap();
 }
 
 async fn ledger_rows(client: &mut Client) -> i64 {
@@ -149,13 +149,13 @@ async fn what_is_forgotten_stays_forgotten() {
         directory = server.stop().await;
         if below(2) == 0 {
             let database = open(file(directory.path()));
-            let mut session = database.connection().unwrap();
+            let mut connection = database.connection().unwrap();
             let bounds = LedgerBounds { keys: 5, lines: lines_max, batches: 64 };
             let left: Vec<u64> = (0..2)
                 .map(|_| {
-                    session.begin().unwrap();
-                    let left = cut_ledger(&session, bounds, &[]).unwrap();
-                    session.commit().unwrap();
+                    connection.begin().unwrap();
+                    let left = cut_ledger(&connection, bounds, &[]).unwrap();
+                    connection.commit().unwrap();
                     left
                 })
                 .collect();

@@ -36,11 +36,11 @@ async fn a_ledger_changed_by_hand_is_noticed() {
     let directory = server.stop().await;
     {
         let database = open(file(directory.path()));
-        let session = database.connection().unwrap();
-        session
+        let connection = database.connection().unwrap();
+        connection
             .execute("INSERT INTO pintail_internal.ingest_ledger (producer, seq) VALUES ('p', 99)")
             .unwrap();
-        session
+        connection
             .execute(
                 "INSERT INTO pintail_internal.ingest_ledger (table_name, key, row_count, checksum, answer) \
                  VALUES ('main.t', 'k', 1, 1, 'no json')",

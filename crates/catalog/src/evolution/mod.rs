@@ -1,5 +1,5 @@
 //! A declaration against the table as it is: what has to be done, and what is refused.
-//! Runs on: any thread; pure values; `engine::declared` reads tables and runs plans.
+//! Runs on: any thread; pure values; `engine::introspect` and `engine::declared` read tables and run plans.
 //! Never: plans a loss of data unasked; leaves the order of the engine's statements to chance.
 //!
 //! The engine alters no table that has an index (columns of a key and columns before them count as well), and a
@@ -170,11 +170,26 @@ fn many(count: u64, what: &str) -> String {
     format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }
 
-/// Plans how `actual` becomes what is declared. Changes that lose data or break producers are refused unless
-/// `allow_breaking`, and then their steps say what is lost.
-pub fn plan(declared: &Declaration, actual: Option<&Actual>, allow_breaking: bool) -> Plan {
+/// What becomes of changes that lose data or break producers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Breaking {
+    /// They are refused.
+    Refused,
+    /// They are made, and their steps say what is lost.
+    Allowed,
+}
+
+impl Breaking {
+    /// What the option `allow_breaking` of a command or request means.
+    pub fn when(allow_breaking: bool) -> Self {
+        if allow_breaking { Self::Allowed } else { Self::Refused }
+    }
+}
+
+/// Plans how `actual` becomes what is declared.
+pub fn plan(declared: &Declaration, actual: Option<&Actual>, breaking: Breaking) -> Plan {
     let Some(actual) = actual else { return creation(declared) };
-    Planner::new(declared, actual, allow_breaking).plan()
+    Planner::new(declared, actual, breaking).plan()
 }
 
 fn creation(declared: &Declaration) -> Plan {

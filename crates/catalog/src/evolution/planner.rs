@@ -5,7 +5,8 @@
 use super::change::{TypeChange, type_change};
 use super::rebuild::{Rebuild, create_again};
 use super::{
-    Actual, ActualColumn, ActualIndex, Plan, Refusal, Sign, Step, column_text, many, same_name, shown,
+    Actual, ActualColumn, ActualIndex, Breaking, Plan, Refusal, Sign, Step, column_text, many, same_name,
+    shown,
 };
 use crate::ddl::{column_definition, comment_on_column, comment_on_table, create_index, needs_index};
 use crate::declaration::from_expression;
@@ -23,7 +24,7 @@ enum Phase {
 pub(super) struct Planner<'a> {
     declared: &'a Declaration,
     actual: &'a Actual,
-    allow_breaking: bool,
+    breaking: Breaking,
     changes: Vec<(Phase, Step)>,
     refusals: Vec<Refusal>,
     /// A change can only be made by making the table anew.
@@ -33,9 +34,9 @@ pub(super) struct Planner<'a> {
 }
 
 impl<'a> Planner<'a> {
-    pub(super) fn new(declared: &'a Declaration, actual: &'a Actual, allow_breaking: bool) -> Self {
+    pub(super) fn new(declared: &'a Declaration, actual: &'a Actual, breaking: Breaking) -> Self {
         let (changes, refusals) = (Vec::new(), Vec::new());
-        Self { declared, actual, allow_breaking, changes, refusals, rebuild: false, unindex: false }
+        Self { declared, actual, breaking, changes, refusals, rebuild: false, unindex: false }
     }
 
     pub(super) fn plan(mut self) -> Plan {
@@ -73,14 +74,15 @@ impl<'a> Planner<'a> {
 
     /// A change that breaks something: a step that says what is lost, or a refusal.
     fn breaking(&mut self, text: String, reason: String, lost: String, sign: Sign, sql: Vec<String>) -> bool {
-        if self.allow_breaking {
+        let is_allowed = self.breaking == Breaking::Allowed;
+        if is_allowed {
             self.changes.push((Phase::Alter, Step { sign, text, lost: Some(lost), sql }));
         } else {
             let advice =
                 format!("undo it in the declaration, or `pintail schema apply --allow-breaking` ({lost})");
             self.refuse(text, reason, advice);
         }
-        self.allow_breaking
+        is_allowed
     }
 
     fn alter(&self, what: &str) -> Vec<String> {

@@ -46,13 +46,13 @@ fn statements(plan: &Plan) -> Vec<&str> {
 
 #[test]
 fn a_table_as_declared_needs_nothing() {
-    assert!(plan(&declared(BASE), Some(&actual()), false).is_empty());
+    assert!(plan(&declared(BASE), Some(&actual()), Breaking::Refused).is_empty());
 }
 
 #[test]
 fn a_missing_table_is_made_with_key_comments_and_indexes() {
     let text = format!("name = 's.t'\ndescription = \"it's\"\n{BASE}is_indexed = true\ndefault = 1\n");
-    let plan = plan(&declared(&text), None, false);
+    let plan = plan(&declared(&text), None, Breaking::Refused);
     assert_eq!(
         statements(&plan),
         [
@@ -72,7 +72,7 @@ fn additive_changes_are_planned_in_an_order_the_engine_takes() {
          [[field]]\nname = 'new'\ntype = 'int8'\nnullable = false\ndefault = 1\ndescription = 'n'\n",
         BASE.replace("(5, 2)", "(9, 2)")
     );
-    let plan = plan(&declared(&text), Some(&actual()), false);
+    let plan = plan(&declared(&text), Some(&actual()), Breaking::Refused);
     assert_eq!(plan.refusals, []);
     assert_eq!(
         statements(&plan),
@@ -95,7 +95,7 @@ fn a_type_of_a_key_or_of_an_indexed_table_changes_by_a_rebuild() {
     table.indexes = vec![index("pair", &["x", "\"id\""])];
     table.columns.push(column("added", "VARCHAR", true));
     let text = format!("on_new_column = 'add'\n{text}");
-    let plan = plan(&declared(&text), Some(&table), false);
+    let plan = plan(&declared(&text), Some(&table), Breaking::Refused);
     assert_eq!(plan.refusals, []);
     assert_eq!(
         statements(&plan),
@@ -110,7 +110,7 @@ fn a_type_of_a_key_or_of_an_indexed_table_changes_by_a_rebuild() {
         ]
     );
     table.constraints = vec!["CHECK((x > 0))".into()];
-    let refused = super::plan(&declared(&text), Some(&table), true);
+    let refused = super::plan(&declared(&text), Some(&table), Breaking::Allowed);
     assert!(refused.refusals[0].reason.contains("would lose CHECK((x > 0))"), "{refused:?}");
 }
 
@@ -119,7 +119,7 @@ fn indexes_step_aside_for_a_rule_about_null() {
     let mut table = actual();
     table.columns[1].nullable = false;
     table.indexes = vec![index("pair", &["x", "id"]), index("gone", &["x"])];
-    let plan = plan(&declared(BASE), Some(&table), false);
+    let plan = plan(&declared(BASE), Some(&table), Breaking::Refused);
     assert_eq!(
         statements(&plan),
         [
@@ -144,12 +144,12 @@ fn breaking_changes_are_refused_unless_allowed() {
     ];
     for (text, reason, lost) in cases {
         let declared = declared(&text);
-        let refused = plan(&declared, Some(&actual()), false);
+        let refused = plan(&declared, Some(&actual()), Breaking::Refused);
         assert!(
             refused.refusals.iter().any(|refusal| refusal.reason.contains(reason)),
             "{text}: {refused:?}"
         );
-        let allowed = plan(&declared, Some(&actual()), true);
+        let allowed = plan(&declared, Some(&actual()), Breaking::Allowed);
         assert_eq!(allowed.refusals, [], "{text}");
         let says = |step: &Step| step.lost.as_deref().is_some_and(|found| found.contains(lost));
         assert!(allowed.steps.iter().any(says), "{text}: {allowed:?}");
@@ -162,9 +162,9 @@ fn breaking_changes_are_refused_unless_allowed() {
 fn a_column_that_was_declared_is_dropped_not_adopted() {
     let text = format!("on_new_column = 'add'\n{}", BASE.replace("'x'", "'y'"));
     let mut table = actual();
-    assert_eq!(plan(&declared(&text), Some(&table), false).refusals, []);
+    assert_eq!(plan(&declared(&text), Some(&table), Breaking::Refused).refusals, []);
     table.declared_before = vec!["id".into(), "X".into()];
-    let refused = plan(&declared(&text), Some(&table), false).refusals;
+    let refused = plan(&declared(&text), Some(&table), Breaking::Refused).refusals;
     assert!(refused[0].reason.contains("the version before declared it"), "{refused:?}");
     assert!(refused[0].reason.contains("a rename is a drop and an add"), "{refused:?}");
 }
@@ -181,12 +181,12 @@ fn what_cannot_be_done_at_all_stays_refused() {
         (BASE, view, "a view"),
         (BASE, generated, "computes"),
     ] {
-        let plan = plan(&declared(text), Some(&table), true);
+        let plan = plan(&declared(text), Some(&table), Breaking::Allowed);
         assert!(plan.refusals[0].reason.contains(part), "{plan:?}");
     }
     let mut empty = actual();
     empty.rows = 0;
-    assert_eq!(plan(&declared(&required), Some(&empty), false).refusals, []);
+    assert_eq!(plan(&declared(&required), Some(&empty), Breaking::Refused).refusals, []);
 }
 
 #[test]
@@ -199,7 +199,7 @@ fn the_report_shows_signs_losses_and_refusals() {
         plan,
     };
     let narrower = declared(&BASE.replace("int32", "int16"));
-    let text = render(&[table(plan(&narrower, Some(&actual()), false)), table(Plan::default())]);
+    let text = render(&[table(plan(&narrower, Some(&actual()), Breaking::Refused)), table(Plan::default())]);
     for part in [
         "t: refused, version 1 → 2\n  ! column id int32 → int16\n      refused: it narrows",
         "      instead: undo it",
@@ -208,7 +208,7 @@ fn the_report_shows_signs_losses_and_refusals() {
     ] {
         assert!(text.contains(part), "{text} lacks {part}");
     }
-    let text = render(&[table(plan(&narrower, Some(&actual()), true))]);
+    let text = render(&[table(plan(&narrower, Some(&actual()), Breaking::Allowed))]);
     assert!(text.contains("  ~ column id int32 → int16\n      breaking: nothing is changed if"), "{text}");
 }
 
@@ -227,5 +227,5 @@ fn a_table_is_shown_as_the_declaration_that_needs_no_change() {
     }
     assert_eq!(declared(&adopted.to_toml()), adopted);
     table.columns.last_mut().unwrap().default = None;
-    assert!(plan(&adopted, Some(&table), false).is_empty());
+    assert!(plan(&adopted, Some(&table), Breaking::Refused).is_empty());
 }

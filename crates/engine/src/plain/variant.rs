@@ -60,6 +60,15 @@ struct Reader<'a> {
     bytes: &'a [u8],
 }
 
+/// How an object or an array is laid out.
+struct Layout {
+    /// Its count has four bytes instead of one.
+    is_large: bool,
+    offset_width: usize,
+    /// Bytes of the number of a field; none in an array.
+    id_width: Option<usize>,
+}
+
 impl Reader<'_> {
     fn part(&self, at: usize, length: usize) -> Checked<&[u8]> {
         let end = at.checked_add(length);
@@ -83,21 +92,20 @@ impl Reader<'_> {
             1 => self.text(at + 1, usize::from(kind)),
             2 => {
                 let (offset_width, id_width) = (usize::from(kind & 3) + 1, usize::from(kind >> 2 & 3) + 1);
-                self.children(at + 1, kind >> 4 & 1 == 1, offset_width, Some(id_width), depth, seen)
+                let id_width = Some(id_width);
+                let layout = Layout { is_large: kind >> 4 & 1 == 1, offset_width, id_width };
+                self.children(at + 1, layout, depth, seen)
             }
-            _ => self.children(at + 1, kind >> 2 & 1 == 1, usize::from(kind & 3) + 1, None, depth, seen),
+            _ => {
+                let offset_width = usize::from(kind & 3) + 1;
+                let layout = Layout { is_large: kind >> 2 & 1 == 1, offset_width, id_width: None };
+                self.children(at + 1, layout, depth, seen)
+            }
         }
     }
 
-    fn children(
-        &self,
-        at: usize,
-        is_large: bool,
-        offset_width: usize,
-        id_width: Option<usize>,
-        depth: usize,
-        seen: &mut usize,
-    ) -> Checked {
+    fn children(&self, at: usize, layout: Layout, depth: usize, seen: &mut usize) -> Checked {
+        let Layout { is_large, offset_width, id_width } = layout;
         let count_width = if is_large { 4 } else { 1 };
         self.part(at, count_width)?;
         let count = number(self.bytes, at, count_width)?;

@@ -1,0 +1,8 @@
+//! Statements with parameters, and the rows bound to them.
+
+mod parameters;
+mod prepared;
+mod values;
+
+pub use parameters::{bulk_insert, describe_bound, match_columns};
+pub use prepared::Bound;

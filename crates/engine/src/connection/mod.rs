@@ -1,0 +1,9 @@
+//! A connection to the database: its way from the pool and back, its transactions, what it keeps prepared.
+
+#[allow(clippy::module_inception, reason = "the folder is about this one type")]
+mod connection;
+mod grouped;
+mod kept;
+mod transaction;
+
+pub use connection::{Connection, SchemaPath};

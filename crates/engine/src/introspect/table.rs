@@ -1,0 +1,47 @@
+//! The database's own catalog -> what the columns of a table look like.
+//! Runs on: the thread of the connection; blocks for a catalog query.
+//! Never: reads table rows.
+
+use duckdb::description::TableDescription;
+use duckdb::qualified_name::QualifiedName;
+
+use crate::catalog::{Column, Table, TableName};
+use crate::connection::Connection;
+use crate::duckdb_error::is_no_table;
+use crate::error::{Error, Kind, Result};
+
+/// The columns of `name`, or `None` when there is no such table.
+///
+/// Errors: `Conflict` when the name is a view, which cannot take rows.
+pub fn find_table(connection: &Connection, name: &TableName) -> Result<Option<Table>> {
+    let read = || {
+        let parts: Vec<&str> = name.parts().collect();
+        let description =
+            TableDescription::new(connection.duckdb_for_binding(), &QualifiedName::from_parts(&parts)?)?;
+        let mut columns = Vec::new();
+        for column in description.columns()? {
+            columns.push(Column {
+                name: column.name()?.to_owned(),
+                duckdb_type: column.logical_type()?.to_text()?,
+                has_default: column.has_default()?,
+                is_generated: column.has_generated()?,
+            });
+        }
+        duckdb::Result::Ok(columns)
+    };
+    match read() {
+        Ok(columns) => Ok(Some(Table { name: name.clone(), columns })),
+        Err(error) => {
+            let is_view = is_no_table(&error);
+            let error = connection.database().note(error);
+            match error.kind() {
+                Kind::NotFound => Ok(None),
+                _ if is_view => Err(Error::new(
+                    Kind::Conflict,
+                    format!("{name} is a view; rows can only be put into a table"),
+                )),
+                _ => Err(error),
+            }
+        }
+    }
+}

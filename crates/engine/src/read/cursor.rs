@@ -1,0 +1,206 @@
+//! Running statement -> RecordBatches that DuckDB's worker threads build.
+//! Runs on: the one thread that opened it. `next` blocks and lends the thread to the execution.
+//! Never: waits for a reader; holds more than the engine's result buffer and the batch in hand.
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::{DataType, Fields, SchemaRef};
+use duckdb::Parameters;
+use duckdb::arrow::ArrowArray;
+use duckdb::query_result::{ArrowQueryResult, ArrowResultStep};
+
+use super::export::{Exported, Form, Lossless, needs_lossless};
+use super::statement::Parsed;
+use crate::connection::Connection;
+use crate::error::{Error, Kind, Result};
+use crate::ffi;
+use crate::table_functions::UNIT_ROWS;
+
+/// Outcome of one [`Cursor::step`].
+pub enum Step {
+    /// The next rows, in order.
+    Batch(RecordBatch),
+    /// Nothing is ready yet.
+    NotReady,
+    /// The result is complete.
+    Finished,
+}
+
+/// A running query.
+pub struct Cursor<'connection> {
+    result: ArrowQueryResult<'connection>,
+    connection: &'connection Connection,
+    exported: Exported,
+    // An array that had to be waited for before the schema was known.
+    first: Option<ArrowArray>,
+    // Given so far.
+    rows: u64,
+    // Whether no transaction was open before: the query's own ends with its result.
+    was_at_rest: bool,
+}
+
+/// How large the arrays of a result are to be.
+#[derive(Debug, Clone, Copy)]
+pub struct ArraySize {
+    /// Bytes that are aimed at.
+    pub bytes: usize,
+    /// Rows at most.
+    pub rows_max: Option<usize>,
+}
+
+/// Vectors (2,048 rows) per array that divide a row group evenly. Arrays end at row groups, so any other number
+/// leaves a short array behind every one of them, and splits vectors.
+const VECTORS: [usize; 12] = [60, 30, 20, 15, 12, 10, 6, 5, 4, 3, 2, 1];
+/// Rows of a vector.
+const VECTOR_ROWS: usize = UNIT_ROWS / VECTORS[0];
+
+/// Rows per array, from the schema: what its bytes hold, a fifth more at most. Values of variable length
+/// are guessed; what the guess misses is merged or sliced later.
+fn array_rows(schema: &SchemaRef, ArraySize { bytes, rows_max }: ArraySize) -> usize {
+    let vectors_max = (bytes + bytes / 5) / row_bytes(schema.fields()).max(1).saturating_mul(VECTOR_ROWS);
+    let vectors = VECTORS.into_iter().find(|vectors| *vectors <= vectors_max).unwrap_or(1);
+    rows_max.map_or(vectors * VECTOR_ROWS, |limit| (vectors * VECTOR_ROWS).min(limit.max(1)))
+}
+
+/// Arrays of arrays of arrays have more bytes than there are numbers for.
+fn row_bytes(fields: &Fields) -> usize {
+    fields.iter().fold(0, |bytes: usize, field| bytes.saturating_add(value_bytes(field.data_type())))
+}
+
+fn value_bytes(data_type: &DataType) -> usize {
+    match data_type {
+        DataType::Utf8 | DataType::Binary | DataType::LargeUtf8 | DataType::LargeBinary => 16,
+        DataType::List(child) | DataType::LargeList(child) | DataType::Map(child, _) => {
+            value_bytes(child.data_type()).saturating_mul(4)
+        }
+        DataType::FixedSizeList(child, size) => {
+            value_bytes(child.data_type()).saturating_mul(usize::try_from(*size).unwrap_or(1))
+        }
+        DataType::FixedSizeBinary(size) => usize::try_from(*size).unwrap_or(16),
+        DataType::Struct(fields) => row_bytes(fields),
+        DataType::Boolean | DataType::Null => 1,
+        other => other.primitive_width().unwrap_or(16),
+    }
+}
+
+impl<'connection> Cursor<'connection> {
+    /// Starts `statement`, whose result has `schema`.
+    pub fn open(
+        connection: &'connection Connection,
+        statement: &Parsed,
+        schema: &SchemaRef,
+        size: ArraySize,
+    ) -> Result<Self> {
+        let rows = array_rows(schema, size);
+        let was_at_rest = connection.rests();
+        Self::started(connection, schema, was_at_rest, || {
+            statement.statement.arrow_query(connection.duckdb(), Parameters::None, Some(rows))
+        })
+    }
+
+    /// Starts the prepared statement `sql` with the values of one row.
+    pub(crate) fn open_bound(
+        connection: &'connection Connection,
+        sql: &str,
+        values: Parameters<'_>,
+        schema: &SchemaRef,
+        size: ArraySize,
+    ) -> Result<Self> {
+        let rows = array_rows(schema, size);
+        let was_at_rest = connection.rests();
+        let kept = connection.kept(sql)?;
+        Self::started(connection, schema, was_at_rest, || kept.execute_arrow(values, Some(rows)))
+    }
+
+    fn started(
+        connection: &'connection Connection,
+        schema: &SchemaRef,
+        was_at_rest: bool,
+        start: impl FnOnce() -> duckdb::Result<ArrowQueryResult<'connection>>,
+    ) -> Result<Self> {
+        let note = |error| connection.database().note(error);
+        // The form is fixed when the result knows its columns.
+        let form = if needs_lossless(schema) { Form::Lossless } else { Form::Default };
+        let _lossless =
+            (form == Form::Lossless).then(|| Lossless::on(connection)).transpose().map_err(note)?;
+        let mut result = start().map_err(note)?;
+        let mut first = None;
+        let raw = match result.schema().and_then(ffi::import_schema) {
+            Ok(raw) => raw,
+            // Statements that expand to several, such as PIVOT, know their columns only once they run.
+            Err(_) => {
+                first = result.next_array().map_err(note)?;
+                result.schema().and_then(ffi::import_schema).map_err(note)?
+            }
+        };
+        let exported = Exported::new(raw, form, schema)?;
+        Ok(Self { result, connection, exported, first, rows: 0, was_at_rest })
+    }
+
+    /// Schema of the batches.
+    pub fn schema(&self) -> &SchemaRef {
+        self.exported.schema()
+    }
+
+    /// One bounded unit of execution; returns at once when nothing is ready.
+    pub fn step(&mut self) -> Result<Step> {
+        if let Some(first) = self.first.take() {
+            return self.import(first).map(Step::Batch);
+        }
+        match self.result.step().map_err(|error| self.connection.database().note(error))? {
+            ArrowResultStep::Array(array) => self.import(array).map(Step::Batch),
+            ArrowResultStep::Waiting => Ok(Step::NotReady),
+            ArrowResultStep::Finished => {
+                self.is_over();
+                Ok(Step::Finished)
+            }
+            ArrowResultStep::Canceled => Err(Error::new(Kind::Cancelled, "the query was interrupted")),
+        }
+    }
+
+    /// Blocks until the next batch, or returns `None` at the end of the result.
+    pub fn next_batch(&mut self) -> Result<Option<RecordBatch>> {
+        if let Some(first) = self.first.take() {
+            return self.import(first).map(Some);
+        }
+        match self.result.next_array().map_err(|error| self.connection.database().note(error))? {
+            Some(array) => self.import(array).map(Some),
+            None => {
+                self.is_over();
+                Ok(None)
+            }
+        }
+    }
+
+    fn is_over(&self) {
+        if self.was_at_rest {
+            self.connection.rests_again();
+        }
+    }
+
+    fn import(&mut self, array: ArrowArray) -> Result<RecordBatch> {
+        let batch = ffi::import_batch(array, self.exported.raw())
+            .map_err(|error| self.connection.database().note(error))?;
+        let first_row = self.rows + 1;
+        self.rows += batch.num_rows() as u64;
+        self.exported.batch(batch, first_row)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use arrow::datatypes::{Field, Schema};
+    use std::sync::Arc;
+
+    /// The widest type that can be written down still gives a number of rows.
+    #[test]
+    fn arrays_of_arrays_have_a_width() {
+        let mut data_type = DataType::Int64;
+        for _ in 0..12 {
+            data_type = DataType::FixedSizeList(Arc::new(Field::new("item", data_type, true)), 100_000);
+        }
+        let field = Field::new("c", data_type, true);
+        let schema = Arc::new(Schema::new(vec![field.clone(), field]));
+        assert_eq!(array_rows(&schema, ArraySize { bytes: usize::MAX / 2, rows_max: None }), VECTOR_ROWS);
+    }
+}

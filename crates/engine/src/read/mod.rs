@@ -1,0 +1,12 @@
+//! Statements of clients and of the server's own: read, described without running, and run for their rows.
+
+mod cursor;
+mod export;
+mod query;
+mod statement;
+
+pub use cursor::{ArraySize, Cursor, Step};
+pub(crate) use export::arrow_schema;
+pub(crate) use query::query;
+pub use statement::{Described, Parameter, Parsed, READ_ONLY, count_batch, describe, parse, parse_script};
+pub(crate) use statement::{names_of, without_casts_in};
