@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
-use super::answer::PutAnswer;
+use super::answer::PutOutcome;
 use super::puts::Puts;
 use super::repeated::answer_again;
 use super::rows::{Destination, RowStream, store};
@@ -65,7 +65,7 @@ pub(super) async fn put_into_table(
     incoming: Incoming,
     into: IntoTable,
     call: &mut Call,
-) -> Result<PutAnswer> {
+) -> Result<PutOutcome> {
     let IntoTable { table, on, options, progress } = into;
     call.about(&table.shown.to_string());
     if table.is_temporary() {
@@ -98,7 +98,7 @@ pub(super) async fn put_into_table(
     let destination = Destination { target: table.target(), lease, terms };
     let PutSummary { ack, durable, rejects, .. } =
         store(&puts.ingest, RowStream::coming(incoming), destination, call).await?;
-    Ok(PutAnswer { ack, durable: durable && keeps, on_conflict, rejects })
+    Ok(PutOutcome { ack, durable: durable && keeps, on_conflict, rejects })
 }
 
 /// Refuses for a temporary table what is remembered beyond the life of a session.
