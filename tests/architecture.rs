@@ -12,11 +12,10 @@ use imports::{Around, Crate, circles};
 
 /// Crates in which inner modules must not need the file of the module around them either, where that needs them.
 /// Elsewhere they may use its words.
-const STRICT: &[&str] = &["crates/protocol/src", "crates/engine/src"];
+const STRICT: &[&str] = &["crates/engine/src"];
 
 /// Circles of files that are still there.
 const KNOWN: &[&[&str]] = &[
-    &["src/flight/descriptor.rs", "src/flight/metadata/answer.rs", "src/flight/metadata/mod.rs"],
     &["src/ingest/append.rs", "src/ingest/blame.rs"],
     &["src/ingest/ledger/claim.rs", "src/ingest/ledger/entry.rs", "src/ingest/ledger/state.rs"],
     &["src/query/bound.rs", "src/query/reader.rs"],
