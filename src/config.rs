@@ -1,98 +1,23 @@
 //! Config: what an operator can set, where it may be set, and what a wrong value says.
 //! Sources, strongest first: command-line flag, `PINTAIL_` environment, TOML file, default.
-//! Runs on: any thread. Never: reads the environment after start.
+//! Runs on: any thread.
+//! Never: reads the environment after start.
 
+mod check;
+mod load;
 mod problems;
+mod units;
 
-use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
 use std::time::Duration;
 
-use figment::Figment;
-use figment::providers::{Env, Format, Serialized, Toml};
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 
-use crate::error::{Error, Result};
-use problems::Problem;
+pub use load::Flags;
+pub use units::{Bytes, Span};
 
-/// A size in bytes, written as `"512 MiB"`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Bytes(pub u64);
-
-/// A span of time, written as `"30 s"`, `"5 min"` or `"250 ms"`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Span(pub Duration);
-
-const MIB: u64 = 1024 * 1024;
-
-impl Bytes {
-    /// `count` mebibytes.
-    pub const fn mib(count: u64) -> Self {
-        Self(count * MIB)
-    }
-
-    /// The size as a `usize`, saturating.
-    pub fn as_usize(self) -> usize {
-        usize::try_from(self.0).unwrap_or(usize::MAX)
-    }
-}
-
-impl fmt::Display for Bytes {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Exact in the largest unit that divides it, so that `config print` can be read back unchanged.
-        let units = [("TiB", 40), ("GiB", 30), ("MiB", 20), ("KiB", 10)];
-        for (unit, shift) in units {
-            if self.0 != 0 && self.0.is_multiple_of(1 << shift) {
-                return write!(f, "{} {unit}", self.0 >> shift);
-            }
-        }
-        write!(f, "{} B", self.0)
-    }
-}
-
-impl FromStr for Bytes {
-    type Err = String;
-    fn from_str(text: &str) -> std::result::Result<Self, String> {
-        text.trim()
-            .parse::<bytesize::ByteSize>()
-            .map(|size| Self(size.as_u64()))
-            .map_err(|_| format!("expected a size such as \"512 MiB\" or \"2 GiB\", found \"{text}\""))
-    }
-}
-
-impl fmt::Display for Span {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", humantime::format_duration(self.0))
-    }
-}
-
-impl FromStr for Span {
-    type Err = String;
-    fn from_str(text: &str) -> std::result::Result<Self, String> {
-        humantime::parse_duration(text.trim())
-            .map(Self)
-            .map_err(|_| format!("expected a duration such as \"30 s\" or \"5 min\", found \"{text}\""))
-    }
-}
-
-macro_rules! text_serde {
-    ($type:ty) => {
-        impl Serialize for $type {
-            fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
-                serializer.collect_str(self)
-            }
-        }
-        impl<'de> Deserialize<'de> for $type {
-            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
-                String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
-            }
-        }
-    };
-}
-text_serde!(Bytes);
-text_serde!(Span);
+use units::MIB;
 
 /// Everything an operator can set.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -119,10 +44,10 @@ pub struct Config {
 #[serde(deny_unknown_fields, default)]
 pub struct Server {
     /// Address of the Flight port. Port 0 picks a free one. Default `127.0.0.1:8815`.
-    #[serde(deserialize_with = "problems::address")]
+    #[serde(deserialize_with = "units::address")]
     pub listen: SocketAddr,
     /// Address of the HTTP port (`/livez`, `/readyz`, `/metrics`). Default `127.0.0.1:8816`.
-    #[serde(deserialize_with = "problems::address")]
+    #[serde(deserialize_with = "units::address")]
     pub http: SocketAddr,
     /// Listen beyond loopback although this server has neither TLS nor users. Default false.
     pub insecure: bool,
@@ -381,214 +306,5 @@ impl Default for Log {
     }
 }
 
-impl Config {
-    /// Reads file, environment and overrides (dotted key, value), then validates.
-    ///
-    /// Errors: `Invalid` naming the key, its source, and what was expected.
-    pub fn load(file: Option<&Path>, overrides: &[(&str, String)]) -> Result<Self> {
-        Self::load_with(file, overrides, false)
-    }
-
-    /// [`Self::load`], with `--insecure` given on the command line or not.
-    pub fn load_with(file: Option<&Path>, overrides: &[(&str, String)], insecure: bool) -> Result<Self> {
-        let mut figment = Figment::from(Serialized::defaults(Config::default()));
-        if let Some(path) = file {
-            let text = std::fs::read_to_string(path).map_err(|error| {
-                Error::invalid(format!("cannot read config file {}: {error}", path.display()))
-            })?;
-            text.parse::<toml::Table>().map_err(|error| {
-                Error::invalid(format!("config file {} is not TOML: {}", path.display(), error.message()))
-            })?;
-            figment = figment.merge(Toml::file_exact(path));
-        }
-        figment = figment.merge(
-            // Variables without a level, such as PINTAIL_CONFIG, belong to the command line.
-            Env::prefixed("PINTAIL_").filter(|key| key.as_str().contains("__")).split("__"),
-        );
-        for (key, value) in overrides {
-            figment = figment.merge((*key, value.clone()));
-        }
-        if insecure {
-            figment = figment.merge(("server.insecure", true));
-        }
-        problems::extract(&figment)
-    }
-
-    /// Checks values that parse but cannot work.
-    ///
-    /// Errors: `Invalid` naming every such setting and what was expected.
-    pub fn validate(&self) -> Result<()> {
-        let problems = self.problems();
-        if problems.is_empty() {
-            return Ok(());
-        }
-        let texts: Vec<String> =
-            problems.iter().map(|problem| format!("setting {}: {}", problem.key, problem.what)).collect();
-        Err(Error::invalid(texts.join("; ")))
-    }
-
-    fn problems(&self) -> Vec<Problem> {
-        let mut problems = Vec::new();
-        let mut refuse = |key: &str, why: &str| problems.push(Problem::new(key, why));
-        if !self.server.insecure && !self.server.listen.ip().is_loopback() {
-            refuse(
-                "server.listen",
-                "refusing to listen beyond loopback without TLS and users; pass --insecure to do so anyway",
-            );
-        }
-        if !self.server.insecure && !self.server.http.ip().is_loopback() {
-            refuse(
-                "server.http",
-                "refusing to listen beyond loopback without TLS and users; pass --insecure to do so anyway",
-            );
-        }
-        if self.server.max_message_bytes.0 < MIB {
-            refuse("server.max_message_bytes", "must be at least 1 MiB");
-        }
-        if self.server.max_connections == 0 {
-            refuse("server.max_connections", "must be at least 1");
-        }
-        if self.database.path.is_empty() {
-            refuse("database.path", "must be a file or \":memory:\"");
-        }
-        if let Some(folder) = self.database.backup_directory.as_ref().filter(|folder| !folder.is_dir()) {
-            let why = format!("expected a folder, found none at {}; make it first", folder.display());
-            refuse("database.backup_directory", &why);
-        }
-        if self.database.threads == Some(0) {
-            refuse("database.threads", "must be at least 1");
-        }
-        if self.database.memory_limit.is_some_and(|limit| limit < Bytes::mib(64)) {
-            refuse("database.memory_limit", "must be at least 64 MiB");
-        }
-        if self.ingest.stream_memory_limit < Bytes::mib(8) {
-            refuse("ingest.stream_memory_limit", "must be at least 8 MiB");
-        }
-        if self.ingest.memory_limit < self.ingest.stream_memory_limit {
-            refuse("ingest.memory_limit", "must not be below ingest.stream_memory_limit");
-        }
-        if self.ingest.max_streams == 0 {
-            refuse("ingest.max_streams", "must be at least 1");
-        }
-        if self.ingest.group_commit_ms > 10_000 {
-            refuse("ingest.group_commit_ms", "must be at most 10000");
-        }
-        for (key, limit) in [
-            ("ingest.ledger_keys", self.ingest.ledger_keys),
-            ("ingest.ledger_producers", self.ingest.ledger_producers),
-        ] {
-            if limit == 0 {
-                refuse(key, "must be at least 1");
-            }
-        }
-        if self.query.max_concurrent == 0 {
-            refuse("query.max_concurrent", "must be at least 1");
-        }
-        if self.query.batch_bytes < Bytes(64 * 1024) || self.query.batch_bytes > Bytes::mib(64) {
-            refuse("query.batch_bytes", "must be between 64 KiB and 64 MiB");
-        }
-        for (key, limit) in [
-            ("session.max_sessions", self.session.max_sessions),
-            ("session.max_transactions", self.session.max_transactions),
-            ("session.max_prepared", self.session.max_prepared),
-            ("session.max_tickets", self.session.max_tickets),
-        ] {
-            if limit == 0 {
-                refuse(key, "must be at least 1");
-            }
-        }
-        if self.query.buffer_bytes < self.query.batch_bytes {
-            refuse("query.buffer_bytes", "must not be below query.batch_bytes");
-        }
-        problems
-    }
-
-    /// The effective configuration as TOML, as `pintail config print` shows it.
-    pub fn to_toml(&self) -> String {
-        toml::to_string(self).expect("the config holds only tables, texts, numbers and booleans")
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn sizes_and_spans_read_back_what_they_print() {
-        for text in ["512 MiB", "1 GiB", "1536 KiB", "17 B"] {
-            let size: Bytes = text.parse().unwrap();
-            assert_eq!(size.to_string(), text);
-        }
-        for text in ["30 s", "5 min", "250 ms", "1h 30m"] {
-            let span: Span = text.parse().unwrap();
-            assert_eq!(span.to_string().parse::<Span>().unwrap(), span);
-        }
-        assert!("lots".parse::<Bytes>().is_err());
-        assert!("soon".parse::<Span>().is_err());
-    }
-
-    #[test]
-    fn printed_config_is_a_config() {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("pintail.toml");
-        let config = Config::default();
-        std::fs::write(&path, config.to_toml()).unwrap();
-        assert_eq!(Config::load(Some(&path), &[]).unwrap(), config);
-    }
-
-    #[test]
-    fn wrong_keys_and_values_name_the_key_and_the_expectation() {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("pintail.toml");
-        let check = |text: &str, expected: &[&str]| {
-            std::fs::write(&path, text).unwrap();
-            let message = Config::load(Some(&path), &[]).unwrap_err().to_string();
-            for part in expected {
-                assert!(message.contains(part), "{message:?} lacks {part:?}");
-            }
-        };
-        check(
-            "[ingest]\nmemory_limt = \"1 GiB\"",
-            &["ingest", "memory_limt", "did you mean \"memory_limit\""],
-        );
-        check("[database]\nmemory_limit = \"lots\"", &["database.memory_limit", "512 MiB", "lots"]);
-        check("[query]\nqueue_timeout = \"soon\"", &["query.queue_timeout", "30 s"]);
-        check("[server]\nlisten = \"0.0.0.0:1\"", &["server.listen", "--insecure"]);
-        check("[server]\nlisten = \"nowhere\"", &["server.listen", "expected host:port, found \"nowhere\""]);
-        check("[ingest\n", &["not TOML"]);
-        check("[query]\nbuffer_bytes = \"1 MiB\"", &["query.buffer_bytes"]);
-    }
-
-    #[test]
-    fn all_problems_are_told_at_once_with_their_file() {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("pintail.toml");
-        let text = "log = 5\n[server]\nhttp = \"x\"\nport = 1\nmax_connections = 0\n[query]\nmax_concurrent = \"many\"\n\
-                    [ingest]\nledger_keys = 0\n";
-        std::fs::write(&path, text).unwrap();
-        let flag = [("server.listen", "bogus".to_owned())];
-        let message = Config::load(Some(&path), &flag).unwrap_err().to_string();
-        for part in [
-            "setting log: ",
-            "setting server.listen: expected host:port, found \"bogus\"",
-            "setting server.http: expected host:port, found \"x\"",
-            "setting server.port: unknown key \"port\"",
-            "setting server.max_connections: must be at least 1",
-            "setting query.max_concurrent: ",
-            "setting ingest.ledger_keys: must be at least 1",
-        ] {
-            assert!(message.contains(part), "{message:?} lacks {part:?}");
-        }
-        assert_eq!(message.matches("pintail.toml").count(), 6, "{message}");
-        assert_eq!(message.matches("setting ").count(), 7, "{message}");
-    }
-
-    #[test]
-    fn flags_beat_the_file() {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("pintail.toml");
-        std::fs::write(&path, "[database]\npath = \"from-file.duckdb\"").unwrap();
-        let config = Config::load(Some(&path), &[("database.path", "from-flag.duckdb".into())]).unwrap();
-        assert_eq!(config.database.path, "from-flag.duckdb");
-    }
-}
+mod tests;

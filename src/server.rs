@@ -2,43 +2,31 @@
 //! Runs on: the async runtime; opening and closing the database block it, which start and stop allow.
 //! Never: serves before the database is open; loses an acknowledged row on the way down.
 
+mod parts;
+mod ports;
 mod schemas;
+mod side_port;
 
 use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use axum::Router;
-use axum::extract::State;
-use axum::http::StatusCode;
-use axum::routing::get;
-use tokio::net::TcpListener;
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 
 use crate::config::Config;
-use crate::engine::{Database, Maintenance, Options};
+use crate::engine::{Database, Maintenance};
 use crate::error::{Error, Kind, Result};
-use crate::flight::{self, FlightServer, Transport, accept};
-use crate::ingest::Ingest;
+use crate::flight::{FlightServer, Transport, accept};
 use crate::metrics;
-use crate::operations::Operations;
-use crate::query::Query;
-use crate::running::Running;
 use crate::session::Sessions;
 
-/// HTTP/2 flow control windows: hyper's 1 MiB default stalls a stream at every round trip.
-const STREAM_WINDOW_BYTES: u32 = 16 << 20;
-/// Window of a whole connection.
-const CONNECTION_WINDOW_BYTES: u32 = 64 << 20;
-/// h2 writes one DATA frame per system call; 16 KiB frames cost 2-4 times the system time.
-const FRAME_BYTES: u32 = 1 << 20;
-/// Largest header list taken; hyper's default of 16 MiB is an invitation.
-const HEADER_BYTES_MAX: u32 = 64 << 10;
-/// Calls open at one time on one connection.
-const CALLS_PER_CONNECTION_MAX: u32 = 512;
+pub use parts::engine_options;
+
+use parts::Parts;
+
 /// How long interrupted calls get to send their last status.
 const FORCED_DRAIN: Duration = Duration::from_secs(3);
 /// How long a server whose engine is lost still answers, with UNAVAILABLE and NOT_SERVING, before it ends.
@@ -50,9 +38,6 @@ const RECOVERIES_MAX: usize = 8;
 const RECOVERIES_WITHIN: Duration = Duration::from_secs(600);
 /// How often idle sessions, transactions, prepared statements and tickets are looked for.
 const SWEEP_EVERY: Duration = Duration::from_secs(1);
-/// How long `/readyz` waits for its query.
-const READY_TIMEOUT: Duration = Duration::from_secs(2);
-
 /// A server under way.
 pub struct Server {
     flight_addr: SocketAddr,
@@ -72,14 +57,6 @@ pub struct Server {
     drain_timeout: Duration,
 }
 
-struct Parts {
-    database: Arc<Database>,
-    ingest: Arc<Ingest>,
-    query: Arc<Query>,
-    running: Arc<Running>,
-    draining: AtomicBool,
-}
-
 impl Server {
     /// Opens the database, binds both ports and serves. Port 0 picks a free one.
     ///
@@ -90,19 +67,9 @@ impl Server {
         config.validate()?;
         let declared = schemas::read(&config.schemas)?;
         // Ports first: a second server on the same port should not touch the database at all.
-        let flight_listener = bind(config.server.listen, "server.listen").await?;
-        let http_listener = bind(config.server.http, "server.http").await?;
-        let database = Database::open(Options {
-            path: config.database.path.clone(),
-            memory_limit_bytes: config.database.memory_limit_bytes(),
-            threads: config.database.worker_threads(),
-            temp_directory: config.database.temp_directory.clone(),
-            max_temp_bytes: config.database.max_temp_size.0,
-            checkpoint_bytes: config.database.checkpoint_bytes.0,
-            checkpoint_hold: config.database.checkpoint_hold.0,
-            result_buffer_bytes: config.query.buffer_bytes.0,
-            icu_extension: config.database.icu_extension.clone(),
-        })?;
+        let flight_listener = ports::bind(config.server.listen, "server.listen").await?;
+        let http_listener = ports::bind(config.server.http, "server.http").await?;
+        let database = Database::open(engine_options(config))?;
         let (report_lost, lost) = watch::channel(false);
         database.on_lost({
             let report_lost = report_lost.clone();
@@ -113,55 +80,25 @@ impl Server {
         let declarations = schemas::put_in_force(&database, &config.schemas, declared)?;
         let maintenance = Maintenance::start(Arc::clone(&database), metrics::checkpoint)
             .map_err(|error| Error::internal(format!("cannot start the checkpoint thread: {error}")))?;
-        let running = Arc::new(Running::default());
-        let parts = Arc::new(Parts {
-            ingest: Arc::new(Ingest::new(Arc::clone(&database), &config.ingest, Arc::clone(&declarations))?),
-            query: Arc::new(Query::new(Arc::clone(&database), Arc::clone(&running), &config.query)),
-            database,
-            running,
-            draining: AtomicBool::new(false),
-        });
-        let addr = |listener: &TcpListener| {
-            listener
-                .local_addr()
-                .map_err(|error| Error::internal(format!("a bound port has no address: {error}")))
-        };
-        let (flight_addr, http_addr) = (addr(&flight_listener)?, addr(&http_listener)?);
+        let parts = Arc::new(Parts::new(&database, &declarations, config)?);
+        let (flight_addr, http_addr) = (ports::address(&flight_listener)?, ports::address(&http_listener)?);
         let (health, health_service) = tonic_health::server::health_reporter();
         health.set_service_status("", tonic_health::ServingStatus::Serving).await;
         let sessions =
             Sessions::new(Arc::clone(&parts.database), &config.session, config.query.queue_timeout.0);
-        let service = FlightServer::new(
-            flight::Parts {
-                database: Arc::clone(&parts.database),
-                ingest: Arc::clone(&parts.ingest),
-                query: Arc::clone(&parts.query),
-                operations: Arc::new(Operations::new(
-                    Arc::clone(&parts.database),
-                    Arc::clone(&parts.running),
-                )),
-                sessions: Arc::clone(&sessions),
-                declarations,
-            },
-            config,
-        );
+        let service = FlightServer::new(parts.of_flight(&sessions, declarations), config);
         let sweeper = tokio::spawn(sweep(service.clone()));
         let (stop, stopped) = oneshot::channel();
-        let flight = tonic::transport::Server::builder()
-            .initial_stream_window_size(STREAM_WINDOW_BYTES)
-            .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
-            .max_frame_size(FRAME_BYTES)
-            .http2_max_header_list_size(HEADER_BYTES_MAX)
-            .max_concurrent_streams(CALLS_PER_CONNECTION_MAX)
-            .http2_keepalive_interval(Some(Duration::from_secs(30)))
-            .http2_keepalive_timeout(Some(Duration::from_secs(20)))
-            .add_service(Transport::new(Arc::new(service), config.server.max_message_bytes.as_usize()))
+        let service = Transport::new(Arc::new(service), config.server.max_message_bytes.as_usize());
+        let connections = accept(flight_listener, config.server.max_connections);
+        let flight = ports::flight()
+            .add_service(service)
             .add_service(health_service)
-            .serve_with_incoming_shutdown(accept(flight_listener, config.server.max_connections), async {
+            .serve_with_incoming_shutdown(connections, async {
                 // A sender that is gone means stop as well.
                 let _ = stopped.await;
             });
-        let http = axum::serve(http_listener, side_port(Arc::clone(&parts))?);
+        let http = axum::serve(http_listener, side_port::router(Arc::clone(&parts))?);
         Ok(Self {
             flight_addr,
             http_addr,
@@ -326,57 +263,5 @@ async fn sweep(service: FlightServer) {
         if catch_unwind(AssertUnwindSafe(|| service.sweep())).is_err() {
             tracing::error!("looking for idle sessions panicked");
         }
-    }
-}
-
-async fn bind(addr: SocketAddr, key: &str) -> Result<TcpListener> {
-    TcpListener::bind(addr).await.map_err(|error| {
-        let why = match error.kind() {
-            std::io::ErrorKind::AddrInUse => {
-                "the port is in use; stop the other process or choose another port".into()
-            }
-            std::io::ErrorKind::PermissionDenied => {
-                "permission denied; ports below 1024 need privileges".into()
-            }
-            _ => error.to_string(),
-        };
-        Error::invalid(format!("cannot listen on {addr} ({key}): {why}"))
-    })
-}
-
-fn side_port(parts: Arc<Parts>) -> Result<Router> {
-    let recorder = metrics::install().map_err(Error::internal)?;
-    let render = move |State(parts): State<Arc<Parts>>| {
-        let recorder = recorder.clone();
-        async move {
-            metrics::levels(&metrics::Levels {
-                ingest_inflight_bytes: parts.ingest.inflight_bytes(),
-                ingest_streams: parts.ingest.streams_open(),
-                queries_running: parts.query.running(),
-                queries_queued: parts.query.queued(),
-                wal_bytes: parts.database.wal_bytes(),
-                database_bytes: parts.database.file_bytes(),
-            });
-            recorder.run_upkeep();
-            recorder.render()
-        }
-    };
-    Ok(Router::new()
-        .route("/livez", get(|| async { "ok\n" }))
-        .route("/readyz", get(ready))
-        .route("/metrics", get(render))
-        .with_state(parts))
-}
-
-/// 200 when a real query comes back in time; 503 with the reason otherwise.
-async fn ready(State(parts): State<Arc<Parts>>) -> (StatusCode, String) {
-    let unready = |why: &str| (StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n"));
-    if parts.draining.load(Ordering::SeqCst) {
-        return unready("draining");
-    }
-    match tokio::time::timeout(READY_TIMEOUT, parts.query.probe()).await {
-        Ok(Ok(())) => (StatusCode::OK, "ok\n".into()),
-        Ok(Err(error)) => unready(error.message()),
-        Err(_) => unready("the engine did not answer a query in time"),
     }
 }

@@ -64,7 +64,35 @@ const RULES: &[(&str, &[&str])] = &[
             "crate::client",
         ],
     ),
+    (
+        "operations",
+        &[
+            "tonic",
+            "arrow_flight",
+            "crate::ingest",
+            "crate::query",
+            "crate::session",
+            "crate::flight",
+            "crate::server",
+            "crate::client",
+        ],
+    ),
+    (
+        "running.rs",
+        &[
+            "tonic",
+            "arrow_flight",
+            "crate::ingest",
+            "crate::query",
+            "crate::session",
+            "crate::operations",
+            "crate::flight",
+            "crate::server",
+            "crate::client",
+        ],
+    ),
     ("config.rs", LEAF),
+    ("config", LEAF),
     ("metrics.rs", LEAF),
 ];
 

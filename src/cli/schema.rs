@@ -14,6 +14,7 @@ use pintail::client::Client;
 use pintail::config::Config;
 use pintail::engine::{self, Database, Options};
 use pintail::error::{Error, Kind};
+use pintail::server::engine_options;
 use pintail_protocol::action;
 use serde_json::{Value, json};
 
@@ -57,6 +58,13 @@ pub(super) struct Against {
     allow_breaking: bool,
 }
 
+/// What comes after a plan that has no refusals.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Then {
+    Stop,
+    Apply,
+}
+
 /// Where the database is.
 #[derive(Args)]
 pub(super) struct Place {
@@ -72,8 +80,8 @@ impl Schema {
     pub(super) fn run(self) -> Result<(), Failure> {
         match self {
             Schema::Check { dir } => check(&dir),
-            Schema::Plan(against) => against.run(false),
-            Schema::Apply(against) => against.run(true),
+            Schema::Plan(against) => against.run(Then::Stop),
+            Schema::Apply(against) => against.run(Then::Apply),
             Schema::Show { table, place } => show(&table, &place),
         }
     }
@@ -113,31 +121,35 @@ fn summary(declaration: &Declaration) -> String {
 }
 
 impl Against {
-    fn run(self, apply: bool) -> Result<(), Failure> {
+    fn run(self, then: Then) -> Result<(), Failure> {
         let files = files(&self.dir)?;
         // What is wrong with the files needs no server to say so.
         let declarations = read_declarations(&files).map_err(wrong)?;
         match &self.place.database {
-            Some(file) => self.on_file(file, &declarations, apply),
-            None => block_on(self.on_server(files, apply)),
+            Some(file) => self.on_file(file, &declarations, then),
+            None => block_on(self.on_server(files, then)),
         }
     }
 
-    fn on_file(&self, file: &Path, declarations: &[Declaration], apply: bool) -> Result<(), Failure> {
+    fn on_file(&self, file: &Path, declarations: &[Declaration], then: Then) -> Result<(), Failure> {
         // A plan makes no file: a database that is not there is an empty one.
-        let path = if apply || file.exists() { file.display().to_string() } else { ":memory:".to_owned() };
+        let path = if then == Then::Apply || file.exists() {
+            file.display().to_string()
+        } else {
+            ":memory:".to_owned()
+        };
         let mut connection = open(path)?.connection()?;
         let breaking = Breaking::when(self.allow_breaking);
         let plans = engine::plan_declared(&connection, declarations, breaking)?;
         show_plan(&plans, &render(&plans))?;
-        if apply {
+        if then == Then::Apply {
             engine::apply_declared(&mut connection, declarations, breaking, |_| ())?;
             say!("applied in one transaction");
         }
         Ok(())
     }
 
-    async fn on_server(self, files: Vec<SchemaFile>, apply: bool) -> Result<(), Failure> {
+    async fn on_server(self, files: Vec<SchemaFile>, then: Then) -> Result<(), Failure> {
         let mut client = Client::connect(&self.place.server).await?;
         let body = json!({ "files": files, "allow_breaking": self.allow_breaking }).to_string();
         let answer = client.action_with(action::SCHEMA_PLAN, body.clone()).await?;
@@ -146,7 +158,7 @@ impl Against {
         }
         let plans: Vec<TablePlan> = serde_json::from_value(answer["tables"].clone()).map_err(unreadable)?;
         show_plan(&plans, &render(&plans))?;
-        if apply {
+        if then == Then::Apply {
             client.action_with(action::SCHEMA_APPLY, body).await?;
             say!("applied in one transaction");
         }
@@ -178,18 +190,9 @@ fn open(path: String) -> Result<Arc<Database>, Failure> {
 
 /// How this program opens a database file without a server.
 pub(super) fn options(path: String) -> Options {
-    let config = Config::default();
-    Options {
-        path,
-        memory_limit_bytes: config.database.memory_limit_bytes(),
-        threads: config.database.worker_threads(),
-        temp_directory: None,
-        max_temp_bytes: config.database.max_temp_size.0,
-        checkpoint_bytes: config.database.checkpoint_bytes.0,
-        checkpoint_hold: config.database.checkpoint_hold.0,
-        result_buffer_bytes: config.query.buffer_bytes.0,
-        icu_extension: config.database.icu_extension.clone(),
-    }
+    let mut config = Config::default();
+    config.database.path = path;
+    engine_options(&config)
 }
 
 fn show(table: &str, place: &Place) -> Result<(), Failure> {

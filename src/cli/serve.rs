@@ -1,12 +1,13 @@
 //! `pintail serve`: configuration, logging, signals, one line when ready.
-//! Runs on: the main thread. Never: goes on after the second signal.
+//! Runs on: the main thread.
+//! Never: goes on after the second signal.
 
 use std::io::IsTerminal;
 use std::io::Write;
 use std::path::Path;
 
 use clap::Args;
-use pintail::config::{Config, LogFormat};
+use pintail::config::{Config, Flags, LogFormat};
 use pintail::engine::STACK_BYTES;
 use pintail::error::{Error, Kind};
 use pintail::server::Server;
@@ -51,8 +52,8 @@ impl Serve {
                 overrides.push((key, value.clone()));
             }
         }
-        let mut config = Config::load_with(self.source.config.as_deref(), &overrides, self.insecure)
-            .map_err(Failure::Usage)?;
+        let flags = Flags { overrides: &overrides, insecure: self.insecure };
+        let mut config = Config::load_with(self.source.config.as_deref(), &flags).map_err(Failure::Usage)?;
         // Only here, so that a server inside another program takes no folder it was not given.
         if config.schemas.dir.is_none() && Path::new(DEFAULT_SCHEMAS).is_dir() {
             config.schemas.dir = Some(DEFAULT_SCHEMAS.into());

@@ -1,13 +1,11 @@
 //! A figment of file, environment and flags -> the config, or everything that is wrong with it at once.
-//! Runs on: any thread. Never: stops at the first problem: an operator would mend and start as often as there are some.
-
-use std::net::SocketAddr;
+//! Runs on: any thread.
+//! Never: stops at the first problem: an operator would mend and start as often as there are some.
 
 use figment::error::Kind;
 use figment::providers::Serialized;
 use figment::value::{Dict, Value};
 use figment::{Figment, Source};
-use serde::{Deserialize, Deserializer};
 
 use super::Config;
 use crate::error::{Error, Result};
@@ -15,12 +13,12 @@ use crate::error::{Error, Result};
 /// One thing that is wrong: the setting's key and what was expected.
 pub(super) struct Problem {
     pub(super) key: String,
-    pub(super) what: String,
+    pub(super) expected: String,
 }
 
 impl Problem {
-    pub(super) fn new(key: &str, what: impl Into<String>) -> Self {
-        Self { key: key.to_owned(), what: what.into() }
+    pub(super) fn new(key: &str, expected: impl Into<String>) -> Self {
+        Self { key: key.to_owned(), expected: expected.into() }
     }
 }
 
@@ -63,7 +61,7 @@ impl Problem {
                 _ => String::new(),
             },
         };
-        format!("setting {}: {}{}", self.key, self.what, from)
+        format!("setting {}: {}{}", self.key, self.expected, from)
     }
 }
 
@@ -90,16 +88,4 @@ fn explain(error: &figment::Error) -> String {
         }
         other => other.to_string(),
     }
-}
-
-/// Reads an address; the library's own words do not say what one looks like.
-pub(super) fn address<'de, D: Deserializer<'de>>(
-    deserializer: D,
-) -> std::result::Result<SocketAddr, D::Error> {
-    let text = String::deserialize(deserializer)?;
-    text.trim().parse().map_err(|_| {
-        serde::de::Error::custom(format!(
-            "expected host:port, found \"{text}\"; the host is an IP address, as in 127.0.0.1:8815"
-        ))
-    })
 }

@@ -1,5 +1,6 @@
 //! Places for running queries, and a bounded queue in front of them.
-//! Runs on: async tasks. Never: lets a query wait for ever.
+//! Runs on: async tasks.
+//! Never: lets a query wait for ever.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -7,7 +8,6 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::readable;
 use crate::error::{Error, Kind, Result};
 
 pub(super) struct Admission {
@@ -50,7 +50,7 @@ impl Admission {
                 format!(
                     "{} queries are running and none ended within {}",
                     self.places_max,
-                    readable(self.queue_timeout)
+                    humantime::format_duration(self.queue_timeout)
                 ),
             )),
         }

@@ -6,27 +6,28 @@ use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
 
-use super::reader::{Gone, ResultSink, changing, reading, take};
+use super::guarded::{changing, keep_returned, reading};
 use super::returned::Returned;
+use super::sink::{Gone, ResultSink};
 use crate::engine::{self, Bound, Class, Cursor, Described};
 use crate::error::{Error, Result};
 use crate::session::Open;
 
 /// Runs a prepared statement once for each row bound to it.
-pub(super) fn prepared(
+pub(super) fn run(
     connection: &mut Open,
     bound: &Bound,
     described: &Described,
-    result: &mut ResultSink<'_>,
+    sink: &mut ResultSink<'_>,
 ) -> Result<Class> {
     let class = described.class;
-    result.check(class)?;
+    sink.check(class)?;
     bound.keep(connection)?;
     if described.seeds {
         connection.spoil();
     }
     if described.is_count {
-        if result.open(&described.schema, class).is_err() {
+        if sink.open(&described.schema, class).is_err() {
             return Ok(class);
         }
         let several = bound.runs_more_than_once();
@@ -54,58 +55,65 @@ pub(super) fn prepared(
         if own {
             connection.commit()?;
         }
-        result.count(rows)?;
+        sink.count(rows)?;
         return Ok(class);
     }
+    let runs = Runs { bound, described };
     let mut schema: Option<SchemaRef> = None;
     if class == Class::Query {
         reading(connection, described.is_proven(connection), |connection| {
-            runs(connection, bound, described, result, &mut schema, |result: &ResultSink<'_>, cursor| {
-                result.stream(cursor)
-            })
+            runs.each(connection, sink, &mut schema, |sink: &ResultSink<'_>, cursor| sink.stream(cursor))
         })?;
     } else {
-        let mut returned = Returned::new(result.returned);
+        let mut returned = Returned::new(sink.returned);
         changing(connection, class, bound.sql(), |connection| {
-            runs(connection, bound, described, result, &mut schema, |_, cursor| {
-                take(connection, cursor, &mut returned)
+            runs.each(connection, sink, &mut schema, |_, cursor| {
+                keep_returned(connection, cursor, &mut returned)
             })
         })?;
         if let Some(schema) = &schema {
-            result.give(connection, schema, returned)?;
+            sink.give(connection, schema, returned)?;
         }
     }
     if schema.is_none() {
         // No row was bound: the result is empty, but it has a schema.
-        let _: std::result::Result<(), Gone> = result.open(&described.schema, class);
+        let _: std::result::Result<(), Gone> = sink.open(&described.schema, class);
     }
     Ok(class)
 }
 
-/// Runs a prepared statement for every row bound to it, and hands each result to `sink`.
-fn runs(
-    connection: &Open,
-    bound: &Bound,
-    described: &Described,
-    result: &mut ResultSink<'_>,
-    schema: &mut Option<SchemaRef>,
-    mut sink: impl FnMut(&ResultSink<'_>, &mut Cursor<'_>) -> Result<()>,
-) -> Result<()> {
-    let size = result.array_size();
-    bound.each(connection, |run| {
-        let mut cursor = bound.open(connection, run, &described.schema, size)?;
-        match &*schema {
-            None => {
-                *schema = Some(Arc::clone(cursor.schema()));
-                result.begin(&cursor, described.class)?;
+/// A prepared statement and the rows bound to it.
+struct Runs<'a> {
+    bound: &'a Bound,
+    described: &'a Described,
+}
+
+impl Runs<'_> {
+    /// Runs the statement for every row bound to it, and hands each result to `take`.
+    fn each(
+        &self,
+        connection: &Open,
+        sink: &mut ResultSink<'_>,
+        schema: &mut Option<SchemaRef>,
+        mut take: impl FnMut(&ResultSink<'_>, &mut Cursor<'_>) -> Result<()>,
+    ) -> Result<()> {
+        let Self { bound, described } = self;
+        let size = sink.array_size();
+        bound.each(connection, |run| {
+            let mut cursor = bound.open(connection, run, &described.schema, size)?;
+            match &*schema {
+                None => {
+                    *schema = Some(Arc::clone(cursor.schema()));
+                    sink.begin(&cursor, described.class)?;
+                }
+                Some(first) if first.fields() != cursor.schema().fields() => {
+                    return Err(Error::invalid(
+                        "the result's columns changed from one bound row to the next; bind rows of one type",
+                    ));
+                }
+                Some(_) => {}
             }
-            Some(first) if first.fields() != cursor.schema().fields() => {
-                return Err(Error::invalid(
-                    "the result's columns changed from one bound row to the next; bind rows of one type",
-                ));
-            }
-            Some(_) => {}
-        }
-        sink(result, &mut cursor)
-    })
+            take(sink, &mut cursor)
+        })
+    }
 }

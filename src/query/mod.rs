@@ -4,54 +4,33 @@
 
 mod admission;
 mod bound;
+mod guarded;
 mod opening;
 mod queue;
 mod reader;
 mod returned;
 mod shape;
+mod sink;
+mod statement;
 mod stream;
+mod text;
 
 use std::sync::{Arc, OnceLock};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use tokio::sync::oneshot;
 
+pub use statement::{RunOptions, Statement};
 pub use stream::ResultStream;
 
 use returned::Limits;
 use stream::UnderWay;
 
 use crate::config;
-use crate::engine::{Bound, Database, Described, Progress};
+use crate::engine::Database;
 use crate::error::{Error, Result};
 use crate::running::{EngineThread, Running};
 use crate::session::{Lease, Open};
-
-/// How one call wants its result.
-#[derive(Debug, Clone, Default)]
-pub struct RunOptions {
-    /// Upper bound of rows per batch.
-    pub batch_rows_max: Option<usize>,
-    /// When the caller stops waiting; the server's own limit holds as well.
-    pub deadline: Option<Instant>,
-    /// Filled when the statement has started, for a caller who wants to know how far it is.
-    pub progress: Option<Arc<OnceLock<Progress>>>,
-    /// The statement was taken for a query before: it is refused if it is not one any more.
-    pub only_reads: bool,
-    /// Bytes that the rows which a change gives back may take, for a caller who keeps them.
-    pub returned_bytes_max: Option<u64>,
-}
-
-/// What is to be run.
-#[derive(Debug, Clone)]
-pub enum Statement {
-    /// One statement.
-    Text(String),
-    /// Statements one after the other, all or nothing; the result is the count of changed rows.
-    Script(String),
-    /// A prepared statement, once for each row bound to it.
-    Bound(Bound, Described),
-}
 
 /// The read side of the server.
 pub struct Query {
@@ -166,9 +145,4 @@ impl Query {
     pub fn queued(&self) -> u64 {
         self.admission.queued()
     }
-}
-
-/// Rounds a duration for texts.
-fn readable(span: Duration) -> impl std::fmt::Display {
-    humantime::format_duration(span)
 }

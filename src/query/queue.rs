@@ -9,7 +9,6 @@ use arrow::array::RecordBatch;
 use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
-use super::readable;
 use crate::error::{Error, Kind, Result};
 use crate::size::batch_bytes;
 
@@ -89,7 +88,7 @@ impl Queue {
                     Ok(None) => Err(gone()),
                     Err(_) => Err(Error::exhausted(
                         "query.stall_timeout",
-                        format!("the reader took no batch for {}", readable(self.stall_timeout)),
+                        format!("the reader took no batch for {}", humantime::format_duration(self.stall_timeout)),
                     )),
                 },
             }

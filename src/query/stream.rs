@@ -41,7 +41,7 @@ pub struct ResultStream {
     pieces: Option<BoxStream<'static, Result<RecordBatch>>>,
     deadline: Option<(Instant, Pin<Box<Sleep>>)>,
     // The session it is for, and its transaction, until its last batch is given.
-    in_use: Vec<InUse>,
+    _in_use: Vec<InUse>,
     // Batches that were waited for before anybody read.
     ahead: VecDeque<Item>,
     ended: bool,
@@ -79,7 +79,7 @@ impl ResultStream {
             results,
             thread: Some(thread),
             deadline: deadline.map(sleep_until),
-            in_use,
+            _in_use: in_use,
             queued,
             prepared: start.prepared,
             started,
@@ -96,7 +96,7 @@ impl ResultStream {
             thread: None,
             pieces: None,
             deadline: None,
-            in_use: Vec::new(),
+            _in_use: Vec::new(),
             ahead: VecDeque::new(),
             ended: false,
             asks_again: None,
@@ -119,7 +119,7 @@ impl ResultStream {
         Self {
             pieces: Some(pieces),
             deadline: deadline.map(sleep_until),
-            in_use,
+            _in_use: in_use,
             ..Self::stored(schema, Class::Query, Vec::new())
         }
     }

@@ -5,7 +5,7 @@
 
 use std::collections::VecDeque;
 
-use super::{Handle, On};
+use super::handle::{Handle, On};
 use crate::error::{Error, Kind, Result};
 
 /// Transactions remembered per session.
@@ -25,7 +25,7 @@ pub(super) struct Ended {
 }
 
 struct Lost {
-    what: String,
+    why: String,
     heard: bool,
 }
 
@@ -68,13 +68,13 @@ impl Ended {
     }
 
     /// Things are gone that statements may rely on.
-    pub(super) fn lose(&mut self, what: String) {
-        self.lost = Some(Lost { what, heard: false });
+    pub(super) fn lose(&mut self, why: String) {
+        self.lost = Some(Lost { why, heard: false });
     }
 
     /// As `lose`, for things the client is being told of.
-    pub(super) fn lose_told(&mut self, what: String) {
-        self.lost = Some(Lost { what, heard: true });
+    pub(super) fn lose_told(&mut self, why: String) {
+        self.lost = Some(Lost { why, heard: true });
     }
 
     /// A cookie or token came that is not known (any more).
@@ -107,7 +107,7 @@ impl Ended {
         lost.heard = true;
         Err(Error::new(
             Kind::Aborted,
-            format!("{}; set the session's options again, begin a transaction, or connect again", lost.what),
+            format!("{}; set the session's options again, begin a transaction, or connect again", lost.why),
         ))
     }
 

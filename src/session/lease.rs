@@ -7,52 +7,13 @@ use std::sync::{Arc, Weak};
 
 use tokio::sync::{Mutex, OwnedMutexGuard};
 
+use super::client::{ClientSession, Owner};
+use super::handle::{On, locked};
+use super::seat::{Seat, Seated, blocking};
 use super::temporaries::Temporaries;
 use super::usage::InUse;
-use super::{ClientSession, Handle, Owner, locked};
 use crate::engine::{self, Database, SchemaPath};
 use crate::error::{Error, Kind, Result};
-
-/// Where a statement wants to run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum On {
-    /// Inside this transaction.
-    Transaction(Handle),
-    /// In a transaction of its own.
-    Auto,
-    /// Inside the session's open transaction if it has one, else in one of its own.
-    Join,
-    /// As `Join`, for rows into a table that is named in full: outside of a transaction any connection will do.
-    Rows,
-    /// As `Join`, on a connection that stays with the session: the statement makes temporary objects.
-    Own,
-}
-
-/// A connection kept for one client; statements on it take turns.
-pub(super) type Seat = Mutex<Seated>;
-
-/// What is on a seat.
-#[derive(Default)]
-pub(super) struct Seated {
-    pub(super) connection: Option<engine::Connection>,
-    /// Why the open transaction cannot be committed.
-    pub(super) broken: Option<String>,
-    /// Whether temporary objects may be on it.
-    pub(super) temporary: bool,
-    /// Whether it ends with the call it is for.
-    pub(super) is_fleeting: bool,
-}
-
-impl Seated {
-    /// What is made on the connection from now on stays out of the pool.
-    fn expect_temporaries(&mut self) {
-        self.temporary = true;
-        if let Some(connection) = &mut self.connection {
-            connection.spoil();
-            connection.expect_temporaries();
-        }
-    }
-}
 
 /// The right to run one statement, to be opened on the thread that runs it.
 pub struct Lease {
@@ -189,11 +150,11 @@ impl Open {
                 "the session has ended, and its temporary objects are gone",
             ));
         };
-        let mut state = locked(&owner.state);
-        if state.home.is_none() {
+        let mut holdings = locked(&owner.holdings);
+        if holdings.home.is_none() {
             open.disarm();
             let seated = Seated { connection: connection.take(), temporary: true, ..Seated::default() };
-            state.home = Some(Arc::new(Mutex::new(seated)));
+            holdings.home = Some(Arc::new(Mutex::new(seated)));
             return Ok(());
         }
         Err(Error::new(
@@ -244,14 +205,14 @@ impl ClientSession {
     /// Errors: `NotFound` for a transaction that is not this session's or has ended; `Aborted` when the statement may
     /// rely on what the server has ended; `Exhausted` when the connection stays busy (`query.queue_timeout`).
     pub async fn lease(self: &Arc<Self>, on: On) -> Result<Lease> {
-        let path = self.state().path.clone();
+        let path = self.holdings().path.clone();
         self.lease_in(on, path, on == On::Own).await
     }
 
     /// As [`Self::lease`], for a statement that makes a temporary table, wherever it runs.
     pub async fn lease_for_temporaries(self: &Arc<Self>, on: On) -> Result<Lease> {
         let on = if on == On::Rows { On::Own } else { on };
-        let path = self.state().path.clone();
+        let path = self.holdings().path.clone();
         self.lease_in(on, path, true).await
     }
 
@@ -263,12 +224,12 @@ impl ClientSession {
     async fn lease_in(self: &Arc<Self>, on: On, path: Option<SchemaPath>, temporary: bool) -> Result<Lease> {
         let mut uses = vec![self.enter()];
         let seat = {
-            let mut state = self.state();
-            state.ended.check_on(on)?;
+            let mut holdings = self.holdings();
+            holdings.ended.check_on(on)?;
             let taken = match on {
-                On::Transaction(handle) => Some(super::transaction::seat(&state, handle)?),
+                On::Transaction(handle) => Some(holdings.seat(handle)?),
                 On::Auto => None,
-                On::Join | On::Own | On::Rows => super::transaction::only(&state)?,
+                On::Join | On::Own | On::Rows => holdings.only_seat()?,
             };
             match (taken, on) {
                 (Some((seat, in_use)), _) => {
@@ -277,10 +238,10 @@ impl ClientSession {
                 }
                 (None, On::Own) => {
                     let seated = Seated { is_fleeting: self.is_fleeting, ..Seated::default() };
-                    Some(Arc::clone(state.home.get_or_insert_with(|| Arc::new(Seat::new(seated)))))
+                    Some(Arc::clone(holdings.home.get_or_insert_with(|| Arc::new(Seat::new(seated)))))
                 }
                 (None, On::Rows) => None,
-                (None, _) => super::transaction::idle_home(&state),
+                (None, _) => holdings.idle_home(),
             }
         };
         let place = match seat {
@@ -300,11 +261,11 @@ impl ClientSession {
                     }
                     // Or has ended.
                     On::Transaction(handle) if !in_transaction => {
-                        return Err(self.state().ended.unknown(handle));
+                        return Err(self.holdings().ended.unknown(handle));
                     }
                     _ => {
                         if uses.len() == 1 {
-                            uses.extend(super::transaction::use_of(&self.state(), &seat));
+                            uses.extend(self.holdings().use_of(&seat));
                         }
                         if temporary {
                             seated.expect_temporaries();
@@ -327,24 +288,5 @@ impl ClientSession {
                  to its end; read or cancel that first",
             )
         })
-    }
-}
-
-/// Runs `work` on a blocking thread.
-pub(super) async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T> + Send + 'static,
-) -> Result<T> {
-    #[expect(clippy::disallowed_methods, reason = "this is a bridge: the engine blocks")]
-    let done = tokio::task::spawn_blocking(work);
-    done.await.unwrap_or_else(|error| Err(Error::internal(format!("a session's thread failed: {error}"))))
-}
-
-/// Drops something that holds connections: a rollback may take its time.
-pub(super) fn drop_aside<T: Send + 'static>(held: T) {
-    match tokio::runtime::Handle::try_current() {
-        Ok(runtime) => {
-            runtime.spawn_blocking(move || drop(held));
-        }
-        Err(_) => drop(held),
     }
 }

@@ -9,7 +9,9 @@ use std::time::Duration;
 
 use tokio::sync::Semaphore;
 
-use super::{ClientSession, Handle, Limits, Owner, locked, prepared};
+use super::client::{ClientSession, Limits, Owner};
+use super::handle::{Handle, locked};
+use super::prepared;
 use crate::config;
 use crate::engine::Database;
 use crate::error::{Error, Result};
@@ -21,7 +23,7 @@ const CLOSED_MAX: usize = 1024;
 pub struct Sessions {
     database: Arc<Database>,
     limits: Arc<Limits>,
-    state: Mutex<Registry>,
+    registry: Mutex<Registry>,
 }
 
 #[derive(Default)]
@@ -44,13 +46,13 @@ impl Sessions {
             transactions: Arc::new(Semaphore::new(config.max_transactions)),
             bound_bytes: prepared::budget(config.bound_memory_limit.as_usize()),
         };
-        Arc::new(Self { database, limits: Arc::new(limits), state: Mutex::default() })
+        Arc::new(Self { database, limits: Arc::new(limits), registry: Mutex::default() })
     }
 
     /// A session that lives as long as somebody holds it: that of a TCP connection.
     pub fn open(&self) -> Arc<ClientSession> {
         let session = ClientSession::new(Arc::clone(&self.database), Arc::clone(&self.limits), false);
-        let mut registry = locked(&self.state);
+        let mut registry = locked(&self.registry);
         registry.all.retain(|session| session.strong_count() > 0);
         registry.all.push(Arc::downgrade(&session));
         session
@@ -68,7 +70,7 @@ impl Sessions {
     /// Errors: `NotFound` when the session had a transaction or temporary objects and has ended since.
     pub fn of(&self, owner: &Owner) -> Result<Arc<ClientSession>> {
         let session = owner.session.upgrade();
-        let is_same = session.as_ref().is_some_and(|session| session.state().life == owner.life);
+        let is_same = session.as_ref().is_some_and(|session| session.holdings().life == owner.life);
         if owner.needs_session && !is_same {
             return Err(Error::not_found(
                 "the session that this ticket was made in has ended, and with it the transaction or the temporary \
@@ -80,7 +82,7 @@ impl Sessions {
 
     /// The session of a cookie; `None` when the cookie is not one of ours, or was forgotten.
     pub fn by_cookie(&self, cookie: Handle) -> Option<Arc<ClientSession>> {
-        let mut registry = locked(&self.state);
+        let mut registry = locked(&self.registry);
         let (known, kept) = registry.cookies.get_mut(&cookie)?;
         let session = known.upgrade()?;
         // A client that returns its cookie may come back on another connection.
@@ -92,7 +94,7 @@ impl Sessions {
     ///
     /// Errors: `Exhausted` naming `session.max_sessions`.
     pub fn cookie(&self, session: &Arc<ClientSession>) -> Result<Handle> {
-        let mut registry = locked(&self.state);
+        let mut registry = locked(&self.registry);
         let cookies = &mut registry.cookies;
         cookies.retain(|_, (known, _)| known.strong_count() > 0);
         if let Some((cookie, _)) =
@@ -107,7 +109,7 @@ impl Sessions {
 
     /// The session of a bearer token; `None` when the token is not one of ours, or was forgotten.
     pub fn by_bearer(&self, token: Handle) -> Option<Arc<ClientSession>> {
-        locked(&self.state).bearers.get(&token).cloned()
+        locked(&self.registry).bearers.get(&token).cloned()
     }
 
     /// A new token with a session of its own.
@@ -115,7 +117,7 @@ impl Sessions {
     /// Errors: `Exhausted` naming `session.max_sessions`.
     pub fn bearer(&self) -> Result<Handle> {
         let session = self.open();
-        let mut registry = locked(&self.state);
+        let mut registry = locked(&self.registry);
         self.make_room(&mut registry.bearers, |session| Some(Arc::clone(session)))?;
         let token = rand::random();
         registry.bearers.insert(token, session);
@@ -125,8 +127,8 @@ impl Sessions {
     /// `session` stands in for that of a cookie or token which came with a call and is not known. What its client set
     /// there is gone, and the client hears of it, unless it has closed that session itself.
     pub fn stand_in(&self, session: &ClientSession, token: Handle) {
-        if !locked(&self.state).closed.contains(&token) {
-            session.state().ended.miss(token);
+        if !locked(&self.registry).closed.contains(&token) {
+            session.holdings().ended.miss(token);
         }
     }
 
@@ -157,7 +159,7 @@ impl Sessions {
     /// Ends what has been idle for too long. To be called every second or so.
     pub fn sweep(&self) {
         let sessions: Vec<Arc<ClientSession>> = {
-            let mut registry = locked(&self.state);
+            let mut registry = locked(&self.registry);
             registry.cookies.retain(|_, (known, _)| known.strong_count() > 0);
             registry.all.retain(|session| session.strong_count() > 0);
             registry.all.iter().filter_map(Weak::upgrade).collect()
@@ -169,7 +171,7 @@ impl Sessions {
 
     /// Gives up what every session holds, because the database they are on is lost.
     pub fn lose_all(&self) {
-        let all: Vec<_> = locked(&self.state).all.iter().filter_map(Weak::upgrade).collect();
+        let all: Vec<_> = locked(&self.registry).all.iter().filter_map(Weak::upgrade).collect();
         for session in all {
             session.lose();
         }
@@ -178,7 +180,7 @@ impl Sessions {
     /// Ends a session for good: its cookie and token are forgotten, and what it holds is given up.
     pub fn close(&self, session: &Arc<ClientSession>) {
         {
-            let mut registry = locked(&self.state);
+            let mut registry = locked(&self.registry);
             let Registry { cookies, bearers, closed, .. } = &mut *registry;
             let ends = |handle: &Handle, is_it: bool| {
                 if is_it {
@@ -202,7 +204,7 @@ impl Sessions {
 
     /// Sessions that somebody uses, or has used not too long ago.
     pub fn sessions_open(&self) -> u64 {
-        let registry = locked(&self.state);
+        let registry = locked(&self.registry);
         registry.all.iter().filter_map(Weak::upgrade).filter(|session| !session.is_over()).count() as u64
     }
 }

@@ -5,7 +5,7 @@
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use super::locked;
+use super::handle::locked;
 
 /// The uses of one thing: a session or a transaction.
 pub(super) struct Usage(Mutex<Uses>);

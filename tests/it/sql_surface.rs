@@ -232,7 +232,7 @@ async fn what_was_made_earlier_is_known() {
             "CREATE TABLE gone AS SELECT 1 AS a",
             "CREATE TRIGGER x AFTER INSERT ON t FOR EACH STATEMENT DELETE FROM gone",
         ] {
-            session.execute(sql).unwrap();
+            connection.execute(sql).unwrap();
         }
     }
     let server = TestServer::start_in(directory, |_| {}).await;

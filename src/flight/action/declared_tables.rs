@@ -10,7 +10,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-use crate::catalog::{self, Declaration, SchemaFile, TableName, adopt, read_declarations, render};
+use crate::catalog::{self, Breaking, Declaration, SchemaFile, TableName, adopt, read_declarations, render};
 use crate::engine::{self, RecordedVersion};
 use crate::error::{Error, Result};
 use crate::flight::server::DeclaredTables;
@@ -102,7 +102,7 @@ fn listed(
     actual: Option<&catalog::Actual>,
     recorded: &HashMap<String, RecordedVersion>,
 ) -> Value {
-    let found = catalog::plan(declaration, actual, false);
+    let found = catalog::plan(declaration, actual, Breaking::Refused);
     let shown = declaration.listed_name();
     let version = recorded.get(&shown.to_lowercase());
     let difference = if found.is_empty() {

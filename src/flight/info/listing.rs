@@ -4,7 +4,7 @@
 
 use std::collections::VecDeque;
 
-use arrow::datatypes::{Schema, SchemaRef};
+use arrow::datatypes::SchemaRef;
 use arrow_flight::{FlightDescriptor, FlightInfo};
 use futures::stream::{self, StreamExt};
 use tonic::Response;

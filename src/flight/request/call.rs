@@ -53,11 +53,6 @@ impl Call {
         self.subject = shorten(subject, SUBJECT_BYTES_MAX);
     }
 
-    /// What the call is about.
-    pub(in crate::flight) fn subject(&self) -> &str {
-        &self.subject
-    }
-
     /// Reports the call as slow, with what it ran, when it takes longer.
     pub(in crate::flight) fn slow_after(&mut self, limit: Duration) {
         self.slow_after = Some(limit);

@@ -10,9 +10,10 @@ mod form;
 mod incoming;
 
 pub use codec::{FrameCodec, FrameEncoder};
-pub use connection::{Connection, Link, accept};
+pub use connection::{Connection, accept};
 pub use encode::Encoder;
 
 pub(in crate::flight) use body::{Aligned, Arrived, Pool};
+pub(in crate::flight) use connection::Link;
 pub(in crate::flight) use form::Form;
 pub(in crate::flight) use incoming::Incoming;

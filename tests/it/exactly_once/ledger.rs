@@ -38,11 +38,11 @@ fn fill(path: &Path, count: u64) {
         format!("'main.t', 'key ' || i, NULL, NULL, NULL, 1, i, {ANSWER}"),
         "'main.t', NULL, 'producer ' || i, 1, 0, 1, i, NULL".to_owned(),
     ] {
-        session
+        connection
             .execute(&format!("INSERT INTO {LEDGER} SELECT now(), {select} FROM range({count}) r(i)"))
             .unwrap();
     }
-    session.execute("CHECKPOINT").unwrap();
+    connection.execute("CHECKPOINT").unwrap();
 }
 
 async fn ledger_rows(client: &mut Client) -> i64 {
@@ -153,9 +153,9 @@ async fn what_is_forgotten_stays_forgotten() {
             let bounds = LedgerBounds { keys: 5, lines: lines_max, batches: 64 };
             let left: Vec<u64> = (0..2)
                 .map(|_| {
-                    session.begin().unwrap();
-                    let left = cut_ledger(&session, bounds, &[]).unwrap();
-                    session.commit().unwrap();
+                    connection.begin().unwrap();
+                    let left = cut_ledger(&connection, bounds, &[]).unwrap();
+                    connection.commit().unwrap();
                     left
                 })
                 .collect();

@@ -1,0 +1,99 @@
+//! Values that can be read and cannot work.
+//! Runs on: any thread.
+
+use super::Config;
+use super::problems::Problem;
+use super::units::{Bytes, MIB};
+use crate::error::{Error, Result};
+
+impl Config {
+    /// Checks values that parse but cannot work.
+    ///
+    /// Errors: `Invalid` naming every such setting and what was expected.
+    pub fn validate(&self) -> Result<()> {
+        let problems = self.problems();
+        if problems.is_empty() {
+            return Ok(());
+        }
+        let texts: Vec<String> =
+            problems.iter().map(|problem| format!("setting {}: {}", problem.key, problem.expected)).collect();
+        Err(Error::invalid(texts.join("; ")))
+    }
+
+    /// Every setting that is wrong.
+    pub(super) fn problems(&self) -> Vec<Problem> {
+        let mut problems = Vec::new();
+        let mut refuse = |key: &str, expected: &str| problems.push(Problem::new(key, expected));
+        if !self.server.insecure && !self.server.listen.ip().is_loopback() {
+            refuse(
+                "server.listen",
+                "refusing to listen beyond loopback without TLS and users; pass --insecure to do so anyway",
+            );
+        }
+        if !self.server.insecure && !self.server.http.ip().is_loopback() {
+            refuse(
+                "server.http",
+                "refusing to listen beyond loopback without TLS and users; pass --insecure to do so anyway",
+            );
+        }
+        if self.server.max_message_bytes.0 < MIB {
+            refuse("server.max_message_bytes", "must be at least 1 MiB");
+        }
+        if self.server.max_connections == 0 {
+            refuse("server.max_connections", "must be at least 1");
+        }
+        if self.database.path.is_empty() {
+            refuse("database.path", "must be a file or \":memory:\"");
+        }
+        if let Some(folder) = self.database.backup_directory.as_ref().filter(|folder| !folder.is_dir()) {
+            let why = format!("expected a folder, found none at {}; make it first", folder.display());
+            refuse("database.backup_directory", &why);
+        }
+        if self.database.threads == Some(0) {
+            refuse("database.threads", "must be at least 1");
+        }
+        if self.database.memory_limit.is_some_and(|limit| limit < Bytes::mib(64)) {
+            refuse("database.memory_limit", "must be at least 64 MiB");
+        }
+        if self.ingest.stream_memory_limit < Bytes::mib(8) {
+            refuse("ingest.stream_memory_limit", "must be at least 8 MiB");
+        }
+        if self.ingest.memory_limit < self.ingest.stream_memory_limit {
+            refuse("ingest.memory_limit", "must not be below ingest.stream_memory_limit");
+        }
+        if self.ingest.max_streams == 0 {
+            refuse("ingest.max_streams", "must be at least 1");
+        }
+        if self.ingest.group_commit_ms > 10_000 {
+            refuse("ingest.group_commit_ms", "must be at most 10000");
+        }
+        for (key, limit) in [
+            ("ingest.ledger_keys", self.ingest.ledger_keys),
+            ("ingest.ledger_producers", self.ingest.ledger_producers),
+        ] {
+            if limit == 0 {
+                refuse(key, "must be at least 1");
+            }
+        }
+        if self.query.max_concurrent == 0 {
+            refuse("query.max_concurrent", "must be at least 1");
+        }
+        if self.query.batch_bytes < Bytes(64 * 1024) || self.query.batch_bytes > Bytes::mib(64) {
+            refuse("query.batch_bytes", "must be between 64 KiB and 64 MiB");
+        }
+        for (key, limit) in [
+            ("session.max_sessions", self.session.max_sessions),
+            ("session.max_transactions", self.session.max_transactions),
+            ("session.max_prepared", self.session.max_prepared),
+            ("session.max_tickets", self.session.max_tickets),
+        ] {
+            if limit == 0 {
+                refuse(key, "must be at least 1");
+            }
+        }
+        if self.query.buffer_bytes < self.query.batch_bytes {
+            refuse("query.buffer_bytes", "must not be below query.batch_bytes");
+        }
+        problems
+    }
+}

@@ -1,0 +1,115 @@
+//! SQL text -> run: one statement, or a script of several.
+//! Runs on: the reader's thread.
+//! Never: commits some of a script.
+
+use std::sync::Arc;
+
+use super::guarded::{changing, keep_returned, reading};
+use super::returned::Returned;
+use super::sink::ResultSink;
+use crate::engine::{self, Class, Cursor, Described, Parsed};
+use crate::error::{Error, Result};
+use crate::session::Open;
+
+/// Runs one statement.
+pub(super) fn run_one(connection: &mut Open, sql: &str, sink: &mut ResultSink<'_>) -> Result<Class> {
+    let statement = engine::parse(connection, sql)?;
+    let described = statement.describe(connection)?.without_parameters()?;
+    let class = described.class;
+    sink.check(class)?;
+    if described.seeds {
+        connection.spoil();
+    }
+    if described.is_count {
+        if sink.open(&described.schema, class).is_err() {
+            return Ok(class);
+        }
+        let shared =
+            if connection.joins_transaction() { None } else { connection.execute_in_group(class, sql) };
+        let rows = match shared {
+            Some(rows) => rows?,
+            None => changing(connection, class, sql, |connection| connection.execute_parsed(&statement))?,
+        };
+        sink.count(rows)?;
+        return Ok(class);
+    }
+    let size = sink.array_size();
+    if class == Class::Query {
+        return reading(connection, described.is_proven(connection), |connection| {
+            let mut cursor = Cursor::open(connection, &statement, &described.schema, size)?;
+            sink.begin(&cursor, class)?;
+            sink.stream(&mut cursor).map(|()| class)
+        });
+    }
+    let (schema, returned) = changing(connection, class, sql, |connection| {
+        let mut cursor = Cursor::open(connection, &statement, &described.schema, size)?;
+        sink.begin(&cursor, class)?;
+        let mut returned = Returned::new(sink.returned);
+        keep_returned(connection, &mut cursor, &mut returned)?;
+        Ok((Arc::clone(cursor.schema()), returned))
+    })?;
+    sink.give(connection, &schema, returned)?;
+    Ok(class)
+}
+
+/// Runs statements one after the other in one transaction, and counts the changed rows.
+pub(super) fn run_script(connection: &mut Open, sql: &str, sink: &mut ResultSink<'_>) -> Result<Class> {
+    let statements = engine::parse_script(connection, sql)?;
+    let single = statements.len() == 1;
+    let schema = Described::count().schema;
+    let class = if statements.iter().any(|statement| statement.class() == Class::Definition) {
+        Class::Definition
+    } else {
+        Class::Change
+    };
+    if sink.open(&schema, class).is_err() {
+        return Ok(class);
+    }
+    if single
+        && !connection.joins_transaction()
+        && statements[0].without_parameters(connection).is_ok()
+        && let Some(rows) = connection.execute_in_group(class, sql)
+    {
+        sink.count(rows?)?;
+        return Ok(class);
+    }
+    if statements.iter().any(Parsed::seeds) {
+        connection.spoil();
+    }
+    let alone = single && engine::runs_alone(sql);
+    let own = !connection.joins_transaction() && !alone;
+    if own {
+        connection.begin()?;
+    }
+    let mut rows = 0;
+    let count = statements.len();
+    for (index, statement) in statements.iter().enumerate() {
+        let changed = statement
+            .without_parameters(connection)
+            .and_then(|()| {
+                let _turn = connection.turn(statement.class(), statement.sql(connection)?);
+                connection.execute_parsed(statement)
+            })
+            .map_err(|error| {
+                if single { error } else { error.context(format!("statement {} of {count}", index + 1)) }
+            });
+        match changed {
+            Ok(changed) => rows += changed,
+            Err(error) => {
+                if own {
+                    // The first error is the one to report.
+                    let _ = connection.rollback();
+                }
+                return Err(match own && !single {
+                    true => Error::new(error.kind(), format!("{} (nothing was kept)", error.message())),
+                    false => error,
+                });
+            }
+        }
+    }
+    if own {
+        connection.commit()?;
+    }
+    sink.count(rows)?;
+    Ok(class)
+}

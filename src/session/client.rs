@@ -1,0 +1,233 @@
+//! One client, from its first call to its last.
+//! Runs on: async tasks; what touches the engine goes to blocking threads.
+//! Never: outlives its client for longer than its idle timeout; gives up in silence what its client relies on.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, Weak};
+use std::time::Duration;
+
+use tokio::sync::Semaphore;
+
+use super::ended::Ended;
+use super::handle::{Handle, On, locked};
+use super::holdings::Holdings;
+use super::prepared;
+use super::seat::{blocking, drop_aside};
+use super::usage::{InUse, Usage};
+use crate::config;
+use crate::engine::{Database, SchemaPath};
+use crate::error::Result;
+
+/// The bounds that sessions share.
+pub(super) struct Limits {
+    pub(super) config: config::Session,
+    pub(super) seat_wait: Duration,
+    pub(super) transactions: Arc<Semaphore>,
+    pub(super) bound_bytes: Arc<Semaphore>,
+}
+
+/// A session as something that outlives it may know it: a ticket must not keep a transaction open.
+#[derive(Debug, Clone)]
+pub struct Owner {
+    pub(super) session: Weak<ClientSession>,
+    // Which of the lives of the session it was.
+    pub(super) life: u64,
+    // Whether it had temporary objects or a transaction, which nothing can stand in for.
+    pub(super) needs_session: bool,
+    pub(super) path: Option<SchemaPath>,
+}
+
+/// One client, from its first call to its last.
+pub struct ClientSession {
+    pub(super) handle: Handle,
+    pub(super) database: Arc<Database>,
+    pub(super) limits: Arc<Limits>,
+    pub(super) usage: Arc<Usage>,
+    // Nobody has used it for too long, and what it held was given up.
+    is_over: AtomicBool,
+    // It is there for one call.
+    pub(super) is_fleeting: bool,
+    pub(super) holdings: Mutex<Holdings>,
+}
+
+impl ClientSession {
+    pub(super) fn new(database: Arc<Database>, limits: Arc<Limits>, is_fleeting: bool) -> Arc<Self> {
+        let holdings = Mutex::default();
+        let (usage, is_over) = (Usage::new(), AtomicBool::new(false));
+        Arc::new(Self { handle: rand::random(), database, limits, usage, is_over, is_fleeting, holdings })
+    }
+
+    pub(super) fn holdings(&self) -> MutexGuard<'_, Holdings> {
+        locked(&self.holdings)
+    }
+
+    /// The session is in use while this lives: to be held for the length of a call, and of the stream it began.
+    pub fn enter(&self) -> InUse {
+        self.is_over.store(false, Ordering::Relaxed);
+        self.usage.enter()
+    }
+
+    pub(super) fn is_over(&self) -> bool {
+        self.is_over.load(Ordering::Relaxed)
+    }
+
+    /// This session, for something that may outlive it.
+    pub fn owner(self: &Arc<Self>) -> Owner {
+        let holdings = self.holdings();
+        Owner {
+            session: Arc::downgrade(self),
+            life: holdings.life,
+            needs_session: holdings.home.is_some() || !holdings.transactions.is_empty(),
+            path: holdings.path.clone(),
+        }
+    }
+
+    /// Refuses to go on while the client has not heard, and dealt with, that the server ended its session.
+    ///
+    /// Errors: `Aborted`.
+    pub fn check(&self) -> Result<()> {
+        self.holdings().ended.check()
+    }
+
+    /// The client sets its session up again after what it has lost.
+    pub fn begin_anew(&self) {
+        self.holdings().ended.begin_anew();
+    }
+
+    /// A session option's value, if it was set.
+    pub fn option(&self, name: &str) -> Option<String> {
+        self.holdings().options.get(name).cloned()
+    }
+
+    /// The options that were set.
+    pub fn options(&self) -> BTreeMap<String, String> {
+        self.holdings().options.clone()
+    }
+
+    /// Sets an option, or forgets it. Values are checked by the caller.
+    pub fn set_option(&self, name: &str, value: Option<String>) {
+        let mut holdings = self.holdings();
+        match value {
+            Some(value) => holdings.options.insert(name.to_owned(), value),
+            None => holdings.options.remove(name),
+        };
+    }
+
+    /// Name of the database, the one catalog besides that of temporary tables.
+    pub fn catalog(&self) -> &str {
+        self.database.catalog()
+    }
+
+    /// Where unqualified names are looked up.
+    pub fn path(&self) -> SchemaPath {
+        self.holdings().path.clone().unwrap_or_else(|| self.usual_path())
+    }
+
+    fn usual_path(&self) -> SchemaPath {
+        SchemaPath { catalog: self.database.catalog().to_owned(), schema: "main".to_owned() }
+    }
+
+    /// Changes where unqualified names are looked up, from the next statement on.
+    ///
+    /// Errors: `NotFound` when there is no such schema.
+    pub async fn set_path(self: &Arc<Self>, path: SchemaPath) -> Result<()> {
+        let lease = self.lease(On::Join).await?;
+        let wanted = path.clone();
+        blocking(move || {
+            let mut session = lease.open()?;
+            session.use_path(Some(&wanted))
+        })
+        .await?;
+        // What is as it would be anyway is nothing to lose.
+        self.holdings().path = Some(path).filter(|path| *path != self.usual_path());
+        Ok(())
+    }
+
+    /// Looks names up where `other` does.
+    pub fn look_where(&self, other: &ClientSession) {
+        let path = other.holdings().path.clone();
+        self.holdings().path = path;
+    }
+
+    /// Ends what nobody has used for too long.
+    pub(super) fn sweep(&self) {
+        let config = &self.limits.config;
+        let mut holdings = self.holdings();
+        prepared::sweep(&mut holdings.prepared, config.idle_timeout.0);
+        let over = holdings.take_idle_transactions(config.transaction_idle_timeout.0);
+        for transaction in over {
+            tracing::warn!("a transaction was idle for too long and is rolled back");
+            drop_aside(transaction);
+        }
+        // Looked at under the lock: a call that begins now finds the session as it was, or hears that it is over.
+        if !self.is_over() && self.usage.is_idle_for(config.idle_timeout.0) {
+            self.is_over.store(true, Ordering::Relaxed);
+            let idle = humantime::format_duration(config.idle_timeout.0);
+            let over =
+                format!("the session was idle for longer than session.idle_timeout ({idle}) and was ended");
+            self.expire(&mut holdings, &over);
+        }
+    }
+
+    /// Gives up what the session holds because the database it is on was lost.
+    pub(super) fn lose(&self) {
+        self.expire(
+            &mut self.holdings(),
+            "the database was opened anew after a fatal error, which ended the session",
+        );
+    }
+
+    /// Gives up what the session holds without its client's asking, and notes what the client has to hear: that the
+    /// session is `over`.
+    fn expire(&self, holdings: &mut Holdings, over: &str) {
+        let mut lost = Vec::new();
+        if !holdings.options.is_empty() || holdings.path.is_some() {
+            lost.push("options");
+        }
+        if holdings.home.is_some() {
+            lost.push("temporary tables");
+        }
+        let open: Vec<Handle> = holdings.transactions.keys().copied().collect();
+        self.give_up(holdings);
+        for handle in open {
+            holdings.ended.transaction(handle, format!("{over}, and its open transaction was rolled back"));
+        }
+        if !lost.is_empty() {
+            holdings.ended.lose(format!("{over}: its {} are gone", lost.join(" and ")));
+        }
+    }
+
+    /// Ends the session because its client wants it to.
+    pub(super) fn close(&self) {
+        let mut holdings = self.holdings();
+        self.give_up(&mut holdings);
+        holdings.ended = Ended::default();
+    }
+
+    /// Rolls back open transactions and drops temporary objects and prepared statements.
+    fn give_up(&self, holdings: &mut Holdings) {
+        let Holdings { life, options, path, home, transactions, prepared, .. } = holdings;
+        if home.is_some() || !transactions.is_empty() || !options.is_empty() || path.is_some() {
+            *life += 1;
+        }
+        prepared.clear();
+        options.clear();
+        *path = None;
+        drop_aside((home.take(), std::mem::take(transactions)));
+    }
+}
+
+impl std::fmt::Debug for ClientSession {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // The handle is a secret.
+        f.write_str("ClientSession")
+    }
+}
+
+impl Drop for ClientSession {
+    fn drop(&mut self) {
+        let mut holdings = std::mem::take(&mut *self.holdings());
+        self.give_up(&mut holdings);
+    }
+}
