@@ -26,6 +26,7 @@ use std::time::{Duration, Instant};
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
+use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
@@ -494,7 +495,7 @@ impl StreamChecksum {
 
 fn start_writer(job: Job, lease: Lease, begun: Vec<Message>) -> State {
     let (messages, queue) = mpsc::channel(QUEUE_BATCHES);
-    let runtime = tokio::runtime::Handle::current();
+    let runtime = Handle::current();
     #[expect(clippy::disallowed_methods, reason = "this is the bridge: one blocking thread per put stream")]
     let writer = tokio::task::spawn_blocking(move || writer::run(job, lease, &runtime, begun, queue));
     State::Writing { messages: Some(messages), writer }
@@ -590,7 +591,7 @@ impl Put {
                 let Held { batches, job, coalescer, .. } = *held;
                 let Target::Table { table, .. } = &job.target else { return Err(over()) };
                 let table = table.clone();
-                coalescer.put(&table, SmallPut { job, batches, reply });
+                coalescer.put(&table, SmallPut { job, batches, reply, runtime: Handle::current() });
                 answer
                     .await
                     .unwrap_or_else(|_| Err(Error::internal("the shared transaction's thread failed")))
