@@ -171,7 +171,9 @@ fn append(criterion: &mut Criterion) {
     let name = TableName::from_text("lineitem").unwrap();
     let columns = engine::describe_rows(&connection, &schema).unwrap();
     let types: Vec<String> = columns.iter().map(|(_, duckdb_type)| duckdb_type.clone()).collect();
-    connection.execute(&pintail::catalog::create_table(&name, &schema, &types, false)).unwrap();
+    connection
+        .execute(&pintail::catalog::create_table(&name, &schema, &types, pintail::catalog::IfThere::Refuse))
+        .unwrap();
     let same = |(name, duckdb_type): &(String, String)| Placed {
         target: name.clone(),
         source: name.clone(),

@@ -31,11 +31,20 @@ pub fn check_new_table(name: &TableName, schema: &Schema) -> Result<()> {
     Ok(())
 }
 
+/// What a CREATE TABLE does about a table of that name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum IfThere {
+    /// It fails.
+    Refuse,
+    /// It drops the old one.
+    Replace,
+}
+
 /// CREATE TABLE text for columns of `schema` whose DuckDB types are `types`, in order.
 ///
 /// A field that is not nullable becomes NOT NULL; a table in the catalog `temp` is a temporary one. A type that is
 /// open stays so, until [`settle_columns`].
-pub fn create_table(name: &TableName, schema: &Schema, types: &[String], replace: bool) -> String {
+pub fn create_table(name: &TableName, schema: &Schema, types: &[String], if_there: IfThere) -> String {
     let columns: Vec<String> = schema
         .fields()
         .iter()
@@ -47,7 +56,7 @@ pub fn create_table(name: &TableName, schema: &Schema, types: &[String], replace
             format!("{} {duckdb_type}{rule}", quote_name(field.name()))
         })
         .collect();
-    let or_replace = if replace { "OR REPLACE " } else { "" };
+    let or_replace = if if_there == IfThere::Replace { "OR REPLACE " } else { "" };
     let temporary = if name.catalog.as_deref() == Some("temp") { "TEMPORARY " } else { "" };
     format!("CREATE {or_replace}{temporary}TABLE {} ({})", name.to_sql(), columns.join(", "))
 }
@@ -223,7 +232,7 @@ mod tests {
             Field::new("a b", DataType::Int64, false),
             Field::new("c", DataType::Null, true),
         ]);
-        let text = create_table(&table(), &schema, &["BIGINT".into(), "\"NULL\"".into()], true);
+        let text = create_table(&table(), &schema, &["BIGINT".into(), "\"NULL\"".into()], IfThere::Replace);
         assert_eq!(text, "CREATE OR REPLACE TABLE \"t\" (\"a b\" BIGINT NOT NULL, \"c\" \"NULL\")");
     }
 }

@@ -17,8 +17,8 @@ pub use conform::{Cast, ConformError, Conformed, Contract, Offered, Placed, conf
 pub use datatype::{TypeError, from_arrow, from_duckdb, parse as parse_type, spellings};
 use datatype::{comes_back, is_exported_as};
 pub use ddl::{
-    ROW, add_columns, check_new_table, create_rejected, create_table, declared_create, ignore_conflict,
-    index_name, insert_head, last_of_key, rejected_name, replace_conflict, settle_columns,
+    IfThere, ROW, add_columns, check_new_table, create_rejected, create_table, declared_create,
+    ignore_conflict, index_name, insert_head, last_of_key, rejected_name, replace_conflict, settle_columns,
 };
 pub use declaration::{
     Declaration, Declarations, DeclaredField, DeclaredType, NewColumns, Problem, Problems, SchemaFile,

@@ -10,15 +10,16 @@ use arrow::array::RecordBatch;
 use arrow_flight::encode::{DictionaryHandling, FlightDataEncoderBuilder};
 use arrow_flight::{FlightData, FlightDescriptor};
 use futures::{TryStreamExt, stream};
-use pintail_protocol::answer::{IngestStatus, fenced};
+use pintail_protocol::answer::{IngestStatus, PutAnswer, fenced};
+use pintail_protocol::status::from_status;
 use pintail_protocol::{action, header};
 use serde_json::json;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Status};
 
-use super::producer::{Durable, Shared, State};
-use super::{Client, PutAnswer, from_status};
+use super::backlog::{Backlog, Durable, Shared};
+use super::client::Client;
 use crate::error::{Error, Kind, Result};
 
 /// Messages encoded ahead of the wire.
@@ -136,7 +137,7 @@ impl Delivery {
         let mut client = client.clone();
         let (messages, receiver) = mpsc::channel(MESSAGES_AHEAD);
         let mut request = Request::new(ReceiverStream::new(receiver));
-        self.name(&mut request, true)?;
+        self.set_headers(&mut request, header::PROGRESS)?;
         let answers = async {
             let mut answers = client.inner().do_put(request).await?.into_inner();
             while let Some(answer) = answers.message().await? {
@@ -250,15 +251,14 @@ impl Delivery {
     async fn wait_for_turn(&self, client: &mut Client) -> Result<(), Failure> {
         let schema = self.encode(None).await?;
         let mut request = Request::new(stream::iter(schema));
-        self.name(&mut request, false)?;
+        self.set_headers(&mut request, header::STREAM)?;
         let answers = client.inner().do_put(request).await?.into_inner();
         let _answers: Vec<_> = answers.try_collect().await?;
         Ok(())
     }
 
-    fn name<T>(&self, request: &mut Request<T>, in_progress: bool) -> Result<()> {
+    fn set_headers<T>(&self, request: &mut Request<T>, commit: &str) -> Result<()> {
         let epoch = self.shared.epoch.to_string();
-        let commit = if in_progress { header::PROGRESS } else { header::STREAM };
         let headers = [
             (header::PRODUCER, Some(self.shared.producer.as_str())),
             (header::EPOCH, Some(epoch.as_str())),
@@ -277,7 +277,7 @@ impl Delivery {
 
     fn acknowledge(&self, seq: Option<u64>) -> Result<()> {
         let mut outcome = Ok(());
-        self.shared.state.send_modify(|state: &mut State| {
+        self.shared.state.send_modify(|state: &mut Backlog| {
             let before = state.durable.seq;
             outcome = state.acknowledge(seq);
             if state.durable.seq != before {

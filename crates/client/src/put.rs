@@ -13,13 +13,16 @@ use arrow::ipc::{MessageHeader, root_as_message};
 use arrow_flight::FlightDescriptor;
 use bytes::Bytes;
 use futures::{Stream, StreamExt, TryStreamExt, stream};
+use pintail_protocol::answer::PutAnswer;
 use pintail_protocol::frame::{Frame, split};
 use pintail_protocol::names::TableName;
+use pintail_protocol::source::{Source, SourcesMessage};
+use pintail_protocol::status::from_status;
 use prost::Message;
-use serde::Serialize;
 
+use super::client::Client;
 use super::cut::cut;
-use super::{Client, PutAnswer, from_status, runs, wire};
+use super::{runs, wire};
 use crate::error::{Error, Result};
 
 /// Bytes of one put message, about; a batch above it is cut between rows, by what each of them takes.
@@ -31,27 +34,7 @@ pub struct Loaded {
     /// Rows, at least one where there are sources.
     pub batch: RecordBatch,
     /// Pieces whose last row is in this batch.
-    pub sources: Vec<Source>,
-}
-
-/// A piece of a file whose rows are in a put with header `pintail-sources`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Source {
-    /// What the file is remembered by.
-    pub file: String,
-    /// Checksum of the piece, 16 hex digits.
-    pub piece: String,
-    /// Its rows.
-    pub rows: u64,
-    /// How often it is known to be stored already; `once` refuses what is stored more often.
-    pub stored: u64,
-    /// How many pieces of the file are known to be stored already; `once` refuses when there are more.
-    pub of_file: u64,
-}
-
-#[derive(Serialize)]
-struct Sources {
-    sources: Vec<Source>,
+    pub sources: Vec<Source<'static>>,
 }
 
 impl Client {
@@ -187,7 +170,7 @@ impl Encoder {
 }
 
 /// Lets a message of rows carry what has been declared so far.
-fn with_sources(mut message: Frame, declared: &Mutex<Vec<Source>>) -> Result<Frame> {
+fn with_sources(mut message: Frame, declared: &Mutex<Vec<Source<'static>>>) -> Result<Frame> {
     let mut declared = lock(declared);
     let has_rows = || {
         root_as_message(&message.header)
@@ -195,7 +178,7 @@ fn with_sources(mut message: Frame, declared: &Mutex<Vec<Source>>) -> Result<Fra
     };
     if !declared.is_empty() && has_rows() {
         let sources = std::mem::take(&mut *declared);
-        let text = serde_json::to_vec(&Sources { sources })
+        let text = serde_json::to_vec(&SourcesMessage { sources })
             .map_err(|error| Error::internal(format!("the sources cannot be written as JSON: {error}")))?;
         message.app_metadata = text.into();
     }

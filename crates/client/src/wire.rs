@@ -24,7 +24,7 @@ use tonic_prost::ProstDecoder;
 use tower_service::Service;
 
 use crate::error::{Error, Result};
-use crate::from_status;
+use pintail_protocol::status::from_status;
 
 const DO_PUT: &str = "/arrow.flight.protocol.FlightService/DoPut";
 

@@ -11,7 +11,7 @@ use crate::error::{Error, Kind};
 /// What the server says about a put, after its commit.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PutAnswer {
-    /// The table.
+    /// The table, as the client named it.
     pub table: String,
     /// Rows stored.
     pub rows: u64,
@@ -37,10 +37,17 @@ pub struct PutAnswer {
     pub seq: Option<u64>,
 }
 
+impl PutAnswer {
+    /// As it stands in `PutResult.app_metadata`.
+    pub fn to_json(&self) -> String {
+        serde_json::json!(self).to_string()
+    }
+}
+
 /// Where a producer can resume: the answer of `pintail.ingest_status`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct IngestStatus {
-    /// The producer.
+    /// Its lasting name.
     pub producer: String,
     /// Newest epoch seen.
     pub epoch: u64,

@@ -6,6 +6,7 @@
 //! Messages are decoded by the server's own decoder, which looks at what a message declares before it allocates any of
 //! it. A batch that is too large to be held is read in slices.
 
+mod cutter;
 mod layout;
 mod window;
 
@@ -18,7 +19,8 @@ use pintail::flight::{Decoded, Decoder};
 use pintail::ingest::StreamChecksum;
 use xxhash_rust::xxh3::Xxh3;
 
-use super::input::{Batches, FoundFile, Input, LoadFile, Piece, PieceReader, Stamp};
+use super::found::FoundFile;
+use super::input::{Batches, Input, LoadFile, Piece, PieceReader, Stamp};
 use layout::{Frame, Layout};
 use window::Window;
 

@@ -214,7 +214,7 @@ impl Opened {
 impl Content {
     /// A batch of the file as it is sent.
     pub(super) fn adapt(&self, batch: &RecordBatch) -> Result<RecordBatch> {
-        self.adapter.adapt(&self.partitions.extend(batch)?, None)
+        self.adapter.adapt(&self.partitions.extend(batch)?)
     }
 }
 

@@ -1,79 +1,34 @@
 //! What `pintail load` is given -> the files it means, each once, and what each is.
 //! Runs on: threads that read; blocks. Never: opens a file again that has not changed; leaves one out without a word.
 
+mod naming;
+mod result;
+mod standard_input;
+
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::ffi::{OsStr, OsString};
 use std::fs::Metadata;
-use std::io::{Read, Write};
-use std::os::unix::ffi::OsStrExt;
+use std::io::Read;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
 use pintail::error::{Error, Kind, Result};
 
+use self::naming::{name_of, not_there, shown};
+pub(super) use self::result::{DataFile, Finding, Found, Skipped};
+use self::standard_input::standard_input;
+use super::found::{FoundFile, Place};
 use super::glob;
-use super::input::{Copied, FoundFile, Place, Stamp, unreadable};
+use super::input::Stamp;
 use super::lake::Lakes;
 use super::partition;
 use super::sniff::{Cause, Format, Naming, Refusal, sniff};
 use super::store::is_url;
 use super::walk::{Walk, is_set_aside, lost};
 
-/// How the arguments are understood.
-#[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Finding {
-    /// Take columns from `key=value` folders.
-    pub(super) hive: bool,
-    /// The folders grow: nothing found is no error.
-    pub(super) follow: bool,
-    /// What is named and cannot be loaded is left out with a word, instead of an error for all.
-    pub(super) keep_going: bool,
-}
-
 /// What files were found to be, by their real paths and whether text of any ending was meant.
 type Known = HashMap<(PathBuf, bool), (Stamp, Result<Format, Refusal>)>;
-
-/// What the arguments mean at one moment.
-#[derive(Debug, Default)]
-pub(super) struct Found {
-    /// In the order of the arguments, and of names in each.
-    pub(super) files: Vec<DataFile>,
-    /// URLs with the places of their arguments.
-    pub(super) urls: Vec<(usize, String)>,
-    pub(super) skipped: Vec<Skipped>,
-    /// How many names below folders began with `_` or `.`.
-    pub(super) hidden: usize,
-    /// Hard links: the name of a file in `files`, and another of its names.
-    pub(super) other_names: Vec<(String, String)>,
-}
-
-/// A file that is loaded.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct DataFile {
-    pub(super) file: FoundFile,
-    pub(super) format: Format,
-    /// What it was when it was looked at.
-    pub(super) stamp: Stamp,
-    /// Place of the argument that led to it.
-    pub(super) argument: usize,
-}
-
-/// A file or folder that is not loaded.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Skipped {
-    pub(super) shown: String,
-    pub(super) refusal: Refusal,
-}
-
-impl Skipped {
-    /// The file and why it is left out, as one sentence.
-    pub(super) fn told(&self) -> String {
-        format!("{}: it {}", self.shown, self.refusal.why)
-    }
-}
 
 /// Finds the same arguments again and again, and opens only what is new or has changed.
 pub(super) struct Finder {
@@ -97,7 +52,7 @@ impl Finder {
             if argument == "-" {
                 let copied = match &self.copied {
                     Some(copied) => copied.clone(),
-                    None => standard_input(&mut std::io::stdin().lock(), place)?,
+                    None => copied(&mut std::io::stdin().lock(), place)?,
                 };
                 if !search.found.files.contains(&copied) {
                     search.found.files.push(copied.clone());
@@ -391,60 +346,10 @@ impl Search {
     }
 }
 
-/// Copies standard input into a temporary file.
-///
-/// Errors: `Invalid` when it cannot be read or holds no data, `Exhausted` when there is no room for it.
-fn standard_input(input: &mut dyn Read, argument: usize) -> Result<DataFile> {
-    const SHOWN: &str = "standard input";
-    let folder = std::env::temp_dir();
-    let no_room = |error: std::io::Error| {
-        let text = format!(
-            "cannot copy standard input into {}: {error}; set TMPDIR to another folder",
-            folder.display()
-        );
-        Error::new(Kind::Exhausted, text)
-    };
-    let mut copy = tempfile::tempfile().map_err(no_room)?;
-    let mut block = vec![0; 1 << 20];
-    loop {
-        match input.read(&mut block) {
-            Ok(0) => break,
-            Ok(count) => copy.write_all(&block[..count]).map_err(no_room)?,
-            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(unreadable(SHOWN, error)),
-        }
-    }
-    let file = FoundFile {
-        place: Place::Copied(Copied(Arc::new(copy))),
-        // Each is another one, also with the same content, so it is remembered by a name that never comes again.
-        name: format!("-:{:032x}", rand::random::<u128>()),
-        shown: SHOWN.into(),
-        partitions: Vec::new(),
-    };
-    let input = file.open()?;
-    let format = sniff(&input, &Naming { path: None, named: true })?
-        .map_err(|refusal| Error::invalid(format!("{SHOWN} {}", refusal.why)))?;
+/// Standard input as a file.
+fn copied(input: &mut dyn Read, argument: usize) -> Result<DataFile> {
+    let (file, input, format) = standard_input(input)?;
     Ok(DataFile { stamp: input.stamp(), file, format, argument })
-}
-
-/// A real path as text. One that is not UTF-8 is written as a URL, whose first letter no other real path has.
-fn name_of(real: &Path) -> String {
-    const KEPT: AsciiSet = NON_ALPHANUMERIC.remove(b'/').remove(b'.').remove(b'-').remove(b'_');
-    match real.to_str() {
-        Some(text) => text.to_owned(),
-        None => format!("file://{}", percent_encode(real.as_os_str().as_bytes(), &KEPT)),
-    }
-}
-
-/// A path in one line of text.
-fn shown(path: &Path) -> String {
-    let text = path.display().to_string();
-    if !text.contains(char::is_control) {
-        return text;
-    }
-    let plain =
-        |letter: char| if letter.is_control() { letter.escape_default().to_string() } else { letter.into() };
-    text.chars().map(plain).collect()
 }
 
 fn path_of(file: &FoundFile) -> Option<&Path> {
@@ -452,19 +357,6 @@ fn path_of(file: &FoundFile) -> Option<&Path> {
         Place::Path(path) => Some(path),
         _ => None,
     }
-}
-
-fn not_there(argument: &OsStr, error: &std::io::Error) -> Error {
-    let shown = shown(Path::new(argument));
-    if shown.starts_with("file://") {
-        return Error::not_found(format!("\"{shown}\" is a URL of a file; give its path"));
-    }
-    if let Some((scheme, _)) = shown.split_once("://") {
-        return Error::not_found(format!(
-            "\"{shown}\" is no file, and {scheme}:// is no kind of store; expected s3://, gs://, az:// or https://"
-        ));
-    }
-    Error::not_found(format!("\"{shown}\" is no file, folder or pattern that matches: {error}"))
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 
 use std::fs::{File, Metadata};
 use std::os::unix::fs::{FileExt, MetadataExt};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -13,41 +13,7 @@ use bytes::Bytes;
 use parquet::file::reader::{ChunkReader, Length};
 use pintail::error::{Error, Result};
 
-/// A file that a load means, found but not opened.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct FoundFile {
-    /// Where its bytes are.
-    pub(super) place: Place,
-    /// What it is remembered by: the real path with all links followed, or the URL.
-    pub(super) name: String,
-    /// What people call it: the path as it was reached, or the URL.
-    pub(super) shown: String,
-    /// Columns of `key=value` folders, from the outer one to the inner one; `None` for NULL.
-    pub(super) partitions: Vec<(String, Option<String>)>,
-}
-
-/// Where the bytes of a file are.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Place {
-    Path(PathBuf),
-    /// Standard input, copied so that it can be read twice.
-    Copied(Copied),
-    /// Behind a URL; read by ranges.
-    #[cfg(feature = "object-store")]
-    Object(super::store::Object),
-}
-
-/// A temporary file without a name: nothing of it stays, however the process ends.
-#[derive(Debug, Clone)]
-pub(super) struct Copied(pub(super) Arc<File>);
-
-impl PartialEq for Copied {
-    fn eq(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.0, &other.0)
-    }
-}
-
-impl Eq for Copied {}
+use super::found::{FoundFile, Place};
 
 /// A file opened for reading at any place.
 #[derive(Clone)]
@@ -62,7 +28,7 @@ pub(super) struct Input {
 enum Source {
     File(Arc<File>),
     #[cfg(feature = "object-store")]
-    Object(Arc<super::store::ObjectBytes>),
+    Object(Arc<super::store::object::ObjectBytes>),
 }
 
 impl Source {
@@ -115,7 +81,7 @@ impl FoundFile {
             #[cfg(feature = "object-store")]
             Place::Object(object) => {
                 let (len, inode) = (object.size(), object.version());
-                let bytes = Source::Object(Arc::new(super::store::ObjectBytes::new(object.clone())));
+                let bytes = Source::Object(Arc::new(super::store::object::ObjectBytes::new(object.clone())));
                 let stamp = Stamp { len, modified: None, inode };
                 return Ok(Input { shown: self.shown.as_str().into(), bytes, len, stamp });
             }

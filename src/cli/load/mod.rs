@@ -6,6 +6,7 @@ mod dry_run;
 mod files;
 mod find;
 mod follow;
+mod found;
 mod glob;
 mod input;
 mod known;

@@ -12,7 +12,8 @@ use pintail::error::{Error, Kind, Result};
 use tokio::sync::mpsc::Sender;
 
 use super::files::{Content, Opened};
-use super::input::{FoundFile, PieceReader};
+use super::found::FoundFile;
+use super::input::PieceReader;
 use super::known::Known;
 use super::plan::Part;
 use super::report::Progress;
@@ -116,11 +117,11 @@ fn read_piece(
     if rows > 0 {
         let (stored, of_file) = known.send(&file.name, checksum);
         joined.declare(Source {
-            file: file.name.clone(),
-            piece: format!("{checksum:016x}"),
+            file: file.name.clone().into(),
+            piece: format!("{checksum:016x}").into(),
             rows,
             stored,
-            of_file,
+            of_file: Some(of_file),
         });
     }
     Ok(Piece::Sent(checksum))
@@ -132,7 +133,7 @@ struct Joined<'a> {
     batches: Vec<RecordBatch>,
     rows: usize,
     bytes: usize,
-    sources: Vec<Source>,
+    sources: Vec<Source<'static>>,
     progress: &'a Progress,
     to: &'a Sender<Result<Option<Loaded>>>,
 }
@@ -156,7 +157,7 @@ impl Joined<'_> {
     }
 
     /// What is declared goes with the batch that has the last row of the piece, or a later one.
-    fn declare(&mut self, source: Source) {
+    fn declare(&mut self, source: Source<'static>) {
         self.sources.push(source);
     }
 

@@ -277,7 +277,7 @@ fn apart(files: &[(&str, &SchemaRef)], column: &Found) -> String {
 
 /// The type for people: its extension's name says more than its storage.
 fn kind(field: &Field) -> String {
-    match (field.metadata().get("ARROW:extension:name"), field.data_type()) {
+    match (field.metadata().get(pintail_protocol::extension::NAME), field.data_type()) {
         (Some(extension), data_type) => format!("{extension} ({data_type})"),
         (None, DataType::Timestamp(_, None)) => format!("{} without a time zone", field.data_type()),
         (None, data_type) => data_type.to_string(),

@@ -1,6 +1,7 @@
 //! The table that a load goes into, as it is before the load.
 //! Runs on: the task of the command. Never: changes it, except where a flag asks for columns.
 
+use pintail_protocol::extension;
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
@@ -11,8 +12,6 @@ use pintail::error::{Error, Kind, Result};
 use pintail_protocol::{action, header};
 
 use super::known::number;
-
-const EXTENSION: &str = "ARROW:extension:name";
 
 /// The table's state at the beginning.
 pub(super) struct Target {
@@ -57,7 +56,7 @@ impl Target {
 /// The table's columns with Arrow's own booleans, which is what files hold.
 fn with_booleans(schema: &SchemaRef) -> SchemaRef {
     let fields =
-        schema.fields().iter().map(|field| match field.metadata().get(EXTENSION).map(String::as_str) {
+        schema.fields().iter().map(|field| match field.metadata().get(extension::NAME).map(String::as_str) {
             Some("arrow.bool8") => Arc::new(Field::new(field.name(), DataType::Boolean, field.is_nullable())),
             _ => Arc::clone(field),
         });

@@ -5,6 +5,7 @@
 use arrow::datatypes::{Field, TimeUnit};
 use parquet_variant::Variant;
 use parquet_variant_json::VariantToJson;
+use pintail_protocol::extension;
 
 use super::time;
 
@@ -25,14 +26,14 @@ impl Meaning {
     /// What `field` says of itself beside its type.
     pub(super) fn of(field: &Field) -> Option<Self> {
         let metadata = field.metadata();
-        if metadata.get("pintail:stands_for").is_some_and(|name| name == "bit") {
+        if metadata.get(extension::STANDS_FOR).is_some_and(|name| name == "bit") {
             return Some(Self::Bit);
         }
-        match metadata.get("ARROW:extension:name")?.as_str() {
+        match metadata.get(extension::NAME)?.as_str() {
             "arrow.uuid" => Some(Self::Uuid),
             "arrow.parquet.variant" => Some(Self::Variant),
             "arrow.opaque" => {
-                let more = metadata.get("ARROW:extension:metadata")?;
+                let more = metadata.get(extension::METADATA)?;
                 let more: serde_json::Value = serde_json::from_str(more).ok()?;
                 match more.get("type_name")?.as_str()? {
                     "bit" => Some(Self::Bit),

@@ -7,8 +7,9 @@ use std::collections::HashSet;
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::*;
 
+use super::cell::{Cell, Refused};
 use super::extension::Meaning;
-use super::text::{self, Cell, Refused};
+use super::text;
 
 /// Names that a schema has twice: a reader would see only one of the two fields.
 pub(super) fn repeated(schema: &Schema) -> Option<&str> {

@@ -2,6 +2,7 @@
 //! Runs on: the task of the command. Never: leaves a file that looks whole and is not; writes anything but the value in
 //! the place of one.
 
+mod cell;
 mod extension;
 mod json;
 mod target;
@@ -23,8 +24,8 @@ use parquet::file::properties::WriterProperties;
 use pintail::error::Error;
 
 use super::Failure;
+use cell::Cell;
 use target::{Named, Target};
-use text::Cell;
 
 /// Rows of a Parquet row group at most, and their bytes: wide rows would fill the memory before they are that many.
 const GROUP_ROWS: usize = 122_880;

@@ -3,26 +3,26 @@
 
 use arrow_flight::PutResult;
 use arrow_flight::sql::DoPutUpdateResult;
-use pintail_protocol::answer;
+use pintail_protocol::answer::PutAnswer;
 use prost::Message;
 
 use crate::ingest::{Ack, OnConflict};
 
-/// What is told about a put.
+/// What became of a put, and which of its counts are told.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct PutAnswer {
+pub(super) struct PutOutcome {
     pub(super) ack: Ack,
     pub(super) durable: bool,
     pub(super) on_conflict: OnConflict,
     pub(super) rejects: bool,
 }
 
-impl PutAnswer {
-    /// The JSON of `PutResult.app_metadata`. Counts that can only be all or nothing are left out.
-    pub(super) fn to_json(self, table: &str) -> String {
+impl PutOutcome {
+    /// What the client reads. Counts that can only be all or nothing are left out.
+    pub(super) fn answer(self, table: &str) -> PutAnswer {
         let Ack { counts, seq, duplicate } = self.ack;
         let splits = self.on_conflict != OnConflict::Error || self.rejects;
-        let answer = answer::PutAnswer {
+        PutAnswer {
             table: table.to_owned(),
             rows: counts.rows,
             durable: self.durable,
@@ -32,8 +32,7 @@ impl PutAnswer {
             replaced: splits.then_some(counts.replaced),
             rejected: self.rejects.then_some(counts.rejected),
             seq,
-        };
-        serde_json::json!(answer).to_string()
+        }
     }
 }
 

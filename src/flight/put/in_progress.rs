@@ -9,7 +9,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tonic::Status;
 
-use super::answer::PutAnswer;
+use super::answer::PutOutcome;
 use super::opened::Opened;
 use super::puts::Puts;
 use super::take::take;
@@ -22,7 +22,7 @@ struct Task {
     put: Option<JoinHandle<Result<PutResult, Status>>>,
     acks: watch::Receiver<Ack>,
     table: String,
-    template: PutAnswer,
+    template: PutOutcome,
 }
 
 impl Drop for Task {
@@ -57,8 +57,8 @@ impl Task {
             biased;
             Ok(()) = self.acks.changed() => {
                 let ack = *self.acks.borrow_and_update();
-                let answer = PutAnswer { ack, ..self.template };
-                return Some(Ok(PutResult { app_metadata: answer.to_json(&self.table).into() }));
+                let answer = PutOutcome { ack, ..self.template };
+                return Some(Ok(PutResult { app_metadata: answer.answer(&self.table).to_json().into() }));
             }
             ended = put => ended,
         };

@@ -5,7 +5,7 @@
 use arrow_flight::FlightData;
 use tonic::{Request, Streaming};
 
-use super::answer::PutAnswer;
+use super::answer::PutOutcome;
 use super::puts::Puts;
 use crate::error::{Error, Result};
 use crate::flight::request::{self, Ask, CallOptions, Caller, PutOptions, Write};
@@ -61,13 +61,13 @@ impl Opened {
     }
 
     /// What acknowledgements before the end say besides their counts.
-    pub(super) fn template(&self, puts: &Puts) -> PutAnswer {
+    pub(super) fn template(&self, puts: &Puts) -> PutOutcome {
         let durable = match &self.write {
             Write::Table(table) => puts.keeps(table),
             Write::Ingest { temporary, .. } => !temporary && puts.keeps_rows,
             _ => true,
         };
-        PutAnswer { ack: Ack::default(), durable, on_conflict: self.options.on_conflict, rejects: false }
+        PutOutcome { ack: Ack::default(), durable, on_conflict: self.options.on_conflict, rejects: false }
     }
 
     /// The table that acknowledgements name.

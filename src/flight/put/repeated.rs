@@ -4,7 +4,7 @@
 
 use pintail_protocol::decode::Looked;
 
-use super::answer::PutAnswer;
+use super::answer::PutOutcome;
 use super::puts::Puts;
 use crate::catalog::TableName;
 use crate::error::Result;
@@ -19,7 +19,7 @@ pub(super) async fn answer_again(
     known: &KeyEntry,
     table: &TableName,
     call: &mut Call,
-) -> Result<PutAnswer> {
+) -> Result<PutOutcome> {
     let mut checksum = StreamChecksum::default();
     let mut intake = puts.ingest.intake()?;
     while let Some(looked) = incoming.next().await? {
@@ -37,5 +37,5 @@ pub(super) async fn answer_again(
     }
     let (ack, on_conflict) = checksum.answer(known, table)?;
     call.rows = 0;
-    Ok(PutAnswer { ack, durable: puts.keeps(table), on_conflict, rejects: ack.counts.rejected > 0 })
+    Ok(PutOutcome { ack, durable: puts.keeps(table), on_conflict, rejects: ack.counts.rejected > 0 })
 }

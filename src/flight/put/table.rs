@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
-use super::answer::PutAnswer;
+use super::answer::PutOutcome;
 use super::puts::Puts;
 use super::repeated::answer_again;
 use super::rows::{Destination, RowStream, store};
@@ -87,7 +87,7 @@ pub(super) async fn put_into_table(
     incoming: Incoming,
     into: IntoTable,
     call: &mut Call,
-) -> Result<PutAnswer> {
+) -> Result<PutOutcome> {
     call.about(&into.table.shown.to_string());
     into.check_temporary()?;
     let IntoTable { table, on, options, progress } = into;
@@ -118,7 +118,7 @@ pub(super) async fn put_into_table(
     let destination = Destination { target: table.target(), lease, terms };
     let PutSummary { ack, durable, rejects, .. } =
         store(&puts.ingest, RowStream::coming(incoming), destination, call).await?;
-    Ok(PutAnswer { ack, durable: durable && keeps, on_conflict, rejects })
+    Ok(PutOutcome { ack, durable: durable && keeps, on_conflict, rejects })
 }
 
 /// Refuses a schema inside another one, named as the listings spell it.

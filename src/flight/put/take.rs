@@ -33,7 +33,7 @@ pub(in crate::flight) async fn take(
             let table = PutTable::named(session, name.clone(), options.mode)?;
             let into = IntoTable { table, on: On::Rows, options, progress };
             let answer = put_into_table(puts, session, incoming, into, call).await?;
-            Ok(PutResult { app_metadata: answer.to_json(&name.to_string()).into() })
+            Ok(PutResult { app_metadata: answer.answer(&name.to_string()).to_json().into() })
         }
         Write::Ingest { table, mode, temporary, on } => {
             let table = match temporary {

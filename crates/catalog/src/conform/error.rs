@@ -8,26 +8,18 @@ use crate::TableName;
 use crate::error::Error;
 
 /// Why a stream does not fit a table. Each variant names table, column and rule.
+#[expect(missing_docs, reason = "tables and columns are called that")]
 #[derive(Debug, Clone, PartialEq, Eq, ThisError)]
 pub enum ConformError {
     /// The stream has no columns.
     #[error("table {table}: the stream has no columns")]
-    NoColumns {
-        /// The table.
-        table: TableName,
-    },
+    NoColumns { table: TableName },
     /// A column is offered twice.
     #[error("table {table}: column \"{column}\" is there twice in the stream")]
-    Duplicate {
-        /// The table.
-        table: TableName,
-        /// The column.
-        column: String,
-    },
+    Duplicate { table: TableName, column: String },
     /// The table has no such column.
     #[error("table {table} has no column \"{column}\"{hint}; its columns are {known}")]
     UnknownColumn {
-        /// The table.
         table: TableName,
         /// The offered column.
         column: String,
@@ -38,18 +30,11 @@ pub enum ConformError {
     },
     /// The column is computed by the table.
     #[error("table {table}: column \"{column}\" is generated and cannot be put")]
-    Generated {
-        /// The table.
-        table: TableName,
-        /// The column.
-        column: String,
-    },
+    Generated { table: TableName, column: String },
     /// Types differ and the change is not lossless.
     #[error("table {table}: column \"{column}\" is {expected} and the stream offers {offered}; {rule}")]
     Type {
-        /// The table.
         table: TableName,
-        /// The column.
         column: String,
         /// The table's type.
         expected: String,
@@ -61,7 +46,6 @@ pub enum ConformError {
     /// Columns that must be there are not.
     #[error("table {table}: the stream lacks {columns}; {rule}")]
     Missing {
-        /// The table.
         table: TableName,
         /// The columns.
         columns: String,

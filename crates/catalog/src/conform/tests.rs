@@ -1,5 +1,6 @@
 //! What a stream may bring into a table, and in which words it is refused.
 
+use super::cast::is_allowed;
 use super::*;
 use crate::TableName;
 

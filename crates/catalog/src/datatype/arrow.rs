@@ -3,11 +3,12 @@
 //! Never: guesses. A type without a form in DuckDB is refused with its name.
 
 use arrow::datatypes::{DataType, Field, FieldRef, IntervalUnit};
+use pintail_protocol::extension;
 
 use super::super::declaration::DeclaredType;
 use super::{
-    Child, DECIMAL_DIGITS_MAX, EXTENSION_METADATA, EXTENSION_NAME, SCALARS, by_engine_name, decimal,
-    fixed_size_binary, fixed_size_list, geometry, list, map, structure, union, zoned,
+    Child, DECIMAL_DIGITS_MAX, SCALARS, by_engine_name, decimal, fixed_size_binary, fixed_size_list,
+    geometry, list, map, structure, union, zoned,
 };
 use crate::open::NULL;
 
@@ -79,8 +80,8 @@ fn child(field: &FieldRef) -> Result<Child, String> {
 
 /// What a field says of itself beside its type; `None` for a name that DuckDB does not know.
 fn extension(field: &Field) -> Result<Option<DeclaredType>, String> {
-    let Some(name) = field.metadata().get(EXTENSION_NAME) else { return Ok(None) };
-    let more = field.metadata().get(EXTENSION_METADATA).map_or("", String::as_str);
+    let Some(name) = field.metadata().get(extension::NAME) else { return Ok(None) };
+    let more = field.metadata().get(extension::METADATA).map_or("", String::as_str);
     let text = |key: &str| {
         let known: serde_json::Value = serde_json::from_str(more).unwrap_or_default();
         known.get(key).and_then(serde_json::Value::as_str).map(str::to_owned)

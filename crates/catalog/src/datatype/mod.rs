@@ -8,6 +8,7 @@
 mod arrow;
 mod engine;
 mod keywords;
+mod meant;
 mod nested;
 mod shape;
 mod text;
@@ -19,18 +20,17 @@ use ::arrow::datatypes::{DataType, Field, IntervalUnit, TimeUnit};
 
 pub use self::arrow::from_arrow;
 pub use engine::from_duckdb;
+pub use meant::TypeError;
+pub(super) use meant::closest;
 pub(super) use shape::{comes_back, is_exported_as, unquote};
-pub(super) use text::closest;
-pub use text::{TypeError, parse};
+pub use text::parse;
 
 use nested::{Child, fixed_size_list, list, map, structure, tuple, union};
 
 use super::declaration::DeclaredType;
-use super::{quote_name, quote_text};
+use pintail_protocol::extension;
 
-/// What an Arrow field says of a type that Arrow knows as an extension.
-const EXTENSION_NAME: &str = "ARROW:extension:name";
-const EXTENSION_METADATA: &str = "ARROW:extension:metadata";
+use super::{quote_name, quote_text};
 
 /// Most digits of a DuckDB decimal.
 const DECIMAL_DIGITS_MAX: u8 = 38;
@@ -200,8 +200,8 @@ impl DeclaredType {
             },
         };
         field.with_metadata(HashMap::from([
-            (EXTENSION_NAME.to_owned(), extension.to_owned()),
-            (EXTENSION_METADATA.to_owned(), metadata),
+            (extension::NAME.to_owned(), extension.to_owned()),
+            (extension::METADATA.to_owned(), metadata),
         ]))
     }
 

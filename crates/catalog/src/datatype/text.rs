@@ -2,63 +2,20 @@
 //! Runs on: any thread; pure.
 //! Never: takes a type that DuckDB has no form for, or recurses deeper than its bound.
 
-use std::fmt;
 use std::str::FromStr;
 
 use arrow::datatypes::TimeUnit;
 
+use super::meant::{TypeError, closest, meant};
 use super::shape::within;
 use super::{
-    Child, DeclaredType, by_spelling, decimal, dictionary, engine, enumeration, fixed_size_binary,
-    fixed_size_list, list, map, run_end_encoded, spellings, structure, tuple, union, zoned,
+    Child, DeclaredType, by_spelling, decimal, dictionary, enumeration, fixed_size_binary, fixed_size_list,
+    list, map, run_end_encoded, structure, tuple, union, zoned,
 };
 use crate::error::shorten;
 
 /// Types within types; what lies deeper is no table any more.
 const DEPTH_MAX: usize = 32;
-
-/// Words people write for a type, and what they mean.
-const MEANT: &[(&str, &str)] = &[
-    ("int", "int64"),
-    ("integer", "int64"),
-    ("long", "int64"),
-    ("str", "string"),
-    ("text", "string"),
-    ("char", "string"),
-    ("object", "string"),
-    ("datetime", "timestamp[us]"),
-    ("timestamp", "timestamp[us]"),
-    ("timestamptz", "timestamp[us, tz=UTC]"),
-    ("datetime64", "timestamp[ns]"),
-    ("date", "date32[day]"),
-    ("time", "time64[us]"),
-    ("duration", "duration[us]"),
-    ("timedelta", "duration[us]"),
-    ("bytes", "binary"),
-    ("category", "dictionary<values=string, indices=int32, ordered=0>"),
-    ("extension<arrow.bool8>", "bool"),
-];
-
-/// Why a text is no type.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TypeError {
-    /// What is wrong, with what was found.
-    pub what: String,
-    /// The spelling that was probably meant.
-    pub meant: Option<String>,
-}
-
-impl fmt::Display for TypeError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.what)?;
-        match &self.meant {
-            Some(meant) => write!(f, "; did you mean \"{meant}\"? (")?,
-            None => f.write_str(" (")?,
-        }
-        let (own, _) = spellings();
-        write!(f, "accepted: {})", own.join(", "))
-    }
-}
 
 /// Reads a type as pyarrow prints it: `timestamp[us, tz=UTC]`, `list<item: int32>`.
 ///
@@ -90,32 +47,6 @@ const SPECIAL: [char; 9] = [':', ',', '<', '>', '[', ']', '(', ')', '"'];
 
 fn error(what: impl Into<String>) -> TypeError {
     TypeError { what: what.into(), meant: None }
-}
-
-/// What somebody who wrote `text` may have meant.
-fn meant(text: &str) -> Option<String> {
-    let lower = text.to_lowercase();
-    if let Some((_, meant)) = MEANT.iter().find(|(word, _)| *word == lower) {
-        return Some((*meant).to_owned());
-    }
-    if let Some(found) = by_spelling(&lower) {
-        return Some(found.text);
-    }
-    if let Ok(found) = engine::from_duckdb(&text.to_uppercase()) {
-        return Some(found.text);
-    }
-    let (own, others) = spellings();
-    closest(&lower, own.into_iter().chain(others)).map(str::to_owned)
-}
-
-/// The word most like `text`, when it is like it at all.
-pub(crate) fn closest<'a>(text: &str, words: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    words
-        .into_iter()
-        .map(|word| (strsim::normalized_damerau_levenshtein(text, word), word))
-        .filter(|(likeness, _)| *likeness >= 0.6)
-        .max_by(|(one, _), (other, _)| one.total_cmp(other))
-        .map(|(_, word)| word)
 }
 
 struct Reader<'a> {
@@ -214,42 +145,6 @@ impl<'a> Reader<'a> {
                 let length = self.number(']')?;
                 fixed_size_binary(length).map_err(error)
             }
-            "struct" => {
-                self.expect("<")?;
-                let mut children = Vec::new();
-                while !self.takes(">") {
-                    if !children.is_empty() {
-                        self.expect(",")?;
-                    }
-                    let name = self.name()?.ok_or_else(|| {
-                        error(format!("expected \"name: type\" in a struct, found \"{}\"", self.rest()))
-                    })?;
-                    let data_type = self.data_type()?;
-                    children.push(Child { name, data_type, nullable: !self.takes("not null") });
-                }
-                structure(&children).map_err(error)
-            }
-            "sparse_union" | "dense_union" => {
-                self.expect("<")?;
-                let mut members = Vec::new();
-                while !self.takes(">") {
-                    if !members.is_empty() {
-                        self.expect(",")?;
-                    }
-                    let name = self.name()?.ok_or_else(|| {
-                        error(format!("expected \"name: type=code\" in a union, found \"{}\"", self.rest()))
-                    })?;
-                    let member =
-                        Child { name, data_type: self.data_type()?, nullable: !self.takes("not null") };
-                    self.expect("=")?;
-                    let code = self.word();
-                    let code = code.parse().map_err(|_| {
-                        error(format!("a union's code is a number from 0 to 127, found \"{code}\""))
-                    })?;
-                    members.push((code, member));
-                }
-                union(word, members).map_err(error)
-            }
             "tuple" => {
                 self.expect("<")?;
                 let mut items = vec![self.data_type()?];
@@ -259,54 +154,12 @@ impl<'a> Reader<'a> {
                 }
                 tuple(items).map_err(error)
             }
-            "enum" => {
-                self.expect("<")?;
-                let mut values = Vec::new();
-                while !self.takes(">") {
-                    if !values.is_empty() {
-                        self.expect(",")?;
-                    }
-                    self.skip_spaces();
-                    let (value, rest) = within(self.rest(), '"').ok_or_else(|| {
-                        error(format!(
-                            "expected a value in double quotes, found \"{}\"",
-                            shorten(self.rest(), 40)
-                        ))
-                    })?;
-                    self.at = self.text.len() - rest.len();
-                    values.push(value);
-                }
-                enumeration(&values).map_err(error)
-            }
+            "struct" => self.structure(),
+            "sparse_union" | "dense_union" => self.union(word),
+            "enum" => self.enumeration(),
+            "dictionary" => self.dictionary(),
+            "run_end_encoded" => self.run_end_encoded(),
             "map" => self.map(),
-            "dictionary" => {
-                self.expect("<")?;
-                self.expect("values=")?;
-                let values = self.data_type()?;
-                self.expect(",")?;
-                self.expect("indices=")?;
-                let indices = self.data_type()?;
-                let mut ordered = false;
-                if self.takes(",") {
-                    self.expect("ordered=")?;
-                    ordered = self.takes("1");
-                    if !ordered {
-                        self.expect("0")?;
-                    }
-                }
-                self.expect(">")?;
-                dictionary(&values, &indices, ordered).map_err(error)
-            }
-            "run_end_encoded" => {
-                self.expect("<")?;
-                self.expect("run_ends:")?;
-                let run_ends = self.data_type()?;
-                self.expect(",")?;
-                self.expect("values:")?;
-                let values = self.data_type()?;
-                self.expect(">")?;
-                run_end_encoded(&run_ends, &values).map_err(error)
-            }
             "decimal" | "decimal32" | "decimal64" | "decimal128" | "decimal256" => {
                 self.expect("(")?;
                 let precision = self.number(',')?;
@@ -318,6 +171,90 @@ impl<'a> Reader<'a> {
             "null" => Err(error("a column of type null can hold nothing; declare the type it will have")),
             _ => self.scalar(start, word),
         }
+    }
+
+    fn structure(&mut self) -> Read<DeclaredType> {
+        self.expect("<")?;
+        let mut children = Vec::new();
+        while !self.takes(">") {
+            if !children.is_empty() {
+                self.expect(",")?;
+            }
+            let name = self.name()?.ok_or_else(|| {
+                error(format!("expected \"name: type\" in a struct, found \"{}\"", self.rest()))
+            })?;
+            let data_type = self.data_type()?;
+            children.push(Child { name, data_type, nullable: !self.takes("not null") });
+        }
+        structure(&children).map_err(error)
+    }
+
+    fn union(&mut self, word: &str) -> Read<DeclaredType> {
+        self.expect("<")?;
+        let mut members = Vec::new();
+        while !self.takes(">") {
+            if !members.is_empty() {
+                self.expect(",")?;
+            }
+            let name = self.name()?.ok_or_else(|| {
+                error(format!("expected \"name: type=code\" in a union, found \"{}\"", self.rest()))
+            })?;
+            let member = Child { name, data_type: self.data_type()?, nullable: !self.takes("not null") };
+            self.expect("=")?;
+            let code = self.word();
+            let code = code
+                .parse()
+                .map_err(|_| error(format!("a union's code is a number from 0 to 127, found \"{code}\"")))?;
+            members.push((code, member));
+        }
+        union(word, members).map_err(error)
+    }
+
+    fn enumeration(&mut self) -> Read<DeclaredType> {
+        self.expect("<")?;
+        let mut values = Vec::new();
+        while !self.takes(">") {
+            if !values.is_empty() {
+                self.expect(",")?;
+            }
+            self.skip_spaces();
+            let (value, rest) = within(self.rest(), '"').ok_or_else(|| {
+                error(format!("expected a value in double quotes, found \"{}\"", shorten(self.rest(), 40)))
+            })?;
+            self.at = self.text.len() - rest.len();
+            values.push(value);
+        }
+        enumeration(&values).map_err(error)
+    }
+
+    fn dictionary(&mut self) -> Read<DeclaredType> {
+        self.expect("<")?;
+        self.expect("values=")?;
+        let values = self.data_type()?;
+        self.expect(",")?;
+        self.expect("indices=")?;
+        let indices = self.data_type()?;
+        let mut ordered = false;
+        if self.takes(",") {
+            self.expect("ordered=")?;
+            ordered = self.takes("1");
+            if !ordered {
+                self.expect("0")?;
+            }
+        }
+        self.expect(">")?;
+        dictionary(&values, &indices, ordered).map_err(error)
+    }
+
+    fn run_end_encoded(&mut self) -> Read<DeclaredType> {
+        self.expect("<")?;
+        self.expect("run_ends:")?;
+        let run_ends = self.data_type()?;
+        self.expect(",")?;
+        self.expect("values:")?;
+        let values = self.data_type()?;
+        self.expect(">")?;
+        run_end_encoded(&run_ends, &values).map_err(error)
     }
 
     fn map(&mut self) -> Read<DeclaredType> {

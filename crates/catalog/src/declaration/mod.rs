@@ -3,12 +3,14 @@
 
 mod folder;
 mod literal;
+mod problem;
 mod read;
 mod write;
 
 pub use folder::read_folder;
 pub(super) use literal::{from_expression, toml_value};
-pub use read::{Problem, Problems, SchemaFile, read_declarations};
+pub use problem::{Problem, Problems};
+pub use read::{SchemaFile, read_declarations};
 
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};

@@ -9,6 +9,7 @@
 mod adopt;
 mod change;
 mod planner;
+mod rebuild;
 mod report;
 
 pub use adopt::adopt;

@@ -3,15 +3,12 @@
 //! Never: drops what no declaration can say: foreign indexes are made again, constraints stop a rebuild.
 
 use super::change::{TypeChange, type_change};
+use super::rebuild::{Rebuild, create_again};
 use super::{
     Actual, ActualColumn, ActualIndex, Breaking, Plan, Refusal, Sign, Step, column_text, many, same_name,
     shown,
 };
-use crate::datatype::unquote;
-use crate::ddl::{
-    column_definition, comment_on_column, comment_on_table, comments, create_index, declared_table,
-    needs_index,
-};
+use crate::ddl::{column_definition, comment_on_column, comment_on_table, create_index, needs_index};
 use crate::declaration::from_expression;
 use crate::{Declaration, DeclaredField, NewColumns, TableName, from_duckdb, quote_name};
 
@@ -301,7 +298,7 @@ impl<'a> Planner<'a> {
         }
         let text = "make the indexes again: the engine does not alter an indexed table so".to_owned();
         let drops = kept.iter().map(|index| self.drop_index(index)).collect();
-        let creates = kept.iter().map(|index| self.create_again(index)).collect();
+        let creates = kept.iter().map(|index| create_again(self.declared, index)).collect();
         let step = |text: String, sql| Step { sign: Sign::Change, text, lost: None, sql };
         let at = self
             .changes
@@ -313,7 +310,7 @@ impl<'a> Planner<'a> {
     }
 
     /// Indexes that are there and stay.
-    fn kept_indexes(&self) -> Vec<&ActualIndex> {
+    fn kept_indexes(&self) -> Vec<&'a ActualIndex> {
         let dropped = |index: &&ActualIndex| {
             let field = index
                 .column()
@@ -323,15 +320,12 @@ impl<'a> Planner<'a> {
         self.actual.indexes.iter().filter(|index| !dropped(index)).collect()
     }
 
-    fn create_again(&self, index: &ActualIndex) -> String {
-        let unique = if index.is_unique { "UNIQUE " } else { "" };
-        let (name, table) = (quote_name(&index.name), self.declared.name.to_sql());
-        format!("CREATE {unique}INDEX {name} ON {table} ({})", index.expressions.join(", "))
-    }
-
     /// Puts one rebuild in the place of every statement.
     fn rebuilt(&mut self) {
-        let lost = self.rebuild_loses();
+        let (kept, dropped) = self.undeclared().into_iter().partition(|column| self.keeps(column));
+        let (declared, actual, indexes) = (self.declared, self.actual, self.kept_indexes());
+        let rebuild = Rebuild { declared, actual, kept, dropped, indexes };
+        let lost = rebuild.loses();
         if !lost.is_empty() {
             let text = format!("rebuild table {}", self.declared.name);
             let reason =
@@ -342,83 +336,7 @@ impl<'a> Planner<'a> {
             step.sql.clear();
         }
         let text = format!("rebuild the table: make it anew, copy {}, index", many(self.actual.rows, "row"));
-        let sql = self.rebuild_statements();
+        let sql = rebuild.statements();
         self.changes.push((Phase::CreateIndex, Step { sign: Sign::Change, text, lost: None, sql }));
-    }
-
-    fn rebuild_loses(&self) -> Vec<String> {
-        let generated =
-            self.undeclared().into_iter().filter(|column| self.keeps(column) && column.is_generated);
-        let constraints = self.actual.constraints.iter().cloned();
-        constraints
-            .chain(generated.map(|column| format!("the generated column {}", column.name)))
-            .chain(self.actual.referenced_by.iter().map(|table| format!("the foreign key of table {table}")))
-            .collect()
-    }
-
-    fn rebuild_statements(&self) -> Vec<String> {
-        let table = &self.declared.name;
-        let new = TableName { table: format!("{}__pintail_new", table.table), ..table.clone() };
-        let kept: Vec<&ActualColumn> =
-            self.undeclared().into_iter().filter(|column| self.keeps(column)).collect();
-        let further: Vec<String> = kept
-            .iter()
-            .map(|column| {
-                let default =
-                    column.default.as_ref().map_or(String::new(), |value| format!(" DEFAULT {value}"));
-                format!("{} {}{default}", quote_name(&column.name), column.duckdb_type)
-            })
-            .collect();
-        let mut targets = Vec::new();
-        let mut values = Vec::new();
-        for field in &self.declared.fields {
-            // A column that is not there yet takes its default.
-            let Some(column) = self.actual.column(&field.name) else { continue };
-            targets.push(quote_name(&field.name));
-            let value = quote_name(&column.name);
-            values.push(if column.duckdb_type == field.data_type.duckdb {
-                value
-            } else {
-                format!("CAST({value} AS {})", field.data_type.duckdb)
-            });
-        }
-        for column in &kept {
-            targets.push(quote_name(&column.name));
-            values.push(quote_name(&column.name));
-        }
-        let mut sql = vec![declared_table(self.declared, &new, &further)];
-        if !targets.is_empty() {
-            let (targets, values) = (targets.join(", "), values.join(", "));
-            sql.push(format!(
-                "INSERT INTO {} ({targets}) SELECT {values} FROM {}",
-                new.to_sql(),
-                table.to_sql()
-            ));
-        }
-        sql.push(format!("DROP TABLE {}", table.to_sql()));
-        sql.push(format!("ALTER TABLE {} RENAME TO {}", new.to_sql(), quote_name(&table.table)));
-        sql.extend(comments(self.declared, table));
-        let words = kept.iter().filter_map(|column| Some((column, column.comment.as_deref()?)));
-        sql.extend(words.map(|(column, words)| comment_on_column(table, &column.name, Some(words))));
-        // The table has no index by the time its last column has changed.
-        for index in self.kept_indexes().into_iter().filter(|index| self.still_stands(index)) {
-            sql.push(self.create_again(index));
-        }
-        for field in self.declared.fields.iter().filter(|field| needs_index(self.declared, field)) {
-            if self.actual.indexes_on(&field.name).next().is_none() {
-                sql.push(create_index(table, &field.name));
-            }
-        }
-        sql
-    }
-
-    /// Whether no column of the index is dropped; an expression is taken to stand.
-    fn still_stands(&self, index: &ActualIndex) -> bool {
-        let dropped: Vec<&ActualColumn> =
-            self.undeclared().into_iter().filter(|column| !self.keeps(column)).collect();
-        !index.expressions.iter().any(|expression| {
-            unquote(expression)
-                .is_some_and(|(name, _)| dropped.iter().any(|column| same_name(&column.name, &name)))
-        })
     }
 }

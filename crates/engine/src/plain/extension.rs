@@ -6,11 +6,11 @@ use std::collections::HashMap;
 
 use arrow::datatypes::{DataType, Field, Metadata};
 
-pub(super) const NAME: &str = "ARROW:extension:name";
-pub(super) const METADATA: &str = "ARROW:extension:metadata";
+pub(super) use pintail_protocol::extension::{METADATA, NAME};
 
 /// Key in the metadata of a result's field: what its values stand for. Only [`BIT`] leaves the server, and comes back.
-pub const STANDS_FOR: &str = "pintail:stands_for";
+pub use pintail_protocol::extension::STANDS_FOR;
+
 /// Bytes as DuckDB has them for a BIT, on a field that is plain binary for every client.
 pub const BIT: &str = "bit";
 

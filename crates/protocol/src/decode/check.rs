@@ -5,18 +5,19 @@
 //! Decoding allocates what a compressed buffer declares, and an allocation that fails ends the process: nothing can
 //! catch it. So the header alone decides whether a message is decoded, and how much room that needs.
 
-use arrow::datatypes::{DataType, Field, Schema, UnionMode};
+mod schema;
+
+use arrow::datatypes::{DataType, Field, Schema, UnionFields, UnionMode};
 use arrow::ipc;
 
 use crate::error::{Error, Result};
 use crate::expand;
 
+pub use schema::DEPTH_MAX;
+pub(super) use schema::schema;
+
 /// Values of one array; Arrow's own recommendation for what every implementation can read.
 const LENGTH_MAX: usize = i32::MAX as usize;
-/// Nested fields in each other. The flatbuffers' own limit of 64 is near, and says no column.
-pub const DEPTH_MAX: usize = 50;
-/// Fields of a schema, nested ones included.
-const FIELDS_MAX: usize = 100_000;
 /// What a compressed buffer may declare beyond twice what its values take: writers pad.
 const SLACK_BYTES: usize = 64 * 1024;
 /// LZ4 says at most this many bytes with one.
@@ -32,66 +33,6 @@ pub(super) struct Sizes {
     pub(super) held: usize,
     /// Bytes that their plain form takes beside them, at most; what views repeat is not in it.
     pub(super) expanded: usize,
-}
-
-/// Checks a schema before it is read: its size, its depth and its widths.
-///
-/// Errors: `Invalid` naming the column.
-pub(super) fn schema(header: ipc::Schema<'_>, header_bytes: usize) -> Result<()> {
-    let mut seen = Seen { fields: 0, text_bytes: 0, text_bytes_max: header_bytes.saturating_mul(4) };
-    if header.endianness() != ipc::Endianness::Little {
-        return Err(Error::unsupported(
-            "its numbers are big-endian, and those of this server little-endian; write it on a little-endian machine",
-        ));
-    }
-    let Some(fields) = header.fields() else {
-        return Err(Error::invalid("a schema without a list of fields"));
-    };
-    for field in fields {
-        seen.field(field, 1)
-            .map_err(|error| error.context(format!("column \"{}\"", field.name().unwrap_or_default())))?;
-    }
-    Ok(())
-}
-
-/// What a schema has so far. Parts of a flatbuffer can be used many times over, so that a few bytes are many fields.
-struct Seen {
-    fields: usize,
-    text_bytes: usize,
-    text_bytes_max: usize,
-}
-
-impl Seen {
-    fn field(&mut self, field: ipc::Field<'_>, depth: usize) -> Result<()> {
-        if depth > DEPTH_MAX {
-            return Err(Error::invalid(format!("more than {DEPTH_MAX} types nested in each other")));
-        }
-        self.fields += 1;
-        if self.fields > FIELDS_MAX {
-            return Err(Error::invalid(format!("a schema of more than {FIELDS_MAX} fields")));
-        }
-        self.text(field.name());
-        for pair in field.custom_metadata().into_iter().flatten() {
-            self.text(pair.key());
-            self.text(pair.value());
-        }
-        if self.text_bytes > self.text_bytes_max {
-            return Err(Error::invalid("a schema whose names and metadata are larger than itself"));
-        }
-        let width = match field.type_type() {
-            ipc::Type::FixedSizeBinary => field.type_as_fixed_size_binary().map(|binary| binary.byteWidth()),
-            ipc::Type::FixedSizeList => field.type_as_fixed_size_list().map(|list| list.listSize()),
-            _ => None,
-        };
-        if let Some(width) = width.filter(|width| *width < 0) {
-            return Err(Error::invalid(format!("a width of {width}")));
-        }
-        field.children().into_iter().flatten().try_for_each(|child| self.field(child, depth + 1))
-    }
-
-    fn text(&mut self, text: Option<&str>) {
-        self.text_bytes += text.map_or(0, str::len);
-    }
 }
 
 /// What a message is held against.
@@ -183,7 +124,6 @@ where
     fn field(&mut self, name: &str, field: &Field) -> Result<usize> {
         let data_type = field.data_type();
         let (values, has_nulls) = self.node()?;
-        let in_child = |error: Error| error.context(format!("inside of \"{name}\""));
         match data_type {
             DataType::Null => {}
             DataType::Boolean => {
@@ -196,41 +136,29 @@ where
             DataType::List(child) | DataType::Map(child, _) => {
                 self.validity(values, has_nulls)?;
                 self.offsets(values, 4)?;
-                self.field(child.name(), child).map_err(in_child)?;
+                self.child(child, name)?;
             }
             DataType::LargeList(child) => {
                 self.validity(values, has_nulls)?;
                 self.offsets(values, 8)?;
-                self.field(child.name(), child).map_err(in_child)?;
+                self.child(child, name)?;
             }
             DataType::ListView(child) | DataType::LargeListView(child) => {
                 let width = if matches!(data_type, DataType::ListView(_)) { 4 } else { 8 };
                 self.validity(values, has_nulls)?;
                 self.buffer("offsets", Some(bytes(values, width)?))?;
                 self.buffer("sizes", Some(bytes(values, width)?))?;
-                self.field(child.name(), child).map_err(in_child)?;
+                self.child(child, name)?;
             }
             DataType::FixedSizeList(child, size) => {
                 self.validity(values, has_nulls)?;
-                let size = usize::try_from(*size).map_err(|_| Error::invalid(format!("lists of {size}")))?;
-                let wanted = bytes(values, size)?;
-                let found = self.field(child.name(), child).map_err(in_child)?;
-                if found < wanted {
-                    let text = format!("{found} values for {values} lists of {size}, which are {wanted}");
-                    return Err(Error::invalid(text));
-                }
+                self.fixed_size_list(values, child, *size, name)?;
             }
             DataType::Struct(children) => {
                 self.validity(values, has_nulls)?;
-                for child in children {
-                    let found = self.field(child.name(), child).map_err(in_child)?;
-                    if found != values {
-                        let text =
-                            format!("field \"{}\" has {found} values where {values} are", child.name());
-                        return Err(Error::invalid(text));
-                    }
-                }
+                children.iter().try_for_each(|child| self.member(values, child, name))?;
             }
+            DataType::Union(children, mode) => self.union(name, values, (children, *mode))?,
             DataType::Dictionary(index, of) => {
                 self.validity(values, has_nulls)?;
                 let width = index.primitive_width().unwrap_or_default();
@@ -242,9 +170,9 @@ where
                 self.expands(values, longest);
             }
             DataType::RunEndEncoded(ends, of) => {
-                let runs = self.field(ends.name(), ends).map_err(in_child)?;
+                let runs = self.child(ends, name)?;
                 let before = self.unpacked + self.raw;
-                let found = self.field(of.name(), of).map_err(in_child)?;
+                let found = self.child(of, name)?;
                 if found != runs {
                     return Err(Error::invalid(format!("{found} values for {runs} runs")));
                 }
@@ -252,23 +180,6 @@ where
                 self.expands(values, expand::plain_width(of.data_type()).unwrap_or(longest));
                 // Expanding takes two lists of indices.
                 self.expands(values, 8);
-            }
-            DataType::Union(children, mode) => {
-                if self.has_union_nulls {
-                    self.buffer("validity", None)?;
-                }
-                self.buffer("type ids", Some(values))?;
-                if *mode == UnionMode::Dense {
-                    self.buffer("offsets", Some(bytes(values, 4)?))?;
-                }
-                for (_, child) in children.iter() {
-                    let found = self.field(child.name(), child).map_err(in_child)?;
-                    if *mode == UnionMode::Sparse && found != values {
-                        let text =
-                            format!("field \"{}\" has {found} values where {values} are", child.name());
-                        return Err(Error::invalid(text));
-                    }
-                }
             }
             DataType::FixedSizeBinary(width) => {
                 self.validity(values, has_nulls)?;
@@ -288,6 +199,51 @@ where
             }
         }
         Ok(values)
+    }
+
+    fn fixed_size_list(&mut self, values: usize, child: &Field, size: i32, name: &str) -> Result<()> {
+        let size = usize::try_from(size).map_err(|_| Error::invalid(format!("lists of {size}")))?;
+        let wanted = bytes(values, size)?;
+        let found = self.child(child, name)?;
+        if found < wanted {
+            let text = format!("{found} values for {values} lists of {size}, which are {wanted}");
+            return Err(Error::invalid(text));
+        }
+        Ok(())
+    }
+
+    /// A child with one value for each of the array around it.
+    fn member(&mut self, values: usize, child: &Field, name: &str) -> Result<()> {
+        let found = self.child(child, name)?;
+        if found != values {
+            let text = format!("field \"{}\" has {found} values where {values} are", child.name());
+            return Err(Error::invalid(text));
+        }
+        Ok(())
+    }
+
+    fn union(
+        &mut self,
+        name: &str,
+        values: usize,
+        (children, mode): (&UnionFields, UnionMode),
+    ) -> Result<()> {
+        if self.has_union_nulls {
+            self.buffer("validity", None)?;
+        }
+        self.buffer("type ids", Some(values))?;
+        match mode {
+            UnionMode::Sparse => children.iter().try_for_each(|(_, child)| self.member(values, child, name)),
+            UnionMode::Dense => {
+                self.buffer("offsets", Some(bytes(values, 4)?))?;
+                children.iter().try_for_each(|(_, child)| self.child(child, name).map(|_| ()))
+            }
+        }
+    }
+
+    /// As [`Check::field`], for one inside of the field `name`.
+    fn child(&mut self, child: &Field, name: &str) -> Result<usize> {
+        self.field(child.name(), child).map_err(|error| error.context(format!("inside of \"{name}\"")))
     }
 
     fn expands(&mut self, values: usize, width: usize) {

@@ -12,6 +12,7 @@ use arrow::ipc;
 use arrow::ipc::convert::try_fb_to_schema;
 
 use crate::error::{Error, Result};
+use crate::extension;
 
 const BITS: i32 = 128;
 
@@ -58,8 +59,8 @@ fn field(read: ipc::Field<'_>) -> Result<Field> {
             let type_name = if is_signed { "hugeint" } else { "uhugeint" };
             let more = format!("{{\"type_name\":\"{type_name}\",\"vendor_name\":\"DuckDB\"}}");
             let mut known = metadata(read);
-            known.insert("ARROW:extension:name".to_owned(), "arrow.opaque".to_owned());
-            known.insert("ARROW:extension:metadata".to_owned(), more);
+            known.insert(extension::NAME.to_owned(), "arrow.opaque".to_owned());
+            known.insert(extension::METADATA.to_owned(), more);
             Ok(Field::new(name, DataType::FixedSizeBinary(BITS / 8), read.nullable()).with_metadata(known))
         }
         ipc::Type::Struct_ => of(DataType::Struct(children().collect::<Result<_>>()?)),

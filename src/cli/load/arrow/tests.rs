@@ -10,7 +10,7 @@ use arrow::ipc::writer::{DictionaryHandling, FileWriter, IpcWriteOptions, Stream
 
 use base64::Engine;
 
-use super::super::input::Place;
+use super::super::found::Place;
 use super::*;
 
 pub(super) fn found(path: &Path) -> FoundFile {

@@ -288,7 +288,7 @@ fn addresses_are_left_to_others() {
 #[test]
 fn standard_input_is_copied() {
     let text = format!("id\n{}", "1\n".repeat(1 << 20));
-    let data = standard_input(&mut text.as_bytes(), 3).unwrap();
+    let data = copied(&mut text.as_bytes(), 3).unwrap();
     assert_eq!((data.format, data.argument), (Format::Csv { compression: Compression::None }, 3));
     // Never the same as another one.
     assert!(data.file.name.starts_with("-:") && data.file.name.len() == 34, "{}", data.file.name);
@@ -302,7 +302,7 @@ fn standard_input_is_copied() {
         input.check_unchanged().unwrap();
     }
     assert_eq!(data, data.clone());
-    let error = standard_input(&mut [].as_slice(), 0).unwrap_err();
+    let error = copied(&mut [].as_slice(), 0).unwrap_err();
     assert_eq!(error.message(), "standard input is empty");
 }
 

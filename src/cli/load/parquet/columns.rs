@@ -14,14 +14,12 @@ use arrow::ipc::root_as_message;
 use base64::Engine;
 use parquet::arrow::{ARROW_SCHEMA_META_KEY, parquet_to_arrow_schema};
 use parquet::file::metadata::KeyValue;
-use pintail::engine::STANDS_FOR;
 use pintail::error::{Error, Result};
+use pintail_protocol::extension::{METADATA, NAME, STANDS_FOR};
 
 use super::convert;
 use super::leaves::{Leaf, Leaves};
 
-pub(super) const NAME: &str = "ARROW:extension:name";
-const METADATA: &str = "ARROW:extension:metadata";
 /// DuckDB's TIME WITH TIME ZONE.
 const TIME_TZ: &str = r#"{"type_name":"time_tz","vendor_name":"DuckDB"}"#;
 

@@ -21,7 +21,8 @@ use parquet::file::metadata::RowGroupMetaData;
 use pintail::error::{Error, Kind, Result};
 use xxhash_rust::xxh3::Xxh3;
 
-use super::input::{Batches, FoundFile, Input, LoadFile, Piece, PieceReader, Stamp};
+use super::found::FoundFile;
+use super::input::{Batches, Input, LoadFile, Piece, PieceReader, Stamp};
 use columns::Columns;
 use footer::Footer;
 use geo::Geo;

@@ -48,10 +48,10 @@ impl Adapter {
         }
     }
 
-    /// The rows as they are sent. `first_row` is the number of the first one in the file, from 1, where that is known.
+    /// The rows as they are sent.
     ///
     /// Errors: `Invalid` naming file, column, row and the value that its type does not hold.
-    pub(in super::super) fn adapt(&self, batch: &RecordBatch, first_row: Option<u64>) -> Result<RecordBatch> {
+    pub(in super::super) fn adapt(&self, batch: &RecordBatch) -> Result<RecordBatch> {
         if self.is_same && batch.schema_ref().fields() == self.sent.fields() {
             return Ok(batch.clone());
         }
@@ -62,7 +62,7 @@ impl Adapter {
                 let column = batch.columns().get(*place).ok_or_else(|| {
                     Error::internal(format!("{}: a batch lacks column \"{}\"", self.shown, field.name()))
                 })?;
-                fit(column, field).map_err(|_| self.misfit(column, field, first_row))
+                fit(column, field).map_err(|_| self.misfit(column, field))
             }
         });
         let columns = columns.collect::<Result<Vec<_>>>()?;
@@ -71,13 +71,9 @@ impl Adapter {
     }
 
     /// Looks for the row behind a failure, one by one.
-    fn misfit(&self, column: &ArrayRef, field: &Field, first_row: Option<u64>) -> Error {
+    fn misfit(&self, column: &ArrayRef, field: &Field) -> Error {
         let row = (0..column.len()).find(|row| fit(&column.slice(*row, 1), field).is_err());
-        let place = match (row, first_row) {
-            (None, _) => String::new(),
-            (Some(row), Some(first)) => format!(", row {}", first.saturating_add(row as u64)),
-            (Some(row), None) => format!(", row {} of a batch", row + 1),
-        };
+        let place = row.map_or(String::new(), |row| format!(", row {} of a batch", row + 1));
         let found = row.and_then(|row| value(column, row)).map_or(String::new(), |value| format!(" {value}"));
         Error::invalid(format!(
             "cannot load {}: column \"{}\"{place}: the value{found} of type {} is not one of {} exactly, which is what \

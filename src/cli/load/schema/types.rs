@@ -6,9 +6,10 @@
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, FieldRef, Fields, IntervalUnit, Metadata, TimeUnit};
+use pintail_protocol::extension;
 
 /// What a field says of its type; other metadata says where it came from, and differs from file to file.
-const TYPE_KEYS: [&str; 3] = ["ARROW:extension:name", "ARROW:extension:metadata", "pintail:stands_for"];
+const TYPE_KEYS: [&str; 3] = [extension::NAME, extension::METADATA, extension::STANDS_FOR];
 
 /// Most digits of a decimal that DuckDB has, and that Arrow has.
 const DIGITS_MAX: i16 = 38;

@@ -10,7 +10,7 @@ use arrow::ipc::writer::{FileWriter, IpcWriteOptions, StreamWriter};
 use parquet::arrow::ArrowWriter;
 
 use super::*;
-use crate::cli::load::input::{FoundFile, Place};
+use crate::cli::load::found::{FoundFile, Place};
 
 fn batch() -> RecordBatch {
     RecordBatch::try_from_iter([("id", Arc::new(Int64Array::from(vec![1, 2, 3])) as _)]).unwrap()

@@ -10,7 +10,7 @@ use object_store::{GetOptions, GetRange, ObjectMeta, ObjectStoreExt};
 use pintail::error::{Error, Result};
 use tokio::runtime::Handle;
 
-use super::super::input::{FoundFile, Place};
+use super::super::found::{FoundFile, Place};
 use super::super::lake::Lakes;
 use super::object::{Object, install_tls};
 use super::url::{Target, failed};

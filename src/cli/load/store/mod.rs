@@ -10,14 +10,12 @@
 #[cfg(feature = "object-store")]
 mod find;
 #[cfg(feature = "object-store")]
-mod object;
+pub(super) mod object;
 #[cfg(feature = "object-store")]
 mod url;
 
 #[cfg(feature = "object-store")]
 pub(super) use self::find::find;
-#[cfg(feature = "object-store")]
-pub(super) use self::object::{Object, ObjectBytes};
 
 const SCHEMES: [&str; 10] = ["s3", "s3a", "gs", "az", "azure", "adl", "abfs", "abfss", "http", "https"];
 
@@ -32,7 +30,7 @@ pub(super) fn is_url(argument: &str) -> bool {
 ///
 /// Errors: `Unsupported`, because this build knows no stores.
 #[cfg(not(feature = "object-store"))]
-pub(super) async fn find(argument: &str) -> pintail::error::Result<Vec<(super::input::FoundFile, String)>> {
+pub(super) async fn find(argument: &str) -> pintail::error::Result<Vec<(super::found::FoundFile, String)>> {
     let _ = argument;
     Err(pintail::error::Error::unsupported(
         "this pintail was built without object stores; build it with --features object-store, or load local files",

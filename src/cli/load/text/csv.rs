@@ -12,8 +12,8 @@ use pintail::error::{Error, Result};
 use super::block::{Block, trimmed};
 use super::column::{Column, readable, spoken};
 use super::header::{Field, fields_of};
+use super::told::{BATCH_ROWS, Told, shortened};
 use super::value::{Class, classify};
-use super::{BATCH_ROWS, Told, shortened};
 
 /// The classes met in one column.
 #[derive(Default, Clone)]

@@ -3,6 +3,7 @@
 //!
 //! Not by arrow's own reader: it cuts `1.5` down to `1` for an integer column.
 
+use pintail_protocol::extension;
 use std::sync::Arc;
 
 use arrow::array::builder::{BooleanBufferBuilder, NullBufferBuilder};
@@ -15,9 +16,8 @@ use serde_json::value::RawValue;
 use super::block::Block;
 use super::column::{Column, readable, spoken};
 use super::shape::{Json, Misfit, Shape, fields_of, learn_keys, object};
-use super::{BATCH_ROWS, Told, shortened};
+use super::told::{BATCH_ROWS, Told, shortened};
 
-const EXTENSION: &str = "ARROW:extension:name";
 /// Objects and arrays in one another; the server takes no type that is deeper.
 const LEVELS_MAX: usize = 50;
 
@@ -141,7 +141,7 @@ impl Node {
             scalar => Node::Scalar {
                 column: Column::new(scalar),
                 data_type: scalar.clone(),
-                json: field.metadata().get(EXTENSION).is_some_and(|name| name == "arrow.json"),
+                json: field.metadata().get(extension::NAME).is_some_and(|name| name == "arrow.json"),
             },
         }
     }

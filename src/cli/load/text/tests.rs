@@ -1,5 +1,6 @@
 //! Text files, from a folder to their rows.
 //! Runs on: tests. Never: more than a few MiB.
+//! One file: the cases share the files and tables that are made below.
 
 use std::collections::HashMap;
 use std::fs;
@@ -10,7 +11,8 @@ use arrow::array::Array;
 use arrow::datatypes::{DataType, Field, Schema, TimeUnit};
 use arrow::json::ArrayWriter;
 
-use super::super::input::Place;
+use super::super::found::Place;
+use super::super::input::PieceReader;
 use super::*;
 
 fn found(path: &Path) -> FoundFile {
@@ -252,7 +254,7 @@ fn ndjson_refusals_name_line_and_field() {
 fn given_text_and_json_take_anything() {
     let text = "{\"a\":1.50,\"j\":\"x\"}\n{\"a\":{\"k\": [1]},\"j\":2,\"new\":[1]}\n";
     let (_folder, found) = write("t.ndjson", text);
-    let json = HashMap::from([("ARROW:extension:name".to_owned(), "arrow.json".to_owned())]);
+    let json = HashMap::from([(pintail_protocol::extension::NAME.to_owned(), "arrow.json".to_owned())]);
     let given = Schema::new(vec![
         Field::new("a", DataType::Utf8, true),
         Field::new("j", DataType::Utf8, true).with_metadata(json),

@@ -1,4 +1,5 @@
 //! Each kind of declaration that does not fit, and that what fits is decoded within what was said.
+//! One file: the cases share the messages that are built and bent below.
 
 use std::sync::Arc;
 

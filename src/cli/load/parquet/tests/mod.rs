@@ -18,7 +18,7 @@ use parquet::file::writer::SerializedFileWriter;
 use parquet::schema::parser::parse_message_type;
 use tempfile::TempDir;
 
-use super::super::input::Place;
+use super::super::found::Place;
 use super::*;
 
 /// Values of one column, with definition and repetition levels.
@@ -139,7 +139,10 @@ fn shown(bytes: &[u8]) -> Vec<(String, String)> {
     columns
         .map(|(column, field)| {
             assert_eq!(column.data_type(), field.data_type());
-            let name = field.metadata().get(columns::NAME).map_or(String::new(), |name| format!(" {name}"));
+            let name = field
+                .metadata()
+                .get(pintail_protocol::extension::NAME)
+                .map_or(String::new(), |name| format!(" {name}"));
             let value = ArrayFormatter::try_new(column, &options).unwrap().value(0).to_string();
             (format!("{} {}{name}", field.name(), field.data_type()), value)
         })

@@ -167,9 +167,9 @@ fn geometries_keep_their_reference_system() {
     let on_disk = OnDisk::of(&bytes);
     let file = on_disk.open().unwrap();
     let [c, d] = [0, 1].map(|index| file.schema().field(index).metadata().clone());
-    assert_eq!(c.get(columns::NAME).map(String::as_str), Some("geoarrow.wkb"));
+    assert_eq!(c.get(pintail_protocol::extension::NAME).map(String::as_str), Some("geoarrow.wkb"));
     assert_eq!(
-        c.get("ARROW:extension:metadata").map(String::as_str),
+        c.get(pintail_protocol::extension::METADATA).map(String::as_str),
         Some(r#"{"crs":{"id":7},"crs_type":"projjson"}"#)
     );
     assert!(d.is_empty());
