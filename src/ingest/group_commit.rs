@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use arrow::array::RecordBatch;
 use arrow::compute::concat_batches;
 use arrow::datatypes::SchemaRef;
+use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
 use pintail_protocol::header::OnConflict;
@@ -37,6 +38,8 @@ pub(super) struct SmallPut {
     pub(super) job: Job,
     pub(super) batches: Vec<Message>,
     pub(super) reply: oneshot::Sender<Result<PutSummary>>,
+    /// Where the one who waits for the reply runs.
+    pub(super) runtime: Handle,
 }
 
 impl Work for SmallPut {
@@ -63,11 +66,14 @@ pub(super) fn start(shared: &Arc<Shared>, wait: Duration) -> Arc<GroupCommit> {
     Groups::new(wait, UNIT_ROWS, move || {
         let shared = Arc::clone(&shared);
         let mut known = Known::default();
-        Box::new(move |group| {
-            let answer = |(reply, outcome): (Reply, Result<PutSummary>)| -> Answer {
-                Box::new(move || drop(reply.send(outcome)))
-            };
-            commit_group(&shared, group, &mut known).into_iter().map(answer).collect()
+        Box::new(move |group: Vec<SmallPut>| {
+            let runtime = group.first().map(|put| put.runtime.clone());
+            let replies = commit_group(&shared, group, &mut known);
+            let Some(runtime) = runtime else { return Vec::new() };
+            // Told by a task of theirs: from here, each would wake a thread of the runtime by itself.
+            let tell =
+                async move { replies.into_iter().for_each(|(reply, outcome)| drop(reply.send(outcome))) };
+            vec![Box::new(move || drop(runtime.spawn(tell))) as Answer]
         })
     })
 }
@@ -134,7 +140,7 @@ struct Member {
 impl Member {
     /// Sorts out what has been applied before.
     fn look(put: SmallPut) -> Result<Self, (Reply, Error)> {
-        let SmallPut { job, batches, reply } = put;
+        let SmallPut { job, batches, reply, .. } = put;
         let mut member = Self {
             job,
             batches: Vec::with_capacity(batches.len()),

@@ -10,6 +10,7 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use pintail_protocol::decode::Need;
 use pintail_protocol::header::Mode;
+use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
@@ -78,7 +79,7 @@ impl Drop for Left {
 
 fn start_writer(job: Job, lease: Lease, begun: Vec<Message>) -> Stage {
     let (messages, queue) = mpsc::channel(QUEUE_BATCHES);
-    let runtime = tokio::runtime::Handle::current();
+    let runtime = Handle::current();
     #[expect(clippy::disallowed_methods, reason = "this is the bridge: one blocking thread per put stream")]
     let writer = tokio::task::spawn_blocking(move || writer::run(job, lease, &runtime, begun, queue));
     Stage::Writing { messages: Some(messages), writer }
@@ -223,7 +224,7 @@ impl Put {
                 let Held { batches, job, group_commit, .. } = *held;
                 let Target::Table { table, .. } = &job.target else { return Err(over()) };
                 let table = table.clone();
-                group_commit.put(&table, SmallPut { job, batches, reply });
+                group_commit.put(&table, SmallPut { job, batches, reply, runtime: Handle::current() });
                 answer
                     .await
                     .unwrap_or_else(|_| Err(Error::internal("the shared transaction's thread failed")))

@@ -111,6 +111,8 @@ impl Receiver<'_> {
                 None => incoming.next().await?,
                 // Watch the writer while the client is quiet, so that a refusal does not wait for rows.
                 Some(put) => tokio::select! {
+                    // What is there goes first: most small puts come whole, and set no timer then.
+                    biased;
                     following = incoming.next() => following?,
                     error = put.failure() => return Err(error),
                 },

@@ -2,6 +2,7 @@
 //! Runs on: the task of the call; ends when dropped, so a call that was dropped is reported as well.
 //! Never: logs values, secrets or SQL of fast queries.
 
+use std::fmt;
 use std::time::{Duration, Instant};
 
 use pintail_protocol::status::code_name;
@@ -93,23 +94,31 @@ impl Call {
     }
 }
 
+fn milliseconds(span: Duration) -> f64 {
+    (span.as_secs_f64() * 1e6).round() / 1e3
+}
+
+/// Names of stages and their milliseconds.
+struct Stages<'a>(&'a [(&'static str, Duration)]);
+
+impl fmt::Display for Stages<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (place, (name, span)) in self.0.iter().enumerate() {
+            let space = if place == 0 { "" } else { " " };
+            write!(f, "{space}{name}={}", milliseconds(*span))?;
+        }
+        Ok(())
+    }
+}
+
 impl Drop for Call {
     fn drop(&mut self) {
         let took = self.started.elapsed();
         let dropped = || (Code::Cancelled, "the client left".to_owned());
         let (code, error) = self.outcome.take().unwrap_or_else(dropped);
         metrics::call(self.method, code_name(code), took);
-        let milliseconds = |span: Duration| (span.as_secs_f64() * 1e6).round() / 1e3;
-        let stages = self
-            .stages
-            .iter()
-            .map(|(name, span)| format!("{name}={}", milliseconds(*span)))
-            .collect::<Vec<_>>()
-            .join(" ");
-        let memory_mib = metrics::recent_resident_bytes() >> 20;
         let slow = self.slow_after.is_some_and(|limit| took > limit);
-        let peer = self.peer.map(|peer| peer.to_string()).unwrap_or_default();
-        let trace_id = self.trace.as_deref();
+        // In the macro, so that it is done only for a line that is written.
         macro_rules! line {
             ($level:ident) => {
                 tracing::$level!(
@@ -118,13 +127,13 @@ impl Drop for Call {
                     rows = self.rows,
                     bytes = self.bytes,
                     ms = milliseconds(took),
-                    stages_ms = %stages,
-                    memory_mib,
+                    stages_ms = %Stages(&self.stages),
+                    memory_mib = metrics::recent_resident_bytes() >> 20,
                     status = code_name(code),
                     %error,
                     slow,
-                    %peer,
-                    trace_id,
+                    peer = %self.peer.map(|peer| peer.to_string()).unwrap_or_default(),
+                    trace_id = self.trace.as_deref(),
                     "call"
                 )
             };

@@ -8,7 +8,16 @@ use std::sync::Arc;
 use arrow::datatypes::{DataType, Field, FieldRef, Fields, UnionFields, UnionMode};
 
 use super::super::declaration::DeclaredType;
-use super::{keywords, text};
+use super::keywords;
+
+/// `name` as it stands in the text of a type.
+fn quoted(name: &str) -> String {
+    let bare = !name.is_empty() && name.trim() == name && !name.contains(SPECIAL);
+    if bare { name.to_owned() } else { format!("\"{}\"", name.replace('"', "\"\"")) }
+}
+
+/// What a name is quoted for.
+pub(super) const SPECIAL: [char; 9] = [':', ',', '<', '>', '[', ']', '(', ')', '"'];
 
 /// Longest DuckDB ARRAY.
 const ARRAY_LENGTH_MAX: i32 = 100_000;
@@ -35,7 +44,7 @@ impl Child {
     }
 
     fn text(&self) -> String {
-        format!("{}: {}{}", text::quoted(&self.name), self.data_type.text, self.rule())
+        format!("{}: {}{}", quoted(&self.name), self.data_type.text, self.rule())
     }
 }
 

@@ -7,6 +7,7 @@ use std::str::FromStr;
 use arrow::datatypes::TimeUnit;
 
 use super::meant::{TypeError, closest, meant};
+use super::nested::SPECIAL;
 use super::shape::within;
 use super::{
     Child, DeclaredType, by_spelling, decimal, dictionary, enumeration, fixed_size_binary, fixed_size_list,
@@ -36,14 +37,6 @@ pub fn parse(text: &str) -> Result<DeclaredType, TypeError> {
         wrong
     })
 }
-
-/// `name` as it stands in the text of a type.
-pub(super) fn quoted(name: &str) -> String {
-    let bare = !name.is_empty() && name.trim() == name && !name.contains(SPECIAL);
-    if bare { name.to_owned() } else { format!("\"{}\"", name.replace('"', "\"\"")) }
-}
-
-const SPECIAL: [char; 9] = [':', ',', '<', '>', '[', ']', '(', ')', '"'];
 
 fn error(what: impl Into<String>) -> TypeError {
     TypeError { what: what.into(), meant: None }

@@ -63,7 +63,7 @@ fn check_together(declarations: &[(&SchemaFile, Declaration)], problems: &mut Ve
         let mut report = |what: String| {
             problems.push(Problem { file: file.name.clone(), line: 1, key: "name".into(), what });
         };
-        let (schema, table) = super::key(&declaration.name);
+        let (schema, table) = super::in_force::key(&declaration.name);
         if let Some(other) = tables.insert((schema.clone(), table), &file.name) {
             report(format!(
                 "table {} is declared twice, here and in {other}; keep one of them",
@@ -85,7 +85,7 @@ fn check_together(declarations: &[(&SchemaFile, Declaration)], problems: &mut Ve
     for (file, declaration) in declarations.iter().filter(|(_, declaration)| declaration.dead_letters) {
         let mut rejected = declaration.name.clone();
         rejected.table.push_str("__rejected");
-        if let Some(other) = tables.get(&super::key(&rejected)) {
+        if let Some(other) = tables.get(&super::in_force::key(&rejected)) {
             let what =
                 format!("table {rejected}, which takes the dead letters, is declared in {other}; rename it");
             problems.push(Problem { file: file.name.clone(), line: 1, key: "dead_letters".into(), what });

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::parse_type;
+use crate::{TableName, parse_type};
 
 fn file(name: &str, text: &str) -> SchemaFile {
     SchemaFile { name: name.into(), text: text.into() }

@@ -34,7 +34,7 @@ pub fn append(connection: &Connection, insert: &Insert, segment: Segment) -> Res
     let appended = if rows <= FEW_ROWS {
         // Reading and planning the statement would take longer than running it, and it will come again.
         let published = connection.publish_again(segment);
-        connection.execute_again(&sql(&published.source()))?
+        connection.execute_again(&sql(&published.source_of_few()))?
     } else {
         over_segment(connection, segment, sql)?
     };

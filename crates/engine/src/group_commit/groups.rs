@@ -51,8 +51,19 @@ struct Queue<W> {
 struct Pending<W> {
     work: Vec<W>,
     rows: usize,
+    // Since when the oldest of it waits for company.
+    since: Option<Instant>,
+    // How much of it is worth waking the thread for, or how many rows.
+    wakes_at: usize,
+    wakes_at_rows: usize,
     // Set for good when the queue's thread ends; later work goes to a new one.
     is_over: bool,
+}
+
+impl<W> Default for Pending<W> {
+    fn default() -> Self {
+        Self { work: Vec::new(), rows: 0, since: None, wakes_at: 1, wakes_at_rows: 0, is_over: false }
+    }
 }
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -73,18 +84,25 @@ impl<K: Clone + Eq + Hash + Send + 'static, W: Work> Groups<K, W> {
 
     /// Hands work over; its answer comes by the way it carries.
     pub fn put(self: &Arc<Self>, key: &K, work: W) {
+        let known = locked(&self.queues).get(key).cloned();
+        let work = match known {
+            Some(queue) => match queue.push(work) {
+                None => return,
+                Some(work) => work,
+            },
+            None => work,
+        };
+        // Rare: the queue is to be made, unless somebody else has done so meanwhile.
         let mut queues = locked(&self.queues);
-        if let Some(queue) = queues.get(key) {
-            let mut pending = locked(&queue.pending);
-            if !pending.is_over {
-                pending.push(work);
-                queue.arrived.notify_one();
-                return;
-            }
-        }
-        let first = Pending { work: Vec::new(), rows: 0, is_over: false };
-        let queue = Arc::new(Queue { pending: Mutex::new(first), arrived: Condvar::new() });
-        locked(&queue.pending).push(work);
+        let work = match queues.get(key) {
+            Some(queue) => match queue.push(work) {
+                None => return,
+                Some(work) => work,
+            },
+            None => work,
+        };
+        let queue = Arc::new(Queue { pending: Mutex::default(), arrived: Condvar::new() });
+        let _ = queue.push(work);
         queues.insert(key.clone(), Arc::clone(&queue));
         drop(queues);
         let thread =
@@ -126,31 +144,58 @@ impl<K: Clone + Eq + Hash + Send + 'static, W: Work> Groups<K, W> {
         // Waiting longer than one commit takes never pays: by then the next group could have been committed.
         let patience = self.wait.min(last);
         let mut pending = locked(&queue.pending);
-        let mut first_seen = None;
         let idle_since = Instant::now();
+        // What came during the last commit starts to wait for company now.
+        pending.since = (!pending.work.is_empty()).then_some(idle_since);
         loop {
-            let left = if pending.work.is_empty() {
-                let left = LINGER.saturating_sub(idle_since.elapsed());
-                if left.is_zero() {
-                    pending.is_over = true;
-                    return None;
+            // Work that comes alone goes alone, at once; where there was company, a moment's wait gathers it again. The
+            // thread sleeps through that moment: being woken for each of many costs as much as committing them.
+            let mut enough = under_way.max(1);
+            let left = match pending.since {
+                Some(since) => {
+                    let left = patience.saturating_sub(since.elapsed());
+                    if pending.work.len() >= enough || pending.rows >= self.rows_max || left.is_zero() {
+                        return Some(pending.take(self.rows_max));
+                    }
+                    left
                 }
-                left
-            } else {
-                let since = *first_seen.get_or_insert_with(Instant::now);
-                let left = patience.saturating_sub(since.elapsed());
-                // Work that comes alone is committed at once. Where several pieces were under way, waiting a moment gathers them again.
-                if pending.work.len() >= under_way.max(1) || pending.rows >= self.rows_max || left.is_zero() {
-                    return Some(pending.take(self.rows_max));
+                None => {
+                    let idle = idle_since.elapsed();
+                    if idle >= LINGER {
+                        pending.is_over = true;
+                        return None;
+                    }
+                    if idle < patience {
+                        patience - idle
+                    } else {
+                        enough = 1;
+                        LINGER - idle
+                    }
                 }
-                left
             };
+            (pending.wakes_at, pending.wakes_at_rows) = (enough, self.rows_max);
             pending = queue.arrived.wait_timeout(pending, left).unwrap_or_else(PoisonError::into_inner).0;
         }
     }
 }
 
 impl<W: Work> Queue<W> {
+    /// Adds work; gives it back when the queue takes no more.
+    fn push(&self, work: W) -> Option<W> {
+        let mut pending = locked(&self.pending);
+        if pending.is_over {
+            return Some(work);
+        }
+        pending.push(work);
+        let wakes = pending.work.len() >= pending.wakes_at || pending.rows >= pending.wakes_at_rows;
+        drop(pending);
+        // Not under the lock, which is the first thing that the woken thread wants.
+        if wakes {
+            self.arrived.notify_one();
+        }
+        None
+    }
+
     /// Takes no more work and answers what waits with `error`.
     fn end(&self, error: &Error) {
         let left = {
@@ -167,6 +212,7 @@ impl<W: Work> Queue<W> {
 impl<W: Work> Pending<W> {
     fn push(&mut self, work: W) {
         self.rows += work.rows();
+        self.since.get_or_insert_with(Instant::now);
         self.work.push(work);
     }
 
@@ -181,6 +227,8 @@ impl<W: Work> Pending<W> {
             total += work.rows();
         }
         self.rows -= total;
+        // A thread at work is not pending to be woken.
+        (self.wakes_at, self.wakes_at_rows) = (usize::MAX, usize::MAX);
         self.work.drain(..count).collect()
     }
 }
@@ -252,6 +300,28 @@ mod tests {
             largest = (0..8).map(|_| answers.recv().unwrap().unwrap()).fold(largest, u64::max);
         }
         assert!(largest >= 7, "groups of {largest} at most");
+    }
+
+    /// Whoever comes back alone, at once or after a pause, is not kept pending for those that do not.
+    #[test]
+    fn work_whose_company_stays_away_goes_alone() {
+        let groups = groups();
+        let (reply, answers) = channel();
+        for pause in [Duration::ZERO, Duration::from_millis(20)] {
+            let alone = |_| {
+                for value in 0..8 {
+                    groups.put(&"t", Number { value, reply: reply.clone() });
+                }
+                (0..8).for_each(|_| assert!(answers.recv().unwrap().is_ok()));
+                std::thread::sleep(pause);
+                let started = Instant::now();
+                groups.put(&"t", Number { value: 1, reply: reply.clone() });
+                assert_eq!(answers.recv_timeout(Duration::from_secs(10)).unwrap().unwrap(), 1);
+                started.elapsed()
+            };
+            let quickest = (0..10).map(alone).min().unwrap();
+            assert!(quickest < LINGER / 2, "{quickest:?} after a pause of {pause:?}");
+        }
     }
 
     /// A panic is an error for those that it met, and the next work is committed.

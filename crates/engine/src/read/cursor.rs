@@ -36,6 +36,8 @@ pub struct Cursor<'connection> {
     rows: u64,
     // Whether no transaction was open before: the query's own ends with its result.
     was_at_rest: bool,
+    // Whether the last row has come.
+    is_over: bool,
 }
 
 /// How large the arrays of a result are to be.
@@ -133,7 +135,7 @@ impl<'connection> Cursor<'connection> {
             }
         };
         let exported = Exported::new(raw, form, schema)?;
-        Ok(Self { result, connection, exported, first, rows: 0, was_at_rest })
+        Ok(Self { result, connection, exported, first, rows: 0, was_at_rest, is_over: false })
     }
 
     /// Schema of the batches.
@@ -150,7 +152,7 @@ impl<'connection> Cursor<'connection> {
             ArrowResultStep::Array(array) => self.import(array).map(Step::Batch),
             ArrowResultStep::Waiting => Ok(Step::NotReady),
             ArrowResultStep::Finished => {
-                self.is_over();
+                self.end();
                 Ok(Step::Finished)
             }
             ArrowResultStep::Canceled => Err(Error::new(Kind::Cancelled, "the query was interrupted")),
@@ -165,13 +167,14 @@ impl<'connection> Cursor<'connection> {
         match self.result.next_array().map_err(|error| self.connection.database().note(error))? {
             Some(array) => self.import(array).map(Some),
             None => {
-                self.is_over();
+                self.end();
                 Ok(None)
             }
         }
     }
 
-    fn is_over(&self) {
+    fn end(&mut self) {
+        self.is_over = true;
         if self.was_at_rest {
             self.connection.rests_again();
         }
@@ -186,11 +189,55 @@ impl<'connection> Cursor<'connection> {
     }
 }
 
+impl Drop for Cursor<'_> {
+    /// The engine closes a result only after its threads have come to the end of what they are at, which can be hours away,
+    /// unless they are interrupted.
+    fn drop(&mut self) {
+        if !self.is_over {
+            // The only error is a closed connection, and then there is nothing to stop.
+            let _ = self.connection.duckdb().interrupt_handle().interrupt();
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use arrow::datatypes::{Field, Schema};
     use std::sync::Arc;
+
+    /// Nobody has to interrupt what is merely let go of.
+    #[test]
+    fn a_cursor_that_is_dropped_stops_its_query() {
+        let database = crate::Database::open(crate::Options {
+            path: ":memory:".into(),
+            memory_limit_bytes: 1 << 28,
+            threads: 2,
+            temp_directory: None,
+            max_temp_bytes: 1 << 28,
+            checkpoint_bytes: 1 << 28,
+            checkpoint_hold: std::time::Duration::from_secs(300),
+            result_buffer_bytes: 1 << 20,
+            icu_extension: None,
+        })
+        .unwrap();
+        let connection = database.connection().unwrap();
+        let sql = "SELECT sum(a.range * b.range) FROM range(10000000) a, range(10000000) b";
+        let statement = crate::parse(&connection, sql).unwrap();
+        let described = statement.describe(&connection).unwrap();
+        let size = ArraySize { bytes: 1 << 20, rows_max: None };
+        for _ in 0..3 {
+            let started = std::time::Instant::now();
+            let mut cursor = Cursor::open(&connection, &statement, &described.schema, size).unwrap();
+            // The engine's threads are at it.
+            while started.elapsed() < std::time::Duration::from_millis(50) {
+                assert!(matches!(cursor.step().unwrap(), Step::NotReady));
+            }
+            drop(cursor);
+            assert!(started.elapsed() < std::time::Duration::from_secs(10), "{:?}", started.elapsed());
+            assert_eq!(connection.execute("SELECT 1").unwrap(), 1);
+        }
+    }
 
     /// The widest type that can be written down still gives a number of rows.
     #[test]

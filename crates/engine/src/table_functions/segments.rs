@@ -107,15 +107,16 @@ impl Segments {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).get(token).cloned()
     }
 
-    /// Registers `pintail_segment` for every connection of the instance behind `connection`.
+    /// Registers `pintail_segment` for every connection of the instance behind `connection`, and `pintail_rows`, the
+    /// same without numbered units. From units the engine makes row groups of its own and moves them into the table,
+    /// which costs more than writing a few rows into the table at once.
     pub(crate) fn register(&self, connection: &DuckDBConnection) -> duckdb::Result<()> {
-        TableFunctionBuilder::new(
-            "pintail_segment",
-            SignatureBuilder::new().param(FunctionParameter::new::<String>("token")),
-            SegmentFunction(self.clone()),
-        )
-        .with_partitioning()
-        .register(connection)
+        let signature = || SignatureBuilder::new().param(FunctionParameter::new::<String>("token"));
+        TableFunctionBuilder::new("pintail_segment", signature(), SegmentFunction(self.clone()))
+            .with_partitioning()
+            .register(connection)?;
+        TableFunctionBuilder::new("pintail_rows", signature(), SegmentFunction(self.clone()))
+            .register(connection)
     }
 }
 
@@ -151,6 +152,11 @@ impl Published<'_> {
     /// What a FROM calls it by. The name is the full one: a client's macro of the short one would come first.
     pub(crate) fn source(&self) -> String {
         format!("system.main.pintail_segment('{}')", self.token)
+    }
+
+    /// The same for few rows, which the engine then writes into the table at once.
+    pub(crate) fn source_of_few(&self) -> String {
+        format!("system.main.pintail_rows('{}')", self.token)
     }
 }
 

@@ -208,7 +208,7 @@ impl Beginning<'_> {
             return unknown("is a page of HTML or XML".into());
         }
         if self.ending == Ending::Table {
-            return unknown("is named like Parquet or Arrow and holds text".into());
+            return unknown("is named like Parquet or Arrow and holds text; if that is right, name it .csv or .ndjson, else write it again".into());
         }
         let lines = self.json(text)?;
         if self.ending == Ending::Other && !self.named {

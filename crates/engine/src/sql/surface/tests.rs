@@ -124,6 +124,7 @@ fn what_no_client_may_call_is_refused_on_every_way() {
         ("SELECT current_setting('pintail_connection')", Kind::Denied, "pintail_connection"),
         ("SELECT current_setting('temp_' || 'directory')", Kind::Unsupported, "plain text"),
         ("FROM pintail_segment('x')", Kind::Invalid, "DoPut"),
+        ("FROM pintail_rows('x')", Kind::Invalid, "DoPut"),
         ("SELECT * FROM \"pintail_Describe\"('x')", Kind::Invalid, "internal"),
     ] {
         let error = reach(&connection, &surface, sql).expect_err(sql);

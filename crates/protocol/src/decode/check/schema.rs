@@ -13,7 +13,7 @@ const FIELDS_MAX: usize = 100_000;
 /// Checks a schema before it is read: its size, its depth and its widths.
 ///
 /// Errors: `Invalid` naming the column.
-pub(in crate::decode) fn schema(header: ipc::Schema<'_>, header_bytes: usize) -> Result<()> {
+pub(crate) fn schema(header: ipc::Schema<'_>, header_bytes: usize) -> Result<()> {
     let mut seen = Seen { fields: 0, text_bytes: 0, text_bytes_max: header_bytes.saturating_mul(4) };
     if header.endianness() != ipc::Endianness::Little {
         return Err(Error::unsupported(
