@@ -358,6 +358,7 @@ fn as_one_insert(
         return Ok(None);
     }
     let job = &members[0].job;
+    let started = Instant::now();
     // Looked up outside of a transaction: it holds as long as no shape has changed, and `commits_itself` looks.
     let placement = known.find(job, || placement::place(&members[0].wanted(), connection));
     let placement = match placement {
@@ -369,12 +370,13 @@ fn as_one_insert(
         return Ok(None);
     }
     nobody_left(members)?;
+    let conform = started.elapsed();
     let started = Instant::now();
     let mut counts = vec![Counts::default(); members.len()];
     let inserted = connection.commits_itself(shape, |connection| {
         append_shape(connection, only, &placement, members, &mut counts)
     })?;
-    let timings = Timings { append: started.elapsed(), ..Timings::default() };
+    let timings = Timings { conform, append: started.elapsed(), ..Timings::default() };
     let parts = counts.into_iter().map(|counts| (counts, Arc::clone(&placement))).collect();
     Ok(Some(inserted.map(|()| Done { parts, timings })))
 }
@@ -397,7 +399,9 @@ fn in_a_transaction(
     for one in shapes {
         let first = &members[one.members[0]];
         let job = &first.job;
+        let placing = Instant::now();
         let placed = known.find(job, || placement::place(&first.wanted(), connection));
+        timings.conform += placing.elapsed();
         let appended = placed.and_then(|placement| {
             placement.begin(connection)?;
             append_shape(connection, one, &placement, members, &mut counts)?;
@@ -417,7 +421,7 @@ fn in_a_transaction(
             placements[*index] = Some(Arc::clone(&placement));
         }
     }
-    timings.append = started.elapsed();
+    timings.append = started.elapsed().saturating_sub(timings.conform);
     // As late as can be.
     nobody_left(members)?;
     let mut entries = Vec::new();

@@ -41,7 +41,8 @@ pub struct Put {
     intake: Intake,
     stage: Stage,
     queue: Duration,
-    conform: Duration,
+    // Bringing columns to their plain form.
+    plain_form: Duration,
     /// What the stream has declared, if it declares its sources.
     declared: Option<Box<Declared>>,
     _left: Left,
@@ -128,7 +129,7 @@ impl Put {
             intake: Intake::new(budget),
             stage,
             queue: Duration::ZERO,
-            conform: Duration::ZERO,
+            plain_form: Duration::ZERO,
             declared,
             _left: Left(left),
         }
@@ -174,7 +175,7 @@ impl Put {
             room.expands_to(expanded);
             Message::Batch(batch, room, seq)
         };
-        self.conform += started.elapsed();
+        self.plain_form += started.elapsed();
         let started = Instant::now();
         let sent = match &mut self.stage {
             Stage::Held(held) => {
@@ -236,7 +237,7 @@ impl Put {
             Stage::Writing { messages: None, .. } | Stage::Over => Err(over()),
         }?;
         summary.timings.queue += self.queue;
-        summary.timings.conform = self.conform;
+        summary.timings.plain += self.plain_form;
         Ok(summary)
     }
 
