@@ -41,7 +41,7 @@ pub struct Put {
     intake: Intake,
     stage: Stage,
     queue: Duration,
-    conform: Duration,
+    plain_form: Duration,
     /// What the stream has declared, if it declares its sources.
     declared: Option<Box<Declared>>,
     _left: Left,
@@ -128,7 +128,7 @@ impl Put {
             intake: Intake::new(budget),
             stage,
             queue: Duration::ZERO,
-            conform: Duration::ZERO,
+            plain_form: Duration::ZERO,
             declared,
             _left: Left(left),
         }
@@ -174,7 +174,7 @@ impl Put {
             room.expands_to(expanded);
             Message::Batch(batch, room, seq)
         };
-        self.conform += started.elapsed();
+        self.plain_form += started.elapsed();
         let started = Instant::now();
         let sent = match &mut self.stage {
             Stage::Held(held) => {
@@ -236,7 +236,7 @@ impl Put {
             Stage::Writing { messages: None, .. } | Stage::Over => Err(over()),
         }?;
         summary.timings.queue += self.queue;
-        summary.timings.conform = self.conform;
+        summary.timings.plain_form = self.plain_form;
         Ok(summary)
     }
 
@@ -245,7 +245,7 @@ impl Put {
         if let Stage::Writing { messages, writer } = &mut self.stage {
             *messages = None;
             if !writer.is_finished() {
-                // The writer's own complaint about the missing end is not news.
+                // The writer fails because the end is missing, which the caller knows.
                 let _ = writer.await;
             }
         }

@@ -79,7 +79,7 @@ pub(in crate::flight) async fn store(
     call.rows = summary.ack.counts.rows;
     call.stage("queue", summary.timings.queue);
     call.stage("decode", decode);
-    call.stage("conform", summary.timings.conform);
+    call.stage("conform", summary.timings.plain_form);
     call.stage("append", summary.timings.append);
     call.stage("commit", summary.timings.commit);
     crate::metrics::rows_in(summary.ack.counts.rows, call.bytes);

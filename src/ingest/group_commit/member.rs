@@ -22,7 +22,7 @@ pub(in crate::ingest) struct SmallPut {
     pub(in crate::ingest) job: Job,
     pub(in crate::ingest) batches: Vec<Message>,
     pub(in crate::ingest) reply: oneshot::Sender<Result<PutSummary>>,
-    /// Where the one who waits for the reply runs.
+    /// The runtime of the task that waits for the reply.
     pub(in crate::ingest) runtime: Handle,
 }
 
@@ -36,7 +36,7 @@ impl Work for SmallPut {
     }
 
     fn fail(self, error: Error) {
-        // A client that has left is nobody to tell.
+        // The client may have left; then nobody waits for the reply.
         let _ = self.reply.send(Err(error));
     }
 }
@@ -63,7 +63,7 @@ pub(super) struct Member {
 }
 
 impl Member {
-    /// Sorts out what has been applied before.
+    /// Leaves out the batches that have been applied before.
     pub(super) fn judge(put: SmallPut) -> Result<Self, (Reply, Error)> {
         let SmallPut { job, batches, reply, .. } = put;
         let mut member = Self {

@@ -10,7 +10,7 @@ pub struct Timings {
     /// Waiting for room in the byte budget or the queue.
     pub queue: Duration,
     /// Bringing columns to their plain form.
-    pub conform: Duration,
+    pub plain_form: Duration,
     /// INSERT statements.
     pub append: Duration,
     /// COMMIT.
