@@ -5,7 +5,7 @@
 //!              WRITE                                        READ
 //!  wire        flight::put                                  flight::get
 //!                | FlightData                                 ^ Frame
-//!              protocol::decode                             flight::encode
+//!              protocol::decode                             flight::wire
 //!                | RecordBatch                                ^ RecordBatch
 //!  rules       catalog::conform                             engine::statement   (schema known before running)
 //!                | RecordBatch, the table's columns           ^ RecordBatch

@@ -35,7 +35,7 @@ fn install_first() -> Result<PrometheusHandle, String> {
     describe_counter!("pintail_bytes_total", "Arrow bytes taken (direction=in) or sent (direction=out)");
     describe_histogram!(
         "pintail_stage_seconds",
-        "Time of a call's stage: queue, decode, conform, append, commit; prepare, first_batch, stream"
+        "Time of a call's stage: queue, decode, plain, conform, append, commit; prepare, first_batch, stream"
     );
     describe_histogram!(
         "pintail_group_commit_puts",

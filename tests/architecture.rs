@@ -4,7 +4,6 @@
 #[path = "architecture/imports.rs"]
 mod imports;
 
-use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -146,12 +145,7 @@ fn no_file_of_a_crate_imports_itself_in_a_circle() {
         for circle in circles(&imports) {
             let mut text = String::from("a circle of files:\n");
             for file in &circle {
-                let goals: Vec<&str> = imports[file]
-                    .intersection(&circle)
-                    .map(String::as_str)
-                    .collect::<BTreeSet<_>>()
-                    .into_iter()
-                    .collect();
+                let goals: Vec<&str> = imports[file].intersection(&circle).map(String::as_str).collect();
                 text += &format!("  {file} imports from {}\n", goals.join(", "));
             }
             found.push(text);

@@ -1,5 +1,6 @@
 //! `pintail backup` and `pintail restore`.
-//! Runs on: the task of the command; a restore on the main thread. Never: writes over a file unasked.
+//! Runs on: the task of the command; a restore on the main thread.
+//! Never: writes over a file unasked.
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -16,7 +17,7 @@ use super::show::{grouped, rounded};
 use super::{Failure, Remote, is_terminal, schema};
 
 /// How often the server is asked how far it is.
-const LOOK_EVERY: Duration = Duration::from_millis(500);
+const ASK_EVERY: Duration = Duration::from_millis(500);
 
 /// Flags of `pintail backup`.
 #[derive(Args)]
@@ -51,7 +52,7 @@ impl Backup {
         let body = json!({ "to": self.to }).to_string();
         let watch = async {
             loop {
-                tokio::time::sleep(LOOK_EVERY).await;
+                tokio::time::sleep(ASK_EVERY).await;
                 let Ok(status) = watcher.action(action::STATUS).await else { continue };
                 let number = |path: &str| status.pointer(path).and_then(Value::as_u64);
                 if let (Some(bytes), Some(of)) = (number("/backup/bytes"), number("/database/bytes")) {

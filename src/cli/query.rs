@@ -1,5 +1,6 @@
 //! `pintail query`: one statement, its rows written as they come.
-//! Runs on: the task of the command. Never: collects a result (the table form keeps its first rows).
+//! Runs on: the task of the command.
+//! Never: collects a result (the table form keeps its first rows).
 
 use std::path::PathBuf;
 

@@ -90,9 +90,9 @@ fn print_status(server: &str, status: &Value) -> Result<(), Failure> {
     say!("query     {} running, {} waiting", number("/query/running"), number("/query/queued"));
     let holds = status.pointer("/checkpoint/kept_off_by").and_then(Value::as_array);
     for hold in holds.into_iter().flatten() {
-        let what = hold.get("what").and_then(Value::as_str).unwrap_or("?");
+        let holder = hold.get("what").and_then(Value::as_str).unwrap_or("?");
         let seconds = hold.get("seconds").and_then(Value::as_f64).unwrap_or_default();
-        say!("          {what} keeps checkpoints off, for {seconds:.0} s");
+        say!("          {holder} keeps checkpoints off, for {seconds:.0} s");
     }
     Ok(())
 }

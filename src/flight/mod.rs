@@ -28,7 +28,7 @@ use tonic::{Request, Response, Streaming};
 
 pub use pintail_protocol::decode::{Decoded, Decoder, Looked, Waiting};
 pub use pintail_protocol::frame::Frame;
-pub use server::{FlightServer, Parts};
+pub use server::{FlightParts, FlightServer};
 pub use transport::Transport;
 pub use wire::{Connection, Encoder, FrameCodec, FrameEncoder, accept};
 

@@ -17,7 +17,7 @@ use crate::query::Query;
 use crate::session::{Lease, Sessions};
 
 /// The parts of a server that the calls work on.
-pub struct Parts {
+pub struct FlightParts {
     /// The database behind the server.
     pub database: Arc<Database>,
     /// The write side.
@@ -63,8 +63,8 @@ pub struct FlightServer {
 
 impl FlightServer {
     /// A Flight service over the parts of a server.
-    pub fn new(parts: Parts, config: &Config) -> Self {
-        let Parts { database, ingest, query, operations, sessions, declarations } = parts;
+    pub fn new(parts: FlightParts, config: &Config) -> Self {
+        let FlightParts { database, ingest, query, operations, sessions, declarations } = parts;
         let results = Results { sessions: Arc::clone(&sessions), query: Arc::clone(&query) };
         let puts = Puts {
             ingest,

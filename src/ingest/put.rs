@@ -41,6 +41,7 @@ pub struct Put {
     intake: Intake,
     stage: Stage,
     queue: Duration,
+    // Bringing columns to their plain form.
     plain_form: Duration,
     /// What the stream has declared, if it declares its sources.
     declared: Option<Box<Declared>>,
@@ -236,7 +237,7 @@ impl Put {
             Stage::Writing { messages: None, .. } | Stage::Over => Err(over()),
         }?;
         summary.timings.queue += self.queue;
-        summary.timings.plain_form = self.plain_form;
+        summary.timings.plain += self.plain_form;
         Ok(summary)
     }
 

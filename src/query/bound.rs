@@ -61,7 +61,7 @@ pub(super) fn run(
     let runs = Runs { bound, described };
     let mut schema: Option<SchemaRef> = None;
     if class == Class::Query {
-        reading(connection, described.is_proven(connection), |connection| {
+        reading(connection, described, |connection| {
             runs.each(connection, sink, &mut schema, |sink: &ResultSink<'_>, cursor| sink.stream(cursor))
         })?;
     } else {

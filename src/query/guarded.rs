@@ -2,7 +2,7 @@
 //! Runs on: the reader's thread.
 //! Never: keeps half of a change.
 
-use crate::engine::{self, Class, Cursor};
+use crate::engine::{self, Class, Cursor, Described};
 use crate::error::{Error, Kind, Result};
 use crate::query::returned::Returned;
 use crate::session::Open;
@@ -11,10 +11,10 @@ use crate::session::Open;
 /// transaction of the client.
 pub(super) fn reading<T>(
     connection: &mut Open,
-    is_proven: bool,
+    described: &Described,
     work: impl FnOnce(&mut Open) -> Result<T>,
 ) -> Result<T> {
-    if is_proven || connection.joins_transaction() {
+    if described.is_proven(connection) || connection.joins_transaction() {
         return work(connection);
     }
     connection.begin_read_only()?;

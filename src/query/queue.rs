@@ -33,13 +33,13 @@ impl Item {
 }
 
 /// A queue of `batches`, which nobody adds to.
-pub(super) fn filled(batches: Vec<RecordBatch>) -> Results {
+pub(super) fn filled(batches: Vec<RecordBatch>) -> QueueReader {
     let (sender, items) = mpsc::channel(batches.len().max(1));
     for batch in batches {
         // There is a place for each of them, and the receiver is here.
         let _ = sender.try_send(Item::free(batch));
     }
-    Results { items }
+    QueueReader { items }
 }
 
 /// The thread's end.
@@ -51,16 +51,16 @@ pub(super) struct Queue {
 }
 
 /// The call's end.
-pub(super) struct Results {
+pub(super) struct QueueReader {
     pub(super) items: mpsc::Receiver<Item>,
 }
 
 /// Both ends of a queue that holds `buffer_bytes`.
-pub(super) fn queue(buffer_bytes: usize, stall_timeout: Duration) -> (Queue, Results) {
+pub(super) fn queue(buffer_bytes: usize, stall_timeout: Duration) -> (Queue, QueueReader) {
     let room_permits = (buffer_bytes / PERMIT_BYTES).max(1);
     let (sender, items) = mpsc::channel(QUEUE_BATCHES);
     let room = Arc::new(Semaphore::new(room_permits));
-    (Queue { items: sender, room, room_permits, stall_timeout }, Results { items })
+    (Queue { items: sender, room, room_permits, stall_timeout }, QueueReader { items })
 }
 
 impl Queue {

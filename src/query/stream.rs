@@ -15,7 +15,7 @@ use futures::{Stream, StreamExt};
 use tokio::time::Sleep;
 
 use super::opening::{STOPPED, Start};
-use super::queue::{self, Item, Results};
+use super::queue::{self, Item, QueueReader};
 use crate::engine::Class;
 use crate::error::{Error, Kind, Result};
 use crate::running::{EngineThread, INTERRUPT_EVERY};
@@ -34,7 +34,7 @@ fn sleep_until(at: Instant) -> (Instant, Pin<Box<Sleep>>) {
 pub struct ResultStream {
     schema: SchemaRef,
     class: Class,
-    results: Results,
+    results: QueueReader,
     // Dropped after `results`, so that a thread that is waiting for room wakes up first.
     thread: Option<EngineThread>,
     // What makes the batches, where no thread does.
@@ -62,7 +62,7 @@ pub struct ResultStream {
 
 /// A statement under way, and what its result is to be read by.
 pub(super) struct UnderWay {
-    pub(super) results: Results,
+    pub(super) results: QueueReader,
     pub(super) thread: EngineThread,
     pub(super) deadline: Option<Instant>,
     /// The session it is for, and its transaction.

@@ -35,7 +35,7 @@ pub(super) fn run_one(connection: &mut Open, sql: &str, sink: &mut ResultSink<'_
     }
     let size = sink.array_size();
     if class == Class::Query {
-        return reading(connection, described.is_proven(connection), |connection| {
+        return reading(connection, &described, |connection| {
             let mut cursor = Cursor::open(connection, &statement, &described.schema, size)?;
             sink.begin(&cursor, class)?;
             sink.stream(&mut cursor).map(|()| class)

@@ -8,7 +8,7 @@ use crate::catalog::Declarations;
 use crate::config::Config;
 use crate::engine::{Database, Options};
 use crate::error::Result;
-use crate::flight;
+use crate::flight::FlightParts;
 use crate::ingest::Ingest;
 use crate::operations::Operations;
 use crate::query::Query;
@@ -62,13 +62,9 @@ impl Parts {
     }
 
     /// What the Flight calls work on.
-    pub(super) fn of_flight(
-        &self,
-        sessions: &Arc<Sessions>,
-        declarations: Arc<Declarations>,
-    ) -> flight::Parts {
+    pub(super) fn of_flight(&self, sessions: &Arc<Sessions>, declarations: Arc<Declarations>) -> FlightParts {
         let operations = Operations::new(Arc::clone(&self.database), Arc::clone(&self.running));
-        flight::Parts {
+        FlightParts {
             database: Arc::clone(&self.database),
             ingest: Arc::clone(&self.ingest),
             query: Arc::clone(&self.query),

@@ -9,7 +9,7 @@ use tokio::sync::{OwnedMutexGuard, oneshot};
 use super::client::ClientSession;
 use super::handle::{Handle, On};
 use super::seat::{Seated, blocking};
-use super::transaction::{Ending, Opened, Transaction, settle};
+use super::transaction::{Ending, NewTransaction, Transaction, settle};
 use super::usage::InUse;
 use crate::engine::Connection;
 use crate::error::{Error, Result};
@@ -58,7 +58,7 @@ impl ClientSession {
         let (tell, told) = oneshot::channel();
         blocking(move || {
             // A client that has left meanwhile is nobody to open a transaction for: it is dropped, and rolled back.
-            let _ = tell.send(Opened::new(&session.database, seated, path.as_ref())?);
+            let _ = tell.send(NewTransaction::new(&session.database, seated, path.as_ref())?);
             Ok(())
         })
         .await?;

@@ -38,6 +38,15 @@ pub struct Owner {
     pub(super) path: Option<SchemaPath>,
 }
 
+/// How long a session is there for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Lifetime {
+    /// Until its client leaves, or has not been heard of for too long.
+    Client,
+    /// One call, which sets it up and leaves nothing behind.
+    OneCall,
+}
+
 /// One client, from its first call to its last.
 pub struct ClientSession {
     pub(super) handle: Handle,
@@ -52,7 +61,8 @@ pub struct ClientSession {
 }
 
 impl ClientSession {
-    pub(super) fn new(database: Arc<Database>, limits: Arc<Limits>, is_fleeting: bool) -> Arc<Self> {
+    pub(super) fn new(database: Arc<Database>, limits: Arc<Limits>, lifetime: Lifetime) -> Arc<Self> {
+        let is_fleeting = lifetime == Lifetime::OneCall;
         let holdings = Mutex::default();
         let (usage, is_over) = (Usage::new(), AtomicBool::new(false));
         Arc::new(Self { handle: rand::random(), database, limits, usage, is_over, is_fleeting, holdings })
@@ -145,7 +155,7 @@ impl ClientSession {
     }
 
     /// Looks names up where `other` does.
-    pub fn look_where(&self, other: &ClientSession) {
+    pub fn use_path_of(&self, other: &ClientSession) {
         let path = other.holdings().path.clone();
         self.holdings().path = path;
     }

@@ -15,6 +15,19 @@ use super::usage::InUse;
 use crate::engine::{self, Database, SchemaPath};
 use crate::error::{Error, Kind, Result};
 
+/// Whether a statement is known to make temporary objects before it runs.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Makes {
+    Unknown,
+    Temporaries,
+}
+
+impl Makes {
+    fn of(on: On) -> Self {
+        if on == On::Own { Self::Temporaries } else { Self::Unknown }
+    }
+}
+
 /// The right to run one statement, to be opened on the thread that runs it.
 pub struct Lease {
     place: Place,
@@ -29,12 +42,12 @@ enum Place {
 
 /// A connection for one statement. Dropping it gives the connection back to where it belongs.
 pub struct Open {
-    place: Opened,
+    place: Connected,
     // Of the session and its transaction: neither is idle while this statement runs and its result is read.
     _uses: Vec<InUse>,
 }
 
-enum Opened {
+enum Connected {
     // `None` only once the session has kept the connection.
     Pooled(Option<engine::Connection>, Weak<ClientSession>),
     Seated(OwnedMutexGuard<Seated>),
@@ -62,7 +75,7 @@ impl Lease {
     /// session's schema is gone.
     pub fn open(self) -> Result<Open> {
         let place = match self.place {
-            Place::Pool(database, owner) => Opened::Pooled(Some(database.connection()?), owner),
+            Place::Pool(database, owner) => Connected::Pooled(Some(database.connection()?), owner),
             Place::Seat(seated) => {
                 if let Some(why) = &seated.broken {
                     return Err(Error::new(
@@ -70,7 +83,7 @@ impl Lease {
                         format!("the transaction can only be rolled back: {why}"),
                     ));
                 }
-                Opened::Seated(seated)
+                Connected::Seated(seated)
             }
         };
         let mut open = Open { place, _uses: self.uses };
@@ -82,12 +95,12 @@ impl Lease {
 impl Open {
     /// Whether what runs here belongs to a transaction that the client will end.
     pub fn joins_transaction(&self) -> bool {
-        matches!(self.place, Opened::Seated(_)) && self.in_transaction()
+        matches!(self.place, Connected::Seated(_)) && self.in_transaction()
     }
 
     /// The client's transaction can no longer be committed, because half of something is in it.
     pub fn break_transaction(&mut self, why: &str) {
-        if let Opened::Seated(seated) = &mut self.place {
+        if let Connected::Seated(seated) = &mut self.place {
             seated.broken = Some(why.to_owned());
         }
     }
@@ -112,8 +125,8 @@ impl Open {
     pub fn expect_temporaries(&mut self, sql: &str) -> Result<()> {
         let made = Temporaries::of(sql);
         let is_fleeting = match &self.place {
-            Opened::Pooled(_, owner) => owner.upgrade().is_none_or(|owner| owner.is_fleeting),
-            Opened::Seated(seated) => seated.is_fleeting,
+            Connected::Pooled(_, owner) => owner.upgrade().is_none_or(|owner| owner.is_fleeting),
+            Connected::Seated(seated) => seated.is_fleeting,
         };
         if made == Temporaries::Named && is_fleeting {
             return Err(Error::unsupported(
@@ -123,9 +136,9 @@ impl Open {
         }
         match (&mut self.place, made) {
             // A type that nobody can name does no harm on the client's own connection.
-            (_, Temporaries::None) | (Opened::Seated(_), Temporaries::Nameless) => {}
-            (Opened::Seated(seated), Temporaries::Named) => seated.expect_temporaries(),
-            (Opened::Pooled(connection, _), _) => {
+            (_, Temporaries::None) | (Connected::Seated(_), Temporaries::Nameless) => {}
+            (Connected::Seated(seated), Temporaries::Named) => seated.expect_temporaries(),
+            (Connected::Pooled(connection, _), _) => {
                 if let Some(connection) = connection {
                     connection.spoil();
                     connection.expect_temporaries();
@@ -139,7 +152,7 @@ impl Open {
     ///
     /// Errors: `Conflict` when the session has got a connection of its own meanwhile.
     pub fn keep_temporaries(mut self, sql: &str) -> Result<()> {
-        let Opened::Pooled(connection, owner) = &mut self.place else { return Ok(()) };
+        let Connected::Pooled(connection, owner) = &mut self.place else { return Ok(()) };
         let Some(open) = connection else { return Ok(()) };
         if Temporaries::of(sql) != Temporaries::Named || !open.has_temporaries()? {
             return Ok(());
@@ -169,8 +182,8 @@ impl Deref for Open {
 
     fn deref(&self) -> &engine::Connection {
         let connection = match &self.place {
-            Opened::Pooled(connection, _) => connection.as_ref(),
-            Opened::Seated(seated) => seated.connection.as_ref(),
+            Connected::Pooled(connection, _) => connection.as_ref(),
+            Connected::Seated(seated) => seated.connection.as_ref(),
         };
         connection
             .expect("a lease is opened with a connection, and keeping it is the last thing done with it")
@@ -180,8 +193,8 @@ impl Deref for Open {
 impl DerefMut for Open {
     fn deref_mut(&mut self) -> &mut engine::Connection {
         let connection = match &mut self.place {
-            Opened::Pooled(connection, _) => connection.as_mut(),
-            Opened::Seated(seated) => seated.connection.as_mut(),
+            Connected::Pooled(connection, _) => connection.as_mut(),
+            Connected::Seated(seated) => seated.connection.as_mut(),
         };
         connection
             .expect("a lease is opened with a connection, and keeping it is the last thing done with it")
@@ -191,7 +204,7 @@ impl DerefMut for Open {
 impl Drop for Open {
     fn drop(&mut self) {
         // The connection goes on; what would stop this statement must not stop the next one.
-        if let Opened::Seated(seated) = &self.place
+        if let Connected::Seated(seated) = &self.place
             && let Some(connection) = &seated.connection
         {
             connection.disarm();
@@ -206,22 +219,22 @@ impl ClientSession {
     /// rely on what the server has ended; `Exhausted` when the connection stays busy (`query.queue_timeout`).
     pub async fn lease(self: &Arc<Self>, on: On) -> Result<Lease> {
         let path = self.holdings().path.clone();
-        self.lease_in(on, path, on == On::Own).await
+        self.lease_in(on, path, Makes::of(on)).await
     }
 
     /// As [`Self::lease`], for a statement that makes a temporary table, wherever it runs.
     pub async fn lease_for_temporaries(self: &Arc<Self>, on: On) -> Result<Lease> {
         let on = if on == On::Rows { On::Own } else { on };
         let path = self.holdings().path.clone();
-        self.lease_in(on, path, true).await
+        self.lease_in(on, path, Makes::Temporaries).await
     }
 
     /// As [`Self::lease`], for what was asked for when `owner` was taken: names are looked up where they were then.
     pub async fn lease_of(self: &Arc<Self>, owner: &Owner, on: On) -> Result<Lease> {
-        self.lease_in(on, owner.path.clone(), on == On::Own).await
+        self.lease_in(on, owner.path.clone(), Makes::of(on)).await
     }
 
-    async fn lease_in(self: &Arc<Self>, on: On, path: Option<SchemaPath>, temporary: bool) -> Result<Lease> {
+    async fn lease_in(self: &Arc<Self>, on: On, path: Option<SchemaPath>, makes: Makes) -> Result<Lease> {
         let mut uses = vec![self.enter()];
         let seat = {
             let mut holdings = self.holdings();
@@ -267,7 +280,7 @@ impl ClientSession {
                         if uses.len() == 1 {
                             uses.extend(self.holdings().use_of(&seat));
                         }
-                        if temporary {
+                        if makes == Makes::Temporaries {
                             seated.expect_temporaries();
                         }
                         Place::Seat(seated)

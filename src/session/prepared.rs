@@ -30,7 +30,7 @@ pub struct Room(#[expect(dead_code, reason = "held for its drop")] pub(super) Ow
 pub struct BoundRows {
     /// Schema of the rows, also when there are none.
     pub schema: SchemaRef,
-    /// The rows.
+    /// One batch after the other, in their plain form.
     pub batches: Vec<RecordBatch>,
     /// Their places in the budget.
     pub room: Vec<Room>,

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use tokio::sync::Semaphore;
 
-use super::client::{ClientSession, Limits, Owner};
+use super::client::{ClientSession, Lifetime, Limits, Owner};
 use super::handle::{Handle, locked};
 use super::prepared;
 use crate::config;
@@ -51,7 +51,8 @@ impl Sessions {
 
     /// A session that lives as long as somebody holds it: that of a TCP connection.
     pub fn open(&self) -> Arc<ClientSession> {
-        let session = ClientSession::new(Arc::clone(&self.database), Arc::clone(&self.limits), false);
+        let session =
+            ClientSession::new(Arc::clone(&self.database), Arc::clone(&self.limits), Lifetime::Client);
         let mut registry = locked(&self.registry);
         registry.all.retain(|session| session.strong_count() > 0);
         registry.all.push(Arc::downgrade(&session));
@@ -60,8 +61,9 @@ impl Sessions {
 
     /// A session for one call, which looks names up where `other` does.
     pub fn scratch(&self, other: &ClientSession) -> Arc<ClientSession> {
-        let session = ClientSession::new(Arc::clone(&self.database), Arc::clone(&self.limits), true);
-        session.look_where(other);
+        let session =
+            ClientSession::new(Arc::clone(&self.database), Arc::clone(&self.limits), Lifetime::OneCall);
+        session.use_path_of(other);
         session
     }
 

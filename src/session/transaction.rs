@@ -35,9 +35,9 @@ pub enum Ending {
 }
 
 /// A transaction that has just been opened. Unless somebody takes it over, it is rolled back.
-pub(super) struct Opened(Option<OwnedMutexGuard<Seated>>);
+pub(super) struct NewTransaction(Option<OwnedMutexGuard<Seated>>);
 
-impl Opened {
+impl NewTransaction {
     /// Opens it, on a blocking thread.
     pub(super) fn new(
         database: &Arc<Database>,
@@ -64,7 +64,7 @@ impl Opened {
     }
 }
 
-impl Drop for Opened {
+impl Drop for NewTransaction {
     fn drop(&mut self) {
         let Some(seated) = self.0.take() else { return };
         drop_aside(RollBack(seated));

@@ -176,7 +176,7 @@ def test_log_lines_are_json_and_tell_each_call(tmp_path, level):
     calls = [json.loads(line) for line in server.log]
     calls = {call["method"]: call for call in calls if call.get("message") == "call"}
     assert calls["DoPut"]["rows"] == 5_000 and calls["DoPut"]["what"] == "t" and calls["DoPut"]["status"] == "OK"
-    for stage in ["queue", "decode", "conform", "append", "commit"]:
+    for stage in ["queue", "decode", "plain", "conform", "append", "commit"]:
         assert f"{stage}=" in calls["DoPut"]["stages_ms"]
     for stage in ["prepare", "first_batch", "stream"]:
         assert f"{stage}=" in calls["DoGet"]["stages_ms"]

@@ -266,7 +266,7 @@ out.try_to("csv/semicolon.csv", lambda path: (csv.write_csv(TEXTS, path, csv.Wri
 import pyarrow.orc as orc  # noqa: E402
 
 out.try_to("other/file.orc", lambda path: (orc.write_table(SIMPLE.select(["i", "s"]), str(path)), out.add(path, None, refuse="ORC")))
-for name, content, word in (("cut_off.parquet", None, "parquet|end|cut|short"), ("zero_bytes.parquet", b"", "empty|0 bytes|no data|too s|ends|size is 0"), ("text.parquet", b"hello, world\n" * 5, "not|neither|no |invalid")):
+for name, content, word in (("cut_off.parquet", None, "parquet|end|cut|short"), ("zero_bytes.parquet", b"", "empty|0 bytes|no data|too s|ends|size is 0"), ("text.parquet", b"hello, world\n" * 5, "not|neither|no |invalid|holds text")):
     def broken(path, content=content, word=word):
         if content is None:
             pq.write_table(SIMPLE, path)

@@ -6,7 +6,7 @@ use arrow_flight::FlightData;
 use pintail_protocol::decode::Looked;
 use tonic::{Request, Streaming};
 
-use super::frames::{Begun, FrameStream, frames};
+use super::frames::{FrameStream, OpenResult, frames};
 use crate::catalog::TableName;
 use crate::error::{Error, Result};
 use crate::flight::put::{Destination, PutTable, RowStream, no_sources, store};
@@ -36,7 +36,7 @@ async fn begin(
     caller: &Caller,
     request: Request<Streaming<FlightData>>,
     call: &mut Call,
-) -> Result<Begun> {
+) -> Result<OpenResult> {
     let options = CallOptions::new(request.metadata(), &caller.session);
     let (run_options, compression) = (options.run_options()?, options.compression()?);
     let form = options.form()?;
@@ -63,7 +63,7 @@ async fn begin(
     let fetch = Fetch::Statement { sql, on: On::Auto, owner: scratch.owner() };
     let result = server.infos.results().open(&fetch, run_options, call).await?;
     let encoder = Encoder::in_form(result.schema(), form, compression)?;
-    Ok(Begun { result, encoder, stop: None })
+    Ok(OpenResult { result, encoder, stop: None })
 }
 
 /// Puts the rows into a temporary table. Without a schema there are none, and the statement runs without its input.

@@ -27,7 +27,7 @@ pub(in crate::flight) struct FrameStream {
 }
 
 /// A result that has begun, and how its batches are encoded.
-pub(super) struct Begun {
+pub(super) struct OpenResult {
     pub(super) result: ResultStream,
     pub(super) encoder: Encoder,
     /// Tells when its ticket is taken back, if it has one.
@@ -35,8 +35,8 @@ pub(super) struct Begun {
 }
 
 /// The answer of a call that streams a result.
-pub(super) fn frames(begun: Result<Begun>, mut call: Call) -> Reply<FrameStream> {
-    let Begun { result, encoder, stop } = begun.map_err(|error| call.failed(error))?;
+pub(super) fn frames(begun: Result<OpenResult>, mut call: Call) -> Reply<FrameStream> {
+    let OpenResult { result, encoder, stop } = begun.map_err(|error| call.failed(error))?;
     call.stage("queue", result.queued);
     call.stage("prepare", result.prepared);
     let schema = encoder.schema_frame(result.schema()).map_err(|error| call.failed(error))?;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use arrow_flight::Ticket;
 use tonic::Request;
 
-use super::frames::{Begun, FrameStream, frames};
+use super::frames::{FrameStream, OpenResult, frames};
 use crate::error::Result;
 use crate::flight::info::fetch;
 use crate::flight::request::{self, Call, CallOptions, Caller, Reply};
@@ -29,7 +29,7 @@ async fn begin(
     caller: &Caller,
     request: &Request<Ticket>,
     call: &mut Call,
-) -> Result<Begun> {
+) -> Result<OpenResult> {
     let options = CallOptions::new(request.metadata(), &caller.session);
     let (run_options, compression) = (options.run_options()?, options.compression()?);
     let form = options.form()?;
@@ -45,5 +45,5 @@ async fn begin(
     let run_options = RunOptions { only_reads: stop.is_some(), ..run_options };
     let result = results.open(&fetch, run_options, call).await?;
     let encoder = Encoder::in_form(result.schema(), form, compression)?;
-    Ok(Begun { result, encoder, stop })
+    Ok(OpenResult { result, encoder, stop })
 }

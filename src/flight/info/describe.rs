@@ -15,7 +15,7 @@ use crate::query::RunOptions;
 use crate::session::{ClientSession, On};
 
 /// What is asked for, ready to be fetched, with the schema of its result and what running it does.
-pub(super) struct Described {
+pub(super) struct DescribedFetch {
     pub(super) fetch: Fetch,
     pub(super) schema: SchemaRef,
     pub(super) class: Class,
@@ -46,7 +46,7 @@ pub(super) async fn describe(
     session: &Arc<ClientSession>,
     read: Read,
     call: &mut Call,
-) -> Result<Described> {
+) -> Result<DescribedFetch> {
     let fetch = fetch(results, session, read, call).await?;
     let (schema, class) = match &fetch {
         Fetch::Statement { sql, on, .. } => {
@@ -60,7 +60,7 @@ pub(super) async fn describe(
                 // Its columns are known only once it runs: it begins here, and is fetched from there.
                 let result = results.open(&fetch, RunOptions::default(), call).await?;
                 let schema = Arc::clone(result.schema());
-                return Ok(Described { fetch: Fetch::begun(result), schema, class: Class::Query });
+                return Ok(DescribedFetch { fetch: Fetch::begun(result), schema, class: Class::Query });
             }
             (described.schema, described.class)
         }
@@ -75,5 +75,5 @@ pub(super) async fn describe(
         Fetch::Stored { schema, class, .. } => (Arc::clone(schema), *class),
         Fetch::Begun(_) => return Err(Error::internal("a result that has begun was described")),
     };
-    Ok(Described { fetch, schema, class })
+    Ok(DescribedFetch { fetch, schema, class })
 }

@@ -5,7 +5,7 @@
 use arrow_flight::{FlightDescriptor, FlightInfo, SchemaResult};
 
 use super::change::{Changed, change};
-use super::describe::{Described, describe};
+use super::describe::{DescribedFetch, describe};
 use super::endpoint::{Endpoint, schema_message};
 use super::infos::Infos;
 use crate::engine::Class;
@@ -21,7 +21,8 @@ pub(in crate::flight) async fn flight_info(
     call: &mut Call,
 ) -> Result<FlightInfo> {
     let read = request::read(&descriptor)?;
-    let Described { fetch, schema, class } = describe(infos.results(), ask.session(), read, call).await?;
+    let DescribedFetch { fetch, schema, class } =
+        describe(infos.results(), ask.session(), read, call).await?;
     let (fetch, schema, rows) = if class == Class::Query {
         (fetch, schema, None)
     } else {

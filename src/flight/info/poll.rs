@@ -13,7 +13,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use super::change::{Changed, change};
-use super::describe::{Described, describe};
+use super::describe::{DescribedFetch, describe};
 use super::endpoint::{Endpoint, expiration, info};
 use super::infos::Infos;
 use crate::engine::{Class, Progress};
@@ -160,11 +160,11 @@ async fn start(infos: &Infos, ask: &Ask, descriptor: FlightDescriptor, call: &mu
 async fn begin_result(
     infos: &Infos,
     ask: &Ask,
-    described: Described,
+    described: DescribedFetch,
     descriptor: FlightDescriptor,
     call: &mut Call,
 ) -> Result<FlightInfo> {
-    let Described { fetch, class, .. } = described;
+    let DescribedFetch { fetch, class, .. } = described;
     let (fetch, schema, rows) = if class == Class::Query {
         let mut result = infos.results().open(&fetch, ask.run.clone(), call).await?;
         result.wait_first().await?;

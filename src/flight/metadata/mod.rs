@@ -31,9 +31,7 @@ use crate::error::Result;
 /// What a client wants to know about the database.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Metadata {
-    /// The databases.
     Catalogs(CommandGetCatalogs),
-    /// The schemas.
     DbSchemas(CommandGetDbSchemas),
     /// The tables and views, with their schemas if asked.
     Tables(CommandGetTables),

@@ -1,5 +1,4 @@
 //! DuckDB's keywords and functions by name, for GetSqlInfo.
-//! Runs on: nowhere; constants.
 //! Never: names what an extension brings that this server does not have, such as icu.
 //!
 //! From DuckDB 2.0.0: `SELECT DISTINCT keyword_name FROM duckdb_keywords()`, and a choice of what

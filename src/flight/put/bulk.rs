@@ -7,7 +7,7 @@ use std::sync::Arc;
 use arrow::array::RecordBatch;
 
 use super::puts::Puts;
-use super::rows::{Begun, Destination, RowStream, store};
+use super::rows::{Destination, FirstBatches, RowStream, store};
 use crate::engine::{self, BulkInsert};
 use crate::error::Result;
 use crate::flight::names::full_name;
@@ -68,6 +68,6 @@ pub(in crate::flight) async fn change_in_bulk(
         return Ok(None);
     }
     let columns = engine::match_columns(&prepared.described.parameters, first.schema_ref())?;
-    let begun = Begun { batches: bound.rows().to_vec(), columns };
+    let begun = FirstBatches { batches: bound.rows().to_vec(), columns };
     bulk.store(&puts.ingest, RowStream::begun(begun, None), call).await.map(Some)
 }

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use super::bulk::{Bulk, change_in_bulk};
 use super::gathered::Gathered;
 use super::puts::Puts;
-use super::rows::{Begun, RowStream};
+use super::rows::{FirstBatches, RowStream};
 use crate::engine;
 use crate::error::Result;
 use crate::flight::request::{Ask, Call, handle_bytes};
@@ -55,7 +55,7 @@ pub(super) async fn update(
         let bulk = Bulk { session, prepared: &prepared, insert };
         if rows.rows() > bulk.single_rows_max(&puts.ingest) {
             let columns = engine::match_columns(parameters, &schema)?;
-            let begun = Begun { batches: rows.batches, columns };
+            let begun = FirstBatches { batches: rows.batches, columns };
             return bulk.store(&puts.ingest, RowStream::begun(begun, Some(incoming)), call).await;
         }
     }

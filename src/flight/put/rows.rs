@@ -16,12 +16,12 @@ use crate::session::Lease;
 
 /// The batches of one put.
 pub(in crate::flight) struct RowStream {
-    begun: Option<Begun>,
+    begun: Option<FirstBatches>,
     incoming: Option<Incoming>,
 }
 
 /// Batches that are there already, and the columns of each batch that go in, in their order.
-pub(super) struct Begun {
+pub(super) struct FirstBatches {
     pub(super) batches: Vec<RecordBatch>,
     pub(super) columns: Vec<usize>,
 }
@@ -33,7 +33,7 @@ impl RowStream {
     }
 
     /// Batches that are there already, and those that come after them, if any do.
-    pub(super) fn begun(begun: Begun, incoming: Option<Incoming>) -> Self {
+    pub(super) fn begun(begun: FirstBatches, incoming: Option<Incoming>) -> Self {
         Self { begun: Some(begun), incoming }
     }
 }
@@ -79,7 +79,8 @@ pub(in crate::flight) async fn store(
     call.rows = summary.ack.counts.rows;
     call.stage("queue", summary.timings.queue);
     call.stage("decode", decode);
-    call.stage("conform", summary.timings.plain_form);
+    call.stage("plain", summary.timings.plain);
+    call.stage("conform", summary.timings.conform);
     call.stage("append", summary.timings.append);
     call.stage("commit", summary.timings.commit);
     crate::metrics::rows_in(summary.ack.counts.rows, call.bytes);
@@ -134,7 +135,7 @@ impl Receiver<'_> {
         self.ingest.begin(PutRequest { target, schema, lease, terms })
     }
 
-    async fn send_begun(&mut self, begun: Begun, call: &mut Call) -> Result<()> {
+    async fn send_begun(&mut self, begun: FirstBatches, call: &mut Call) -> Result<()> {
         for batch in begun.batches {
             let batch = batch.project(&begun.columns)?;
             if self.put.is_none() {

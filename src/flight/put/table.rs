@@ -58,6 +58,28 @@ pub(super) struct IntoTable {
     pub(super) progress: Option<watch::Sender<Ack>>,
 }
 
+impl IntoTable {
+    /// Refuses for a temporary table what is remembered beyond the life of a session.
+    fn check_temporary(&self) -> Result<()> {
+        if !self.table.is_temporary() {
+            return Ok(());
+        }
+        let Self { table: PutTable { shown, .. }, options, progress, .. } = self;
+        if options.key.is_some() || options.producer.is_some() || progress.is_some() {
+            return Err(Error::invalid(format!(
+                "temporary table {shown}: pintail-idempotency-key, pintail-producer and pintail-commit progress are \
+                 for tables that outlive their session; leave them out"
+            )));
+        }
+        if options.sources.is_some() {
+            return Err(Error::invalid(format!(
+                "temporary table {shown}: header pintail-sources is for tables that outlive their session; leave it out"
+            )));
+        }
+        Ok(())
+    }
+}
+
 /// Puts the rows of a stream into a table, unless they have been put before.
 pub(super) async fn put_into_table(
     puts: &Puts,
@@ -66,11 +88,9 @@ pub(super) async fn put_into_table(
     into: IntoTable,
     call: &mut Call,
 ) -> Result<PutOutcome> {
+    call.about(&into.table.shown.to_string());
+    into.check_temporary()?;
     let IntoTable { table, on, options, progress } = into;
-    call.about(&table.shown.to_string());
-    if table.is_temporary() {
-        check_temporary(&table.shown, &options, progress.is_some())?;
-    }
     check_not_nested(&puts.results.query, session, &table.full).await?;
     let claim = match (&options.key, &options.producer) {
         (Some(key), _) => match puts.ingest.claim_key(key, &table.full).await? {
@@ -99,22 +119,6 @@ pub(super) async fn put_into_table(
     let PutSummary { ack, durable, rejects, .. } =
         store(&puts.ingest, RowStream::coming(incoming), destination, call).await?;
     Ok(PutOutcome { ack, durable: durable && keeps, on_conflict, rejects })
-}
-
-/// Refuses for a temporary table what is remembered beyond the life of a session.
-fn check_temporary(table: &TableName, options: &PutOptions, in_progress: bool) -> Result<()> {
-    if options.key.is_some() || options.producer.is_some() || in_progress {
-        return Err(Error::invalid(format!(
-            "temporary table {table}: pintail-idempotency-key, pintail-producer and pintail-commit progress are \
-             for tables that outlive their session; leave them out"
-        )));
-    }
-    if options.sources.is_some() {
-        return Err(Error::invalid(format!(
-            "temporary table {table}: header pintail-sources is for tables that outlive their session; leave it out"
-        )));
-    }
-    Ok(())
 }
 
 /// Refuses a schema inside another one, named as the listings spell it.

@@ -40,9 +40,8 @@ pub(in crate::flight) enum Write {
     Table(TableName),
     /// Flight SQL ingest with its own mode.
     Ingest {
-        /// The table.
         table: TableName,
-        /// What to do about it.
+        /// What to do about the table.
         mode: Mode,
         /// Whether it lives with the session.
         temporary: bool,

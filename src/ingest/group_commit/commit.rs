@@ -122,6 +122,7 @@ impl Attempt<'_> {
         // Looked up outside of a transaction: it holds as long as no shape has changed, and `commits_itself` looks.
         let connection = &mut *self.connection;
         let wanted = members[0].wanted();
+        let started = Instant::now();
         let placement = match self.cache.find(&members[0].job, || placement::place(&wanted, connection)) {
             Ok(placement) => placement,
             Err(_) if self.shared.database.shape() != Some(version) => return Ok(Progress::TableChanged),
@@ -131,12 +132,13 @@ impl Attempt<'_> {
             return Ok(Progress::NeedsTransaction);
         }
         check_no_client_left(members)?;
+        let conform = started.elapsed();
         let started = Instant::now();
         let mut counts = vec![Counts::default(); members.len()];
         let inserted = connection.commits_itself(version, |connection| {
             append_shape(connection, only, &placement, members, &mut counts)
         })?;
-        let timings = Timings { append: started.elapsed(), ..Timings::default() };
+        let timings = Timings { conform, append: started.elapsed(), ..Timings::default() };
         let parts = counts.into_iter().map(|counts| (counts, Arc::clone(&placement))).collect();
         Ok(match inserted {
             Some(()) => Progress::Done(Committed { parts, timings }),
@@ -150,12 +152,15 @@ impl Attempt<'_> {
         let (shared, members) = (self.shared, self.members);
         let connection = &mut *self.connection;
         let started = Instant::now();
+        let mut timings = Timings::default();
         let mut counts = vec![Counts::default(); members.len()];
         let mut placements: Vec<Option<Arc<Placement>>> = vec![None; members.len()];
         connection.begin()?;
         for shape in self.shapes {
             let first = &members[shape.members[0]];
+            let placing = Instant::now();
             let placed = self.cache.find(&first.job, || placement::place(&first.wanted(), connection));
+            timings.conform += placing.elapsed();
             let appended = placed.and_then(|placement| {
                 placement.begin(connection)?;
                 append_shape(connection, shape, &placement, members, &mut counts)?;
@@ -175,7 +180,7 @@ impl Attempt<'_> {
                 placements[*index] = Some(Arc::clone(&placement));
             }
         }
-        let mut timings = Timings { append: started.elapsed(), ..Timings::default() };
+        timings.append = started.elapsed().saturating_sub(timings.conform);
         // As late as can be.
         check_no_client_left(members)?;
         let mut entries = Vec::new();

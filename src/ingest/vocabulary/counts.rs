@@ -10,7 +10,9 @@ pub struct Timings {
     /// Waiting for room in the byte budget or the queue.
     pub queue: Duration,
     /// Bringing columns to their plain form.
-    pub plain_form: Duration,
+    pub plain: Duration,
+    /// Finding the table, or making it, and conforming the stream's columns to it.
+    pub conform: Duration,
     /// INSERT statements.
     pub append: Duration,
     /// COMMIT.

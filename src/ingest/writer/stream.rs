@@ -86,6 +86,7 @@ impl Writer {
             })
             .collect();
         let mut holds = Holds::enter(&job, transaction)?;
+        let started = Instant::now();
         connection.set_purpose(&purpose(&job));
         let wanted = job.wanted(&begun, transaction);
         let placement = match transaction {
@@ -124,7 +125,7 @@ impl Writer {
             open: Counts::default(),
             record: Record::default(),
             summary,
-            timings: Timings::default(),
+            timings: Timings { conform: started.elapsed(), ..Timings::default() },
             since_commit: Instant::now(),
             quiet_since: Instant::now(),
         })
@@ -205,6 +206,7 @@ impl Writer {
 
     /// Opens the transaction of the next slice. The table may be another one by now.
     fn begin_slice(&mut self, connection: &mut Connection) -> Result<()> {
+        let started = Instant::now();
         // The first slice has made the table or replaced its rows; the later ones append.
         let target = match &self.job.target {
             Target::Table { table, shown, .. } => {
@@ -215,6 +217,7 @@ impl Writer {
         connection.set_purpose(&purpose(&self.job));
         let wanted = Wanted { target, ..self.job.wanted(&[], Transaction::Own) };
         self.placement = placement::begin(&wanted, connection)?;
+        self.timings.conform += started.elapsed();
         Ok(())
     }
 
@@ -251,7 +254,9 @@ impl Writer {
                 let error = Error::exhausted("ingest.stream_memory_limit", text);
                 return Err(PutError::from(error).in_table(&self.job.shown));
             }
+            let started = Instant::now();
             let slice = engine::plain_batch(engine::slice(&batch, rows)?, &plain)?;
+            self.timings.plain += started.elapsed();
             self.gather.push(slice, Arc::clone(&permit))?;
             self.append_until(connection, Take::All)?;
         }

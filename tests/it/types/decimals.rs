@@ -78,8 +78,7 @@ async fn narrow_decimals_are_the_same_numbers() {
         ("few", narrow(4, &three)),
     ]);
     put_with(&mut client, "nested", &[nested], &[]).await.unwrap();
-    let text =
-        "SELECT string_agg(concat_ws('/', small, list, struct, word, few), '; ' ORDER BY rowid) FROM nested";
+    let text = "SELECT string_agg(concat_ws('/', small, list::VARCHAR, struct, word, few), '; ' ORDER BY rowid) FROM nested";
     let found = texts(&mut client, text).await.remove(0).unwrap();
     assert_eq!(
         found,

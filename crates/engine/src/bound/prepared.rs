@@ -25,8 +25,8 @@ pub struct Bound {
     rows: Vec<RecordBatch>,
 }
 
-/// One run's values, in binding order.
-pub struct Run(Vec<Value>);
+/// The values of one row, in binding order; the statement runs once for each.
+pub struct BoundRow(Vec<Value>);
 
 impl Bound {
     /// Binds `rows` to the statement `sql`, whose parameters are `parameters`.
@@ -70,16 +70,16 @@ impl Bound {
     }
 
     /// Calls `work` for every run, in the order of the rows; once for a statement without parameters.
-    pub fn each(&self, connection: &Connection, mut work: impl FnMut(&Run) -> Result<()>) -> Result<()> {
+    pub fn each(&self, connection: &Connection, mut work: impl FnMut(&BoundRow) -> Result<()>) -> Result<()> {
         if self.parameters.is_empty() {
-            return work(&Run(Vec::new()));
+            return work(&BoundRow(Vec::new()));
         }
         for batch in &self.rows {
             let columns = match_columns(&self.parameters, batch.schema_ref())?;
             for from in (0..batch.num_rows()).step_by(SLICE_ROWS) {
                 let slice = batch.slice(from, SLICE_ROWS.min(batch.num_rows() - from));
                 for row in values(connection, &slice.project(&columns)?)? {
-                    work(&Run(row))?;
+                    work(&BoundRow(row))?;
                 }
             }
         }
@@ -87,9 +87,9 @@ impl Bound {
     }
 
     /// Runs to the end and returns the changed-row count. `keep` comes first.
-    pub fn execute(&self, connection: &Connection, run: &Run) -> Result<u64> {
+    pub fn execute(&self, connection: &Connection, row: &BoundRow) -> Result<u64> {
         let kept = connection.kept(&self.sql)?;
-        let changed = self.with(run, |values| kept.execute(values)?.drain());
+        let changed = self.with(row, |values| kept.execute(values)?.drain());
         changed.map(|rows| rows as u64).map_err(|error| connection.database().note(error))
     }
 
@@ -97,18 +97,18 @@ impl Bound {
     pub fn open<'connection>(
         &self,
         connection: &'connection Connection,
-        run: &Run,
+        row: &BoundRow,
         schema: &SchemaRef,
         size: ArraySize,
     ) -> Result<Cursor<'connection>> {
-        self.with(run, |values| Cursor::open_bound(connection, &self.sql, values, schema, size))
+        self.with(row, |values| Cursor::open_bound(connection, &self.sql, values, schema, size))
     }
 
-    fn with<T>(&self, run: &Run, work: impl FnOnce(Parameters<'_>) -> T) -> T {
+    fn with<T>(&self, row: &BoundRow, work: impl FnOnce(Parameters<'_>) -> T) -> T {
         let named: Vec<(&str, &dyn QueryParameter)> = self
             .parameters
             .iter()
-            .zip(&run.0)
+            .zip(&row.0)
             .map(|(parameter, value)| (parameter.name.as_str(), value as &dyn QueryParameter))
             .collect();
         work(if named.is_empty() { Parameters::None } else { Parameters::Named(&named) })

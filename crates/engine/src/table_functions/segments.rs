@@ -126,13 +126,13 @@ pub(crate) fn random_token() -> String {
 }
 
 /// What a statement was bound to; a prepared one runs over several segments, one after the other.
-struct Bound {
+struct Binding {
     token: String,
     schema: SchemaRef,
 }
 
-/// One run over one segment.
-struct Run {
+/// One statement's way through one segment.
+struct Draining {
     segment: Arc<Segment>,
     next_unit: AtomicUsize,
 }
@@ -180,8 +180,8 @@ struct Scan {
 }
 
 impl TableFunctionCallbacks for SegmentFunction {
-    type BindData = Bound;
-    type GlobalState = Run;
+    type BindData = Binding;
+    type GlobalState = Draining;
     type LocalState = Scan;
 
     fn bind(
@@ -189,7 +189,7 @@ impl TableFunctionCallbacks for SegmentFunction {
         context: &Context,
         arguments: Vec<BindArgument>,
         output: BindFunctionHandle<'_>,
-    ) -> duckdb::Result<Bound> {
+    ) -> duckdb::Result<Binding> {
         let token = match arguments.first().and_then(|argument| argument.value.as_ref()) {
             Some(value) => value.get::<String>()?,
             None => None,
@@ -208,47 +208,49 @@ impl TableFunctionCallbacks for SegmentFunction {
         // An estimate: the next run of a prepared statement has other rows.
         output.set_cardinality(segment.rows, false)?;
         output.set_order(OrderPreservation::Insertion)?;
-        Ok(Bound { token, schema: Arc::clone(&segment.schema) })
+        Ok(Binding { token, schema: Arc::clone(&segment.schema) })
     }
 
     fn init_global_state(
         &self,
-        bound: &Bound,
+        binding: &Binding,
         _context: &Context,
         _columns: InitColumnData<'_>,
-    ) -> duckdb::Result<(Option<Run>, Option<usize>)> {
-        let segment = self.0.get(&bound.token).ok_or_else(unknown)?.segment;
+    ) -> duckdb::Result<(Option<Draining>, Option<usize>)> {
+        let segment = self.0.get(&binding.token).ok_or_else(unknown)?.segment;
         // The plan reads vectors of the types that it was bound to.
-        if !Arc::ptr_eq(&segment.schema, &bound.schema) && segment.schema.fields() != bound.schema.fields() {
+        if !Arc::ptr_eq(&segment.schema, &binding.schema)
+            && segment.schema.fields() != binding.schema.fields()
+        {
             return Err(duckdb::Error::api_error(
                 "a segment is not of the schema that its statement was bound to",
             ));
         }
         let threads = segment.units.len().max(1);
-        Ok((Some(Run { segment, next_unit: AtomicUsize::new(0) }), Some(threads)))
+        Ok((Some(Draining { segment, next_unit: AtomicUsize::new(0) }), Some(threads)))
     }
 
     fn init_local_state(
         &self,
-        bound: &Bound,
-        _run: Option<&Run>,
+        binding: &Binding,
+        _draining: Option<&Draining>,
         context: &Context,
         _columns: InitColumnData<'_>,
     ) -> duckdb::Result<Option<Scan>> {
-        let importer = Importer::new(context, &bound.schema)?;
+        let importer = Importer::new(context, &binding.schema)?;
         Ok(Some(Scan { importer, unit: Unit::new(), number: 0 }))
     }
 
     fn exec(
         &self,
-        _bound: &Bound,
-        run: Option<&Run>,
+        _binding: &Binding,
+        draining: Option<&Draining>,
         scan: Option<&mut Scan>,
         _context: &Context,
         mut output: DataChunkRef<'_>,
         _columns: ExecColumnInfo<'_>,
     ) -> duckdb::Result<()> {
-        let (Some(Run { segment, next_unit }), Some(scan)) = (run, scan) else {
+        let (Some(Draining { segment, next_unit }), Some(scan)) = (draining, scan) else {
             return Err(duckdb::Error::api_error("segment scan runs without its state"));
         };
         loop {
@@ -274,8 +276,8 @@ impl TablePartitioningCallbacks for SegmentFunction {
     /// The unit's number: with it the ordered INSERT stays parallel and rows keep the order they came in.
     fn partition_data(
         &self,
-        _bound: &Bound,
-        _run: Option<&Run>,
+        _binding: &Binding,
+        _draining: Option<&Draining>,
         scan: Option<&mut Scan>,
         _context: &Context,
         _request: PartitionData<'_>,
