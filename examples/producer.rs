@@ -5,7 +5,7 @@ use std::sync::Arc;
 use arrow::array::{Float64Array, Int64Array, RecordBatch};
 use arrow::datatypes::{DataType, Field, Schema};
 use pintail::catalog::TableName;
-use pintail::client::{Producer, ProducerOptions};
+use pintail::client::{Instance, Producer, ProducerOptions};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> anyhow::Result<()> {
@@ -19,7 +19,9 @@ async fn main() -> anyhow::Result<()> {
     let epoch = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH)?.as_secs();
     let options =
         ProducerOptions { give_up: std::time::Duration::from_secs(10), ..ProducerOptions::default() };
-    let producer = Producer::open(&uri, "pump-7", epoch, table, Arc::clone(&schema), options).await?;
+    let producer =
+        Producer::open(&uri, Instance { producer: "pump-7", epoch }, table, Arc::clone(&schema), options)
+            .await?;
     // An earlier start may have come this far already.
     let mut second = producer.durable().rows as i64;
     while second < 1000 {

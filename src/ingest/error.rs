@@ -29,7 +29,7 @@ pub(super) struct PutError {
     outcome: Outcome,
     advice: String,
     /// What is durable of a stream that commits as it goes.
-    durable: Option<Ack>,
+    durable: Option<Box<Ack>>,
 }
 
 impl PutError {
@@ -60,7 +60,7 @@ impl PutError {
             Outcome::NothingStored | Outcome::BatchNotStored => Outcome::BatchNotStored,
             Outcome::Unsaid => Outcome::Unsaid,
         };
-        Self { outcome, durable: Some(durable), ..self }
+        Self { outcome, durable: Some(Box::new(durable)), ..self }
     }
 }
 
@@ -76,7 +76,7 @@ impl fmt::Display for PutError {
             Outcome::BatchNotStored => "; this batch was not stored",
         })?;
         f.write_str(&self.advice)?;
-        if let Some(Ack { counts, seq, .. }) = &self.durable {
+        if let Some(Ack { counts, seq, .. }) = self.durable.as_deref() {
             write!(f, "; {} rows of this stream are durable", counts.rows)?;
             if let Some(seq) = seq {
                 write!(f, ", up to seq {seq}")?;

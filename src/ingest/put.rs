@@ -246,7 +246,7 @@ impl Put {
         if let Stage::Writing { messages, writer } = &mut self.stage {
             *messages = None;
             if !writer.is_finished() {
-                // The writer's own complaint about the missing end is not news.
+                // The writer fails because the end is missing, which the caller knows.
                 let _ = writer.await;
             }
         }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use arrow::array::RecordBatch;
 use futures::stream;
-use pintail::client::{Client, Producer, ProducerOptions};
+use pintail::client::{Client, Instance, Producer, ProducerOptions};
 use pintail::error::Result;
 use serde_json::json;
 
@@ -35,7 +35,9 @@ pub(super) async fn library(world: &World, who: usize, epoch: u64) {
         ..ProducerOptions::default()
     };
     let (name, into) = (format!("library-{who}"), table(PRODUCERS[who].1[0]));
-    let producer = Producer::open(&world.uri, &name, epoch, into, schema(), options).await.unwrap();
+    let producer = Producer::open(&world.uri, Instance { producer: &name, epoch }, into, schema(), options)
+        .await
+        .unwrap();
     let mut batch = world.batch_after(who, producer.durable().rows);
     while !world.stops() {
         producer.send(world.rows(who, batch)).await.unwrap();

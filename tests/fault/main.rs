@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use arrow::array::{Int64Array, RecordBatch};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
-use pintail::client::{Client, Durable, Producer, ProducerOptions};
+use pintail::client::{Client, Durable, Instance, Producer, ProducerOptions};
 use pintail::error::Result;
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus;
@@ -64,7 +64,14 @@ fn options(give_up: Duration) -> ProducerOptions {
 
 /// Sends batches of `count` rows until there are `until` of them, or the producer fails. Gives what is durable.
 async fn send(uri: &str, epoch: u64, count: i64, until: i64) -> (Durable, Result<()>) {
-    let opened = Producer::open(uri, "p", epoch, table("t"), schema(), options(Duration::from_secs(3))).await;
+    let opened = Producer::open(
+        uri,
+        Instance { producer: "p", epoch },
+        table("t"),
+        schema(),
+        options(Duration::from_secs(3)),
+    )
+    .await;
     let producer = match opened {
         Ok(producer) => producer,
         Err(error) => return (Durable::default(), Err(error)),

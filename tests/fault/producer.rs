@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use arrow::array::{Int64Array, RecordBatch};
-use pintail::client::{Durable, Producer};
+use pintail::client::{Durable, Instance, Producer};
 use pintail::error::{Error, Kind};
 
 use super::{batch, options, schema, stored_batches};
@@ -17,7 +17,13 @@ use crate::support::session;
 async fn a_producer_fails_clearly() {
     let server = TestServer::start().await;
     let open = |epoch: u64| {
-        Producer::open(&server.uri, "p", epoch, table("t"), schema(), options(Duration::from_secs(30)))
+        Producer::open(
+            &server.uri,
+            Instance { producer: "p", epoch },
+            table("t"),
+            schema(),
+            options(Duration::from_secs(30)),
+        )
     };
     let first = open(1).await.unwrap();
     assert_eq!(first.durable(), Durable::default());
@@ -54,8 +60,7 @@ async fn a_producer_fails_clearly() {
     assert_eq!(number(&mut client, "SELECT count(*) FROM t").await, 20);
     let nobody: Error = Producer::open(
         "grpc://127.0.0.1:1",
-        "p",
-        1,
+        Instance { producer: "p", epoch: 1 },
         table("t"),
         schema(),
         options(Duration::from_millis(200)),
@@ -73,7 +78,13 @@ async fn a_producer_sends_again_after_a_collision_and_not_after_a_takeover() {
     let server = TestServer::start().await;
     let mut other = server.client().await;
     let open = |epoch: u64| {
-        Producer::open(&server.uri, "p", epoch, table("t"), schema(), options(Duration::from_secs(30)))
+        Producer::open(
+            &server.uri,
+            Instance { producer: "p", epoch },
+            table("t"),
+            schema(),
+            options(Duration::from_secs(30)),
+        )
     };
     let producer = open(1).await.unwrap();
     producer.send(batch(0, 10)).await.unwrap();

@@ -18,5 +18,5 @@ pub use pintail_protocol::error;
 pub use pintail_protocol::names::TableName;
 pub use pintail_protocol::source::Source;
 pub use pintail_protocol::status::from_status;
-pub use producer::{Lag, Producer};
+pub use producer::{Instance, Lag, Producer};
 pub use put::Loaded;

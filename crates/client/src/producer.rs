@@ -34,6 +34,15 @@ pub struct Lag {
     pub last_error: Option<Error>,
 }
 
+/// One life of a producer: from a start of its process to the next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Instance<'a> {
+    /// The name that lasts over restarts.
+    pub producer: &'a str,
+    /// A number that grows with each start; the newest shuts older ones out.
+    pub epoch: u64,
+}
+
 /// Sends rows into one table under a producer id, so that each is stored once whatever breaks on the way.
 ///
 /// Rows get numbers in the order of `send`. They are kept until the server has acknowledged them, and sent again,
@@ -46,7 +55,7 @@ pub struct Lag {
 ///
 /// use arrow::array::{Int64Array, RecordBatch};
 /// use pintail_client::error::Result;
-/// use pintail_client::{Producer, ProducerOptions, TableName};
+/// use pintail_client::{Instance, Producer, ProducerOptions, TableName};
 ///
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<()> {
@@ -57,7 +66,7 @@ pub struct Lag {
 /// let (uri, epoch) = ("grpc://127.0.0.1:8815", 1);
 /// let table = TableName::from_text("numbers")?;
 /// let producer =
-///     Producer::open(uri, "sensor-7", epoch, table, batch.schema(), ProducerOptions::default()).await?;
+///     Producer::open(uri, Instance { producer: "sensor-7", epoch }, table, batch.schema(), ProducerOptions::default()).await?;
 /// let resume_after = producer.durable().seq;
 /// producer.send(batch).await?;
 /// let durable = producer.close().await?;
@@ -71,7 +80,7 @@ pub struct Producer {
 }
 
 impl Producer {
-    /// Connects, shuts older epochs of `producer` out, and asks the server where it stands.
+    /// Connects, shuts older epochs of the producer out, and asks the server where it stands.
     ///
     /// Rows of an epoch before that are still under way are committed or gone when this returns. The table is made
     /// when it does not exist and the server makes tables.
@@ -80,8 +89,7 @@ impl Producer {
     /// `Unavailable` when no server has answered for `give_up`.
     pub async fn open(
         uri: &str,
-        producer: &str,
-        epoch: u64,
+        instance: Instance<'_>,
         table: TableName,
         schema: SchemaRef,
         options: ProducerOptions,
@@ -92,8 +100,8 @@ impl Producer {
             ));
         }
         let shared = Arc::new(Shared {
-            producer: producer.to_owned(),
-            epoch,
+            producer: instance.producer.to_owned(),
+            epoch: instance.epoch,
             uri: uri.to_owned(),
             table,
             schema,

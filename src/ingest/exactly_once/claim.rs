@@ -35,7 +35,7 @@ pub(in crate::ingest) struct ProducerClaim {
     pub(super) epoch: u64,
     // Held, it also keeps the producer from being forgotten.
     pub(super) newest_epoch: Arc<Newest>,
-    // Nothing is known of the line, and the table may say otherwise.
+    // The line was forgotten in memory, while the table may still have rows of it.
     pub(super) begins_anew: bool,
     pub(super) last: Option<u64>,
     pub(super) rows: u64,
@@ -90,7 +90,7 @@ impl ProducerClaim {
         }
     }
 
-    /// As `judge`, for a batch as it came.
+    /// As `judge`, with the checksum of the batch computed here.
     pub(in crate::ingest) fn judge_batch(
         &mut self,
         seq: Option<u64>,

@@ -45,7 +45,7 @@ pub(in crate::ingest) enum Entry {
         rows: u64,
         checksum: u64,
     },
-    /// A newer epoch, or a line of which nothing is known any more and that begins anew.
+    /// A newer epoch; or a line that was forgotten and is numbered from the beginning again.
     Epoch {
         line: Line,
         epoch: u64,
@@ -54,7 +54,7 @@ pub(in crate::ingest) enum Entry {
 }
 
 impl KeyEntry {
-    /// Refuses a stream that comes under a known key and is another one.
+    /// Refuses a stream under a known key whose table or content differs.
     pub(in crate::ingest) fn check(&self, table: &TableName, checksum: u64) -> Result<()> {
         let table = table.in_ledger();
         if *self.table != *table {

@@ -246,7 +246,7 @@ impl LedgerImage {
             if let Some(entry) = producer.tables.remove(&line.table) {
                 self.checksums -= entry.recent.0.len();
             }
-            // Whoever is at work was left one line, so this producer is not.
+            // A producer with an open stream keeps its last line, so this one has no open stream.
             if producer.tables.is_empty() {
                 self.producers.remove(&line.producer);
             }
@@ -274,7 +274,7 @@ impl LedgerImage {
         self.forgotten.contains_key(line)
     }
 
-    /// How much has happened.
+    /// Counts what was written down: a later event has a higher number.
     pub(super) fn clock(&self) -> u64 {
         self.clock
     }

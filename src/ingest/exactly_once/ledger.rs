@@ -177,11 +177,11 @@ impl Ledger {
         entries.iter().for_each(|entry| image.remember(entry));
     }
 
-    /// Whether the table holds so much more than is needed that a cut pays.
+    /// Whether the table has so many rows more than are needed that cutting it back pays.
     pub(in crate::ingest) fn has_grown(&self) -> bool {
         match self.cut_from.try_lock() {
             Ok(cut_from) => self.rows.load(Ordering::Relaxed) > self.enough().max(*cut_from),
-            // One is at it.
+            // Another thread is cutting it back.
             Err(TryLockError::WouldBlock) => false,
             Err(TryLockError::Poisoned(_)) => true,
         }
@@ -217,7 +217,7 @@ impl Ledger {
             .map(|(producer, table)| Line { producer: producer.into(), table: table.into() });
         let lines: HashSet<Line> = lines.collect();
         self.image().table_has(&lines, clock);
-        // Rows that came meanwhile stay counted.
+        // Rows written during the cut stay counted.
         self.rows.fetch_sub(before.saturating_sub(left), Ordering::Relaxed);
         *cut_from = left + SPARE_ROWS;
         Ok(())

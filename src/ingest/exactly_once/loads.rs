@@ -25,18 +25,18 @@ pub(in crate::ingest) struct StreamLoad {
     pub(in crate::ingest) is_clean: bool,
 }
 
-/// The memory of loads, which is a table of the database.
+/// What was loaded, kept in a table of the database.
 pub(in crate::ingest) struct Loads(OwnTable);
 
 impl Loads {
-    /// Looks whether there is one.
+    /// Looks whether its table is there.
     ///
     /// Errors: `Invalid` when its table is not as the server made it.
     pub(in crate::ingest) fn open(database: &Arc<Database>) -> Result<Self> {
         Ok(Self(OwnTable::new(engine::find_loads(&database.connection()?)?)))
     }
 
-    /// Looks again, after the database was opened anew.
+    /// Looks for its table again, after the database was opened anew.
     pub(in crate::ingest) fn reload(&self, database: &Arc<Database>) -> Result<()> {
         self.0.note(engine::find_loads(&database.connection()?)?);
         Ok(())

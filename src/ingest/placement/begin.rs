@@ -42,14 +42,14 @@ pub(in crate::ingest) fn prepare(wanted: &Wanted<'_>, connection: &mut Connectio
 
 /// Opens a put's transaction with its table looked up inside of it, and does what comes before the first row.
 ///
-/// Errors: as [`place`]; `Aborted` when tables do not come to rest.
+/// Errors: as [`place`]; `Aborted` when tables change at every attempt.
 pub(in crate::ingest) fn begin(wanted: &Wanted<'_>, connection: &mut Connection) -> Result<Placement> {
     let (shared, target) = (wanted.shared, wanted.target);
     for attempt in 0..TRIES {
         let shape = shared.database.shape();
         connection.begin()?;
         let placed = place(wanted, connection);
-        // The declaration and the table must be those of one moment.
+        // The declaration and the table must be of the same moment: no shape changed between the two look-ups.
         if shape.is_some() && shared.database.shape() == shape {
             let placement = placed?;
             placement.begin(connection)?;
@@ -61,7 +61,7 @@ pub(in crate::ingest) fn begin(wanted: &Wanted<'_>, connection: &mut Connection)
     Err(Error::new(Kind::Aborted, format!("table {target} is being changed; send it again")))
 }
 
-/// Makes a table for a stream, unless another stream was faster; whether it did.
+/// Makes a table for a stream; false when another stream has made it first.
 fn create_outside(
     wanted: &Wanted<'_>,
     table: &TableName,
@@ -86,7 +86,7 @@ fn create_outside(
     statements.extend(shared.loads.forgetting(connection, table));
     match connection.define(&statements) {
         Ok(()) => Ok(true),
-        // SQL of another client was faster.
+        // Another client's SQL made it first.
         Err(error) if matches!(error.kind(), Kind::Exists | Kind::Aborted) => Ok(false),
         Err(error) => Err(error.context(format!("table {shown}"))),
     }
@@ -99,7 +99,7 @@ pub(in crate::ingest) fn remove_if_empty(
     table: &TableName,
     user: &User,
 ) {
-    // Whoever comes later makes the table anew.
+    // A put that begins after this makes the table anew.
     let _one_at_a_time = shared.creating.lock().unwrap_or_else(PoisonError::into_inner);
     if !user.is_alone() {
         return;

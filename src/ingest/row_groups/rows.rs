@@ -6,7 +6,7 @@ use crate::engine::{self, Connection, Unit};
 use crate::error::Result;
 use crate::ingest::placement::Placement;
 
-/// What the rows of a stream have in front of them, for texts and for the record of rejected rows.
+/// Rows to be appended, with what error texts and dead letters say of them: their place in the stream, and their sender.
 pub(in crate::ingest) struct Rows<'a> {
     pub(in crate::ingest) units: Vec<Unit>,
     /// Rows of the stream before these.

@@ -85,6 +85,6 @@ pub struct PutRequest {
     pub schema: SchemaRef,
     /// The connection to put through.
     pub lease: Lease,
-    /// How.
+    /// On what terms.
     pub terms: Terms,
 }

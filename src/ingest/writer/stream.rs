@@ -207,7 +207,7 @@ impl Writer {
     /// Opens the transaction of the next slice. The table may be another one by now.
     fn begin_slice(&mut self, connection: &mut Connection) -> Result<()> {
         let started = Instant::now();
-        // What came first has been done; the slices after it add to what is there.
+        // The first slice has made the table or replaced its rows; the later ones append.
         let target = match &self.job.target {
             Target::Table { table, shown, .. } => {
                 &Target::Table { table: table.clone(), shown: shown.clone(), mode: Mode::Append }
@@ -350,7 +350,7 @@ impl Writer {
         ack.counts = counts;
         self.record.committed(terms.claim.as_ref(), ack);
         if let Commit::Progress(progress) = &terms.commit {
-            // Nobody need be listening.
+            // The client may not read its acknowledgements.
             progress.send_replace(*ack);
         }
         self.since_commit = Instant::now();

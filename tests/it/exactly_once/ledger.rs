@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use pintail::catalog::Declarations;
-use pintail::client::{Client, Producer, ProducerOptions, PutAnswer};
+use pintail::client::{Client, Instance, Producer, ProducerOptions, PutAnswer};
 use pintail::config;
 use pintail::engine::{
     Database, LedgerBounds, LedgerRow, append_ledger, create_ledger, cut_ledger, read_ledger,
@@ -317,7 +317,10 @@ async fn nothing_in_memory_is_called_durable() {
         }
     }
     let (schema, options) = (wells(0, 0).schema(), ProducerOptions::default());
-    let producer = Producer::open(&server.uri, "p", 1, table("made"), schema, options).await.unwrap();
+    let producer =
+        Producer::open(&server.uri, Instance { producer: "p", epoch: 1 }, table("made"), schema, options)
+            .await
+            .unwrap();
     producer.send(wells(0, 10)).await.unwrap();
     let stored = producer.close().await.unwrap();
     assert_eq!((stored.seq, stored.rows), (Some(0), 10));
