@@ -30,7 +30,7 @@ pub use pintail_protocol::decode::{Decoded, Decoder, Looked, Waiting};
 pub use pintail_protocol::frame::Frame;
 pub use server::{FlightParts, FlightServer};
 pub use transport::Transport;
-pub use wire::{Connection, Encoder, FrameCodec, FrameEncoder, accept};
+pub use wire::{Connection, Encoder, accept};
 
 use request::{Answers, Ask, Call, Caller, Reply, answers};
 

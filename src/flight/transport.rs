@@ -1,24 +1,25 @@
-//! HTTP/2 requests -> calls; DoGet by the codec of `wire`, the bodies of DoPut and DoExchange through [`Aligned`].
+//! HTTP/2 requests -> calls; the answers of DoGet leave as [`Pieces`], the bodies of DoPut and DoExchange come through
+//! [`Aligned`].
 //! Runs on: tonic's connection tasks.
 //! Never: decides what a call means.
 
 use std::convert::Infallible;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 
-use arrow_flight::Ticket;
 use arrow_flight::flight_service_server::FlightServiceServer;
+use arrow_flight::{FlightData, Ticket};
 use futures::future::BoxFuture;
+use futures::stream;
 use http_body::Body;
 use tonic::server::{Grpc, NamedService, ServerStreamingService};
 use tonic::{Request, Response, Status};
+use tonic_prost::ProstCodec;
 use tower_service::Service;
-
-use pintail_protocol::frame::Frame;
 
 use super::get::{FrameStream, get};
 use super::server::FlightServer;
-use super::wire::{Aligned, Arrived, FrameCodec, Pool};
+use super::wire::{Aligned, Arrived, Pieces, Pool};
 
 const DO_GET: &str = "/arrow.flight.protocol.FlightService/DoGet";
 const DO_PUT: &str = "/arrow.flight.protocol.FlightService/DoPut";
@@ -61,10 +62,18 @@ where
 
     fn call(&mut self, request: http::Request<B>) -> Self::Future {
         if request.uri().path() == DO_GET {
-            let method = DoGet(Arc::clone(&self.server));
-            return Box::pin(
-                async move { Ok(Grpc::new(FrameCodec).server_streaming(method, request).await) },
-            );
+            let method = DoGet { server: Arc::clone(&self.server), result: Arc::default() };
+            let result = Arc::clone(&method.result);
+            return Box::pin(async move {
+                let mut grpc = Grpc::new(ProstCodec::<FlightData, Ticket>::default());
+                // tonic reads the request and writes the head of the response, or the whole of a refusal.
+                let response = grpc.server_streaming(method, request).await;
+                let result = result.lock().unwrap_or_else(PoisonError::into_inner).take();
+                Ok(match result {
+                    Some(result) => response.map(|_| tonic::body::Body::new(Pieces::of(result))),
+                    None => response,
+                })
+            });
         }
         if matches!(request.uri().path(), DO_PUT | DO_EXCHANGE) {
             let arrived = Arrived::default();
@@ -77,15 +86,25 @@ where
     }
 }
 
-struct DoGet(Arc<FlightServer>);
+struct DoGet {
+    server: Arc<FlightServer>,
+    /// What is to be sent in the place of tonic's own messages.
+    result: Arc<Mutex<Option<FrameStream>>>,
+}
 
 impl ServerStreamingService<Ticket> for DoGet {
-    type Response = Frame;
-    type ResponseStream = FrameStream;
-    type Future = BoxFuture<'static, Result<Response<FrameStream>, Status>>;
+    type Response = FlightData;
+    type ResponseStream = stream::Empty<Result<FlightData, Status>>;
+    type Future = BoxFuture<'static, Result<Response<Self::ResponseStream>, Status>>;
 
     fn call(&mut self, request: Request<Ticket>) -> Self::Future {
-        let server = Arc::clone(&self.0);
-        Box::pin(async move { get(&server, request).await })
+        let (server, result) = (Arc::clone(&self.server), Arc::clone(&self.result));
+        Box::pin(async move {
+            let response = get(&server, request).await?;
+            Ok(response.map(|frames| {
+                *result.lock().unwrap_or_else(PoisonError::into_inner) = Some(frames);
+                stream::empty()
+            }))
+        })
     }
 }

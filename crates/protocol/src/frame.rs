@@ -15,8 +15,8 @@ use crate::error::{Error, Result};
 
 /// Bytes in front of a gRPC message: whether it is compressed, and its length.
 pub const PREFIX_BYTES: usize = 5;
-/// Parts of a body below it are copied together: each one apart is an HTTP/2 frame of its own.
-const SMALL_BYTES: usize = 4096;
+/// Parts of a body below it are copied together: each one apart is an HTTP/2 frame, and a system call, of its own.
+const SMALL_BYTES: usize = 16 << 10;
 
 /// One FlightData message whose body is still in the buffers it came in.
 #[derive(Debug, Clone, Default)]

@@ -1,6 +1,6 @@
 //! RecordBatch -> frames: Arrow IPC header and the batch's own buffers, ready to be written once.
 //! Runs on: the task of the call.
-//! Never: copies a batch's buffers; `wire::FrameCodec` writes them straight into the socket's buffer.
+//! Never: copies a batch's buffers; `pieces` hands them to HTTP/2 as they are.
 
 use std::sync::Arc;
 

@@ -3,13 +3,12 @@
 //! Never: decides what a call means.
 
 mod body;
-mod codec;
 mod connection;
 mod encode;
 mod form;
 mod incoming;
+mod pieces;
 
-pub use codec::{FrameCodec, FrameEncoder};
 pub use connection::{Connection, accept};
 pub use encode::Encoder;
 
@@ -17,3 +16,4 @@ pub(in crate::flight) use body::{Aligned, Arrived, Pool};
 pub(in crate::flight) use connection::Link;
 pub(in crate::flight) use form::Form;
 pub(in crate::flight) use incoming::Incoming;
+pub(in crate::flight) use pieces::Pieces;

@@ -235,7 +235,7 @@ mod tests {
             }
             drop(cursor);
             assert!(started.elapsed() < std::time::Duration::from_secs(10), "{:?}", started.elapsed());
-            assert_eq!(connection.execute("SELECT 1").unwrap(), 1);
+            connection.execute("SELECT 1").unwrap();
         }
     }
 
