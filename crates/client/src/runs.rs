@@ -122,6 +122,8 @@ mod tests {
         for column in [
             views.slice(0, 2),
             views.slice(1, 2),
+            views.slice(1, 0),
+            structs.slice(1, 0),
             structs.slice(0, 2),
             views,
             structs,
