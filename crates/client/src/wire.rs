@@ -17,6 +17,7 @@ use futures::stream::BoxStream;
 use http::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, TE};
 use http::{Method, Request, Version};
 use http_body::{Body, Frame as HttpFrame};
+use pintail_protocol::frame::Outgoing;
 use tonic::codec::{BufferSettings, Streaming};
 use tonic::transport::Channel;
 use tonic::{Code, Status};
@@ -36,7 +37,8 @@ pub(super) async fn put(
     messages: BoxStream<'static, VecDeque<Bytes>>,
     headers: &[(&'static str, String)],
 ) -> Result<Streaming<PutResult>> {
-    let mut request = Request::new(tonic::body::Body::new(Pieces { messages, ready: VecDeque::new() }));
+    let mut request =
+        Request::new(tonic::body::Body::new(Pieces { messages, outgoing: Outgoing::default() }));
     *request.method_mut() = Method::POST;
     *request.version_mut() = Version::HTTP_2;
     *request.uri_mut() = DO_PUT.parse().map_err(|_| Error::internal("DoPut has no path"))?;
@@ -67,7 +69,7 @@ fn refused(headers: &HeaderMap) -> Option<Status> {
 /// The body of a request: messages, piece by piece.
 struct Pieces {
     messages: BoxStream<'static, VecDeque<Bytes>>,
-    ready: VecDeque<Bytes>,
+    outgoing: Outgoing,
 }
 
 impl Body for Pieces {
@@ -79,14 +81,21 @@ impl Body for Pieces {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<HttpFrame<Bytes>, Infallible>>> {
         loop {
-            if let Some(piece) = self.ready.pop_front() {
+            if let Some(piece) = self.outgoing.next_full() {
                 return Poll::Ready(Some(Ok(HttpFrame::data(piece))));
             }
-            match self.messages.as_mut().poll_next(context) {
-                Poll::Ready(Some(pieces)) => self.ready = pieces,
-                Poll::Ready(None) => return Poll::Ready(None),
-                Poll::Pending => return Poll::Pending,
-            }
+            let none = match self.messages.as_mut().poll_next(context) {
+                Poll::Ready(Some(pieces)) => {
+                    self.outgoing.push(pieces);
+                    continue;
+                }
+                Poll::Ready(None) => Poll::Ready(None),
+                Poll::Pending => Poll::Pending,
+            };
+            return match self.outgoing.next_rest() {
+                Some(piece) => Poll::Ready(Some(Ok(HttpFrame::data(piece)))),
+                None => none,
+            };
         }
     }
 }

@@ -167,9 +167,67 @@ pub fn split(parts: Vec<Buffer>) -> Result<Vec<Frame>> {
     Ok(frames)
 }
 
+/// Pieces of messages on their way to HTTP/2. Small ones that are there at once leave as one.
+#[derive(Debug, Default)]
+pub struct Outgoing {
+    ready: VecDeque<Bytes>,
+    small: BytesMut,
+}
+
+impl Outgoing {
+    /// Takes the pieces of one message.
+    pub fn push(&mut self, pieces: VecDeque<Bytes>) {
+        for piece in pieces {
+            if piece.len() < SMALL_BYTES {
+                self.small.extend_from_slice(&piece);
+            } else {
+                self.gather();
+                self.ready.push_back(piece);
+            }
+        }
+        if self.small.len() >= SMALL_BYTES {
+            self.gather();
+        }
+    }
+
+    /// What may leave while more messages may be there.
+    pub fn next_full(&mut self) -> Option<Bytes> {
+        self.ready.pop_front()
+    }
+
+    /// What is to leave when no more messages are there for now.
+    pub fn next_rest(&mut self) -> Option<Bytes> {
+        self.gather();
+        self.ready.pop_front()
+    }
+
+    fn gather(&mut self) {
+        if !self.small.is_empty() {
+            self.ready.push_back(self.small.split().freeze());
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Small pieces leave together and in order, and none waits for ever.
+    #[test]
+    fn small_pieces_leave_together() {
+        let piece = |byte: u8, length: usize| Bytes::from(vec![byte; length]);
+        let mut outgoing = Outgoing::default();
+        outgoing.push([piece(1, 3)].into());
+        assert_eq!(outgoing.next_full(), None);
+        outgoing.push([piece(2, 2), piece(3, SMALL_BYTES), piece(4, 1)].into());
+        assert_eq!(outgoing.next_full().unwrap(), [1, 1, 1, 2, 2][..]);
+        assert_eq!(outgoing.next_full().unwrap(), piece(3, SMALL_BYTES));
+        assert_eq!(outgoing.next_full(), None);
+        assert_eq!(outgoing.next_rest().unwrap(), [4][..]);
+        assert_eq!(outgoing.next_rest(), None);
+        outgoing.push([piece(5, SMALL_BYTES - 1), piece(6, 1)].into());
+        assert_eq!(outgoing.next_full().unwrap().len(), SMALL_BYTES);
+    }
 
     /// A frame, its pieces and the generated type write the same bytes.
     #[test]

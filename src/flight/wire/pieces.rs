@@ -5,7 +5,6 @@
 //! A tonic codec writes a message into one buffer, so that every byte of a result was copied once more on its way to the
 //! socket. HTTP/2 takes the parts of a message one by one.
 
-use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -14,32 +13,33 @@ use bytes::Bytes;
 use futures::Stream;
 use http::HeaderMap;
 use http_body::{Body, Frame as HttpFrame};
-use pintail_protocol::frame::Frame;
+use pintail_protocol::frame::{Frame, Outgoing};
 use tonic::Status;
 
 /// The body of a response to DoGet.
 pub(in crate::flight) struct Pieces<S> {
     /// `None` once its end has been told.
     frames: Option<S>,
-    ready: VecDeque<Bytes>,
+    outgoing: Outgoing,
+    /// How the result has ended, until the client has heard it.
+    ended: Option<Status>,
 }
 
 impl<S> Pieces<S> {
     pub(in crate::flight) fn of(frames: S) -> Self {
-        Self { frames: Some(frames), ready: VecDeque::new() }
+        Self { frames: Some(frames), outgoing: Outgoing::default(), ended: None }
     }
+}
 
-    /// What ends the response; the frames are let go of before the client hears it.
-    fn end(&mut self, status: &Status) -> HttpFrame<Bytes> {
-        self.frames = None;
-        let mut trailers = HeaderMap::new();
-        if status.add_header(&mut trailers).is_err() {
-            // Words that HTTP does not have; the code goes alone.
-            trailers = HeaderMap::new();
-            trailers.insert("grpc-status", (status.code() as i32).into());
-        }
-        HttpFrame::trailers(trailers)
+/// What ends the response.
+fn trailers(status: &Status) -> HttpFrame<Bytes> {
+    let mut trailers = HeaderMap::new();
+    if status.add_header(&mut trailers).is_err() {
+        // Words that HTTP does not have; the code goes alone.
+        trailers = HeaderMap::new();
+        trailers.insert("grpc-status", (status.code() as i32).into());
     }
+    HttpFrame::trailers(trailers)
 }
 
 impl<S> Body for Pieces<S>
@@ -55,23 +55,32 @@ where
     ) -> Poll<Option<Result<HttpFrame<Bytes>, Infallible>>> {
         let this = &mut *self;
         loop {
-            if let Some(piece) = this.ready.pop_front() {
+            if let Some(piece) = this.outgoing.next_full() {
                 return Poll::Ready(Some(Ok(HttpFrame::data(piece))));
             }
-            let Some(frames) = &mut this.frames else { return Poll::Ready(None) };
-            let status = match Pin::new(frames).poll_next(context) {
-                Poll::Pending => return Poll::Pending,
-                Poll::Ready(Some(Ok(frame))) => match frame.into_pieces() {
-                    Ok(pieces) => {
-                        this.ready = pieces;
-                        continue;
+            if let Some(frames) = &mut this.frames {
+                let status = match Pin::new(frames).poll_next(context) {
+                    Poll::Pending => {
+                        let rest = this.outgoing.next_rest().map(|piece| Ok(HttpFrame::data(piece)));
+                        return rest.map_or(Poll::Pending, |rest| Poll::Ready(Some(rest)));
                     }
-                    Err(error) => Status::from(error),
-                },
-                Poll::Ready(Some(Err(status))) => status,
-                Poll::Ready(None) => Status::ok(""),
-            };
-            return Poll::Ready(Some(Ok(this.end(&status))));
+                    Poll::Ready(Some(Ok(frame))) => match frame.into_pieces() {
+                        Ok(pieces) => {
+                            this.outgoing.push(pieces);
+                            continue;
+                        }
+                        Err(error) => Status::from(error),
+                    },
+                    Poll::Ready(Some(Err(status))) => status,
+                    Poll::Ready(None) => Status::ok(""),
+                };
+                // The frames are let go of before the client hears of the end.
+                (this.frames, this.ended) = (None, Some(status));
+            }
+            if let Some(piece) = this.outgoing.next_rest() {
+                return Poll::Ready(Some(Ok(HttpFrame::data(piece))));
+            }
+            return Poll::Ready(this.ended.take().map(|status| Ok(trailers(&status))));
         }
     }
 }
