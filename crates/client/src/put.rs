@@ -2,19 +2,16 @@
 //! Runs on: the caller's task.
 //! Never: ends a stream whose source failed, which the server would take for a whole one: it is cut instead.
 
-use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Poll;
 
 use arrow::array::{RecordBatch, RecordBatchOptions};
 use arrow::datatypes::SchemaRef;
-use arrow::ipc::writer::{IpcWriteOptions, StreamEncoder};
 use arrow::ipc::{MessageHeader, root_as_message};
 use arrow_flight::FlightDescriptor;
-use bytes::Bytes;
 use futures::{Stream, StreamExt, TryStreamExt, stream};
 use pintail_protocol::answer::PutAnswer;
-use pintail_protocol::frame::{Frame, split};
+use pintail_protocol::frame::{Frame, FrameEncoder};
 use pintail_protocol::names::TableName;
 use pintail_protocol::source::{Source, SourcesMessage};
 use pintail_protocol::status::from_status;
@@ -68,8 +65,11 @@ impl Client {
                 .map(|batch| stream::iter(cut(batch, MESSAGE_BYTES).into_iter().map(runs::writable)));
             std::future::ready(parts)
         });
-        let mut encoder = Encoder::new(table, &schema)?;
-        let first = stream::iter([encoder.schema_message()]);
+        let mut encoder = FrameEncoder::new(&schema, None)?;
+        // Where the rows go, and their schema.
+        let descriptor = FlightDescriptor::new_path(table.parts().map(str::to_owned).collect());
+        let first = Frame { descriptor: descriptor.encode_to_vec().into(), ..encoder.schema(&schema)? };
+        let first = stream::iter([first.into_pieces()]);
         let rows = parts.try_flatten().and_then(move |batch| {
             let messages = encoder.rows(&batch).and_then(|messages| {
                 messages.into_iter().map(|message| with_sources(message, &declared)?.into_pieces()).collect()
@@ -126,47 +126,6 @@ fn with_schema(batch: RecordBatch, schema: &SchemaRef) -> Result<RecordBatch> {
     }
     let rows = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
     Ok(RecordBatch::try_new_with_options(Arc::clone(schema), batch.columns().to_vec(), &rows)?)
-}
-
-/// The messages of one stream.
-struct Encoder {
-    descriptor: Bytes,
-    schema: SchemaRef,
-    options: IpcWriteOptions,
-    stream: StreamEncoder,
-    // The stream encoder puts the schema in front of the first batch; the schema has been sent by then.
-    drop_schema: bool,
-}
-
-impl Encoder {
-    fn new(table: &TableName, schema: &SchemaRef) -> Result<Self> {
-        let options = IpcWriteOptions::default();
-        let descriptor = FlightDescriptor::new_path(table.parts().map(str::to_owned).collect());
-        Ok(Self {
-            descriptor: descriptor.encode_to_vec().into(),
-            schema: Arc::clone(schema),
-            stream: StreamEncoder::try_new_with_options(schema, options.clone())?,
-            options,
-            drop_schema: true,
-        })
-    }
-
-    /// The first message: where the rows go, and their schema.
-    fn schema_message(&self) -> Result<VecDeque<Bytes>> {
-        let alone = StreamEncoder::try_new_with_options(&self.schema, self.options.clone())?.finish()?;
-        let message = split(alone)?.into_iter().next();
-        let message = message.ok_or_else(|| Error::internal("the schema was not encoded"))?;
-        Frame { descriptor: self.descriptor.clone(), ..message }.into_pieces()
-    }
-
-    /// New dictionaries, if any, and the rows.
-    fn rows(&mut self, batch: &RecordBatch) -> Result<Vec<Frame>> {
-        let mut messages = split(self.stream.encode(batch)?)?;
-        if std::mem::take(&mut self.drop_schema) {
-            messages.remove(0);
-        }
-        Ok(messages)
-    }
 }
 
 /// Lets a message of rows carry what has been declared so far.

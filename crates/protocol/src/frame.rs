@@ -4,8 +4,11 @@
 
 use std::collections::VecDeque;
 
+use arrow::array::RecordBatch;
 use arrow::buffer::Buffer;
-use arrow::ipc::root_as_message;
+use arrow::datatypes::Schema;
+use arrow::ipc::writer::{IpcWriteOptions, StreamEncoder};
+use arrow::ipc::{CompressionType, root_as_message};
 use arrow_flight::{FlightData, FlightDescriptor};
 use bytes::{BufMut, Bytes, BytesMut};
 use prost::Message;
@@ -137,7 +140,7 @@ impl Frame {
 ///
 /// Source: Arrow columnar format, "Encapsulated message format": continuation marker, length of the padded
 /// header, header, body of `bodyLength` bytes.
-pub fn split(parts: Vec<Buffer>) -> Result<Vec<Frame>> {
+fn split(parts: Vec<Buffer>) -> Result<Vec<Frame>> {
     let mut frames = Vec::new();
     // Columns without values or validity leave empty parts behind; they belong to no message.
     let mut parts = parts.into_iter().filter(|part| !part.is_empty());
@@ -165,6 +168,40 @@ pub fn split(parts: Vec<Buffer>) -> Result<Vec<Frame>> {
         frames.push(Frame { header: header.into(), body, ..Frame::default() });
     }
     Ok(frames)
+}
+
+/// Encodes one stream: the schema once, then batches with the dictionaries they need.
+pub struct FrameEncoder {
+    stream: StreamEncoder,
+    options: IpcWriteOptions,
+    // The stream encoder puts the schema in front of the first batch; the schema has been sent by then.
+    drop_schema: bool,
+}
+
+impl FrameEncoder {
+    /// An encoder for batches of `schema`, compressing bodies if asked.
+    ///
+    /// Errors: `Invalid` when the schema has no IPC form.
+    pub fn new(schema: &Schema, compression: Option<CompressionType>) -> Result<Self> {
+        let options = IpcWriteOptions::default().try_with_compression(compression)?;
+        let stream = StreamEncoder::try_new_with_options(schema, options.clone())?;
+        Ok(Self { stream, options, drop_schema: true })
+    }
+
+    /// The stream's first frame.
+    pub fn schema(&self, schema: &Schema) -> Result<Frame> {
+        let alone = StreamEncoder::try_new_with_options(schema, self.options.clone())?.finish()?;
+        split(alone)?.into_iter().next().ok_or_else(|| Error::internal("the schema was not encoded"))
+    }
+
+    /// Frames of a batch: new dictionaries, if any, and the rows.
+    pub fn rows(&mut self, batch: &RecordBatch) -> Result<Vec<Frame>> {
+        let mut frames = split(self.stream.encode(batch)?)?;
+        if std::mem::take(&mut self.drop_schema) {
+            frames.remove(0);
+        }
+        Ok(frames)
+    }
 }
 
 /// Pieces of messages on their way to HTTP/2. Small ones that are there at once leave as one.

@@ -7,19 +7,15 @@ use std::sync::Arc;
 use arrow::array::RecordBatch;
 use arrow::datatypes::{DataType, Schema, SchemaRef};
 use arrow::ipc::CompressionType;
-use arrow::ipc::writer::{IpcWriteOptions, StreamEncoder};
 use pintail_protocol::decode::DEPTH_MAX;
-use pintail_protocol::frame::{Frame, split};
+use pintail_protocol::frame::{Frame, FrameEncoder};
 
 use super::form::{Form, Shaping};
 use crate::error::{Error, Result};
 
 /// Encodes one stream: the schema once, then batches with the dictionaries they need.
 pub struct Encoder {
-    stream: StreamEncoder,
-    options: IpcWriteOptions,
-    // The stream encoder puts the schema in front of the first batch; the schema has been sent by then.
-    drop_schema: bool,
+    frames: FrameEncoder,
     shaping: Shaping,
 }
 
@@ -44,27 +40,18 @@ impl Encoder {
                  cannot read; unnest it"
             )));
         }
-        let options = IpcWriteOptions::default().try_with_compression(compression)?;
         let shaping = Shaping::new(schema, form);
-        let stream = StreamEncoder::try_new_with_options(shaping.schema(), options.clone())?;
-        Ok(Self { stream, options, drop_schema: true, shaping })
+        Ok(Self { frames: FrameEncoder::new(shaping.schema(), compression)?, shaping })
     }
 
     /// The stream's first frame. Known before the first batch, so that a client can start on the schema.
     pub fn schema_frame(&self, schema: &Schema) -> Result<Frame> {
-        let schema = self.shaping.form().schema(schema);
-        let alone = StreamEncoder::try_new_with_options(&schema, self.options.clone())?.finish()?;
-        split(alone)?.into_iter().next().ok_or_else(|| Error::internal("the schema was not encoded"))
+        self.frames.schema(&self.shaping.form().schema(schema))
     }
 
     /// Frames of a batch: new dictionaries, if any, and the rows.
     pub fn encode(&mut self, batch: &RecordBatch) -> Result<Vec<Frame>> {
-        let batch = self.shaping.batch(batch)?;
-        let mut frames = split(self.stream.encode(&batch)?)?;
-        if std::mem::take(&mut self.drop_schema) {
-            frames.remove(0);
-        }
-        Ok(frames)
+        self.frames.rows(&self.shaping.batch(batch)?)
     }
 }
 
