@@ -26,7 +26,7 @@ use arrow_flight::{
 use futures::StreamExt;
 use tonic::{Request, Response, Streaming};
 
-pub use pintail_protocol::decode::{Decoded, Decoder, Looked, Waiting};
+pub use pintail_protocol::decode::{CheckedMessage, Decoded, Decoder, Undecoded};
 pub use pintail_protocol::frame::Frame;
 pub use server::{FlightParts, FlightServer};
 pub use transport::Transport;
@@ -111,7 +111,7 @@ impl FlightService for FlightServer {
         if opened.is_in_progress() {
             return Ok(Response::new(put::put_in_progress(puts, opened, call)));
         }
-        let answer = put::take(puts, opened, None, &mut call).await;
+        let answer = put::dispatch(puts, opened, None, &mut call).await;
         call.end(answer.map(|answer| answers(vec![answer])))
     }
 

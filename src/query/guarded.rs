@@ -21,7 +21,7 @@ pub(super) fn reading<T>(
     let done = work(connection);
     // A connection that cannot roll back is closed.
     let _ = connection.rollback();
-    done.map_err(|error| match error.message().ends_with(engine::READ_ONLY) {
+    done.map_err(|error| match engine::is_read_only_refusal(&error) {
         false => error,
         true => Error::new(
             Kind::Aborted,

@@ -36,6 +36,7 @@ pub use declared::{
     RecordedVersion, apply_declared, drop_if_empty, earlier_declarations, plan_declared,
     recorded_declarations, recorded_versions,
 };
+pub use ffi::tune_malloc;
 pub use internal::INTERNAL_SCHEMA;
 pub use introspect::{
     ColumnEntry, ForeignKeyColumn, PrimaryKeyColumn, SchemaInfo, TableEntry, actual_table, columns,
@@ -49,8 +50,8 @@ pub use ledgers::{
 pub use pintail_protocol::expand::{expansion, may_expand, slice, slices};
 pub use plain::{BIT, STANDS_FOR, plain_batch, plain_schema};
 pub use read::{
-    ArraySize, Cursor, Described, Parameter, Parsed, READ_ONLY, Step, count_batch, describe, parse,
-    parse_script,
+    ArraySize, Cursor, Described, Parameter, Parsed, Step, count_batch, describe, is_read_only_refusal,
+    parse, parse_script,
 };
 pub use sql::{BulkInsert, Class, Insert, STACK_BYTES, runs_alone};
 pub use table_functions::{Segment, UNIT_ROWS, Unit};

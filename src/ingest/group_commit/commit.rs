@@ -11,11 +11,11 @@ use super::placement_cache::PlacementCache;
 use super::shape::{Shape, append_shape, shapes};
 use crate::engine::Connection;
 use crate::error::{Error, Kind, Result};
+use crate::ingest::counts::{Counts, PutSummary, Timings};
 use crate::ingest::error::PutError;
 use crate::ingest::placement::{self, Patience, Placement};
+use crate::ingest::request::PutTarget;
 use crate::ingest::shared::Shared;
-use crate::ingest::vocabulary::counts::{Counts, PutSummary, Timings};
-use crate::ingest::vocabulary::request::Target;
 use crate::ingest::writer::roll_back;
 
 /// One transaction for all `members`, on a connection of the pool.
@@ -26,7 +26,7 @@ pub(super) fn commit(
     patience: &mut Patience,
 ) -> Result<Vec<PutSummary>> {
     let Some(first) = members.first() else { return Ok(Vec::new()) };
-    let Target::Table { table, .. } = &first.job.target else {
+    let PutTarget::Table { table, .. } = &first.job.target else {
         return Err(Error::internal("a small put goes into no table"));
     };
     let user = shared.tables.enter(table);

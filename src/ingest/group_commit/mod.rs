@@ -16,9 +16,9 @@ use commit::commit;
 use member::{Member, Reply};
 use placement_cache::PlacementCache;
 
+use super::counts::PutSummary;
 use super::placement::Patience;
 use super::shared::Shared;
-use super::vocabulary::counts::PutSummary;
 use crate::catalog::TableName;
 use crate::engine::UNIT_ROWS;
 use crate::engine::group_commit::{Answer, Groups};

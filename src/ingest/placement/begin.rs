@@ -13,9 +13,9 @@ use super::table::{new_types, offered};
 use crate::catalog::{self, IfThere, TableName};
 use crate::engine::{self, Connection};
 use crate::error::{Kind, Result};
+use crate::ingest::request::PutTarget;
 use crate::ingest::shared::Shared;
 use crate::ingest::tables::User;
-use crate::ingest::vocabulary::request::Target;
 
 /// Makes what a put needs before its own transaction, and says whether that was its table.
 ///
@@ -23,7 +23,7 @@ use crate::ingest::vocabulary::request::Target;
 /// inside of a long transaction would turn the others away.
 pub(in crate::ingest) fn prepare(wanted: &Wanted<'_>, connection: &mut Connection) -> Result<bool> {
     let shared = wanted.shared;
-    let Target::Table { table, shown, mode } = wanted.target else { return Ok(false) };
+    let PutTarget::Table { table, shown, mode } = wanted.target else { return Ok(false) };
     check_not_internal(table)?;
     let mut created = false;
     if *mode == Mode::CreateAppend && engine::find_table(connection, table)?.is_none() {

@@ -18,8 +18,11 @@ use crate::sql::{
     ALWAYS, Class, Inside, Judge, Judged, Token, depth, next_statement, tokens, with_types, without_casts,
 };
 
-/// The end of the engine's refusal of a change in a transaction of `Connection::begin_read_only`.
-pub const READ_ONLY: &str = "transaction is launched in read-only mode";
+/// Whether the engine refused a change because its transaction is one of `Connection::begin_read_only`. The engine has
+/// no type of its own for it; its sentence ends the text, behind everything that is the client's.
+pub fn is_read_only_refusal(error: &Error) -> bool {
+    error.message().ends_with("transaction is launched in read-only mode")
+}
 
 /// A parameter of a statement: `?`, `$1` or `$name`.
 #[derive(Debug, Clone, PartialEq, Eq)]
