@@ -22,6 +22,8 @@ pub struct Options {
     pub checkpoint_hold: Duration,
     /// Result bytes DuckDB may queue per query ahead of the reader.
     pub result_buffer_bytes: u64,
+    /// Whether results are gathered by the engine's own format, whose arrays are bounded in rows alone.
+    pub engine_arrays: bool,
     /// DuckDB's own time zone extension; `None` uses the functions of `timezone` instead.
     pub icu_extension: Option<PathBuf>,
 }
