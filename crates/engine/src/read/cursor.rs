@@ -11,6 +11,7 @@ use duckdb::value::Value;
 use super::export::{Exported, Form, Lossless, needs_lossless};
 use super::statement::Parsed;
 use crate::connection::Connection;
+use crate::database::Running;
 use crate::error::{Error, Kind, Result};
 use crate::ffi::{self, Arrays, Bounds};
 use crate::table_functions::UNIT_ROWS;
@@ -38,6 +39,8 @@ pub struct Cursor<'connection> {
     was_at_rest: bool,
     // Whether the last row has come.
     is_over: bool,
+    // Dropped last: until then the engine may hold what it has built ahead.
+    _running: Running,
 }
 
 /// How large the arrays of a result are to be.
@@ -133,6 +136,7 @@ impl<'connection> Cursor<'connection> {
         start: impl FnOnce() -> duckdb::Result<Arrays<'connection>>,
     ) -> Result<Self> {
         let note = |error| connection.database().note(error);
+        let running = connection.begin_result()?;
         // The form is fixed when the result knows its columns.
         let form = if needs_lossless(schema) { Form::Lossless } else { Form::Default };
         let _lossless =
@@ -148,7 +152,16 @@ impl<'connection> Cursor<'connection> {
             }
         };
         let exported = Exported::new(raw, form, schema)?;
-        Ok(Self { result, connection, exported, first, rows: 0, was_at_rest, is_over: false })
+        Ok(Self {
+            result,
+            connection,
+            exported,
+            first,
+            rows: 0,
+            was_at_rest,
+            is_over: false,
+            _running: running,
+        })
     }
 
     /// Schema of the batches.
@@ -231,6 +244,7 @@ mod tests {
             checkpoint_bytes: 1 << 28,
             checkpoint_hold: std::time::Duration::from_secs(300),
             result_buffer_bytes: 1 << 20,
+            read_ahead_bytes: 32 << 20,
             engine_arrays: false,
             icu_extension: None,
         })
