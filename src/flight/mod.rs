@@ -29,8 +29,8 @@ use tonic::{Request, Response, Streaming};
 pub use pintail_protocol::decode::{CheckedMessage, Decoded, Decoder, Undecoded};
 pub use pintail_protocol::frame::Frame;
 pub use server::{FlightParts, FlightServer};
-pub use transport::Transport;
-pub use wire::{Connection, Encoder, accept};
+pub use transport::{Answer, Transport};
+pub use wire::{Connection, Encoder, Link, accept};
 
 use request::{Answers, Ask, Call, Caller, Reply, answers};
 

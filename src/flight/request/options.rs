@@ -251,7 +251,7 @@ pub(in crate::flight) fn check_option(name: &'static str, value: &str) -> Result
 }
 
 /// `TimeoutValue TimeoutUnit` of the gRPC protocol: up to eight digits and one of `H M S m u n`.
-fn grpc_timeout(text: &str) -> Option<Duration> {
+pub(in crate::flight) fn grpc_timeout(text: &str) -> Option<Duration> {
     let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
     let value: u64 = digits.parse().ok()?;
     match unit {

@@ -1,5 +1,5 @@
-//! Accepted sockets, no more than allowed, as tonic wants them.
-//! Runs on: the accept loop and tonic's connection tasks.
+//! Accepted sockets, no more than allowed.
+//! Runs on: the accept loop and the connection tasks.
 //! Never: keeps a socket above the limit open, where it would only look like a hang to its client.
 
 use std::io;
@@ -13,7 +13,6 @@ use futures::stream;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tonic::transport::server::Connected;
 
 use crate::session::ClientSession;
 
@@ -74,10 +73,9 @@ pub fn accept(listener: TcpListener, connections_max: usize) -> impl Stream<Item
     })
 }
 
-impl Connected for Connection {
-    type ConnectInfo = Link;
-
-    fn connect_info(&self) -> Link {
+impl Connection {
+    /// What the calls of this connection share.
+    pub fn link(&self) -> Link {
         self.link.clone()
     }
 }

@@ -1,4 +1,5 @@
 //! Queries and what comes back.
 
+mod arrays;
 mod limits;
 mod results;

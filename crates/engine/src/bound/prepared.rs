@@ -89,7 +89,10 @@ impl Bound {
     /// Runs to the end and returns the changed-row count. `keep` comes first.
     pub fn execute(&self, connection: &Connection, row: &BoundRow) -> Result<u64> {
         let kept = connection.kept(&self.sql)?;
-        let changed = self.with(row, |values| kept.execute(values)?.drain());
+        let named: Vec<(&str, &dyn QueryParameter)> =
+            self.named(row).map(|(name, value)| (name, value as &dyn QueryParameter)).collect();
+        let values = if named.is_empty() { Parameters::None } else { Parameters::Named(&named) };
+        let changed = kept.execute(values).and_then(|mut result| result.drain());
         changed.map(|rows| rows as u64).map_err(|error| connection.database().note(error))
     }
 
@@ -101,16 +104,11 @@ impl Bound {
         schema: &SchemaRef,
         size: ArraySize,
     ) -> Result<Cursor<'connection>> {
-        self.with(row, |values| Cursor::open_bound(connection, &self.sql, values, schema, size))
+        let values: Vec<(&str, &Value)> = self.named(row).collect();
+        Cursor::open_bound(connection, &self.sql, &values, schema, size)
     }
 
-    fn with<T>(&self, row: &BoundRow, work: impl FnOnce(Parameters<'_>) -> T) -> T {
-        let named: Vec<(&str, &dyn QueryParameter)> = self
-            .parameters
-            .iter()
-            .zip(&row.0)
-            .map(|(parameter, value)| (parameter.name.as_str(), value as &dyn QueryParameter))
-            .collect();
-        work(if named.is_empty() { Parameters::None } else { Parameters::Named(&named) })
+    fn named<'a>(&'a self, row: &'a BoundRow) -> impl Iterator<Item = (&'a str, &'a Value)> {
+        self.parameters.iter().map(|parameter| parameter.name.as_str()).zip(&row.0)
     }
 }

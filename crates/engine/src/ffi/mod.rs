@@ -1,13 +1,15 @@
-//! The only unsafe code: Arrow structs across the C Data Interface, vectors lent to DuckDB, prepared
-//! statements kept beside the connection they belong to, and how malloc is set up.
+//! The only unsafe code: Arrow structs across the C Data Interface, vectors lent to DuckDB, prepared statements kept
+//! beside the connection they belong to, results in arrays of our size, and how malloc is set up.
 //! Never: decides anything; each function is one conversion or one loan.
 #![allow(unsafe_code)]
 
+mod arrays;
 mod arrow;
 mod malloc;
 mod raw_connection;
 mod vectors;
 
+pub(crate) use arrays::{Arrays, Bounds};
 pub(crate) use arrow::{import_batch, import_schema};
 pub use malloc::tune_malloc;
 pub(crate) use raw_connection::RawConnection;

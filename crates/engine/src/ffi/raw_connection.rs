@@ -1,7 +1,7 @@
 //! Prepared statements kept beside the connection they belong to.
 //! Never: hands out a statement for longer than the connection is borrowed.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::mem::transmute;
 use std::sync::Arc;
 
@@ -19,6 +19,8 @@ pub(crate) struct RawConnection {
     read: RefCell<Vec<(&'static str, Statement<'static>)>>,
     duckdb: Box<DuckDBConnection>,
     token: String,
+    // What the engine may queue of a result.
+    ahead: Cell<u64>,
     // Dropped last: as long as it is there, so may be the connection.
     _alive: Arc<()>,
 }
@@ -30,20 +32,27 @@ pub(crate) struct RawConnection {
 unsafe impl Send for RawConnection {}
 
 impl RawConnection {
-    /// `token`: a word that no other connection has. `alive` is held for as long as the connection is open.
-    pub(crate) fn new(duckdb: DuckDBConnection, token: String, alive: Arc<()>) -> Self {
+    /// `token`: a word that no other connection has. `ahead`: what the engine may queue of its results, as it is set.
+    /// `alive` is held for as long as the connection is open.
+    pub(crate) fn new(duckdb: DuckDBConnection, token: String, ahead: u64, alive: Arc<()>) -> Self {
         Self {
             kept: Vec::new(),
             own: RefCell::default(),
             read: RefCell::default(),
             duckdb: Box::new(duckdb),
             token,
+            ahead: Cell::new(ahead),
             _alive: alive,
         }
     }
 
     pub(crate) fn token(&self) -> &str {
         &self.token
+    }
+
+    /// What the engine may queue of a result that begins.
+    pub(crate) fn ahead(&self) -> &Cell<u64> {
+        &self.ahead
     }
 
     pub(crate) fn duckdb(&self) -> &DuckDBConnection {

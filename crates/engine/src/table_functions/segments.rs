@@ -308,6 +308,8 @@ mod tests {
             checkpoint_bytes: 1 << 28,
             checkpoint_hold: std::time::Duration::from_secs(300),
             result_buffer_bytes: 1 << 20,
+            read_ahead_bytes: 32 << 20,
+            engine_arrays: false,
             icu_extension: None,
         })
         .unwrap();
