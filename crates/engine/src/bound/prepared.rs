@@ -49,7 +49,7 @@ impl Bound {
         Ok(Self { sql, parameters, rows })
     }
 
-    /// Makes sure the connection has the statement prepared.
+    /// Makes sure the connection has the statement prepared, for `execute` and `open`.
     pub fn keep(&self, connection: &mut Connection) -> Result<()> {
         connection.keep(&self.sql, |connection| Ok(parse(connection, &self.sql)?.statement))
     }
@@ -102,6 +102,22 @@ impl Bound {
         size: ArraySize,
     ) -> Result<Cursor<'connection>> {
         self.with(row, |values| Cursor::open_bound(connection, &self.sql, values, schema, size))
+    }
+
+    /// Starts the only run and streams its result, without preparing the statement: the engine binds what reads a table again
+    /// at every execution, so that preparing pays only for several.
+    pub fn open_once<'connection>(
+        &self,
+        connection: &'connection Connection,
+        row: &BoundRow,
+        schema: &SchemaRef,
+        size: ArraySize,
+    ) -> Result<Cursor<'connection>> {
+        let statement = parse(connection, &self.sql)?;
+        let cursor =
+            self.with(row, |values| Cursor::open_with(connection, &statement, values, schema, size))?;
+        statement.keep(connection, &self.sql);
+        Ok(cursor)
     }
 
     fn with<T>(&self, row: &BoundRow, work: impl FnOnce(Parameters<'_>) -> T) -> T {

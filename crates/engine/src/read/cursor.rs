@@ -8,7 +8,7 @@ use duckdb::Parameters;
 use duckdb::arrow::ArrowArray;
 use duckdb::query_result::{ArrowQueryResult, ArrowResultStep};
 
-use super::export::{Exported, Form, Lossless, needs_lossless};
+use super::export::{Exported, Form, needs_lossless};
 use super::statement::Parsed;
 use crate::connection::Connection;
 use crate::error::{Error, Kind, Result};
@@ -92,10 +92,54 @@ impl<'connection> Cursor<'connection> {
         schema: &SchemaRef,
         size: ArraySize,
     ) -> Result<Self> {
+        Self::open_with(connection, statement, Parameters::None, schema, size)
+    }
+
+    /// Starts `statement` without describing it first, where its result says by itself what its columns are, as the `likely`
+    /// one did: so it is bound once. `None` where it does not, or where the engine refuses it, which a description explains.
+    ///
+    /// Errors: `Cancelled`.
+    pub fn open_evident(
+        connection: &'connection Connection,
+        statement: &Parsed,
+        likely: &SchemaRef,
+        size: ArraySize,
+    ) -> Result<Option<Self>> {
+        let note = |error| connection.database().note(error);
+        let rows = array_rows(likely, size);
+        let was_at_rest = connection.rests();
+        // Only in this form nothing stands for something else.
+        Form::Lossless.set(connection).map_err(note)?;
+        let started = statement
+            .statement
+            .arrow_query(connection.duckdb(), Parameters::None, Some(rows))
+            .and_then(|result| Ok((result.schema().and_then(ffi::import_schema)?, result)));
+        let (raw, result) = match started.map_err(note) {
+            Ok(started) => started,
+            Err(error) if error.kind() == Kind::Cancelled => return Err(error),
+            Err(_) => return Ok(None),
+        };
+        let Some(exported) = Exported::evident(raw) else {
+            stop(connection);
+            return Ok(None);
+        };
+        let cursor =
+            Self { result, connection, exported, first: None, rows: 0, was_at_rest, is_over: false };
+        Ok(Some(cursor))
+    }
+
+    /// Starts a statement with the values of one row for its parameters.
+    pub(crate) fn open_with(
+        connection: &'connection Connection,
+        statement: &Parsed,
+        values: Parameters<'_>,
+        schema: &SchemaRef,
+        size: ArraySize,
+    ) -> Result<Self> {
         let rows = array_rows(schema, size);
         let was_at_rest = connection.rests();
         Self::started(connection, schema, was_at_rest, || {
-            statement.statement.arrow_query(connection.duckdb(), Parameters::None, Some(rows))
+            statement.statement.arrow_query(connection.duckdb(), values, Some(rows))
         })
     }
 
@@ -122,8 +166,7 @@ impl<'connection> Cursor<'connection> {
         let note = |error| connection.database().note(error);
         // The form is fixed when the result knows its columns.
         let form = if needs_lossless(schema) { Form::Lossless } else { Form::Default };
-        let _lossless =
-            (form == Form::Lossless).then(|| Lossless::on(connection)).transpose().map_err(note)?;
+        form.set(connection).map_err(note)?;
         let mut result = start().map_err(note)?;
         let mut first = None;
         let raw = match result.schema().and_then(ffi::import_schema) {
@@ -194,10 +237,15 @@ impl Drop for Cursor<'_> {
     /// unless they are interrupted.
     fn drop(&mut self) {
         if !self.is_over {
-            // The only error is a closed connection, and then there is nothing to stop.
-            let _ = self.connection.duckdb().interrupt_handle().interrupt();
+            stop(self.connection);
         }
     }
+}
+
+/// Stops what runs on a connection.
+fn stop(connection: &Connection) {
+    // The only error is a closed connection, and then there is nothing to stop.
+    let _ = connection.duckdb().interrupt_handle().interrupt();
 }
 
 #[cfg(test)]

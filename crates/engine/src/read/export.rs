@@ -18,11 +18,9 @@ use arrow::compute::cast;
 use arrow::datatypes::{
     DataType, Decimal128Type, Field, FieldRef, IntervalMonthDayNanoType, IntervalUnit, Schema, SchemaRef,
 };
-use duckdb::connection::SettingScope;
 use duckdb::logical_type::{LogicalType, LogicalTypeID};
 
 use crate::connection::Connection;
-use crate::database::LOSSLESS;
 use crate::error::{Error, Kind, Result};
 use crate::plain::{BIT, Extension, STANDS_FOR};
 use crate::rebuild::{rebuilt, with_fields};
@@ -35,6 +33,13 @@ const HUGEINT: DataType = DataType::Decimal128(38, 0);
 pub(crate) enum Form {
     Default,
     Lossless,
+}
+
+impl Form {
+    /// Lets what `connection` describes and runs from now on have this form.
+    pub(crate) fn set(self, connection: &Connection) -> duckdb::Result<()> {
+        connection.set_lossless(self == Self::Lossless)
+    }
 }
 
 /// The Arrow form of `columns`; a type that a parameter has yet to decide becomes `Null`.
@@ -94,12 +99,8 @@ fn announced_by_engine(
     form: Form,
 ) -> Result<Schema> {
     let ask = |columns: Vec<(String, LogicalType)>| {
-        let ask =
-            || connection.database().descriptions.arrow_schema(connection.duckdb_for_binding(), columns);
-        match form {
-            Form::Default => ask(),
-            Form::Lossless => Lossless::on(connection)?.over(ask),
-        }
+        form.set(connection)?;
+        connection.describe_columns(columns)
     };
     match ask(columns.clone()).map_err(|error| connection.database().note(error)) {
         Ok(schema) => Ok(announced(&schema)),
@@ -120,35 +121,6 @@ fn announced_by_engine(
     }
 }
 
-/// The engine's lossless form for one statement of a connection.
-pub(crate) struct Lossless<'connection>(&'connection Connection);
-
-impl<'connection> Lossless<'connection> {
-    /// Switches it on, until dropped.
-    pub(crate) fn on(connection: &'connection Connection) -> duckdb::Result<Self> {
-        set_form(connection, Form::Lossless)?;
-        Ok(Self(connection))
-    }
-
-    fn over<T>(self, work: impl FnOnce() -> T) -> T {
-        work()
-    }
-}
-
-impl Drop for Lossless<'_> {
-    fn drop(&mut self) {
-        if let Err(error) = set_form(self.0, Form::Default) {
-            // Results are compared with what was announced, so the connection's next one is refused, not misread.
-            tracing::error!(error = %error.message, "the engine's form of results could not be set back");
-        }
-    }
-}
-
-fn set_form(connection: &Connection, form: Form) -> duckdb::Result<()> {
-    let value = if form == Form::Lossless { "true" } else { "false" };
-    connection.duckdb().config()?.set_text(LOSSLESS, value, SettingScope::Session)
-}
-
 /// Whether a result with the announced `schema` has to be taken in the lossless form: what it holds has no other one,
 /// or is not known yet.
 pub(crate) fn needs_lossless(schema: &Schema) -> bool {
@@ -156,6 +128,20 @@ pub(crate) fn needs_lossless(schema: &Schema) -> bool {
         || any_field(schema, &|field| {
             *field.data_type() == DataType::Null
                 || matches!(Extension::of(field), Ok(Some(Extension::TimeTz)))
+        })
+}
+
+/// Whether the types of a schema are all that there is to say: the engine's two forms of them are the same, and neither of
+/// them stands for another type.
+pub(crate) fn is_evident(schema: &Schema) -> bool {
+    schema.metadata().is_empty()
+        && !schema.fields().is_empty()
+        && schema.fields().iter().all(|field| {
+            let data_type = field.data_type();
+            let is_number = data_type.is_integer() || data_type.is_floating() || data_type.is_decimal();
+            field.metadata().is_empty()
+                && (is_number
+                    || matches!(data_type, DataType::Utf8 | DataType::Date32 | DataType::Timestamp(..)))
         })
 }
 
@@ -242,6 +228,13 @@ impl Exported {
         };
         let has_intervals = any_field(&raw, &|field| is_interval(field.data_type()));
         Ok(Self { raw: Arc::new(raw), schema, has_intervals })
+    }
+
+    /// A result whose columns say by themselves what they are: what the engine gives in its lossless form and what leaves
+    /// here are the same. `None` where they are not.
+    pub(crate) fn evident(raw: Schema) -> Option<Self> {
+        let schema = is_evident(&raw).then(|| Arc::new(raw))?;
+        Some(Self { raw: Arc::clone(&schema), schema, has_intervals: false })
     }
 
     /// Schema of the engine's arrays.

@@ -2,11 +2,13 @@
 
 mod cursor;
 mod export;
+mod likely;
 mod query;
 mod statement;
 
 pub use cursor::{ArraySize, Cursor, Step};
 pub(crate) use export::arrow_schema;
+pub(crate) use likely::Likely;
 pub(crate) use query::query;
 pub use statement::{Described, Parameter, Parsed, READ_ONLY, count_batch, describe, parse, parse_script};
 pub(crate) use statement::{names_of, without_casts_in};
