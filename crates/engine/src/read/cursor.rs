@@ -123,8 +123,7 @@ impl<'connection> Cursor<'connection> {
             stop(connection);
             return Ok(None);
         };
-        let cursor =
-            Self { result, connection, exported, first: None, rows: 0, was_at_rest, is_over: false };
+        let cursor = Self { result, connection, exported, first: None, rows: 0, was_at_rest, is_over: false };
         Ok(Some(cursor))
     }
 
