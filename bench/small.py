@@ -121,7 +121,7 @@ def main(arguments) -> None:
             con.execute("BEGIN")
             for table in range(arguments.tables):
                 con.execute(
-                    f"CREATE TABLE table_{table:05} (id BIGINT, name VARCHAR, price DECIMAL(9, 2), at TIMESTAMP)"
+                    f"CREATE TABLE table_{table:05} (id BIGINT, name VARCHAR, price DECIMAL(9, 2), seen TIMESTAMP)"
                 )
             con.execute("COMMIT")
         servers = {}

@@ -1,4 +1,5 @@
 //! Queries and what comes back.
 
 mod limits;
+mod repeated;
 mod results;

@@ -20,6 +20,7 @@ use arrow::datatypes::{
 };
 use duckdb::logical_type::{LogicalType, LogicalTypeID};
 
+use super::evident::{certain, is_evident};
 use crate::connection::Connection;
 use crate::error::{Error, Kind, Result};
 use crate::plain::{BIT, Extension, STANDS_FOR};
@@ -47,6 +48,9 @@ impl Form {
 /// Errors: `Unsupported` naming column and type where Arrow has no form.
 pub(crate) fn arrow_schema(connection: &Connection, columns: Vec<(String, LogicalType)>) -> Result<Schema> {
     let note = |error| connection.database().note(error);
+    if let Some(schema) = certain(&columns).map_err(note)? {
+        return Ok(schema);
+    }
     let mut known = Vec::new();
     let mut open = Vec::new();
     let mut marks = Vec::new();
@@ -128,20 +132,6 @@ pub(crate) fn needs_lossless(schema: &Schema) -> bool {
         || any_field(schema, &|field| {
             *field.data_type() == DataType::Null
                 || matches!(Extension::of(field), Ok(Some(Extension::TimeTz)))
-        })
-}
-
-/// Whether the types of a schema are all that there is to say: the engine's two forms of them are the same, and neither of
-/// them stands for another type.
-pub(crate) fn is_evident(schema: &Schema) -> bool {
-    schema.metadata().is_empty()
-        && !schema.fields().is_empty()
-        && schema.fields().iter().all(|field| {
-            let data_type = field.data_type();
-            let is_number = data_type.is_integer() || data_type.is_floating() || data_type.is_decimal();
-            field.metadata().is_empty()
-                && (is_number
-                    || matches!(data_type, DataType::Utf8 | DataType::Date32 | DataType::Timestamp(..)))
         })
 }
 

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use arrow::datatypes::SchemaRef;
 use duckdb::enums::TokenType;
 
-use super::export::is_evident;
+use super::evident::is_evident;
 use crate::sql::Token;
 
 /// Statements remembered at most; then it begins anew.

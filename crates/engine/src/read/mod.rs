@@ -1,6 +1,7 @@
 //! Statements of clients and of the server's own: read, described without running, and run for their rows.
 
 mod cursor;
+mod evident;
 mod export;
 mod likely;
 mod query;
