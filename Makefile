@@ -11,7 +11,7 @@ ROUNDS ?= 200
 # Seconds that everybody meets in `make meet`; `cargo test` has 60.
 SECONDS ?= 600
 
-.PHONY: build test test-rust test-python lint deny crash meet recovery bench bench-point bench-index bench-load bench-criterion
+.PHONY: build test test-rust test-python lint deny crash meet recovery bench bench-point bench-small bench-adbc bench-index bench-load bench-criterion
 
 build:
 	$(CARGO) build --release --bins --examples
@@ -51,9 +51,17 @@ recovery:
 bench: build $(STAMP)
 	PINTAIL_BIN=$(BIN) $(VENV)/bin/python bench/run.py --out bench-out $(BENCH)
 
-# Point queries, prepared against SQL text, through ADBC and in process.
+# Point queries: in process, by DoGet, through ADBC, and through a server with constant answers. BENCH="--base PATH" adds an earlier build.
 bench-point: build $(STAMP)
 	PINTAIL_BIN=$(BIN) $(VENV)/bin/python bench/point.py $(BENCH)
+
+# Connecting, a session's calls, single-row puts of one client, catalogs of 10,000 tables.
+bench-small: build $(STAMP)
+	PINTAIL_BIN=$(BIN) $(VENV)/bin/python bench/small.py $(BENCH)
+
+# Large results through ADBC against a Flight SQL server in C++ around DuckDB.
+bench-adbc: build $(STAMP)
+	PINTAIL_BIN=$(BIN) $(VENV)/bin/python bench/adbc_reads.py $(BENCH)
 
 # A declared index: point lookups with and without it, and what it costs on ingest.
 bench-index: build $(STAMP)

@@ -115,10 +115,10 @@ fn described(
         && ready.len() < TABLES_AT_ONCE
         && let Some(table) = left.pop_front()
     {
-        match engine::describe(connection, &select_all(&table.to_sql())) {
-            Ok(one) => {
-                bytes += schema_size(&one.schema);
-                ready.push_back((table, one.schema));
+        match engine::table_schema(connection, &table) {
+            Ok(schema) => {
+                bytes += schema_size(&schema);
+                ready.push_back((table, schema));
             }
             // A view over something that is gone must not hide the tables that are there.
             Err(error) if matches!(error.kind(), Kind::Invalid | Kind::NotFound) => {

@@ -6,6 +6,7 @@ mod body;
 mod connection;
 mod encode;
 mod form;
+mod gathering;
 mod incoming;
 mod parts;
 mod pieces;

@@ -2,4 +2,5 @@
 
 mod arrays;
 mod limits;
+mod repeated;
 mod results;

@@ -49,7 +49,7 @@ impl Bound {
         Ok(Self { sql, parameters, rows })
     }
 
-    /// Makes sure the connection has the statement prepared.
+    /// Makes sure the connection has the statement prepared, for `execute` and `open`.
     pub fn keep(&self, connection: &mut Connection) -> Result<()> {
         connection.keep(&self.sql, |connection| Ok(parse(connection, &self.sql)?.statement))
     }
@@ -106,6 +106,22 @@ impl Bound {
     ) -> Result<Cursor<'connection>> {
         let values: Vec<(&str, &Value)> = self.named(row).collect();
         Cursor::open_bound(connection, &self.sql, &values, schema, size)
+    }
+
+    /// Starts the only run and streams its result, without preparing the statement: the engine binds what reads a table again
+    /// at every execution, so that preparing pays only for several.
+    pub fn open_once<'connection>(
+        &self,
+        connection: &'connection Connection,
+        row: &BoundRow,
+        schema: &SchemaRef,
+        size: ArraySize,
+    ) -> Result<Cursor<'connection>> {
+        let statement = parse(connection, &self.sql)?;
+        let values: Vec<(&str, &Value)> = self.named(row).collect();
+        let cursor = Cursor::open_with(connection, &statement, &values, schema, size)?;
+        statement.keep(connection, &self.sql);
+        Ok(cursor)
     }
 
     fn named<'a>(&'a self, row: &'a BoundRow) -> impl Iterator<Item = (&'a str, &'a Value)> {

@@ -20,6 +20,7 @@ use crate::error::{Error, Kind, Result};
 use crate::ffi::RawConnection;
 use crate::group_commit::SmallInserts;
 use crate::health::{Health, lost};
+use crate::read::Likely;
 use crate::sql::Surface;
 use crate::table_functions::{Descriptions, Segments, random_token};
 
@@ -39,6 +40,7 @@ pub struct Database {
     pub(crate) segments: Segments,
     pub(crate) small_inserts: SmallInserts,
     pub(crate) descriptions: Descriptions,
+    pub(crate) likely: Likely,
     surface: OnceLock<Surface>,
     health: Health,
     commits: AtomicU64,
@@ -66,6 +68,7 @@ impl Database {
             segments: Segments::default(),
             small_inserts: SmallInserts::default(),
             descriptions: Descriptions::default(),
+            likely: Likely::default(),
             surface: OnceLock::new(),
             health: Health::default(),
             commits: AtomicU64::new(0),

@@ -35,4 +35,22 @@ impl Options {
     pub(crate) fn is_on_disk(&self) -> bool {
         self.path != ":memory:"
     }
+
+    /// A small database in memory.
+    #[cfg(test)]
+    pub(crate) fn in_memory() -> Self {
+        Self {
+            path: ":memory:".into(),
+            memory_limit_bytes: 1 << 28,
+            threads: 2,
+            temp_directory: None,
+            max_temp_bytes: 1 << 28,
+            checkpoint_bytes: 1 << 28,
+            checkpoint_hold: Duration::from_secs(300),
+            result_buffer_bytes: 1 << 20,
+            read_ahead_bytes: 1 << 20,
+            engine_arrays: false,
+            icu_extension: None,
+        }
+    }
 }

@@ -460,14 +460,16 @@ struct Prepared {
 
 extern "C" {
 
-//! As duckdb_v2_statement_execute_arrow without parameters
+//! As duckdb_v2_statement_execute_arrow
 DUCKDB_V2_ERROR pintail_statement_execute(duckdb_v2_connection_handle connection,
-                                          duckdb_v2_sql_statement_handle statement, uint64_t bytes, uint64_t rows,
+                                          duckdb_v2_sql_statement_handle statement,
+                                          const duckdb_v2_identifier_t *names, const duckdb_v2_value_handle *values,
+                                          uint64_t count, uint64_t bytes, uint64_t rows,
                                           duckdb_v2_arrow_result_handle *out, duckdb_v2_error_info_handle *error) {
 	using namespace duckdb::capiv2;
 	return WithErrorHandler(error, [&]() {
 		auto format = duckdb::make_shared_ptr<ArraysFormat>(Bounds {bytes, rows});
-		*out = ConvertArrowResult(ExecuteStatementV2(Convert(connection)->context, *Convert(statement), nullptr, nullptr, 0,
+		*out = ConvertArrowResult(ExecuteStatementV2(Convert(connection)->context, *Convert(statement), names, values, count,
 		                                             __func__, std::move(format))
 		                              .release());
 	});

@@ -22,6 +22,9 @@ unsafe extern "C" {
     fn pintail_statement_execute(
         connection: ffi::duckdb_v2_connection_handle,
         statement: ffi::duckdb_v2_sql_statement_handle,
+        names: *const ffi::duckdb_v2_str,
+        values: *const ffi::duckdb_v2_value_handle,
+        count: u64,
         bytes: u64,
         rows: u64,
         out: *mut Handle,
@@ -51,6 +54,28 @@ pub(crate) enum Bounds {
     Rows(u64),
 }
 
+/// Values of parameters as the C API takes them, for as long as their wrappers are borrowed.
+struct RawValues<'a> {
+    names: Vec<ffi::duckdb_v2_str>,
+    handles: Vec<ffi::duckdb_v2_value_handle>,
+    borrowed: PhantomData<&'a Value>,
+}
+
+impl<'a> RawValues<'a> {
+    fn of(values: &[(&'a str, &'a Value)]) -> Self {
+        let name = |name: &str| ffi::duckdb_v2_str { ptr: name.as_ptr().cast(), len: name.len() as u64 };
+        let names = values.iter().map(|(text, _)| name(text)).collect();
+        // SAFETY: the handles are used while `'a` lasts, and the calls copy what is behind them.
+        let handles = values.iter().map(|(_, value)| unsafe { value.get_raw() }).collect();
+        Self { names, handles, borrowed: PhantomData }
+    }
+
+    /// Names, handles and their count. Without elements the pointers are not read.
+    fn parts(&self) -> (*const ffi::duckdb_v2_str, *const ffi::duckdb_v2_value_handle, u64) {
+        (self.names.as_ptr(), self.handles.as_ptr(), self.names.len() as u64)
+    }
+}
+
 /// The result of a running statement.
 pub(crate) struct Arrays<'connection> {
     handle: Handle,
@@ -58,29 +83,25 @@ pub(crate) struct Arrays<'connection> {
 }
 
 impl<'connection> Arrays<'connection> {
-    /// Starts a statement without parameters.
+    /// Starts a statement with a value for each of its parameters.
     pub(crate) fn of(
         connection: &'connection Connection,
         statement: &Statement<'static>,
+        values: &[(&str, &Value)],
         bounds: Bounds,
     ) -> Result<Self> {
-        // SAFETY: both wrappers are borrowed for the length of the call, which copies the statement. The handle that it
-        // writes is owned by the returned value alone.
+        let values = RawValues::of(values);
+        let (names, handles, count) = values.parts();
+        // SAFETY: the wrappers are borrowed for the length of the call, which copies the statement and the values; `names`
+        // and `handles` have `count` elements each. The handle that it writes is owned by the returned value alone.
         Self::started(|out, error| unsafe {
             let (connection, statement) = (connection.get_raw(), statement.get_raw());
             match bounds {
-                Bounds::Bytes(bytes, rows) => {
-                    pintail_statement_execute(connection, statement, bytes, rows, out, error)
-                }
+                Bounds::Bytes(bytes, rows) => pintail_statement_execute(
+                    connection, statement, names, handles, count, bytes, rows, out, error,
+                ),
                 Bounds::Rows(rows) => ffi::duckdb_v2_statement_execute_arrow(
-                    connection,
-                    statement,
-                    ptr::null(),
-                    ptr::null(),
-                    0,
-                    rows,
-                    out,
-                    error,
+                    connection, statement, names, handles, count, rows, out, error,
                 ),
             }
         })
@@ -93,17 +114,10 @@ impl<'connection> Arrays<'connection> {
         values: &[(&str, &Value)],
         bounds: Bounds,
     ) -> Result<Self> {
-        let names: Vec<ffi::duckdb_v2_str> = values
-            .iter()
-            .map(|(name, _)| ffi::duckdb_v2_str { ptr: name.as_ptr().cast(), len: name.len() as u64 })
-            .collect();
-        // SAFETY: the values are borrowed beyond the call below, which copies them.
-        let handles: Vec<_> = values.iter().map(|(_, value)| unsafe { value.get_raw() }).collect();
-        let count = values.len() as u64;
-        // SAFETY: as above; `names` and `handles` have `count` elements each, and what they point to is borrowed by
-        // `values`. Without elements the pointers are not read.
+        let values = RawValues::of(values);
+        let (names, handles, count) = values.parts();
+        // SAFETY: as in `of`.
         Self::started(|out, error| unsafe {
-            let (names, handles) = (names.as_ptr(), handles.as_ptr());
             let prepared = statement.get_raw();
             match bounds {
                 Bounds::Bytes(bytes, rows) => pintail_prepared_statement_execute(

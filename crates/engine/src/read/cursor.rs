@@ -8,7 +8,7 @@ use duckdb::arrow::ArrowArray;
 use duckdb::query_result::ArrowResultStep;
 use duckdb::value::Value;
 
-use super::export::{Exported, Form, Lossless, needs_lossless};
+use super::export::{Exported, Form, needs_lossless};
 use super::statement::Parsed;
 use crate::connection::Connection;
 use crate::database::Running;
@@ -106,10 +106,60 @@ impl<'connection> Cursor<'connection> {
         schema: &SchemaRef,
         size: ArraySize,
     ) -> Result<Self> {
+        Self::open_with(connection, statement, &[], schema, size)
+    }
+
+    /// Starts `statement` without describing it first, where its result says by itself what its columns are, as the `likely`
+    /// one did: so it is bound once. `None` where it does not, or where the engine refuses it, which a description explains.
+    ///
+    /// Errors: `Cancelled`.
+    pub fn open_evident(
+        connection: &'connection Connection,
+        statement: &Parsed,
+        likely: &SchemaRef,
+        size: ArraySize,
+    ) -> Result<Option<Self>> {
+        let note = |error| connection.database().note(error);
+        let bounds = bounds(connection, likely, size);
+        let running = connection.begin_result()?;
+        let was_at_rest = connection.rests();
+        // Only in this form nothing stands for something else.
+        Form::Lossless.set(connection).map_err(note)?;
+        let started = Arrays::of(connection.duckdb(), &statement.statement, &[], bounds)
+            .and_then(|result| Ok((result.schema().and_then(ffi::import_schema)?, result)));
+        let (raw, result) = match started.map_err(note) {
+            Ok(started) => started,
+            Err(error) if error.kind() == Kind::Cancelled => return Err(error),
+            Err(_) => return Ok(None),
+        };
+        let Some(exported) = Exported::evident(raw) else {
+            stop(connection);
+            return Ok(None);
+        };
+        Ok(Some(Self {
+            result,
+            connection,
+            exported,
+            first: None,
+            rows: 0,
+            was_at_rest,
+            is_over: false,
+            _running: running,
+        }))
+    }
+
+    /// Starts a statement with the values of one row for its parameters.
+    pub(crate) fn open_with(
+        connection: &'connection Connection,
+        statement: &Parsed,
+        values: &[(&str, &Value)],
+        schema: &SchemaRef,
+        size: ArraySize,
+    ) -> Result<Self> {
         let bounds = bounds(connection, schema, size);
         let was_at_rest = connection.rests();
         Self::started(connection, schema, was_at_rest, || {
-            Arrays::of(connection.duckdb(), &statement.statement, bounds)
+            Arrays::of(connection.duckdb(), &statement.statement, values, bounds)
         })
     }
 
@@ -139,8 +189,7 @@ impl<'connection> Cursor<'connection> {
         let running = connection.begin_result()?;
         // The form is fixed when the result knows its columns.
         let form = if needs_lossless(schema) { Form::Lossless } else { Form::Default };
-        let _lossless =
-            (form == Form::Lossless).then(|| Lossless::on(connection)).transpose().map_err(note)?;
+        form.set(connection).map_err(note)?;
         let mut result = start().map_err(note)?;
         let mut first = None;
         let raw = match result.schema().and_then(ffi::import_schema) {
@@ -220,10 +269,15 @@ impl Drop for Cursor<'_> {
     /// unless they are interrupted.
     fn drop(&mut self) {
         if !self.is_over {
-            // The only error is a closed connection, and then there is nothing to stop.
-            let _ = self.connection.duckdb().interrupt_handle().interrupt();
+            stop(self.connection);
         }
     }
+}
+
+/// Stops what runs on a connection.
+fn stop(connection: &Connection) {
+    // The only error is a closed connection, and then there is nothing to stop.
+    let _ = connection.duckdb().interrupt_handle().interrupt();
 }
 
 #[cfg(test)]
@@ -235,20 +289,7 @@ mod tests {
     /// Nobody has to interrupt what is merely let go of.
     #[test]
     fn a_cursor_that_is_dropped_stops_its_query() {
-        let database = crate::Database::open(crate::Options {
-            path: ":memory:".into(),
-            memory_limit_bytes: 1 << 28,
-            threads: 2,
-            temp_directory: None,
-            max_temp_bytes: 1 << 28,
-            checkpoint_bytes: 1 << 28,
-            checkpoint_hold: std::time::Duration::from_secs(300),
-            result_buffer_bytes: 1 << 20,
-            read_ahead_bytes: 32 << 20,
-            engine_arrays: false,
-            icu_extension: None,
-        })
-        .unwrap();
+        let database = crate::Database::open(crate::Options::in_memory()).unwrap();
         let connection = database.connection().unwrap();
         let sql = "SELECT sum(a.range * b.range) FROM range(10000000) a, range(10000000) b";
         let statement = crate::parse(&connection, sql).unwrap();

@@ -1,12 +1,15 @@
 //! Statements of clients and of the server's own: read, described without running, and run for their rows.
 
 mod cursor;
+mod evident;
 mod export;
+mod likely;
 mod query;
 mod statement;
 
 pub use cursor::{ArraySize, Cursor, Step};
 pub(crate) use export::arrow_schema;
+pub(crate) use likely::Likely;
 pub(crate) use query::query;
 pub use statement::{
     Described, Parameter, Parsed, count_batch, describe, is_read_only_refusal, parse, parse_script,
