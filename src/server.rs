@@ -90,7 +90,8 @@ impl Server {
         let sweeper = tokio::spawn(sweep(service.clone()));
         let (stop, stopped) = oneshot::channel();
         let service = Transport::new(Arc::new(service), config.server.max_message_bytes.as_usize());
-        let connections = accept(flight_listener, config.server.max_connections);
+        let connections =
+            accept(flight_listener, config.server.max_connections, config.server.handshake_timeout.0);
         let flight = ports::flight()
             .add_service(service)
             .add_service(health_service)

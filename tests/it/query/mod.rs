@@ -1,4 +1,6 @@
 //! Queries and what comes back.
 
+mod endpoints;
 mod limits;
 mod results;
+mod stalled;
