@@ -181,6 +181,8 @@ pub struct Ingest {
     pub memory_limit: Bytes,
     /// Bytes of batches in flight of one put stream, and what one message may unpack to. Default 256 MiB.
     pub stream_memory_limit: Bytes,
+    /// Bytes of messages being received, or waiting for room, over all put streams; larger ones pass alone. Default 256 MiB.
+    pub receive_memory_limit: Bytes,
     /// Put streams at one time. Default 256.
     pub max_streams: usize,
     /// Whether a put may create its table when no mode is given. Default true.
@@ -201,6 +203,7 @@ impl Default for Ingest {
         Self {
             memory_limit: Bytes::mib(512),
             stream_memory_limit: Bytes::mib(256),
+            receive_memory_limit: Bytes::mib(256),
             max_streams: 256,
             auto_create: true,
             idle_timeout: Span(Duration::from_secs(300)),

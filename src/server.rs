@@ -89,7 +89,11 @@ impl Server {
         let service = FlightServer::new(parts.of_flight(&sessions, declarations), config);
         let sweeper = tokio::spawn(sweep(service.clone()));
         let (stop, stopped) = oneshot::channel();
-        let service = Transport::new(Arc::new(service), config.server.max_message_bytes.as_usize());
+        let service = Transport::new(
+            Arc::new(service),
+            config.server.max_message_bytes.as_usize(),
+            config.ingest.receive_memory_limit.as_usize(),
+        );
         let connections =
             accept(flight_listener, config.server.max_connections, config.server.handshake_timeout.0);
         let flight = ports::flight()

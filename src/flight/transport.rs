@@ -19,7 +19,7 @@ use tower_service::Service;
 
 use super::get::{FrameStream, get};
 use super::server::FlightServer;
-use super::wire::{Aligned, Arrived, Pieces, Pool};
+use super::wire::{Aligned, Arrived, Pieces, Pool, Room};
 
 const DO_GET: &str = "/arrow.flight.protocol.FlightService/DoGet";
 const DO_PUT: &str = "/arrow.flight.protocol.FlightService/DoPut";
@@ -35,11 +35,11 @@ pub struct Transport {
 }
 
 impl Transport {
-    /// Serves `server`, taking messages of up to `message_bytes_max`.
-    pub fn new(server: Arc<FlightServer>, message_bytes_max: usize) -> Self {
+    /// Serves `server`, taking messages of up to `message_bytes_max`, and `receive_bytes` of them at one time.
+    pub fn new(server: Arc<FlightServer>, message_bytes_max: usize, receive_bytes: usize) -> Self {
         let generated =
             FlightServiceServer::from_arc(Arc::clone(&server)).max_decoding_message_size(message_bytes_max);
-        Self { server, generated, message_bytes_max, pool: Pool::default() }
+        Self { server, generated, message_bytes_max, pool: Pool::new(Room::of(receive_bytes)) }
     }
 }
 

@@ -12,7 +12,7 @@ mod pieces;
 pub use connection::{Connection, accept};
 pub use encode::Encoder;
 
-pub(in crate::flight) use body::{Aligned, Arrived, Pool};
+pub(in crate::flight) use body::{Aligned, Arrived, Pool, Room};
 pub(in crate::flight) use connection::Link;
 pub(in crate::flight) use form::Form;
 pub(in crate::flight) use incoming::Incoming;
