@@ -185,6 +185,10 @@ impl Server {
         }
         self.sessions.lose_all();
         parts.running.interrupt_all();
+        parts.query.let_go_of_readers(&Error::new(
+            Kind::Unavailable,
+            "the database was opened anew after a fatal error, which ended the query",
+        ));
         #[expect(clippy::disallowed_methods, reason = "opening a database blocks")]
         let opened = tokio::task::spawn_blocking(move || {
             parts.database.reopen(RECOVERY_PATIENCE)?;
@@ -239,6 +243,10 @@ impl Server {
         };
         if forced {
             self.parts.running.stop_all();
+            self.parts.query.let_go_of_readers(&Error::new(
+                Kind::Unavailable,
+                "the server is stopping and interrupted the query",
+            ));
             if tokio::time::timeout(FORCED_DRAIN, &mut self.flight).await.is_err() {
                 // Puts that have not ended are rolled back when their calls are dropped.
                 self.flight.abort();

@@ -78,6 +78,12 @@ impl Config {
         if self.query.max_concurrent == 0 {
             refuse("query.max_concurrent", "must be at least 1");
         }
+        if self.server.handshake_timeout.0.is_zero() {
+            refuse("server.handshake_timeout", "must be longer than 0 s");
+        }
+        if self.ingest.receive_memory_limit < Bytes::mib(8) {
+            refuse("ingest.receive_memory_limit", "must be at least 8 MiB");
+        }
         if self.query.busy_stall_timeout.0.is_zero() {
             refuse("query.busy_stall_timeout", "must be longer than 0 s");
         }

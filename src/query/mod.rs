@@ -193,6 +193,14 @@ impl Query {
         listed.push(Arc::downgrade(under_way));
     }
 
+    /// Ends results that wait for their readers: no interrupt reaches a thread that waits.
+    pub fn let_go_of_readers(&self, why: &Error) {
+        let listed = self.under_way.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        for one in listed.iter().filter_map(Weak::upgrade).filter(|one| one.clock.waited().is_some()) {
+            one.stop(why.clone());
+        }
+    }
+
     /// Queries running.
     pub fn running(&self) -> u64 {
         self.admission.running()

@@ -159,11 +159,12 @@ impl ResultStream {
         Self { source, ..Self::stored(schema, Class::Query, Vec::new()) }
     }
 
-    /// The same result for several readers, of whom this one is none; `None` when no statement is under way for it.
-    pub fn shared(&self) -> Option<SharedResult> {
-        let Source::Statement(Reader { under_way: Some(under_way), .. }) = &self.source else { return None };
-        let (schema, class) = (Arc::clone(&self.schema), self.class);
-        Some(SharedResult { schema, class, under_way: Arc::clone(under_way) })
+    /// A result that nobody has read from yet, for several readers; `None` when no statement is under way for it.
+    pub fn into_shared(mut self) -> Option<SharedResult> {
+        let Source::Statement(reader) = &mut self.source else { return None };
+        let under_way = reader.under_way.take()?;
+        under_way.detach();
+        Some(SharedResult { schema: Arc::clone(&self.schema), class: self.class, under_way })
     }
 
     /// Ends the statement, for all its readers, when `deadline` passes.

@@ -39,6 +39,8 @@ pub(super) struct UnderWay {
     // The session it is for, and its transaction, until its last batch is given.
     in_use: Mutex<Vec<InUse>>,
     readers: AtomicUsize,
+    // Readers there have been.
+    joined: AtomicUsize,
     watch: OnceLock<AbortHandle>,
 }
 
@@ -70,14 +72,21 @@ impl UnderWay {
             place: Mutex::new(Some(place)),
             in_use: Mutex::new(in_use),
             readers: AtomicUsize::new(0),
+            joined: AtomicUsize::new(0),
             watch: OnceLock::new(),
         })
     }
 
     /// The batches, for one more reader.
     pub(super) fn join(&self) -> Receiver<Item> {
+        self.joined.fetch_add(1, Ordering::SeqCst);
         self.readers.fetch_add(1, Ordering::SeqCst);
         self.items.clone()
+    }
+
+    /// A reader has become something that others join.
+    pub(super) fn detach(&self) {
+        self.readers.fetch_sub(1, Ordering::SeqCst);
     }
 
     /// A reader has gone. The last one leaves a moment for the next, if anybody still holds the result.
@@ -85,7 +94,7 @@ impl UnderWay {
         if self.readers.fetch_sub(1, Ordering::SeqCst) > 1 || self.is_over() {
             return;
         }
-        let weak = Arc::downgrade(&self);
+        let (weak, joined) = (Arc::downgrade(&self), self.joined.load(Ordering::SeqCst));
         drop(self);
         if weak.strong_count() == 0 {
             return;
@@ -94,7 +103,7 @@ impl UnderWay {
             runtime.spawn(async move {
                 tokio::time::sleep(NEXT_READER).await;
                 let Some(left) = weak.upgrade() else { return };
-                if left.readers.load(Ordering::SeqCst) == 0 {
+                if left.readers.load(Ordering::SeqCst) == 0 && left.joined.load(Ordering::SeqCst) == joined {
                     left.stop(Error::new(
                         Kind::Aborted,
                         "the endpoints of the result were left before it was read to its end; ask for it again with \
@@ -204,8 +213,9 @@ impl UnderWay {
         if waited < limit {
             return Instant::now() + (limit - waited);
         }
-        let text = format!("the reader took no batch for {}{meanwhile}", humantime::format_duration(limit));
-        self.stop(Error::exhausted(name, text));
+        let made = if self.class == Class::Query { "" } else { "; the change itself was made" };
+        let limit = humantime::format_duration(limit);
+        self.stop(Error::exhausted(name, format!("the reader took no batch for {limit}{meanwhile}{made}")));
         Instant::now()
     }
 

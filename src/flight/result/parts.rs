@@ -46,7 +46,9 @@ impl Parts {
         let start = self.opened.get_or_try_init(|| async {
             let options = RunOptions { is_shared: true, ..options };
             let first = Box::pin(results.open(&self.fetch, options, call)).await?;
-            first.shared().ok_or_else(|| Error::internal("a result in several endpoints has no statement"))
+            first
+                .into_shared()
+                .ok_or_else(|| Error::internal("a result in several endpoints has no statement"))
         });
         let shared = match deadline {
             None => start.await?,

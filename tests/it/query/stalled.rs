@@ -215,3 +215,34 @@ async fn a_client_has_its_part_of_the_tickets() {
     let _: Vec<RecordBatch> =
         other.query("SELECT 1", &[]).await.unwrap().batches.try_collect().await.unwrap();
 }
+
+/// A change whose rows nobody reads is made, gives its place back, and its client hears that it was made.
+#[tokio::test]
+async fn a_change_whose_rows_are_not_read_was_made() {
+    let server =
+        TestServer::start_with(|config| config.query.stall_timeout = "500 ms".parse().unwrap()).await;
+    let (mut client, mut watcher) = (server.client().await, server.client().await);
+    rows(&mut watcher, "CREATE TABLE t (n BIGINT, s VARCHAR)").await.unwrap();
+    let sql = "INSERT INTO t SELECT range, repeat('x', 500) FROM range(300000) RETURNING *";
+    let mut stream = client.inner().do_get(Ticket::new(sql)).await.unwrap().into_inner();
+    stream.message().await.unwrap();
+    wait_for_running(&mut watcher, 0, Duration::from_secs(20)).await;
+    let status = last_word(stream).await;
+    assert!(status.message().contains("query.stall_timeout"), "{status}");
+    assert!(status.message().contains("the change itself was made"), "{status}");
+    assert_eq!(number(&mut watcher, "SELECT count(*) FROM t").await, 300_000);
+}
+
+/// A server that has to end does not wait for readers that have stalled.
+#[tokio::test]
+async fn a_server_that_stops_ends_stalled_readers() {
+    let server = TestServer::start_with(|config| {
+        config.server.drain_timeout = "300 ms".parse().unwrap();
+    })
+    .await;
+    let mut client = server.client().await;
+    let stream = stall(&mut client, &[]).await;
+    let (stopped, status) = tokio::join!(server.stop(), last_word(stream));
+    drop(stopped);
+    assert_eq!(status.code(), Code::Unavailable, "{status}");
+}
