@@ -91,8 +91,14 @@ impl Server {
         let sweeper = tokio::spawn(sweep(service.clone()));
         let (stop, stopped) = oneshot::channel();
         let others = Routes::new(health_service);
-        let transport = Transport::new(Arc::new(service), config.server.max_message_bytes.as_usize(), others);
-        let connections = accept(flight_listener, config.server.max_connections);
+        let transport = Transport::new(
+            Arc::new(service),
+            config.server.max_message_bytes.as_usize(),
+            config.ingest.receive_memory_limit.as_usize(),
+            others,
+        );
+        let connections =
+            accept(flight_listener, config.server.max_connections, config.server.handshake_timeout.0);
         let flight = ports::serve(transport, connections, async {
             // A sender that is gone means stop as well.
             let _ = stopped.await;
@@ -178,6 +184,10 @@ impl Server {
         }
         self.sessions.lose_all();
         parts.running.interrupt_all();
+        parts.query.let_go_of_readers(&Error::new(
+            Kind::Unavailable,
+            "the database was opened anew after a fatal error, which ended the query",
+        ));
         #[expect(clippy::disallowed_methods, reason = "opening a database blocks")]
         let opened = tokio::task::spawn_blocking(move || {
             parts.database.reopen(RECOVERY_PATIENCE)?;
@@ -232,6 +242,10 @@ impl Server {
         };
         if forced {
             self.parts.running.stop_all();
+            self.parts.query.let_go_of_readers(&Error::new(
+                Kind::Unavailable,
+                "the server is stopping and interrupted the query",
+            ));
             if tokio::time::timeout(FORCED_DRAIN, &mut self.flight).await.is_err() {
                 // Puts that have not ended are rolled back when their calls are dropped.
                 self.flight.abort();

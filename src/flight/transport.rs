@@ -23,7 +23,7 @@ use tower_service::Service;
 use super::get::{FrameStream, get};
 use super::request::grpc_timeout;
 use super::server::FlightServer;
-use super::wire::{Aligned, Arrived, Link, Parts, Pieces, Pool};
+use super::wire::{Aligned, Arrived, Link, Parts, Pieces, Pool, Room};
 
 const DO_GET: &str = "/arrow.flight.protocol.FlightService/DoGet";
 const DO_PUT: &str = "/arrow.flight.protocol.FlightService/DoPut";
@@ -48,12 +48,18 @@ enum Kind {
 }
 
 impl Transport {
-    /// Serves `server`, taking messages of up to `message_bytes_max`, beside the services in `others`.
-    pub fn new(server: Arc<FlightServer>, message_bytes_max: usize, others: Routes) -> Self {
+    /// Serves `server`, taking messages of up to `message_bytes_max`, and `receive_bytes` of them at one time, beside the
+    /// services in `others`.
+    pub fn new(
+        server: Arc<FlightServer>,
+        message_bytes_max: usize,
+        receive_bytes: usize,
+        others: Routes,
+    ) -> Self {
         let generated =
             FlightServiceServer::from_arc(Arc::clone(&server)).max_decoding_message_size(message_bytes_max);
         let routes = others.add_service(generated).prepare();
-        Self { server, routes, message_bytes_max, pool: Pool::default() }
+        Self { server, routes, message_bytes_max, pool: Pool::new(Room::of(receive_bytes)) }
     }
 
     /// Answers a request that came over the connection of `link`. A call that the client gives a time to begin in is

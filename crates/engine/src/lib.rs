@@ -28,7 +28,7 @@ mod timezone;
 
 pub use append::{append, count_rows, describe_rows, over_segment, rows_of_segment};
 pub use backup::{Existing, Restored, backup, restore};
-pub use bound::{Bound, bulk_insert, describe_bound, match_columns};
+pub use bound::{Bound, bulk_insert, describe_bound, is_ordered, match_columns};
 pub use checkpoint::Maintenance;
 pub use connection::{Connection, SchemaPath};
 pub use database::{BackupTarget, CheckpointHold, Database, Interrupt, Options, Progress, StatementTurn};

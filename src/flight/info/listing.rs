@@ -9,7 +9,7 @@ use arrow_flight::{FlightDescriptor, FlightInfo};
 use futures::stream::{self, StreamExt};
 use tonic::Response;
 
-use super::endpoint::Endpoint;
+use super::endpoint::Endpoints;
 use super::infos::Infos;
 use crate::engine::{self, Connection, TableEntry};
 use crate::error::{Error, Kind, Result};
@@ -93,8 +93,8 @@ impl Listing {
         }
         let Some((table, schema)) = self.ready.pop_front() else { return Ok(None) };
         let (sql, owner) = (select_all(&table.to_sql()), self.owner.clone());
-        let endpoint = Endpoint {
-            fetch: Fetch::Statement { sql, on: On::Join, owner },
+        let endpoint = Endpoints {
+            fetches: vec![Fetch::Statement { sql, on: On::Join, owner }],
             schema: &self.form.schema(&schema),
             descriptor: FlightDescriptor::new_path(table.path),
             rows: table.rows,

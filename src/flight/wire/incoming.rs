@@ -78,6 +78,7 @@ impl Incoming {
 
     /// Decodes the rows that `next` gave last.
     pub(in crate::flight) fn rows(&mut self, waiting: Undecoded) -> Result<RecordBatch> {
+        self.arrived.is_taken();
         let started = Instant::now();
         let batch = self.decoder.rows(waiting);
         self.decode += started.elapsed();
@@ -86,6 +87,7 @@ impl Incoming {
 
     /// Takes the dictionary that `next` gave last.
     pub(in crate::flight) fn dictionary(&mut self, waiting: Undecoded) -> Result<()> {
+        self.arrived.is_taken();
         let started = Instant::now();
         let taken = self.decoder.dictionary(waiting);
         self.decode += started.elapsed();
@@ -102,6 +104,7 @@ impl Incoming {
             let text = "the client left before the end of the stream; nothing was stored";
             Error::new(Kind::Cancelled, text)
         };
+        self.arrived.is_taken();
         match self.stream.message().await {
             Ok(Some(mut message)) => {
                 let body = self.arrived.body();

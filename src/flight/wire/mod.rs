@@ -14,7 +14,7 @@ mod pieces;
 pub use connection::{Connection, Link, accept};
 pub use encode::Encoder;
 
-pub(in crate::flight) use body::{Aligned, Arrived, Pool};
+pub(in crate::flight) use body::{Aligned, Arrived, Pool, Room};
 pub(in crate::flight) use form::Form;
 pub(in crate::flight) use incoming::Incoming;
 pub(in crate::flight) use parts::Parts;

@@ -59,6 +59,11 @@ impl Bound {
         &self.sql
     }
 
+    /// Another statement over the same rows.
+    pub(super) fn with_sql(&self, sql: String) -> Self {
+        Self { sql, ..self.clone() }
+    }
+
     /// The bound rows.
     pub fn rows(&self) -> &[RecordBatch] {
         &self.rows
