@@ -3,6 +3,7 @@
 //! Runs on: any thread.
 //! Never: reads the environment after start.
 
+mod auth;
 mod check;
 mod load;
 mod problems;
@@ -14,10 +15,13 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+pub use auth::{Anonymous, User};
 pub use load::Flags;
 pub use units::{Bytes, Span};
 
 use units::MIB;
+
+use crate::auth::Role;
 
 /// Everything an operator can set.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -35,8 +39,18 @@ pub struct Config {
     pub query: Query,
     /// Bounds of what lasts between calls.
     pub session: Session,
+    /// Who may come in.
+    pub auth: Auth,
     /// What is logged, and how.
     pub log: Log,
+}
+
+impl Config {
+    /// The role of callers without credentials; `None` where there are to be none.
+    pub fn anonymous(&self) -> Option<Role> {
+        let default = if self.server.listen.ip().is_loopback() { Anonymous::Admin } else { Anonymous::Off };
+        self.auth.anonymous.unwrap_or(default).role()
+    }
 }
 
 /// `[server]`
@@ -275,6 +289,19 @@ impl Default for Session {
             max_tickets: 10_000,
         }
     }
+}
+
+/// `[auth]`
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Auth {
+    /// What callers without credentials are: `admin`, `writer`, `reader`, or `off`. Default: `admin` on loopback, `off`
+    /// elsewhere.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub anonymous: Option<Anonymous>,
+    /// Users of the configuration, beside those of `pintail user`. Default: none.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub users: Vec<User>,
 }
 
 /// How log lines look.

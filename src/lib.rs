@@ -31,6 +31,7 @@ pub mod query;
 
 pub mod session;
 
+pub mod auth;
 pub mod config;
 pub mod metrics;
 pub mod running;

@@ -15,6 +15,7 @@ use super::holdings::Holdings;
 use super::prepared;
 use super::seat::{blocking, drop_aside};
 use super::usage::{InUse, Usage};
+use crate::auth::Principal;
 use crate::config;
 use crate::engine::{Database, SchemaPath};
 use crate::error::Result;
@@ -36,6 +37,14 @@ pub struct Owner {
     // Whether it had temporary objects or a transaction, which nothing can stand in for.
     pub(super) needs_session: bool,
     pub(super) path: Option<SchemaPath>,
+    pub(super) principal: Arc<Principal>,
+}
+
+impl Owner {
+    /// Whose session it is.
+    pub fn principal(&self) -> &Arc<Principal> {
+        &self.principal
+    }
 }
 
 /// How long a session is there for.
@@ -58,14 +67,44 @@ pub struct ClientSession {
     // It is there for one call.
     pub(super) is_fleeting: bool,
     pub(super) holdings: Mutex<Holdings>,
+    // Whose it is, as they were at their last call.
+    principal: Mutex<Arc<Principal>>,
 }
 
 impl ClientSession {
-    pub(super) fn new(database: Arc<Database>, limits: Arc<Limits>, lifetime: Lifetime) -> Arc<Self> {
+    pub(super) fn new(
+        database: Arc<Database>,
+        limits: Arc<Limits>,
+        lifetime: Lifetime,
+        principal: Arc<Principal>,
+    ) -> Arc<Self> {
         let is_fleeting = lifetime == Lifetime::OneCall;
         let holdings = Mutex::default();
         let (usage, is_over) = (Usage::new(), AtomicBool::new(false));
-        Arc::new(Self { handle: rand::random(), database, limits, usage, is_over, is_fleeting, holdings })
+        let principal = Mutex::new(principal);
+        Arc::new(Self {
+            handle: rand::random(),
+            database,
+            limits,
+            usage,
+            is_over,
+            is_fleeting,
+            holdings,
+            principal,
+        })
+    }
+
+    /// Whose session it is. Nobody else gets to it.
+    pub fn principal(&self) -> Arc<Principal> {
+        Arc::clone(&locked(&self.principal))
+    }
+
+    /// The same user makes a call, perhaps in another role than before.
+    pub fn belongs_to(&self, principal: &Arc<Principal>) {
+        let mut owner = locked(&self.principal);
+        if !Arc::ptr_eq(&owner, principal) && owner.is_same(principal) {
+            *owner = Arc::clone(principal);
+        }
     }
 
     pub(super) fn holdings(&self) -> MutexGuard<'_, Holdings> {
@@ -90,6 +129,7 @@ impl ClientSession {
             life: holdings.life,
             needs_session: holdings.home.is_some() || !holdings.transactions.is_empty(),
             path: holdings.path.clone(),
+            principal: self.principal(),
         }
     }
 

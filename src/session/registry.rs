@@ -12,6 +12,7 @@ use tokio::sync::Semaphore;
 use super::client::{ClientSession, Lifetime, Limits, Owner};
 use super::handle::{Handle, locked};
 use super::prepared;
+use crate::auth::Principal;
 use crate::config;
 use crate::engine::Database;
 use crate::error::{Error, Result};
@@ -49,10 +50,9 @@ impl Sessions {
         Arc::new(Self { database, limits: Arc::new(limits), registry: Mutex::default() })
     }
 
-    /// A session that lives as long as somebody holds it: that of a TCP connection.
-    pub fn open(&self) -> Arc<ClientSession> {
-        let session =
-            ClientSession::new(Arc::clone(&self.database), Arc::clone(&self.limits), Lifetime::Client);
+    /// A session of `principal` that lives as long as somebody holds it: that of a TCP connection.
+    pub fn open(&self, principal: &Arc<Principal>) -> Arc<ClientSession> {
+        let session = self.new_session(Lifetime::Client, Arc::clone(principal));
         let mut registry = locked(&self.registry);
         registry.all.retain(|session| session.strong_count() > 0);
         registry.all.push(Arc::downgrade(&session));
@@ -61,10 +61,13 @@ impl Sessions {
 
     /// A session for one call, which looks names up where `other` does.
     pub fn scratch(&self, other: &ClientSession) -> Arc<ClientSession> {
-        let session =
-            ClientSession::new(Arc::clone(&self.database), Arc::clone(&self.limits), Lifetime::OneCall);
+        let session = self.new_session(Lifetime::OneCall, other.principal());
         session.use_path_of(other);
         session
+    }
+
+    fn new_session(&self, lifetime: Lifetime, principal: Arc<Principal>) -> Arc<ClientSession> {
+        ClientSession::new(Arc::clone(&self.database), Arc::clone(&self.limits), lifetime, principal)
     }
 
     /// The session that `owner` stands for. When it has ended, what needs nothing of it goes on in a fresh one.
@@ -79,14 +82,14 @@ impl Sessions {
                  tables that were there; ask for the result again with GetFlightInfo",
             ));
         }
-        Ok(session.unwrap_or_else(|| self.open()))
+        Ok(session.unwrap_or_else(|| self.open(&owner.principal)))
     }
 
-    /// The session of a cookie; `None` when the cookie is not one of ours, or was forgotten.
-    pub fn by_cookie(&self, cookie: Handle) -> Option<Arc<ClientSession>> {
+    /// The session of a cookie; `None` when the cookie is not one of ours, is somebody else's, or was forgotten.
+    pub fn by_cookie(&self, cookie: Handle, principal: &Principal) -> Option<Arc<ClientSession>> {
         let mut registry = locked(&self.registry);
         let (known, kept) = registry.cookies.get_mut(&cookie)?;
-        let session = known.upgrade()?;
+        let session = known.upgrade().filter(|session| session.principal().is_same(principal))?;
         // A client that returns its cookie may come back on another connection.
         *kept = Some(Arc::clone(&session));
         Some(session)
@@ -109,16 +112,18 @@ impl Sessions {
         Ok(session.handle)
     }
 
-    /// The session of a bearer token; `None` when the token is not one of ours, or was forgotten.
-    pub fn by_bearer(&self, token: Handle) -> Option<Arc<ClientSession>> {
-        locked(&self.registry).bearers.get(&token).cloned()
+    /// The session of a bearer token; `None` when the token is not one of ours, is somebody else's, or was
+    /// forgotten.
+    pub fn by_bearer(&self, token: Handle, principal: &Principal) -> Option<Arc<ClientSession>> {
+        let session = locked(&self.registry).bearers.get(&token).cloned()?;
+        session.principal().is_same(principal).then_some(session)
     }
 
-    /// A new token with a session of its own.
+    /// A new token of `principal` with a session of its own.
     ///
     /// Errors: `Exhausted` naming `session.max_sessions`.
-    pub fn bearer(&self) -> Result<Handle> {
-        let session = self.open();
+    pub fn bearer(&self, principal: &Arc<Principal>) -> Result<Handle> {
+        let session = self.open(principal);
         let mut registry = locked(&self.registry);
         self.make_room(&mut registry.bearers, |session| Some(Arc::clone(session)))?;
         let token = rand::random();

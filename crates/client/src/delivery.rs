@@ -62,7 +62,8 @@ impl From<Error> for Failure {
             | Kind::Exists
             | Kind::Conflict
             | Kind::Unsupported
-            | Kind::Denied => Failure::Final(error),
+            | Kind::Denied
+            | Kind::Unauthenticated => Failure::Final(error),
         }
     }
 }

@@ -54,9 +54,9 @@ pub(super) async fn run(
             prepare::create(&server.infos.results().query, ask, action, call).await?
         }
         "ClosePreparedStatement" => return prepare::close(session, action).map(|()| None),
-        "CancelFlightInfo" => tickets::cancel_flight_info(tickets, &server.polls, action)?,
-        "CancelQuery" => tickets::cancel_query(tickets, &server.polls, action)?,
-        "RenewFlightEndpoint" => tickets::renew(tickets, action)?,
+        "CancelFlightInfo" => tickets::cancel_flight_info(tickets, &server.polls, ask, action)?,
+        "CancelQuery" => tickets::cancel_query(tickets, &server.polls, ask, action)?,
+        "RenewFlightEndpoint" => tickets::renew(tickets, ask, action)?,
         "SetSessionOptions" => session_options::set(session, unwrapped(&action.body)).await?,
         "GetSessionOptions" => {
             session.check()?;

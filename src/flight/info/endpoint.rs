@@ -1,6 +1,7 @@
 //! Schema and ticket -> FlightInfo and SchemaResult as they travel.
 //! Runs on: async tasks; pure, except for the ticket that is issued.
 
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use arrow::datatypes::Schema;
@@ -9,6 +10,7 @@ use arrow_flight::{FlightDescriptor, FlightEndpoint, FlightInfo, IpcMessage, Sch
 use bytes::Bytes;
 use prost_types::Timestamp;
 
+use crate::auth::Principal;
 use crate::error::{Error, Result};
 use crate::flight::result::{Asked, Fetch, LIFETIME, Tickets};
 
@@ -24,10 +26,10 @@ pub(super) struct Endpoint<'a> {
 }
 
 impl Endpoint<'_> {
-    /// FlightInfo with one endpoint.
-    pub(super) fn issue(self, tickets: &Tickets) -> Result<FlightInfo> {
+    /// FlightInfo with one endpoint, which `principal` alone can fetch.
+    pub(super) fn issue(self, tickets: &Tickets, principal: &Arc<Principal>) -> Result<FlightInfo> {
         let repeats = self.fetch.can_repeat();
-        let ticket = tickets.issue(self.fetch, self.asked)?;
+        let ticket = tickets.issue(self.fetch, self.asked, principal)?;
         let mut endpoint = FlightEndpoint::new().with_ticket(Ticket::new(ticket));
         // By the specification an expiration time says that the ticket may be fetched again until then.
         if repeats {

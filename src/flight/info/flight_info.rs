@@ -30,7 +30,8 @@ pub(in crate::flight) async fn flight_info(
         (fetch, schema, Some(rows))
     };
     let schema = &ask.form.schema(&schema);
-    Endpoint { fetch, schema, descriptor, rows, asked: Asked::ForIt }.issue(&infos.tickets)
+    Endpoint { fetch, schema, descriptor, rows, asked: Asked::ForIt }
+        .issue(&infos.tickets, &ask.caller.principal)
 }
 
 /// Schema of what `descriptor` asks for.

@@ -1,6 +1,6 @@
 //! A request's cookie, bearer token or connection -> the client's session.
 //! Runs on: async tasks; a look-up in memory.
-//! Never: checks a password (this server has no users yet); makes a session known to anybody but its client.
+//! Never: makes a session known to anybody but its client.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -13,6 +13,7 @@ use tonic::Response;
 use tonic::metadata::MetadataMap;
 
 use super::answers::{Answers, answers};
+use crate::auth::{Gate, Offered, Principal};
 use crate::error::{Error, Result};
 use crate::flight::wire::Link;
 use crate::session::{ClientSession, Handle, InUse, Sessions};
@@ -31,6 +32,7 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
 #[derive(Clone)]
 pub(in crate::flight) struct Caller {
     pub(in crate::flight) session: Arc<ClientSession>,
+    pub(in crate::flight) principal: Arc<Principal>,
     pub(in crate::flight) address: Option<SocketAddr>,
     /// `trace-id` of the W3C `traceparent` header.
     pub(in crate::flight) trace: Option<String>,
@@ -40,30 +42,37 @@ pub(in crate::flight) struct Caller {
 }
 
 impl Caller {
-    /// Who makes the call: by cookie, then by bearer token, then by TCP connection.
-    pub(in crate::flight) fn find(
+    /// Who makes the call, and which session of theirs it is: by cookie, then by bearer token, then by TCP connection.
+    ///
+    /// Errors: `Unauthenticated`.
+    pub(in crate::flight) async fn find(
+        gate: &Gate,
         sessions: &Sessions,
         metadata: &MetadataMap,
         extensions: &tonic::Extensions,
-    ) -> Self {
+    ) -> Result<Self> {
         let link = extensions.get::<Link>();
+        let address = link.and_then(Link::address);
+        let authorization = metadata.get("authorization").and_then(|value| value.to_str().ok());
+        let offered = Offered { authorization, address: address.map(|address| address.ip()) };
+        let principal = gate.admit(&offered).await?;
         let (cookie, token) = (cookie(metadata), bearer(metadata));
-        let by_cookie = cookie.and_then(|cookie| sessions.by_cookie(cookie));
+        let by_cookie = cookie.and_then(|cookie| sessions.by_cookie(cookie, &principal));
         let has_cookie = by_cookie.is_some();
-        let known = by_cookie.or_else(|| token.and_then(|token| sessions.by_bearer(token)));
+        let known = by_cookie.or_else(|| token.and_then(|token| sessions.by_bearer(token, &principal)));
         let session = known.unwrap_or_else(|| {
             let session = match link {
-                Some(link) => link.session(|| sessions.open()),
-                None => sessions.open(),
+                Some(link) => link.session(&principal, || sessions.open(&principal)),
+                None => sessions.open(&principal),
             };
             if let Some(unknown) = cookie.or(token) {
                 sessions.stand_in(&session, unknown);
             }
             session
         });
-        let address = link.and_then(Link::address);
+        session.belongs_to(&principal);
         let in_use = session.enter();
-        Self { session, address, trace: trace_id(metadata), in_use, has_cookie }
+        Ok(Self { session, principal, address, trace: trace_id(metadata), in_use, has_cookie })
     }
 
     /// Gives the client its cookie, unless it has sent one.
@@ -85,12 +94,13 @@ impl Caller {
 /// Handshake: a bearer token with a session of its own, whoever asks.
 pub(in crate::flight) fn handshake(
     sessions: &Sessions,
+    caller: &Caller,
     metadata: &MetadataMap,
 ) -> Result<Response<Answers<HandshakeResponse>>> {
     if let Some(value) = metadata.get("authorization") {
         check_basic(value.to_str().unwrap_or_default())?;
     }
-    let token = format!("{TOKEN}{:032x}", sessions.bearer()?);
+    let token = format!("{TOKEN}{:032x}", sessions.bearer(&caller.principal)?);
     let bearer = format!("Bearer {token}")
         .parse()
         .map_err(|_| Error::internal("a token does not fit into a header"))?;

@@ -5,7 +5,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 
 use futures::Stream;
@@ -15,7 +15,11 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tonic::transport::server::Connected;
 
+use crate::auth::Principal;
 use crate::session::ClientSession;
+
+/// Principals whose sessions one connection keeps.
+const SESSIONS_MAX: usize = 64;
 
 /// A socket and its place among the connections allowed.
 pub struct Connection {
@@ -32,13 +36,26 @@ pub struct Link(Arc<Shared>);
 #[derive(Default)]
 struct Shared {
     address: Option<SocketAddr>,
-    session: OnceLock<Arc<ClientSession>>,
+    // One for each principal that calls over it: more than one behind a proxy.
+    sessions: Mutex<Vec<Arc<ClientSession>>>,
 }
 
 impl Link {
-    /// The connection's session, opened when it is asked for first.
-    pub(in crate::flight) fn session(&self, open: impl FnOnce() -> Arc<ClientSession>) -> Arc<ClientSession> {
-        Arc::clone(self.0.session.get_or_init(open))
+    /// The principal's session on this connection, opened when it is asked for first.
+    pub(in crate::flight) fn session(
+        &self,
+        principal: &Principal,
+        open: impl FnOnce() -> Arc<ClientSession>,
+    ) -> Arc<ClientSession> {
+        let mut sessions = self.0.sessions.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = sessions.iter().position(|session| session.principal().is_same(principal));
+        // The one used last stands at the end, so that the one unused for longest makes room.
+        let session = known.map_or_else(open, |place| sessions.remove(place));
+        if sessions.len() >= SESSIONS_MAX {
+            sessions.remove(0);
+        }
+        sessions.push(Arc::clone(&session));
+        session
     }
 
     /// The client's address.
@@ -60,7 +77,7 @@ pub fn accept(listener: TcpListener, connections_max: usize) -> impl Stream<Item
                     };
                     // Answers are small and late writes of large ones are batched by HTTP/2 already.
                     let _ = socket.set_nodelay(true);
-                    let shared = Shared { address: Some(peer), session: OnceLock::new() };
+                    let shared = Shared { address: Some(peer), sessions: Mutex::default() };
                     let connection = Connection { socket, link: Link(Arc::new(shared)), _place: place };
                     return Some((Ok(connection), (listener, places)));
                 }
