@@ -35,6 +35,7 @@ pub mod auth;
 pub mod config;
 pub mod metrics;
 pub mod running;
+pub mod tls;
 
 pub use pintail_catalog as catalog;
 pub use pintail_client as client;

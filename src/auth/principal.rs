@@ -174,6 +174,11 @@ impl Principal {
         Self { role: self.role.min(scope.role), scope: Some(scope), ..self }
     }
 
+    /// Whether it is somebody, and not whoever comes without credentials.
+    pub fn is_known(&self) -> bool {
+        *self.name != *ANONYMOUS
+    }
+
     /// Whether both are the same user, by the same token where there is one. What one has begun, the other may go on
     /// with; the role may have changed since.
     pub fn is_same(&self, other: &Principal) -> bool {

@@ -52,7 +52,7 @@ impl Serve {
                 overrides.push((key, value.clone()));
             }
         }
-        let flags = Flags { overrides: &overrides, insecure: self.insecure };
+        let flags = Flags { overrides: &overrides, insecure: self.insecure, tls_self_signed: false };
         let mut config = Config::load_with(self.source.config.as_deref(), &flags).map_err(Failure::Usage)?;
         // Only here, so that a server inside another program takes no folder it was not given.
         if config.schemas.dir.is_none() && Path::new(DEFAULT_SCHEMAS).is_dir() {

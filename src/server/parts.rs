@@ -59,7 +59,7 @@ impl Parts {
             ingest: Arc::new(ingest),
             query: Arc::new(query),
             running,
-            gate: Arc::new(Gate::new(config.anonymous())),
+            gate: Arc::new(Gate::open(database, config)?),
             draining: AtomicBool::new(false),
         })
     }
