@@ -17,6 +17,7 @@ use super::tokens::TOKEN_PREFIX;
 use crate::config::Config;
 use crate::engine::Database;
 use crate::error::{Error, Kind, Result};
+use crate::metrics;
 
 /// What a call offers to say who it is.
 pub struct Offered<'a> {
@@ -61,6 +62,18 @@ impl Gate {
         &self.accounts
     }
 
+    /// Changes the users or API tokens, on a blocking thread.
+    pub async fn change<T: Send + 'static>(
+        self: &Arc<Self>,
+        work: impl FnOnce(&Accounts) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let gate = Arc::clone(self);
+        #[expect(clippy::disallowed_methods, reason = "the database blocks")]
+        let done = tokio::task::spawn_blocking(move || work(&gate.accounts));
+        done.await
+            .unwrap_or_else(|error| Err(Error::internal(format!("the change of users failed: {error}"))))
+    }
+
     /// Whether nobody can come in.
     pub fn is_shut(&self) -> bool {
         self.anonymous.is_none() && !self.has_identities()
@@ -82,6 +95,14 @@ impl Gate {
         if self.is_open() {
             return self.anonymous();
         }
+        let checked = self.check(offered).await;
+        if *offered.credentials != Credentials::None {
+            metrics::login(checked.is_ok());
+        }
+        checked
+    }
+
+    async fn check(&self, offered: &Offered<'_>) -> Result<Arc<Principal>> {
         let principal = match offered.credentials {
             Credentials::None => match offered.certificate {
                 // Who shows a certificate has said who they are.
