@@ -112,7 +112,7 @@ impl User {
                 let hash = if no_password { None } else { Some(new_hash(&name)?) };
                 let body = json!({ "name": name, "role": role, "password_hash": hash });
                 place.change(action::USER_ADD, &body, |accounts| accounts.add_user(&name, role, hash))?;
-                say!("added user {name}, a {role}");
+                say!("added user {name} ({role})");
             }
             User::List(place) => {
                 let users = place.read(action::USERS, |accounts| json!({ "users": accounts.users() }))?;
@@ -142,7 +142,7 @@ impl User {
                 let body = json!({ "name": name, "role": role });
                 let change = |accounts: &Accounts| accounts.change_user(&name, Some(role), None);
                 place.change(action::USER_CHANGE, &body, change)?;
-                say!("user {name} is a {role} now");
+                say!("user {name} is now {role}");
             }
             User::Hash => say!("{}", new_hash("the new user")?),
         }

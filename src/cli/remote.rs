@@ -40,6 +40,9 @@ pub(super) struct Remote {
     /// Private key (PEM) of --tls-cert
     #[arg(long, env = "PINTAIL_TLS_KEY", value_name = "FILE", requires = "tls_cert")]
     tls_key: Option<PathBuf>,
+    /// Send credentials to another machine in plain text
+    #[arg(long)]
+    insecure: bool,
     /// Profile in ~/.config/pintail/profiles.toml that says what flags and environment do not [default: default]
     #[arg(long, env = "PINTAIL_PROFILE", value_name = "NAME")]
     profile: Option<String>,
@@ -59,18 +62,21 @@ impl Remote {
 
     fn settled(&self) -> Result<Profile, Failure> {
         let profile = Profile::read(self.profile.as_deref()).map_err(Failure::Usage)?;
+        // A variable that is set to nothing says nothing.
+        let said = |value: &Option<String>| value.clone().filter(|value| !value.is_empty());
+        let (own_user, own_password, own_token) = (said(&self.user), said(&self.password), said(&self.token));
         // Credentials come from one place: a token of the profile beside a user of the command line says two things.
-        let has_own = self.user.is_some() || self.token.is_some();
+        let has_own = own_user.is_some() || own_token.is_some();
         let (user, password, token) = if has_own {
-            (self.user.clone(), self.password.clone(), self.token.clone())
+            (own_user, own_password, own_token)
         } else {
-            (profile.user, self.password.clone().or(profile.password), profile.token)
+            (profile.user, own_password.or(profile.password), profile.token)
         };
         if user.is_some() && token.is_some() {
             return Err(Failure::Usage(Error::invalid("expected a user or a token, found both")));
         }
         Ok(Profile {
-            server: self.server.clone().or(profile.server),
+            server: said(&self.server).or(profile.server),
             user,
             password,
             token,
@@ -101,7 +107,7 @@ impl Remote {
             token: settled.token,
             tls_ca: settled.tls_ca.as_deref().map(|file| read("--tls-ca", file)).transpose()?,
             identity,
-            insecure: false,
+            insecure: self.insecure,
         };
         Ok((settled.server.unwrap_or_else(|| DEFAULT_SERVER.to_owned()), options))
     }

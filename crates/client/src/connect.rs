@@ -102,7 +102,7 @@ pub(super) async fn connect(uri: &str, options: &ConnectOptions) -> Result<Autho
             .map_err(|error| Error::invalid(format!("certificates of this client: {}", deepest(&error))))?;
     } else if header.is_some() && !options.insecure && !is_local(host.as_deref()) {
         return Err(Error::invalid(format!(
-            "{uri} is not encrypted, and everybody on the way could read the credentials; use grpc+tls://"
+            "{uri} is not encrypted, and everybody on the way could read the credentials; use grpc+tls:// (or pass --insecure)"
         )));
     }
     let endpoint = endpoint
