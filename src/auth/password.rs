@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use argon2::password_hash::{PasswordHash, PasswordHasher, PasswordVerifier, SaltString};
 use argon2::{Algorithm, Argon2, Params, Version};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::error::{Error, Kind, Result};
 
@@ -56,7 +56,13 @@ pub fn check_hash(text: &str) -> Result<(), String> {
 /// Checks passwords, a few at one time.
 pub(super) struct Checks {
     turns: Arc<Semaphore>,
-    /// Checked in the place of a user's hash when there is no such user: the answer takes as long.
+    // Checked in the place of a user's hash when there is no such user: the answer takes as long.
+    nobody: String,
+}
+
+/// The turn of one check.
+pub(super) struct Turn {
+    place: OwnedSemaphorePermit,
     nobody: String,
 }
 
@@ -65,19 +71,26 @@ impl Checks {
         Ok(Self { turns: Arc::new(Semaphore::new(CHECKS_MAX)), nobody: hash("nobody has this password")? })
     }
 
-    /// Whether this is the password behind the hash; never, where there is none.
+    /// Waits for a turn.
     ///
     /// Errors: `Exhausted` when too many are checked at one time.
-    pub(super) async fn is_right(&self, password: &str, hash: Option<String>) -> Result<bool> {
-        let turn = tokio::time::timeout(TURN_MAX, Arc::clone(&self.turns).acquire_owned()).await;
-        let Ok(Ok(turn)) = turn else {
-            return Err(Error::new(Kind::Exhausted, "too many passwords are being checked; try again"));
-        };
+    pub(super) async fn turn(&self) -> Result<Turn> {
+        match tokio::time::timeout(TURN_MAX, Arc::clone(&self.turns).acquire_owned()).await {
+            Ok(Ok(place)) => Ok(Turn { place, nobody: self.nobody.clone() }),
+            _ => Err(Error::new(Kind::Exhausted, "too many passwords are being checked; try again")),
+        }
+    }
+}
+
+impl Turn {
+    /// Whether this is the password behind the hash; never, where there is none.
+    pub(super) async fn is_right(self, password: &str, hash: Option<String>) -> Result<bool> {
         let is_known = hash.is_some();
-        let (hash, password) = (hash.unwrap_or_else(|| self.nobody.clone()), password.to_owned());
+        let Self { place, nobody } = self;
+        let (hash, password) = (hash.unwrap_or(nobody), password.to_owned());
         #[expect(clippy::disallowed_methods, reason = "a hash takes a core for a while")]
         let checked = tokio::task::spawn_blocking(move || {
-            let _turn = turn;
+            let _place = place;
             PasswordHash::new(&hash)
                 .is_ok_and(|hash| argon2().verify_password(password.as_bytes(), &hash).is_ok())
         });
@@ -97,9 +110,9 @@ mod tests {
         assert!(hash.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{hash}");
         check_hash(&hash).unwrap();
         let checks = Checks::new().unwrap();
-        assert!(checks.is_right("correct horse", Some(hash.clone())).await.unwrap());
-        assert!(!checks.is_right("correct horsf", Some(hash)).await.unwrap());
-        assert!(!checks.is_right("nobody has this password", None).await.unwrap());
+        assert!(checks.turn().await.unwrap().is_right("correct horse", Some(hash.clone())).await.unwrap());
+        assert!(!checks.turn().await.unwrap().is_right("correct horsf", Some(hash)).await.unwrap());
+        assert!(!checks.turn().await.unwrap().is_right("nobody has this password", None).await.unwrap());
     }
 
     #[test]

@@ -11,6 +11,8 @@ use crate::error::{Error, Kind, Result};
 
 /// Failures that cost nothing: people mistype.
 const FREE: u32 = 3;
+/// Attempts at one time that cost nothing: clients open many connections at once. More count as failures.
+const OPEN: u32 = 32;
 /// The first wait; it doubles with every failure.
 const FIRST: Duration = Duration::from_millis(100);
 /// Longest wait for the failures of an address.
@@ -161,7 +163,8 @@ impl State {
 
 impl Failures {
     fn wait(&self) -> Duration {
-        let count = if self.last.elapsed() > FORGOTTEN { 0 } else { self.count } + self.open;
+        let count = if self.last.elapsed() > FORGOTTEN { 0 } else { self.count };
+        let count = count + self.open.saturating_sub(OPEN);
         match count.checked_sub(FREE) {
             None => Duration::ZERO,
             Some(over) => FIRST * 2_u32.pow(over.min(16)),
@@ -235,7 +238,7 @@ mod tests {
     #[test]
     fn attempts_at_one_time_count_as_failures() {
         let slow = Slow::default();
-        let open: Vec<_> = (0..3).map(|_| slow.enter(HERE, Some("ada")).unwrap().0).collect();
+        let open: Vec<_> = (0..OPEN + FREE).map(|_| slow.enter(HERE, Some("ada")).unwrap().0).collect();
         assert_eq!(slow.state().wait(HERE, Some("bob")), FIRST);
         open.into_iter().for_each(Attempt::succeeded);
         assert_eq!(slow.state().wait(HERE, Some("bob")), Duration::ZERO);

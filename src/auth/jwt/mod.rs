@@ -110,7 +110,7 @@ impl Jwt {
         let role = roles.iter().filter_map(|role| role.parse::<Role>().ok()).max().ok_or_else(|| {
             refused(&format!("its claim {} is none of reader, writer and admin", self.config.role_claim))
         })?;
-        Ok(Principal::new(name, role))
+        Ok(Principal::issued(name, role))
     }
 }
 

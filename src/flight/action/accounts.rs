@@ -77,7 +77,7 @@ fn check_admin(ask: &Ask, what: &str) -> Result<()> {
 /// Whether the caller is this user in person, and not by a token.
 fn is_self(ask: &Ask, user: &str) -> bool {
     let principal = &ask.caller.principal;
-    principal.is_known() && principal.scope.is_none() && *principal.name == *user
+    principal.is_account_in_person() && *principal.name == *user
 }
 
 async fn add_user(server: &FlightServer, ask: &Ask, body: UserBody) -> Result<Value> {
@@ -116,7 +116,7 @@ fn tokens(server: &FlightServer, ask: &Ask) -> Value {
     let mut tokens = server.gate.accounts().tokens();
     if check_admin(ask, action::TOKENS).is_err() {
         let own = &ask.caller.principal;
-        tokens.retain(|token| own.is_known() && token["user"] == *own.name);
+        tokens.retain(|token| own.is_account_in_person() && token["user"] == *own.name);
     }
     json!({ "tokens": tokens })
 }
@@ -126,7 +126,7 @@ async fn add_token(server: &FlightServer, ask: &Ask, body: TokenBody) -> Result<
     let principal = &ask.caller.principal;
     let user = match body.user {
         Some(user) => user,
-        None if principal.is_known() => principal.name.to_string(),
+        None if principal.is_account_in_person() => principal.name.to_string(),
         None => {
             return Err(Error::invalid(
                 "pintail.token_add: expected the user whose token it is (`pintail token add --user NAME`)",
