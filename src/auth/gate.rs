@@ -10,7 +10,7 @@ use super::accounts::Accounts;
 use super::credentials::Credentials;
 use super::jwt::Jwt;
 use super::password::Checks;
-use super::principal::{ANONYMOUS, Principal, Role};
+use super::principal::Principal;
 use super::proven::Proven;
 use super::slow::Slow;
 use super::tokens::TOKEN_PREFIX;
@@ -31,7 +31,7 @@ pub struct Offered<'a> {
 
 /// Where every call says who it is.
 pub struct Gate {
-    anonymous: Option<Role>,
+    anonymous: Option<Arc<Principal>>,
     accounts: Accounts,
     jwt: Option<Jwt>,
     checks: Checks,
@@ -47,7 +47,7 @@ impl Gate {
     /// Errors: `Invalid` for a file of the settings that cannot be read.
     pub fn open(database: &Arc<Database>, config: &Config) -> Result<Self> {
         Ok(Self {
-            anonymous: config.anonymous(),
+            anonymous: config.anonymous().map(|role| Arc::new(Principal::anonymous(role))),
             accounts: Accounts::open(database, &config.auth)?,
             jwt: config.auth.jwt.as_ref().map(Jwt::open).transpose()?,
             checks: Checks::new()?,
@@ -128,17 +128,16 @@ impl Gate {
     ///
     /// Errors: `Unauthenticated` where nobody may.
     fn anonymous(&self) -> Result<Arc<Principal>> {
-        let role = self.anonymous.ok_or_else(|| {
+        self.anonymous.clone().ok_or_else(|| {
             refused("credentials are missing: log in with user and password, or send a token (header authorization)")
-        })?;
-        Ok(Arc::new(Principal::anonymous(role)))
+        })
     }
 
     /// The principal of a session that was logged in to before, as they are now.
     ///
     /// Errors: `Unauthenticated` when they may not come in any more.
     pub fn still(&self, principal: &Principal) -> Result<Arc<Principal>> {
-        if *principal.name == *ANONYMOUS {
+        if !principal.is_known() {
             return self.anonymous();
         }
         let (user, _) =
