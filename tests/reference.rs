@@ -38,6 +38,7 @@ fn again(kind: Kind) -> &'static str {
         Kind::Internal => "yes for puts with a key or `seq`; else look first, and report it",
         Kind::Exists => "no; a put with the same key or `seq` has sent other content",
         Kind::Invalid | Kind::NotFound | Kind::Conflict | Kind::Unsupported | Kind::Denied => "no",
+        Kind::Unauthenticated => "no; log in anew",
     }
 }
 

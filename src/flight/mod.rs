@@ -24,19 +24,41 @@ use arrow_flight::{
     HandshakeResponse, PollInfo, PutResult, SchemaResult, Ticket,
 };
 use futures::StreamExt;
-use tonic::{Request, Response, Streaming};
+use tonic::metadata::MetadataMap;
+use tonic::{Extensions, Request, Response, Status, Streaming};
 
 pub use pintail_protocol::decode::{CheckedMessage, Decoded, Decoder, Undecoded};
 pub use pintail_protocol::frame::Frame;
 pub use server::{FlightParts, FlightServer};
 pub use transport::{Answer, Transport};
-pub use wire::{Connection, Encoder, Link, accept};
+pub use wire::{Connection, Encoder, Link, connections};
 
 use request::{Answers, Ask, Call, Caller, Reply, answers};
 
+/// What a request says besides its messages.
+fn head<T>(request: &Request<T>) -> (&MetadataMap, &Extensions) {
+    (request.metadata(), request.extensions())
+}
+
 impl FlightServer {
-    fn caller<T>(&self, request: &Request<T>) -> Caller {
-        Caller::find(&self.sessions, request.metadata(), request.extensions())
+    /// Who makes the call of `method`, and its log line.
+    ///
+    /// Errors: a status that has been logged; the call ends with it.
+    async fn begin(
+        &self,
+        method: &'static str,
+        (metadata, extensions): (&MetadataMap, &Extensions),
+    ) -> Result<(Caller, Call), Status> {
+        match Caller::find(&self.gate, &self.sessions, metadata, extensions).await {
+            Ok(caller) => {
+                let call = Call::new(method, &caller);
+                Ok((caller, call))
+            }
+            Err(error) => {
+                let address = extensions.get::<Link>().and_then(Link::address);
+                Err(Call::of_nobody(method, address).failed(error))
+            }
+        }
     }
 }
 
@@ -51,13 +73,12 @@ impl FlightService for FlightServer {
     type ListActionsStream = Answers<ActionType>;
 
     async fn handshake(&self, request: Request<Streaming<HandshakeRequest>>) -> Reply<Self::HandshakeStream> {
-        let call = Call::new("Handshake", &self.caller(&request));
-        call.end(request::handshake(&self.sessions, request.metadata()))
+        let (caller, call) = self.begin("Handshake", head(&request)).await?;
+        call.end(request::handshake(&self.sessions, &caller, request.metadata()))
     }
 
     async fn list_flights(&self, request: Request<Criteria>) -> Reply<Self::ListFlightsStream> {
-        let caller = self.caller(&request);
-        let mut call = Call::new("ListFlights", &caller);
+        let (caller, mut call) = self.begin("ListFlights", head(&request)).await?;
         match Ask::to_describe(caller, request.metadata()) {
             Ok(ask) => info::list_flights(&self.infos, &ask, &request.get_ref().expression, call).await,
             Err(error) => Err(call.failed(error)),
@@ -65,8 +86,7 @@ impl FlightService for FlightServer {
     }
 
     async fn get_flight_info(&self, request: Request<FlightDescriptor>) -> Reply<FlightInfo> {
-        let caller = self.caller(&request);
-        let mut call = Call::new("GetFlightInfo", &caller);
+        let (caller, mut call) = self.begin("GetFlightInfo", head(&request)).await?;
         let info = match Ask::new(caller, request.metadata()) {
             Ok(ask) => info::flight_info(&self.infos, &ask, request.into_inner(), &mut call).await,
             Err(error) => Err(error),
@@ -75,8 +95,7 @@ impl FlightService for FlightServer {
     }
 
     async fn poll_flight_info(&self, request: Request<FlightDescriptor>) -> Reply<PollInfo> {
-        let caller = self.caller(&request);
-        let mut call = Call::new("PollFlightInfo", &caller);
+        let (caller, mut call) = self.begin("PollFlightInfo", head(&request)).await?;
         let info = match Ask::new(caller, request.metadata()) {
             Ok(ask) => info::poll(&self.polls, &self.infos, &ask, request.into_inner(), &mut call).await,
             Err(error) => Err(error),
@@ -85,8 +104,7 @@ impl FlightService for FlightServer {
     }
 
     async fn get_schema(&self, request: Request<FlightDescriptor>) -> Reply<SchemaResult> {
-        let caller = self.caller(&request);
-        let mut call = Call::new("GetSchema", &caller);
+        let (caller, mut call) = self.begin("GetSchema", head(&request)).await?;
         let schema = match Ask::to_describe(caller, request.metadata()) {
             Ok(ask) => info::schema(&self.infos, &ask, request.get_ref(), &mut call).await,
             Err(error) => Err(error),
@@ -101,8 +119,7 @@ impl FlightService for FlightServer {
     }
 
     async fn do_put(&self, request: Request<Streaming<FlightData>>) -> Reply<Self::DoPutStream> {
-        let caller = self.caller(&request);
-        let mut call = Call::new("DoPut", &caller);
+        let (caller, mut call) = self.begin("DoPut", head(&request)).await?;
         let puts = &self.infos.puts;
         let opened = match put::open(puts, caller, request).await {
             Ok(opened) => opened,
@@ -121,8 +138,7 @@ impl FlightService for FlightServer {
     }
 
     async fn do_action(&self, request: Request<Action>) -> Reply<Self::DoActionStream> {
-        let caller = self.caller(&request);
-        let mut call = Call::new("DoAction", &caller);
+        let (caller, mut call) = self.begin("DoAction", head(&request)).await?;
         let answer = match Ask::to_describe(caller.clone(), request.metadata()) {
             Ok(ask) => action::run(self, &ask, request.get_ref(), &mut call).await,
             Err(error) => Err(error),
@@ -135,7 +151,7 @@ impl FlightService for FlightServer {
     }
 
     async fn list_actions(&self, request: Request<Empty>) -> Reply<Self::ListActionsStream> {
-        let mut call = Call::new("ListActions", &self.caller(&request));
+        let (_, mut call) = self.begin("ListActions", head(&request)).await?;
         call.ok();
         Ok(answers(action::list()))
     }

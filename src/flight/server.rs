@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use super::info::{Infos, Polls};
 use super::put::Puts;
 use super::result::{Results, Tickets};
+use crate::auth::Gate;
 use crate::catalog::Declarations;
 use crate::config::Config;
 use crate::engine::Database;
@@ -26,6 +27,8 @@ pub struct FlightParts {
     pub query: Arc<Query>,
     /// Checkpoints and backups.
     pub operations: Arc<Operations>,
+    /// Where callers say who they are.
+    pub gate: Arc<Gate>,
     /// What lasts between calls.
     pub sessions: Arc<Sessions>,
     /// The declarations in force.
@@ -52,6 +55,7 @@ impl DeclaredTables {
 pub struct FlightServer {
     pub(super) database: Arc<Database>,
     pub(super) operations: Arc<Operations>,
+    pub(super) gate: Arc<Gate>,
     pub(super) sessions: Arc<Sessions>,
     pub(super) infos: Infos,
     pub(super) polls: Arc<Polls>,
@@ -64,7 +68,7 @@ pub struct FlightServer {
 impl FlightServer {
     /// A Flight service over the parts of a server.
     pub fn new(parts: FlightParts, config: &Config) -> Self {
-        let FlightParts { database, ingest, query, operations, sessions, declarations } = parts;
+        let FlightParts { database, ingest, query, operations, gate, sessions, declarations } = parts;
         let results = Results { sessions: Arc::clone(&sessions), query: Arc::clone(&query) };
         let puts = Puts {
             ingest,
@@ -78,6 +82,7 @@ impl FlightServer {
         Self {
             database,
             operations,
+            gate,
             sessions,
             infos: Infos { puts, tickets },
             polls: Arc::default(),

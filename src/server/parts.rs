@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
+use crate::auth::Gate;
 use crate::catalog::Declarations;
 use crate::config::Config;
 use crate::engine::{Database, Options};
@@ -38,6 +39,7 @@ pub(super) struct Parts {
     pub(super) ingest: Arc<Ingest>,
     pub(super) query: Arc<Query>,
     pub(super) running: Arc<Running>,
+    pub(super) gate: Arc<Gate>,
     /// No new calls: the server stops.
     pub(super) draining: AtomicBool,
 }
@@ -59,6 +61,7 @@ impl Parts {
             ingest: Arc::new(ingest),
             query: Arc::new(query),
             running,
+            gate: Arc::new(Gate::open(database, config)?),
             draining: AtomicBool::new(false),
         })
     }
@@ -71,6 +74,7 @@ impl Parts {
             ingest: Arc::clone(&self.ingest),
             query: Arc::clone(&self.query),
             operations: Arc::new(operations),
+            gate: Arc::clone(&self.gate),
             sessions: Arc::clone(sessions),
             declarations,
         }

@@ -16,9 +16,10 @@ use super::prepared;
 use super::seat::{blocking, drop_aside};
 use super::share::Share;
 use super::usage::{InUse, Usage};
+use crate::auth::Principal;
 use crate::config;
-use crate::engine::{Database, SchemaPath};
-use crate::error::Result;
+use crate::engine::{Database, INTERNAL_SCHEMA, SchemaPath};
+use crate::error::{Error, Kind, Result};
 
 /// The bounds that sessions share.
 pub(super) struct Limits {
@@ -37,6 +38,14 @@ pub struct Owner {
     // Whether it had temporary objects or a transaction, which nothing can stand in for.
     pub(super) needs_session: bool,
     pub(super) path: Option<SchemaPath>,
+    pub(super) principal: Arc<Principal>,
+}
+
+impl Owner {
+    /// Whose session it is.
+    pub fn principal(&self) -> &Arc<Principal> {
+        &self.principal
+    }
 }
 
 /// How long a session is there for.
@@ -60,6 +69,8 @@ pub struct ClientSession {
     // It is there for one call.
     pub(super) is_fleeting: bool,
     pub(super) holdings: Mutex<Holdings>,
+    // Whose it is, as they were at their last call.
+    principal: Mutex<Arc<Principal>>,
 }
 
 impl ClientSession {
@@ -67,11 +78,13 @@ impl ClientSession {
         database: Arc<Database>,
         limits: Arc<Limits>,
         lifetime: Lifetime,
+        principal: Arc<Principal>,
         share: Arc<Share>,
     ) -> Arc<Self> {
         let is_fleeting = lifetime == Lifetime::OneCall;
         let holdings = Mutex::default();
         let (usage, is_over) = (Usage::new(), AtomicBool::new(false));
+        let principal = Mutex::new(principal);
         Arc::new(Self {
             handle: rand::random(),
             database,
@@ -81,7 +94,21 @@ impl ClientSession {
             is_over,
             is_fleeting,
             holdings,
+            principal,
         })
+    }
+
+    /// Whose session it is. Nobody else gets to it.
+    pub fn principal(&self) -> Arc<Principal> {
+        Arc::clone(&locked(&self.principal))
+    }
+
+    /// The same user makes a call, perhaps in another role than before.
+    pub fn belongs_to(&self, principal: &Arc<Principal>) {
+        let mut owner = locked(&self.principal);
+        if !Arc::ptr_eq(&owner, principal) && owner.is_same(principal) {
+            *owner = Arc::clone(principal);
+        }
     }
 
     pub(super) fn holdings(&self) -> MutexGuard<'_, Holdings> {
@@ -111,6 +138,7 @@ impl ClientSession {
             life: holdings.life,
             needs_session: holdings.home.is_some() || !holdings.transactions.is_empty(),
             path: holdings.path.clone(),
+            principal: self.principal(),
         }
     }
 
@@ -161,8 +189,15 @@ impl ClientSession {
 
     /// Changes where unqualified names are looked up, from the next statement on.
     ///
-    /// Errors: `NotFound` when there is no such schema.
+    /// Errors: `NotFound` when there is no such schema; `Denied` for the server's own, whose tables a statement could name
+    /// by a text alone, unseen, if names were looked up there.
     pub async fn set_path(self: &Arc<Self>, path: SchemaPath) -> Result<()> {
+        if path.schema.eq_ignore_ascii_case(INTERNAL_SCHEMA) {
+            return Err(Error::new(
+                Kind::Denied,
+                format!("schema {INTERNAL_SCHEMA} is the server's own; name its tables in full to read them"),
+            ));
+        }
         let lease = self.lease(On::Join).await?;
         let wanted = path.clone();
         blocking(move || {

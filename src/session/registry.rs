@@ -13,6 +13,7 @@ use super::client::{ClientSession, Lifetime, Limits, Owner};
 use super::handle::{Handle, locked};
 use super::prepared;
 use super::share::Share;
+use crate::auth::Principal;
 use crate::config;
 use crate::engine::Database;
 use crate::error::{Error, Result};
@@ -50,23 +51,36 @@ impl Sessions {
         Arc::new(Self { database, limits: Arc::new(limits), registry: Mutex::default() })
     }
 
-    /// A session that lives as long as somebody holds it: that of a TCP connection.
-    pub fn open(&self) -> Arc<ClientSession> {
-        let share = Share::new(self.limits.config.max_queries);
-        let session =
-            ClientSession::new(Arc::clone(&self.database), Arc::clone(&self.limits), Lifetime::Client, share);
+    /// A session of `principal` that lives as long as somebody holds it: that of a TCP connection. The sessions of one
+    /// user have one share of the server.
+    pub fn open(&self, principal: &Arc<Principal>) -> Arc<ClientSession> {
         let mut registry = locked(&self.registry);
         registry.all.retain(|session| session.strong_count() > 0);
+        let of_user = (!principal.is_anonymous()).then_some(&registry.all).into_iter().flatten();
+        let known = of_user
+            .filter_map(Weak::upgrade)
+            .find(|session| session.principal().is_same(principal))
+            .map(|session| Arc::clone(&session.share));
+        let share = known.unwrap_or_else(|| Share::new(self.limits.config.max_queries));
+        let session = self.new_session(Lifetime::Client, Arc::clone(principal), share);
         registry.all.push(Arc::downgrade(&session));
         session
     }
 
     /// A session for one call, which looks names up where `other` does.
     pub fn scratch(&self, other: &ClientSession) -> Arc<ClientSession> {
-        let (database, limits) = (Arc::clone(&self.database), Arc::clone(&self.limits));
-        let session = ClientSession::new(database, limits, Lifetime::OneCall, Arc::clone(&other.share));
+        let session = self.new_session(Lifetime::OneCall, other.principal(), Arc::clone(&other.share));
         session.use_path_of(other);
         session
+    }
+
+    fn new_session(
+        &self,
+        lifetime: Lifetime,
+        principal: Arc<Principal>,
+        share: Arc<Share>,
+    ) -> Arc<ClientSession> {
+        ClientSession::new(Arc::clone(&self.database), Arc::clone(&self.limits), lifetime, principal, share)
     }
 
     /// The session that `owner` stands for. When it has ended, what needs nothing of it goes on in a fresh one.
@@ -81,14 +95,14 @@ impl Sessions {
                  tables that were there; ask for the result again with GetFlightInfo",
             ));
         }
-        Ok(session.unwrap_or_else(|| self.open()))
+        Ok(session.unwrap_or_else(|| self.open(&owner.principal)))
     }
 
-    /// The session of a cookie; `None` when the cookie is not one of ours, or was forgotten.
-    pub fn by_cookie(&self, cookie: Handle) -> Option<Arc<ClientSession>> {
+    /// The session of a cookie; `None` when the cookie is not one of ours, is somebody else's, or was forgotten.
+    pub fn by_cookie(&self, cookie: Handle, principal: &Principal) -> Option<Arc<ClientSession>> {
         let mut registry = locked(&self.registry);
         let (known, kept) = registry.cookies.get_mut(&cookie)?;
-        let session = known.upgrade()?;
+        let session = known.upgrade().filter(|session| session.principal().is_same(principal))?;
         // A client that returns its cookie may come back on another connection.
         *kept = Some(Arc::clone(&session));
         Some(session)
@@ -111,21 +125,28 @@ impl Sessions {
         Ok(session.handle)
     }
 
-    /// The session of a bearer token; `None` when the token is not one of ours, or was forgotten.
+    /// The session of a bearer token; `None` when the token is not one of ours, or was forgotten. A token that stands for
+    /// a login ends when nobody has used it for `session.idle_timeout`.
     pub fn by_bearer(&self, token: Handle) -> Option<Arc<ClientSession>> {
-        locked(&self.registry).bearers.get(&token).cloned()
+        let session = locked(&self.registry).bearers.get(&token).cloned()?;
+        (!session.principal().is_known() || !session.is_over()).then_some(session)
     }
 
-    /// A new token with a session of its own.
+    /// A new token of `principal` with a session of its own.
     ///
     /// Errors: `Exhausted` naming `session.max_sessions`.
-    pub fn bearer(&self) -> Result<Handle> {
-        let session = self.open();
+    pub fn bearer(&self, principal: &Arc<Principal>) -> Result<Handle> {
+        let session = self.open(principal);
         let mut registry = locked(&self.registry);
         self.make_room(&mut registry.bearers, |session| Some(Arc::clone(session)))?;
         let token = rand::random();
         registry.bearers.insert(token, session);
         Ok(token)
+    }
+
+    /// Ends the logins of a user: the tokens that stand for their password.
+    pub fn log_out(&self, user: &str) {
+        locked(&self.registry).bearers.retain(|_, session| *session.principal().name != *user);
     }
 
     /// `session` stands in for that of a cookie or token which came with a call and is not known. What its client set

@@ -17,6 +17,7 @@ mod duckdb_error;
 mod ffi;
 pub mod group_commit;
 mod health;
+mod identities;
 mod internal;
 mod introspect;
 mod ledgers;
@@ -37,6 +38,9 @@ pub use declared::{
     recorded_declarations, recorded_versions,
 };
 pub use ffi::tune_malloc;
+pub use identities::{
+    StoredToken, StoredUser, remove_token, remove_user, store_token, store_user, stored_tokens, stored_users,
+};
 pub use internal::INTERNAL_SCHEMA;
 pub use introspect::{
     ColumnEntry, ForeignKeyColumn, PrimaryKeyColumn, SchemaInfo, TableEntry, actual_table, columns,

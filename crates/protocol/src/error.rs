@@ -29,13 +29,15 @@ pub enum Kind {
     Unsupported,
     /// Not allowed on this server.
     Denied,
+    /// Say who you are: credentials are missing, wrong or expired.
+    Unauthenticated,
     /// A bug or a broken engine; details are in the server's log.
     Internal,
 }
 
 impl Kind {
     /// Every kind, for table tests.
-    pub const ALL: [Kind; 12] = [
+    pub const ALL: [Kind; 13] = [
         Kind::Invalid,
         Kind::NotFound,
         Kind::Exists,
@@ -47,6 +49,7 @@ impl Kind {
         Kind::Deadline,
         Kind::Unsupported,
         Kind::Denied,
+        Kind::Unauthenticated,
         Kind::Internal,
     ];
 }

@@ -22,6 +22,7 @@ pub fn code(kind: Kind) -> Code {
         Kind::Deadline => Code::DeadlineExceeded,
         Kind::Unsupported => Code::Unimplemented,
         Kind::Denied => Code::PermissionDenied,
+        Kind::Unauthenticated => Code::Unauthenticated,
         Kind::Internal => Code::Internal,
     }
 }
@@ -54,7 +55,8 @@ pub fn from_status(status: Status) -> Error {
         Code::Cancelled => Kind::Cancelled,
         Code::DeadlineExceeded => Kind::Deadline,
         Code::Unimplemented => Kind::Unsupported,
-        Code::PermissionDenied | Code::Unauthenticated => Kind::Denied,
+        Code::PermissionDenied => Kind::Denied,
+        Code::Unauthenticated => Kind::Unauthenticated,
         Code::Ok | Code::Unknown | Code::Internal | Code::DataLoss => Kind::Internal,
     };
     Error::new(kind, status.message())

@@ -3,6 +3,7 @@
 //! Runs on: the task of the call. The server's own answers are JSON.
 //! Never: shows a path or a secret.
 
+mod accounts;
 mod any;
 mod declared_tables;
 mod ingest;
@@ -54,9 +55,9 @@ pub(super) async fn run(
             prepare::create(&server.infos.results().query, ask, action, call).await?
         }
         "ClosePreparedStatement" => return prepare::close(session, action).map(|()| None),
-        "CancelFlightInfo" => tickets::cancel_flight_info(tickets, &server.polls, action)?,
-        "CancelQuery" => tickets::cancel_query(tickets, &server.polls, action)?,
-        "RenewFlightEndpoint" => tickets::renew(tickets, action)?,
+        "CancelFlightInfo" => tickets::cancel_flight_info(tickets, &server.polls, ask, action)?,
+        "CancelQuery" => tickets::cancel_query(tickets, &server.polls, ask, action)?,
+        "RenewFlightEndpoint" => tickets::renew(tickets, ask, action)?,
         "SetSessionOptions" => session_options::set(session, unwrapped(&action.body)).await?,
         "GetSessionOptions" => {
             session.check()?;
@@ -84,7 +85,7 @@ async fn own(server: &FlightServer, ask: &Ask, action: &Action) -> Result<Option
         action::SCHEMA_APPLY => declared_tables::apply(declared_tables, body).await?,
         action::CHECKPOINT => operations::checkpoint(operations, database).await?,
         action::BACKUP => operations::backup(operations, backup_folder.as_deref(), body).await?,
-        _ => return Ok(None),
+        _ => return accounts::run(server, ask, action).await,
     };
     Ok(Some(answer))
 }

@@ -9,6 +9,7 @@ use tonic::{Request, Streaming};
 use super::frames::{FrameStream, OpenResult, frames};
 use crate::catalog::TableName;
 use crate::error::{Error, Result};
+use crate::flight::head;
 use crate::flight::put::{Destination, PutTable, RowStream, no_sources, store};
 use crate::flight::request::{self, Call, CallOptions, Caller, Reply};
 use crate::flight::result::Fetch;
@@ -25,8 +26,7 @@ pub(in crate::flight) async fn exchange(
     server: &FlightServer,
     request: Request<Streaming<FlightData>>,
 ) -> Reply<FrameStream> {
-    let caller = Caller::find(&server.sessions, request.metadata(), request.extensions());
-    let mut call = Call::new("DoExchange", &caller);
+    let (caller, mut call) = server.begin("DoExchange", head(&request)).await?;
     let begun = begin(server, &caller, request, &mut call).await;
     frames(begun, call)
 }

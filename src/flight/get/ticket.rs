@@ -9,6 +9,7 @@ use tonic::Request;
 
 use super::frames::{FrameStream, OpenResult, frames};
 use crate::error::Result;
+use crate::flight::head;
 use crate::flight::info::fetch;
 use crate::flight::request::{self, Call, CallOptions, Caller, Reply};
 use crate::flight::result::Stop;
@@ -18,8 +19,7 @@ use crate::query::RunOptions;
 
 /// Starts the statement of a ticket, or of command bytes sent as a ticket, and streams its result.
 pub(in crate::flight) async fn get(server: &FlightServer, request: Request<Ticket>) -> Reply<FrameStream> {
-    let caller = Caller::find(&server.sessions, request.metadata(), request.extensions());
-    let mut call = Call::new("DoGet", &caller);
+    let (caller, mut call) = server.begin("DoGet", head(&request)).await?;
     call.slow_after(server.slow_query);
     let begun = begin(server, &caller, &request, &mut call).await;
     frames(begun, call)
@@ -35,7 +35,7 @@ async fn begin(
     let (run_options, compression) = (options.run_options()?, options.compression()?);
     let form = options.form()?;
     let (ticket, results) = (&request.get_ref().ticket, server.infos.results());
-    let (fetch, stop) = match server.infos.tickets.redeem(ticket)? {
+    let (fetch, stop) = match server.infos.tickets.redeem(ticket, &caller.principal)? {
         Some((fetch, stop)) => (fetch, Some(stop)),
         None => {
             let read = request::read_command(ticket)?;

@@ -1,6 +1,7 @@
 //! Schema and tickets -> FlightInfo and SchemaResult as they travel.
 //! Runs on: async tasks; pure, except for the ticket that is issued.
 
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use arrow::datatypes::Schema;
@@ -9,6 +10,7 @@ use arrow_flight::{FlightDescriptor, FlightEndpoint, FlightInfo, IpcMessage, Sch
 use bytes::Bytes;
 use prost_types::Timestamp;
 
+use crate::auth::Principal;
 use crate::error::{Error, Result};
 use crate::flight::result::{Asked, Fetch, LIFETIME, Tickets};
 
@@ -24,13 +26,13 @@ pub(super) struct Endpoints<'a> {
 }
 
 impl Endpoints<'_> {
-    /// FlightInfo with an endpoint for each fetch. The rows of one have their order; those of several come as they come.
-    pub(super) fn issue(self, tickets: &Tickets) -> Result<FlightInfo> {
+    /// FlightInfo with an endpoint for each fetch, which `principal` alone can use. The rows of one have their order; those of several come as they come.
+    pub(super) fn issue(self, tickets: &Tickets, principal: &Arc<Principal>) -> Result<FlightInfo> {
         let is_ordered = self.fetches.len() == 1;
         let mut info = info(self.schema, self.descriptor, self.rows)?.with_ordered(is_ordered);
         for fetch in self.fetches {
             let repeats = fetch.can_repeat();
-            let ticket = tickets.issue(fetch, self.asked)?;
+            let ticket = tickets.issue(fetch, self.asked, principal)?;
             let mut endpoint = FlightEndpoint::new().with_ticket(Ticket::new(ticket));
             // By the specification an expiration time says that the ticket may be fetched again until then.
             if repeats {

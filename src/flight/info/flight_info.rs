@@ -32,7 +32,7 @@ pub(in crate::flight) async fn flight_info(
     };
     let schema = &ask.form.schema(&schema);
     let asked = Asked::ForItBy(ask.session().share());
-    Endpoints { fetches, schema, descriptor, rows, asked }.issue(&infos.tickets)
+    Endpoints { fetches, schema, descriptor, rows, asked }.issue(&infos.tickets, &ask.caller.principal)
 }
 
 /// Schema of what `descriptor` asks for.

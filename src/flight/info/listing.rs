@@ -100,7 +100,7 @@ impl Listing {
             rows: table.rows,
             asked: Asked::InListing,
         };
-        endpoint.issue(&self.infos.tickets).map(Some)
+        endpoint.issue(&self.infos.tickets, self.owner.principal()).map(Some)
     }
 }
 

@@ -16,6 +16,7 @@ use super::change::{Changed, change};
 use super::describe::{DescribedFetch, describe};
 use super::endpoint::{Endpoints, expiration, info};
 use super::infos::Infos;
+use crate::auth::Principal;
 use crate::engine::{Class, Progress};
 use crate::error::{Error, Result};
 use crate::flight::request::{self, Ask, Call};
@@ -33,6 +34,8 @@ type Outcome = Option<std::result::Result<FlightInfo, Error>>;
 
 /// A statement that is polled.
 struct Polled {
+    // Whose it is; nobody else hears of it.
+    principal: Arc<Principal>,
     schema: SchemaRef,
     descriptor: FlightDescriptor,
     progress: Arc<OnceLock<Progress>>,
@@ -73,10 +76,11 @@ impl Polls {
     }
 
     /// Asks for a statement, which is kept for another lifetime.
-    fn watch(&self, number: u128) -> Result<Watched> {
+    fn watch(&self, number: u128, principal: &Principal) -> Result<Watched> {
         let mut polls = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let polled = polls
             .get_mut(&number)
+            .filter(|polled| polled.principal.is_same(principal))
             .ok_or_else(|| Error::not_found("unknown or expired poll; send the statement again"))?;
         polled.expires = Instant::now() + LIFETIME;
         Ok(Watched {
@@ -88,9 +92,11 @@ impl Polls {
     }
 
     /// Stops a statement; false when `descriptor` is not that of a poll.
-    pub(in crate::flight) fn cancel(&self, descriptor: &[u8]) -> bool {
+    pub(in crate::flight) fn cancel(&self, descriptor: &[u8], principal: &Principal) -> bool {
         let Some(number) = decode(descriptor) else { return false };
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&number).is_some()
+        let mut polls = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_theirs = polls.get(&number).is_some_and(|polled| polled.principal.is_same(principal));
+        is_theirs && polls.remove(&number).is_some()
     }
 
     /// Forgets what nobody has asked for in a ticket's lifetime.
@@ -112,7 +118,7 @@ pub(in crate::flight) async fn poll(
         Some(number) => number,
         None => polls.add(start(infos, ask, descriptor, call).await?)?,
     };
-    let Watched { mut outcome, schema, descriptor, progress } = polls.watch(number)?;
+    let Watched { mut outcome, schema, descriptor, progress } = polls.watch(number, &ask.caller.principal)?;
     let news = tokio::time::Instant::now() + NEWS_AFTER;
     let until = ask.run.deadline.map_or(news, |deadline| news.min(deadline.into()));
     // Elapsed is an answer too: no news.
@@ -143,6 +149,7 @@ async fn start(infos: &Infos, ask: &Ask, descriptor: FlightDescriptor, call: &mu
     let progress = Arc::new(OnceLock::new());
     // The deadline of one poll is not that of the statement.
     let run = RunOptions { deadline: None, progress: Some(Arc::clone(&progress)), ..ask.run.clone() };
+    let principal = Arc::clone(&ask.caller.principal);
     let ask = Ask { run, ..ask.clone() };
     let (tell, outcome) = watch::channel(None);
     let (infos, asked) = (infos.clone(), descriptor.clone());
@@ -153,7 +160,15 @@ async fn start(infos: &Infos, ask: &Ask, descriptor: FlightDescriptor, call: &mu
         // The error reaches the client with its next poll; the log gets it now.
         let _ = call.end(result);
     });
-    Ok(Polled { schema, descriptor: asked, progress, outcome, work, expires: Instant::now() + LIFETIME })
+    Ok(Polled {
+        principal,
+        schema,
+        descriptor: asked,
+        progress,
+        outcome,
+        work,
+        expires: Instant::now() + LIFETIME,
+    })
 }
 
 /// Runs a statement until its result begins, or to its end if it is a change.
@@ -176,7 +191,8 @@ async fn begin_result(
     };
     let schema = &ask.form.schema(&schema);
     let asked = Asked::ForItBy(ask.session().share());
-    Endpoints { fetches: vec![fetch], schema, descriptor, rows, asked }.issue(&infos.tickets)
+    Endpoints { fetches: vec![fetch], schema, descriptor, rows, asked }
+        .issue(&infos.tickets, &ask.caller.principal)
 }
 
 fn encode(number: u128) -> Bytes {

@@ -3,12 +3,15 @@
 //! Never: logs values, secrets or SQL of fast queries.
 
 use std::fmt;
+use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use pintail_protocol::status::code_name;
 use tonic::{Code, Status};
 
 use super::caller::Caller;
+use crate::auth::Principal;
 use crate::error::shorten;
 use crate::metrics;
 use crate::session::InUse;
@@ -19,7 +22,8 @@ const SUBJECT_BYTES_MAX: usize = 500;
 /// A call under way.
 pub(in crate::flight) struct Call {
     method: &'static str,
-    peer: Option<std::net::SocketAddr>,
+    peer: Option<SocketAddr>,
+    principal: Option<Arc<Principal>>,
     trace: Option<String>,
     started: Instant,
     outcome: Option<(Code, String)>,
@@ -37,6 +41,7 @@ impl Call {
         Self {
             method,
             peer: caller.address,
+            principal: Some(Arc::clone(&caller.principal)),
             trace: caller.trace.clone(),
             started: Instant::now(),
             outcome: None,
@@ -46,6 +51,24 @@ impl Call {
             stages: Vec::new(),
             slow_after: None,
             in_use: vec![caller.in_use.clone()],
+        }
+    }
+
+    /// A call of somebody who did not say who they are.
+    pub(in crate::flight) fn of_nobody(method: &'static str, peer: Option<SocketAddr>) -> Self {
+        Self {
+            method,
+            peer,
+            principal: None,
+            trace: None,
+            started: Instant::now(),
+            outcome: None,
+            subject: String::new(),
+            rows: 0,
+            bytes: 0,
+            stages: Vec::new(),
+            slow_after: None,
+            in_use: Vec::new(),
         }
     }
 
@@ -132,6 +155,7 @@ impl Drop for Call {
                     status = code_name(code),
                     %error,
                     slow,
+                    user = %self.principal.as_ref().map(ToString::to_string).unwrap_or_default(),
                     peer = %self.peer.map(|peer| peer.to_string()).unwrap_or_default(),
                     trace_id = self.trace.as_deref(),
                     "call"

@@ -10,6 +10,7 @@ use bytes::Bytes;
 use tokio_util::sync::CancellationToken;
 
 use super::fetch::Fetch;
+use crate::auth::Principal;
 use crate::error::{Error, Kind, Result};
 use crate::session::{Counted, Share};
 
@@ -22,6 +23,8 @@ pub(in crate::flight) const LIFETIME: Duration = Duration::from_secs(600);
 const UNFETCHED_MIN: Duration = Duration::from_secs(60);
 
 struct Entry {
+    // Whose it is; nobody else can use it.
+    principal: Arc<Principal>,
     // `None` once something that cannot be repeated was fetched.
     fetch: Option<Arc<Fetch>>,
     issued: Instant,
@@ -36,6 +39,11 @@ struct Entry {
 }
 
 impl Entry {
+    /// Whether it can be used by `principal`: it is theirs and has not expired.
+    fn is_open_to(&self, principal: &Principal) -> bool {
+        self.expires > Instant::now() && self.principal.is_same(principal)
+    }
+
     /// Whether a stream fetches it now: that can be stopped, however long it takes.
     fn is_streaming(&self) -> bool {
         self.streams.iter().any(|stream| stream.strong_count() > 0)
@@ -97,7 +105,12 @@ impl Tickets {
     /// A ticket for `fetch`.
     ///
     /// Errors: `Exhausted` naming `session.max_tickets` when too many young tickets wait to be fetched.
-    pub(in crate::flight) fn issue(&self, fetch: Fetch, asked: Asked<'_>) -> Result<Bytes> {
+    pub(in crate::flight) fn issue(
+        &self,
+        fetch: Fetch,
+        asked: Asked<'_>,
+        principal: &Arc<Principal>,
+    ) -> Result<Bytes> {
         let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
         let (client, waiting) = match asked {
             Asked::InListing => (Weak::new(), None),
@@ -111,6 +124,7 @@ impl Tickets {
         let number: u128 = rand::random();
         let now = Instant::now();
         let entry = Entry {
+            principal: Arc::clone(principal),
             fetch: Some(Arc::new(fetch)),
             issued: now,
             expires: now + LIFETIME,
@@ -163,12 +177,16 @@ impl Tickets {
 
     /// What a ticket gives, and a way to be told to stop; `None` when the bytes are not a server-made ticket.
     ///
-    /// Errors: `NotFound` for a ticket that was never given out, has expired, or could be fetched only once.
-    pub(in crate::flight) fn redeem(&self, ticket: &[u8]) -> Result<Option<(Arc<Fetch>, Stop)>> {
+    /// Errors: `NotFound` for a ticket that was never given out, is somebody else's, has expired, or could be fetched only once.
+    pub(in crate::flight) fn redeem(
+        &self,
+        ticket: &[u8],
+        principal: &Principal,
+    ) -> Result<Option<(Arc<Fetch>, Stop)>> {
         let Some(number) = decode(ticket)? else { return Ok(None) };
         let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
         let entry =
-            entries.get_mut(&number).filter(|entry| entry.expires > Instant::now()).ok_or_else(unknown)?;
+            entries.get_mut(&number).filter(|entry| entry.is_open_to(principal)).ok_or_else(unknown)?;
         let fetch = match &entry.fetch {
             Some(fetch) if fetch.can_repeat() => Arc::clone(fetch),
             _ => entry.fetch.take().ok_or_else(unknown)?,
@@ -184,19 +202,22 @@ impl Tickets {
     /// Lets a ticket live for its whole lifetime again.
     ///
     /// Errors: as `redeem`; `NotFound` as well for bytes that are not a ticket.
-    pub(in crate::flight) fn renew(&self, ticket: &[u8]) -> Result<()> {
+    pub(in crate::flight) fn renew(&self, ticket: &[u8], principal: &Principal) -> Result<()> {
         let number = decode(ticket)?.ok_or_else(unknown)?;
         let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
         let entry =
-            entries.get_mut(&number).filter(|entry| entry.expires > Instant::now()).ok_or_else(unknown)?;
+            entries.get_mut(&number).filter(|entry| entry.is_open_to(principal)).ok_or_else(unknown)?;
         entry.expires = Instant::now() + LIFETIME;
         Ok(())
     }
 
     /// Takes a ticket back and stops the streams that fetch it; false when it was not known.
-    pub(in crate::flight) fn cancel(&self, ticket: &[u8]) -> bool {
+    pub(in crate::flight) fn cancel(&self, ticket: &[u8], principal: &Principal) -> bool {
         let Ok(Some(number)) = decode(ticket) else { return false };
         let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
+        if !entries.get(&number).is_some_and(|entry| entry.principal.is_same(principal)) {
+            return false;
+        }
         let Some(entry) = entries.remove(&number) else { return false };
         // A stream that has ended needs no telling.
         entry.streams.iter().filter_map(Weak::upgrade).for_each(|stream| stream.cancel());
@@ -227,7 +248,12 @@ fn decode(ticket: &[u8]) -> Result<Option<u128>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::auth::Role;
     use crate::engine::{Class, Described};
+
+    fn ada() -> Arc<Principal> {
+        Arc::new(Principal::new("ada", Role::Reader))
+    }
 
     fn stored() -> Fetch {
         let schema = Described::count().schema;
@@ -238,32 +264,43 @@ mod tests {
     fn tickets_are_opaque_and_can_be_taken_back() {
         let tickets = Tickets::new(10);
         let client = Share::new(1);
-        let ticket = tickets.issue(stored(), Asked::ForItBy(&client)).unwrap();
+        let ticket = tickets.issue(stored(), Asked::ForItBy(&client), &ada()).unwrap();
         assert!(ticket.starts_with(MAGIC) && ticket.len() == MAGIC.len() + 16);
-        let (_, stop) = tickets.redeem(&ticket).unwrap().unwrap();
+        let (_, stop) = tickets.redeem(&ticket, &ada()).unwrap().unwrap();
         assert!(!stop.is_told());
-        tickets.renew(&ticket).unwrap();
-        assert!(tickets.cancel(&ticket));
+        tickets.renew(&ticket, &ada()).unwrap();
+        assert!(tickets.cancel(&ticket, &ada()));
         assert!(stop.is_told(), "the stream is told");
         for gone in [&ticket[..], &encode(7), b"\0pintail\x01short"] {
-            assert_eq!(tickets.redeem(gone).err().map(|error| error.kind()), Some(Kind::NotFound));
+            assert_eq!(tickets.redeem(gone, &ada()).err().map(|error| error.kind()), Some(Kind::NotFound));
         }
-        assert!(!tickets.cancel(&ticket));
-        assert!(tickets.redeem(b"SELECT 1").unwrap().is_none());
+        assert!(!tickets.cancel(&ticket, &ada()));
+        assert!(tickets.redeem(b"SELECT 1", &ada()).unwrap().is_none());
+    }
+
+    #[test]
+    fn a_ticket_of_somebody_else_is_unknown() {
+        let tickets = Tickets::new(10);
+        let ticket = tickets.issue(stored(), Asked::ForItBy(&Share::new(1)), &ada()).unwrap();
+        let eve = Principal::new("eve", Role::Admin);
+        assert_eq!(tickets.redeem(&ticket, &eve).err().map(|error| error.kind()), Some(Kind::NotFound));
+        assert_eq!(tickets.renew(&ticket, &eve).unwrap_err().kind(), Kind::NotFound);
+        assert!(!tickets.cancel(&ticket, &eve));
+        assert!(tickets.redeem(&ticket, &Principal::new("ada", Role::Admin)).unwrap().is_some());
     }
 
     /// What is being fetched does not make room: it could not be stopped any more.
     #[test]
     fn a_ticket_lives_as_long_as_its_stream() {
         let tickets = Tickets::new(2);
-        let ticket = tickets.issue(stored(), Asked::ForItBy(&Share::new(1))).unwrap();
-        let (_, stop) = tickets.redeem(&ticket).unwrap().unwrap();
+        let ticket = tickets.issue(stored(), Asked::ForItBy(&Share::new(1)), &ada()).unwrap();
+        let (_, stop) = tickets.redeem(&ticket, &ada()).unwrap().unwrap();
         for _ in 0..10 {
-            tickets.issue(stored(), Asked::InListing).unwrap();
+            tickets.issue(stored(), Asked::InListing, &ada()).unwrap();
         }
         tickets.entries.lock().unwrap().values_mut().for_each(|entry| entry.expires = entry.issued);
         tickets.sweep();
-        assert!(tickets.cancel(&ticket));
+        assert!(tickets.cancel(&ticket, &ada()));
         assert!(stop.is_told());
     }
 
@@ -272,19 +309,19 @@ mod tests {
         let tickets = Tickets::new(10);
         let (client, other) = (Share::new(1), Share::new(1));
         for _ in 0..100 {
-            tickets.issue(stored(), Asked::InListing).unwrap();
-            let ticket = tickets.issue(stored(), Asked::ForItBy(&client)).unwrap();
-            drop(tickets.redeem(&ticket).unwrap());
+            tickets.issue(stored(), Asked::InListing, &ada()).unwrap();
+            let ticket = tickets.issue(stored(), Asked::ForItBy(&client), &ada()).unwrap();
+            drop(tickets.redeem(&ticket, &ada()).unwrap());
         }
         let tickets = Tickets::new(10);
-        let issue = |client: &Arc<Share>| tickets.issue(stored(), Asked::ForItBy(client));
+        let issue = |client: &Arc<Share>| tickets.issue(stored(), Asked::ForItBy(client), &ada());
         let mut waiting: Vec<Bytes> = (0..5).map(|_| issue(&client).unwrap()).collect();
         let refused = issue(&client).unwrap_err().to_string();
         assert!(refused.contains("session.max_tickets") && refused.contains("this client"), "{refused}");
         waiting.extend((0..5).map(|_| issue(&other).unwrap()));
         let refused = issue(&Share::new(1)).unwrap_err();
         assert!(refused.to_string().contains("session.max_tickets"), "{refused}");
-        assert!(waiting.iter().all(|ticket| tickets.redeem(ticket).is_ok()));
+        assert!(waiting.iter().all(|ticket| tickets.redeem(ticket, &ada()).is_ok()));
         issue(&client).unwrap();
     }
 }

@@ -1,24 +1,26 @@
-//! Accepted sockets, no more than allowed.
-//! Runs on: the accept loop and the connection tasks.
-//! Never: keeps a socket above the limit open, where it would only look like a hang to its client; keeps a place for one
-//! that says nothing.
+//! Accepted sockets as HTTP/2 wants them, and what the calls of one connection share.
+//! Runs on: the connection tasks.
+//! Never: keeps a place for a client that says nothing.
 
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use futures::Stream;
-use futures::stream;
+use futures::{Stream, StreamExt};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Sleep;
 
 use super::gathering::Gathering;
+use crate::auth::Principal;
 use crate::session::ClientSession;
+use crate::tls::{Incoming, Socket};
+
+/// Principals whose sessions one connection keeps.
+const SESSIONS_MAX: usize = 64;
 
 /// What an HTTP/2 client sends first: its preface, and the head of its settings. From then on pings find out whether it is
 /// there.
@@ -26,7 +28,7 @@ const HELLO_BYTES: usize = 24 + 9;
 
 /// A socket and its place among the connections allowed.
 pub struct Connection {
-    socket: Gathering<TcpStream>,
+    socket: Gathering<Socket>,
     link: Link,
     // Until the client has said what it has to say first.
     hello: Option<Hello>,
@@ -47,13 +49,33 @@ pub struct Link(Arc<Shared>);
 #[derive(Default)]
 struct Shared {
     address: Option<SocketAddr>,
-    session: OnceLock<Arc<ClientSession>>,
+    // The name in the client's certificate.
+    certificate: Option<Arc<str>>,
+    // One for each principal that calls over it: more than one behind a proxy.
+    sessions: Mutex<Vec<Arc<ClientSession>>>,
 }
 
 impl Link {
-    /// The connection's session, opened when it is asked for first.
-    pub(in crate::flight) fn session(&self, open: impl FnOnce() -> Arc<ClientSession>) -> Arc<ClientSession> {
-        Arc::clone(self.0.session.get_or_init(open))
+    /// The principal's session on this connection, opened when it is asked for first.
+    pub(in crate::flight) fn session(
+        &self,
+        principal: &Principal,
+        open: impl FnOnce() -> Arc<ClientSession>,
+    ) -> Arc<ClientSession> {
+        let mut sessions = self.0.sessions.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = sessions.iter().position(|session| session.principal().is_same(principal));
+        // The one used last stands at the end, so that the one unused for longest makes room.
+        let session = known.map_or_else(open, |place| sessions.remove(place));
+        if sessions.len() >= SESSIONS_MAX {
+            sessions.remove(0);
+        }
+        sessions.push(Arc::clone(&session));
+        session
+    }
+
+    /// The name in the client's certificate, if it has one.
+    pub(in crate::flight) fn certificate(&self) -> Option<&str> {
+        self.0.certificate.as_deref()
     }
 
     /// The client's address.
@@ -62,39 +84,19 @@ impl Link {
     }
 }
 
-/// Accepts from `listener`, closing what goes beyond `connections_max` at once, and what does not begin within
-/// `handshake_timeout`.
-pub fn accept(
-    listener: TcpListener,
-    connections_max: usize,
+/// The connections of a port; one whose client does not begin within `handshake_timeout` breaks.
+pub fn connections(
+    incoming: Incoming,
     handshake_timeout: Duration,
 ) -> impl Stream<Item = io::Result<Connection>> {
-    let places = Arc::new(Semaphore::new(connections_max));
-    stream::unfold((listener, places), move |(listener, places)| async move {
-        loop {
-            match listener.accept().await {
-                Ok((socket, peer)) => {
-                    let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
-                        tracing::warn!(%peer, connections_max, "connection refused (limit: server.max_connections)");
-                        continue;
-                    };
-                    // Answers are small and late writes of large ones are batched by HTTP/2 already.
-                    let _ = socket.set_nodelay(true);
-                    let shared = Shared { address: Some(peer), session: OnceLock::new() };
-                    let socket = Gathering::new(socket);
-                    let until = Box::pin(tokio::time::sleep(handshake_timeout));
-                    let hello = Some(Hello { missing: HELLO_BYTES, until });
-                    let connection =
-                        Connection { socket, link: Link(Arc::new(shared)), hello, _place: place };
-                    return Some((Ok(connection), (listener, places)));
-                }
-                Err(error) => {
-                    // Out of file descriptors, for example: wait instead of spinning.
-                    tracing::warn!(%error, "accept failed");
-                    tokio::time::sleep(Duration::from_millis(100)).await;
-                }
-            }
-        }
+    incoming.map(move |accepted| {
+        let (address, certificate) = (Some(accepted.address), accepted.certificate.clone());
+        let (socket, place) = accepted.into_parts();
+        let shared = Shared { address, certificate, sessions: Mutex::default() };
+        let until = Box::pin(tokio::time::sleep(handshake_timeout));
+        let hello = Some(Hello { missing: HELLO_BYTES, until });
+        let socket = Gathering::new(socket);
+        Ok(Connection { socket, link: Link(Arc::new(shared)), hello, _place: place })
     })
 }
 

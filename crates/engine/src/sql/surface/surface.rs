@@ -23,6 +23,7 @@ use super::names::Names;
 use super::reach::Reach;
 use crate::duckdb_error::from_duckdb;
 use crate::error::{Error, Kind, Result};
+use crate::identities::IDENTITY_TABLES;
 use crate::sql::depth;
 use crate::sql::token::{self, Token};
 
@@ -176,7 +177,9 @@ impl Surface {
             return Err(Error::invalid(format!("{name} is internal to the server; use DoPut to send rows")));
         }
         let is_not_listed = self.table_functions.contains(name) && !TABLE_FUNCTIONS.contains(&name);
-        let is_refused = VIEWS.contains(&name) || (is_called && (is_not_listed || FUNCTIONS.contains(&name)));
+        let is_refused = VIEWS.contains(&name)
+            || IDENTITY_TABLES.contains(&name)
+            || (is_called && (is_not_listed || FUNCTIONS.contains(&name)));
         if !is_refused {
             return Ok(());
         }
