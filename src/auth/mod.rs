@@ -3,7 +3,9 @@
 //! Never: decides what a principal may do; logs a secret.
 
 mod gate;
+mod grants;
 mod principal;
 
 pub use gate::{Gate, Offered};
+pub use grants::{Grant, Grants, Right};
 pub use principal::{ANONYMOUS, Principal, Role, Scope, TablePattern};

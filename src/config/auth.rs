@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::auth::Role;
+use crate::auth::{Grant, Role};
 
 /// The role of who comes without credentials.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -41,4 +41,7 @@ pub struct User {
     pub role: Role,
     /// Argon2id hash of the password, as `pintail user hash` prints it.
     pub password_hash: String,
+    /// What the user may reach; a user without grants has what the role means.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub grants: Vec<Grant>,
 }

@@ -15,9 +15,9 @@ use super::holdings::Holdings;
 use super::prepared;
 use super::seat::{blocking, drop_aside};
 use super::usage::{InUse, Usage};
-use crate::auth::Principal;
+use crate::auth::{Grants, Principal};
 use crate::config;
-use crate::engine::{Database, SchemaPath};
+use crate::engine::{Access, Database, SchemaPath};
 use crate::error::Result;
 
 /// The bounds that sessions share.
@@ -26,6 +26,7 @@ pub(super) struct Limits {
     pub(super) seat_wait: Duration,
     pub(super) transactions: Arc<Semaphore>,
     pub(super) bound_bytes: Arc<Semaphore>,
+    pub(super) grants: Arc<Grants>,
 }
 
 /// A session as something that outlives it may know it: a ticket must not keep a transaction open.
@@ -105,6 +106,11 @@ impl ClientSession {
         if !Arc::ptr_eq(&owner, principal) && owner.is_same(principal) {
             *owner = Arc::clone(principal);
         }
+    }
+
+    /// What its statements are held to from now on; `None` for an admin.
+    pub fn access(&self) -> Option<Arc<Access>> {
+        self.limits.grants.access(&self.principal())
     }
 
     pub(super) fn holdings(&self) -> MutexGuard<'_, Holdings> {

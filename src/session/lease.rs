@@ -12,7 +12,7 @@ use super::handle::{On, locked};
 use super::seat::{Seat, Seated, blocking};
 use super::temporaries::Temporaries;
 use super::usage::InUse;
-use crate::engine::{self, Database, SchemaPath};
+use crate::engine::{self, Access, Database, SchemaPath};
 use crate::error::{Error, Kind, Result};
 
 /// Whether a statement is known to make temporary objects before it runs.
@@ -32,6 +32,8 @@ impl Makes {
 pub struct Lease {
     place: Place,
     path: Option<SchemaPath>,
+    // What its client may do; `None` for admins and the server itself.
+    access: Option<Arc<Access>>,
     uses: Vec<InUse>,
 }
 
@@ -56,7 +58,7 @@ enum Connected {
 impl Lease {
     /// A pooled connection on behalf of nobody.
     pub fn pooled(database: Arc<Database>) -> Self {
-        Self { place: Place::Pool(database, Weak::new()), path: None, uses: Vec::new() }
+        Self { place: Place::Pool(database, Weak::new()), path: None, access: None, uses: Vec::new() }
     }
 
     /// Whether the connection is one of the pool, on which nothing of the client is open.
@@ -87,6 +89,7 @@ impl Lease {
             }
         };
         let mut open = Open { place, _uses: self.uses };
+        open.hold_to(self.access);
         open.use_path(self.path.as_ref())?;
         Ok(open)
     }
@@ -288,7 +291,7 @@ impl ClientSession {
                 }
             }
         };
-        Ok(Lease { place, path, uses })
+        Ok(Lease { place, path, access: self.access(), uses })
     }
 
     /// Waits for a seat's turn.

@@ -14,6 +14,7 @@ use super::checkpoint_gate::CheckpointGate;
 use super::holders::{CheckpointHold, Holders};
 use super::open::{connect, open, temp_directory};
 use super::options::Options;
+use crate::access::Windows;
 use crate::duckdb_error::from_duckdb;
 use crate::error::{Error, Kind, Result};
 use crate::ffi::RawConnection;
@@ -38,6 +39,7 @@ pub struct Database {
     pub(crate) segments: Segments,
     pub(crate) small_inserts: SmallInserts,
     pub(crate) descriptions: Descriptions,
+    pub(crate) windows: Windows,
     surface: OnceLock<Surface>,
     health: Health,
     commits: AtomicU64,
@@ -63,6 +65,7 @@ impl Database {
             segments: Segments::default(),
             small_inserts: SmallInserts::default(),
             descriptions: Descriptions::default(),
+            windows: Windows::default(),
             surface: OnceLock::new(),
             health: Health::default(),
             commits: AtomicU64::new(0),

@@ -12,6 +12,7 @@ use duckdb::error::DuckDBError;
 use duckdb::statement::{Statement, Statements};
 
 use super::export::arrow_schema;
+use crate::access::{Admitted, Asked, admit};
 use crate::connection::Connection;
 use crate::error::{Error, Result};
 use crate::sql::{
@@ -117,7 +118,7 @@ pub fn parse(connection: &Connection, sql: &str) -> Result<Parsed> {
         return Err(Error::invalid("expected one SQL statement, found several; send them one by one"));
     }
     let judged = judge_of(connection).judge(statement.get_type().map_err(note)?, sql, &tokens)?;
-    Ok(Parsed { statement, judged })
+    Parsed { statement, judged }.admitted(connection)
 }
 
 /// Reads a query of the server's own, which may look at what no client may.
@@ -129,7 +130,8 @@ pub(crate) fn parse_own(connection: &Connection, sql: &str) -> Result<Parsed> {
     Ok(Parsed { statement, judged: Judged::own_query() })
 }
 
-/// Reads all statements in `sql`, at least one.
+/// Reads all statements in `sql`, at least one. Each is to be [admitted](Parsed::admitted) when it is its turn: it may be
+/// about what one before it has made.
 ///
 /// Errors: as `parse`, naming the statement's number.
 pub fn parse_script(connection: &Connection, sql: &str) -> Result<Vec<Parsed>> {
@@ -183,6 +185,7 @@ fn judge_of(connection: &Connection) -> Judge<'_> {
         surface: connection.database().surface(),
         health: connection.database().health(),
         schema: connection.schema_in_use(),
+        access: connection.access().map(|access| &**access),
     }
 }
 
@@ -214,6 +217,22 @@ impl Parsed {
     /// Its text.
     pub fn sql(&self, connection: &Connection) -> Result<&str> {
         self.statement.get_text().map_err(|error| connection.database().note(error))
+    }
+
+    /// The statement as the connection's client may run it, over windows where tables are granted in part.
+    ///
+    /// Errors: `Denied`, saying what is missing.
+    pub fn admitted(self, connection: &Connection) -> Result<Self> {
+        if connection.access().is_none() {
+            return Ok(self);
+        }
+        let note = |error| connection.database().note(error);
+        let kind = self.statement.get_type().map_err(note)?;
+        let asked = Asked { statement: &self.statement, kind, class: self.judged.class };
+        Ok(match admit(connection, &asked)? {
+            Admitted::AsItIs => self,
+            Admitted::Instead(statement) => Self { statement, ..self },
+        })
     }
 
     /// Refuses a statement whose parameters nobody has given values for.

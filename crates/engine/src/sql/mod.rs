@@ -17,7 +17,7 @@ pub use class::{Class, runs_alone};
 pub(crate) use class::{Impact, impact};
 pub use depth::STACK_BYTES;
 pub use insert::{BulkInsert, Insert};
-pub(crate) use judge::{ALWAYS, Judge, Judged};
+pub(crate) use judge::{ALWAYS, Judge, Judged, explained_at};
 pub(crate) use series::{UTC_FUNCTION, next_statement};
 pub(crate) use surface::Surface;
 pub(crate) use token::{Token, tokens};
