@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-pub use auth::{Anonymous, User};
+pub use auth::{Anonymous, Jwt, Secret, User};
 pub use load::Flags;
 pub use units::{Bytes, Span};
 
@@ -63,7 +63,17 @@ pub struct Server {
     /// Address of the HTTP port (`/livez`, `/readyz`, `/metrics`). Default `127.0.0.1:8816`.
     #[serde(deserialize_with = "units::address")]
     pub http: SocketAddr,
-    /// Listen beyond loopback although this server has neither TLS nor users. Default false.
+    /// Certificate chain (PEM) that the ports serve TLS with; read again when it changes. Default: none, so no TLS.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls_cert: Option<PathBuf>,
+    /// Private key (PEM) of `tls_cert`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls_key: Option<PathBuf>,
+    /// Certificates (PEM) of who signs those of clients: with them, a client has to have one. The common name in it is
+    /// the user, where a call says nothing else. Default: none, clients need no certificate.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub client_ca: Option<PathBuf>,
+    /// Listen beyond loopback without TLS, or without users. Default false.
     pub insecure: bool,
     /// Open Flight connections; further ones are closed at once. Default 1024.
     pub max_connections: usize,
@@ -78,6 +88,9 @@ impl Default for Server {
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 8815)),
             http: SocketAddr::from(([127, 0, 0, 1], 8816)),
+            tls_cert: None,
+            tls_key: None,
+            client_ca: None,
             insecure: false,
             max_connections: 1024,
             max_message_bytes: Bytes::mib(256),
@@ -302,6 +315,14 @@ pub struct Auth {
     /// Users of the configuration, beside those of `pintail user`. Default: none.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub users: Vec<User>,
+    /// File of API tokens (TOML: `[[token]]` with `name`, `user`, `role`, `tables`, `hash`, `expires`), beside those of
+    /// `pintail token`. Default: none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tokens_file: Option<PathBuf>,
+    /// JSON web tokens: `jwks_file`, `issuer`, `audience`, `algorithms`, `user_claim`, `role_claim`. Default: none are
+    /// taken.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub jwt: Option<Jwt>,
 }
 
 /// How log lines look.

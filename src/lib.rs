@@ -19,7 +19,7 @@
 //! ```
 //!
 //! Async lives in `flight`; blocking lives in `engine`; they meet in `ingest` and `query`, over queues
-//! bounded in bytes. `session` keeps what lasts between calls. `server` alone joins the parts; `client` is what the command line and the tests use.
+//! bounded in bytes. `auth` finds out who asks, `tls` accepts connections, `session` keeps what lasts between calls. `server` alone joins the parts; `client` is what the command line and the tests use.
 
 pub mod server;
 
@@ -35,6 +35,7 @@ pub mod auth;
 pub mod config;
 pub mod metrics;
 pub mod running;
+pub mod tls;
 
 pub use pintail_catalog as catalog;
 pub use pintail_client as client;

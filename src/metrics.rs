@@ -54,6 +54,11 @@ fn install_first() -> Result<PrometheusHandle, String> {
         "pintail_recoveries_total",
         "Times the database was opened anew after a fatal engine error"
     );
+    describe_counter!("pintail_logins_total", "Passwords and tokens checked, by outcome (ok, refused)");
+    describe_counter!(
+        "pintail_renewal_failures_total",
+        "Times that changed certificates or key sets could not be taken"
+    );
     describe_gauge!("pintail_wal_bytes", "Bytes in the write-ahead log");
     describe_gauge!("pintail_database_bytes", "Bytes of the database file");
     describe_gauge!("process_resident_memory_bytes", "Resident memory of the process");
@@ -63,6 +68,16 @@ fn install_first() -> Result<PrometheusHandle, String> {
 /// The database was opened anew.
 pub fn recovered() {
     counter!("pintail_recoveries_total").increment(1);
+}
+
+/// Changed certificates or keys could not be taken.
+pub fn renewal_failed() {
+    counter!("pintail_renewal_failures_total").increment(1);
+}
+
+/// A password or token was checked.
+pub fn login(is_right: bool) {
+    counter!("pintail_logins_total", "outcome" => if is_right { "ok" } else { "refused" }).increment(1);
 }
 
 /// A call ended, stream included.

@@ -4,6 +4,7 @@
 
 mod parts;
 mod ports;
+mod renewal;
 mod schemas;
 mod side_port;
 
@@ -19,11 +20,13 @@ use tokio::task::JoinHandle;
 use crate::config::Config;
 use crate::engine::{Database, Maintenance};
 use crate::error::{Error, Kind, Result};
-use crate::flight::{FlightServer, Transport, accept};
+use crate::flight::{FlightServer, Transport, connections};
 use crate::metrics;
 use crate::session::Sessions;
+use crate::tls::{Protocol, Tls, accept};
 
 pub use parts::engine_options;
+pub use renewal::Renewal;
 
 use parts::Parts;
 
@@ -54,6 +57,9 @@ pub struct Server {
     sessions: Arc<Sessions>,
     maintenance: Option<Maintenance>,
     sweeper: JoinHandle<()>,
+    renewal: Renewal,
+    renewing: JoinHandle<()>,
+    is_secret: bool,
     drain_timeout: Duration,
 }
 
@@ -66,6 +72,7 @@ impl Server {
     pub async fn start(config: &Config) -> Result<Self> {
         config.validate()?;
         let declared = schemas::read(&config.schemas)?;
+        let tls = Tls::open(&config.server)?.map(Arc::new);
         // Ports first: a second server on the same port should not touch the database at all.
         let flight_listener = ports::bind(config.server.listen, "server.listen").await?;
         let http_listener = ports::bind(config.server.http, "server.http").await?;
@@ -90,15 +97,26 @@ impl Server {
         let sweeper = tokio::spawn(sweep(service.clone()));
         let (stop, stopped) = oneshot::channel();
         let service = Transport::new(Arc::new(service), config.server.max_message_bytes.as_usize());
-        let connections = accept(flight_listener, config.server.max_connections);
+        let connections_max = config.server.max_connections;
+        let incoming = accept(flight_listener, connections_max, tls.clone(), Protocol::Http2);
         let flight = ports::flight()
             .add_service(service)
             .add_service(health_service)
-            .serve_with_incoming_shutdown(connections, async {
+            .serve_with_incoming_shutdown(connections(incoming), async {
                 // A sender that is gone means stop as well.
                 let _ = stopped.await;
             });
-        let http = axum::serve(http_listener, side_port::router(Arc::clone(&parts))?);
+        let incoming = accept(http_listener, connections_max, tls.clone(), Protocol::Http1);
+        let incoming = side_port::SidePort::new(incoming, http_addr);
+        let http = axum::serve(incoming, side_port::router(Arc::clone(&parts))?);
+        if parts.gate.is_shut() {
+            tracing::warn!(
+                "nobody can log in: auth.anonymous is off and there are no users; stop the server, run `pintail user add \
+                 NAME --role admin --database FILE`, and start it again"
+            );
+        }
+        let (is_secret, renewal) = (tls.is_some(), Renewal::default());
+        let renewing = tokio::spawn(renewal::watch(tls, Arc::clone(&parts.gate), renewal.clone()));
         Ok(Self {
             flight_addr,
             http_addr,
@@ -117,8 +135,21 @@ impl Server {
             sessions,
             maintenance: Some(maintenance),
             sweeper,
+            renewal,
+            renewing,
+            is_secret,
             drain_timeout: config.server.drain_timeout.0,
         })
+    }
+
+    /// Whether both ports speak TLS.
+    pub fn is_secret(&self) -> bool {
+        self.is_secret
+    }
+
+    /// Asks for a look at certificates and keys that may have changed.
+    pub fn renewal(&self) -> Renewal {
+        self.renewal.clone()
     }
 
     /// Address of the Flight port.
@@ -241,6 +272,7 @@ impl Server {
         }
         self.http.abort();
         self.sweeper.abort();
+        self.renewing.abort();
         drop(self.maintenance.take());
         match self.parts.database.checkpoint() {
             Ok(_) => tracing::info!("checkpoint done, goodbye"),

@@ -156,17 +156,25 @@ pub struct Principal {
     pub role: Role,
     /// What an API token narrows to.
     pub scope: Option<Scope>,
+    // A user whom the server keeps, and not one that an issuer of JSON web tokens speaks for.
+    has_account: bool,
 }
 
 impl Principal {
     /// A user without a scope.
     pub fn new(name: impl Into<Arc<str>>, role: Role) -> Self {
-        Self { name: name.into(), role, scope: None }
+        Self { name: name.into(), role, scope: None, has_account: true }
+    }
+
+    /// Somebody that an issuer of JSON web tokens speaks for. Grants go by the name, as for a user with an account; what
+    /// belongs to that account, its password and tokens, does not belong to them.
+    pub fn issued(name: impl Into<Arc<str>>, role: Role) -> Self {
+        Self { has_account: false, ..Self::new(name, role) }
     }
 
     /// Whoever comes without credentials.
     pub fn anonymous(role: Role) -> Self {
-        Self::new(ANONYMOUS, role)
+        Self::issued(ANONYMOUS, role)
     }
 
     /// This user through an API token: never more than the user, never more than the token.
@@ -174,10 +182,20 @@ impl Principal {
         Self { role: self.role.min(scope.role), scope: Some(scope), ..self }
     }
 
+    /// Whether it is somebody, and not whoever comes without credentials.
+    pub fn is_known(&self) -> bool {
+        *self.name != *ANONYMOUS
+    }
+
+    /// Whether the server keeps this user's account, and they come in person, not by an API token.
+    pub fn is_account_in_person(&self) -> bool {
+        self.has_account && self.scope.is_none()
+    }
+
     /// Whether both are the same user, by the same token where there is one. What one has begun, the other may go on
     /// with; the role may have changed since.
     pub fn is_same(&self, other: &Principal) -> bool {
-        self.name == other.name && self.scope == other.scope
+        self.name == other.name && self.scope == other.scope && self.has_account == other.has_account
     }
 }
 
@@ -229,6 +247,7 @@ mod tests {
         let narrowed = Principal::new("ada", Role::Admin).narrowed(scope(Role::Reader));
         assert_eq!(narrowed.role, Role::Reader);
         assert!(!narrowed.is_same(&Principal::new("ada", Role::Admin)));
+        assert!(!Principal::issued("ada", Role::Admin).is_same(&Principal::new("ada", Role::Admin)));
         assert!(Principal::new("ada", Role::Reader).is_same(&Principal::new("ada", Role::Admin)));
         assert!(narrowed.scope.is_some_and(|scope| scope.reaches("a", "t") && !scope.reaches("b", "t")));
     }

@@ -7,7 +7,6 @@ use std::time::{Duration, Instant};
 
 use clap::Args;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use pintail::client::Client;
 use pintail::engine;
 use pintail::error::{Error, Kind};
 use pintail_protocol::action;
@@ -46,7 +45,7 @@ pub(super) struct Restore {
 
 impl Backup {
     pub(super) async fn run(self) -> Result<(), Failure> {
-        let mut client = Client::connect(&self.remote.server).await?;
+        let mut client = self.remote.connect().await?;
         let mut watcher = client.clone();
         let bar = bar();
         let body = json!({ "to": self.to }).to_string();

@@ -9,10 +9,14 @@ macro_rules! say {
     };
 }
 
+mod accounts;
 mod backup;
+mod hide;
 mod load;
 mod output;
+mod profile;
 mod query;
+mod remote;
 mod schema;
 mod serve;
 mod show;
@@ -25,6 +29,8 @@ use clap::{Args, CommandFactory, Parser, Subcommand};
 use pintail::config::Config;
 use pintail::engine::STACK_BYTES;
 use pintail::error::{Error, Kind};
+
+use remote::Remote;
 
 /// Arrow-native columnar ingestion: an Arrow Flight and Flight SQL server over DuckDB.
 #[derive(Parser)]
@@ -53,6 +59,14 @@ enum Command {
     /// Check, plan, apply and show declared tables
     #[command(subcommand)]
     Schema(schema::Schema),
+    /// Add, list, change and remove users
+    #[command(subcommand)]
+    User(accounts::User),
+    /// Make, list and revoke API tokens
+    #[command(subcommand)]
+    Token(accounts::Token),
+    /// List the profiles of ~/.config/pintail/profiles.toml
+    Profile,
     /// Show or check the effective configuration
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -61,14 +75,6 @@ enum Command {
         /// The shell
         shell: clap_complete::Shell,
     },
-}
-
-/// Where the server is.
-#[derive(Args, Clone)]
-struct Remote {
-    /// Server address
-    #[arg(long, env = "PINTAIL_SERVER", default_value = "grpc://127.0.0.1:8815", value_name = "URI")]
-    server: String,
 }
 
 /// Where the configuration comes from.
@@ -95,6 +101,16 @@ enum Failure {
     Work(Error),
     /// The reader of our output is gone, which is not an error.
     Closed,
+}
+
+impl Failure {
+    /// What went wrong, for whoever tells it.
+    fn into_error(self) -> Error {
+        match self {
+            Failure::Usage(error) | Failure::Work(error) => error,
+            Failure::Closed => Error::new(Kind::Cancelled, "nobody reads the output any more"),
+        }
+    }
 }
 
 impl From<Error> for Failure {
@@ -124,6 +140,9 @@ impl From<arrow::error::ArrowError> for Failure {
 
 /// Runs the program. Exit codes: 0 done, 1 the work failed, 2 the command line or configuration is wrong.
 pub(crate) fn run() -> ExitCode {
+    if let Err(Failure::Usage(error)) = hide::secrets() {
+        return told(&error, 2);
+    }
     let arguments = Arguments::parse();
     let done = match arguments.command {
         Command::Serve(command) => command.run(),
@@ -134,6 +153,9 @@ pub(crate) fn run() -> ExitCode {
         Command::Backup(command) => block_on(command.run()),
         Command::Restore(command) => command.run(),
         Command::Schema(command) => command.run(),
+        Command::User(command) => command.run(),
+        Command::Token(command) => command.run(),
+        Command::Profile => profile::list(),
         Command::Config(ConfigCommand::Print(source)) => config(&source, Config::to_toml),
         Command::Config(ConfigCommand::Check(source)) => {
             config(&source, |_| "configuration is right\n".to_owned())
@@ -164,7 +186,7 @@ fn config(source: &ConfigSource, show: impl Fn(&Config) -> String) -> Result<(),
 }
 
 /// Runs a client command; one thread is enough for one connection.
-fn block_on(work: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
+fn block_on<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .thread_stack_size(STACK_BYTES)

@@ -6,7 +6,6 @@ use std::path::PathBuf;
 
 use clap::Args;
 use futures::StreamExt;
-use pintail::client::Client;
 use pintail::error::Error;
 
 use super::output::{Form, Output, stdout_is_terminal};
@@ -42,7 +41,7 @@ impl Query {
                 )));
             }
         }
-        let mut client = Client::connect(&self.remote.server).await?;
+        let mut client = self.remote.connect().await?;
         let mut result = client.query(&self.sql, &[]).await?;
         let mut output = Output::create(self.format, self.output.as_deref(), &result.schema, self.rows)?;
         while let Some(batch) = result.batches.next().await {

@@ -10,7 +10,6 @@ use pintail::catalog::{
     Breaking, Declaration, Problems, SchemaFile, TableName, TablePlan, adopt, index_name, read_declarations,
     read_folder, render,
 };
-use pintail::client::Client;
 use pintail::config::Config;
 use pintail::engine::{self, Database, Options};
 use pintail::error::{Error, Kind};
@@ -18,6 +17,7 @@ use pintail::server::engine_options;
 use pintail_protocol::action;
 use serde_json::{Value, json};
 
+use super::remote::Remote;
 use super::{Failure, block_on};
 
 /// Where declarations are looked for when nothing else is said.
@@ -68,9 +68,8 @@ enum Then {
 /// Where the database is.
 #[derive(Args)]
 pub(super) struct Place {
-    /// Server address
-    #[arg(long, env = "PINTAIL_SERVER", default_value = "grpc://127.0.0.1:8815", value_name = "URI")]
-    server: String,
+    #[command(flatten)]
+    remote: Remote,
     /// Work on this database file instead; no server may have it open
     #[arg(long, value_name = "FILE")]
     database: Option<PathBuf>,
@@ -150,7 +149,7 @@ impl Against {
     }
 
     async fn on_server(self, files: Vec<SchemaFile>, then: Then) -> Result<(), Failure> {
-        let mut client = Client::connect(&self.place.server).await?;
+        let mut client = self.place.remote.connect().await?;
         let body = json!({ "files": files, "allow_breaking": self.allow_breaking }).to_string();
         let answer = client.action_with(action::SCHEMA_PLAN, body.clone()).await?;
         if let Some(problems) = answer.get("problems") {
@@ -211,7 +210,7 @@ fn show(table: &str, place: &Place) -> Result<(), Failure> {
             print_declaration(&notes, actual.is_view, &declaration.to_toml())
         }
         None => block_on(async {
-            let mut client = Client::connect(&place.server).await?;
+            let mut client = place.remote.connect().await?;
             let answer = client.action_with(action::SCHEMAS, json!({ "table": table }).to_string()).await?;
             let actual = &answer["actual"];
             let notes: Vec<String> = serde_json::from_value(actual["notes"].clone()).map_err(unreadable)?;

@@ -11,6 +11,7 @@ use pintail::config::{Config, Flags, LogFormat};
 use pintail::engine::STACK_BYTES;
 use pintail::error::{Error, Kind};
 use pintail::server::Server;
+use pintail::tls::{SelfSigned, self_signed};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
@@ -34,7 +35,10 @@ pub(super) struct Serve {
     /// Folder of declared tables, one in each .toml [default: ./schemas if it is there]
     #[arg(long, value_name = "DIR")]
     schemas: Option<String>,
-    /// Listen beyond loopback although this server has neither TLS nor users
+    /// Serve TLS with a certificate that is made beside the database and signed by nobody else: for a first try
+    #[arg(long)]
+    tls_self_signed: bool,
+    /// Listen beyond loopback without TLS, or without users
     #[arg(long)]
     insecure: bool,
 }
@@ -52,13 +56,15 @@ impl Serve {
                 overrides.push((key, value.clone()));
             }
         }
-        let flags = Flags { overrides: &overrides, insecure: self.insecure };
+        let flags =
+            Flags { overrides: &overrides, insecure: self.insecure, tls_self_signed: self.tls_self_signed };
         let mut config = Config::load_with(self.source.config.as_deref(), &flags).map_err(Failure::Usage)?;
         // Only here, so that a server inside another program takes no folder it was not given.
         if config.schemas.dir.is_none() && Path::new(DEFAULT_SCHEMAS).is_dir() {
             config.schemas.dir = Some(DEFAULT_SCHEMAS.into());
         }
         start_logging(&config)?;
+        let self_signed = self.tls_self_signed.then(|| make_certificate(&config)).transpose()?;
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .enable_all()
             // They parse and plan.
@@ -67,11 +73,19 @@ impl Serve {
             .max_blocking_threads(config.query.max_concurrent + config.ingest.max_streams + 64)
             .build()
             .map_err(|error| Error::internal(format!("cannot start the async runtime: {error}")))?;
-        runtime.block_on(serve(&config))
+        runtime.block_on(serve(&config, self_signed.as_ref()))
     }
 }
 
-async fn serve(config: &Config) -> Result<(), Failure> {
+/// Makes the certificate of `--tls-self-signed`, unless it is there.
+fn make_certificate(config: &Config) -> Result<SelfSigned, Failure> {
+    let (Some(cert), Some(key)) = (&config.server.tls_cert, &config.server.tls_key) else {
+        return Err(Failure::Usage(Error::internal("--tls-self-signed has set no files")));
+    };
+    self_signed(cert, key, config.server.listen.ip()).map_err(Failure::Usage)
+}
+
+async fn serve(config: &Config, self_signed: Option<&SelfSigned>) -> Result<(), Failure> {
     let mut signals = Signals::listen()?;
     let server = Server::start(config).await.map_err(|error| match error.kind() {
         Kind::Invalid => Failure::Usage(error),
@@ -79,9 +93,37 @@ async fn serve(config: &Config) -> Result<(), Failure> {
     })?;
     tracing::info!(config = %config.to_toml().replace('\n', "; "), "effective configuration");
     // Whoever started the server may have closed its output.
-    let _ = writeln!(std::io::stdout(), "listening on grpc://{}", server.flight_addr());
-    let try_it = format!("pintail query \"SELECT 1\" --server grpc://{}", server.flight_addr());
-    tracing::info!(http = %format!("http://{}", server.http_addr()), try_it, "ready");
+    let (scheme, http) = if server.is_secret() { ("grpc+tls", "https") } else { ("grpc", "http") };
+    let uri = format!("{scheme}://{}", server.flight_addr());
+    let _ = writeln!(std::io::stdout(), "listening on {uri}");
+    let mut try_it = format!("pintail query \"SELECT 1\" --server {uri}");
+    if let (Some(certificate), Some(cert)) = (self_signed, &config.server.tls_cert) {
+        try_it += &format!(" --tls-ca {}", cert.display());
+        if config.anonymous().is_none() {
+            try_it += " --user NAME";
+        }
+        let made = if certificate.is_new {
+            "a new certificate, signed by itself"
+        } else {
+            "the certificate of before"
+        };
+        let _ = writeln!(
+            std::io::stdout(),
+            "{made}: {}\nSHA-256 {}\ntry: {try_it}",
+            cert.display(),
+            certificate.fingerprint
+        );
+    }
+    tracing::info!(http = %format!("{http}://{}", server.http_addr()), try_it, "ready");
+    let renewal = server.renewal();
+    let mut renew = signal(SignalKind::hangup())
+        .map_err(|error| Error::internal(format!("cannot listen for signals: {error}")))?;
+    let renewing = tokio::spawn(async move {
+        while renew.recv().await.is_some() {
+            tracing::info!("SIGHUP: looking for new certificates and keys");
+            renewal.look();
+        }
+    });
     let mut again = Signals::listen()?;
     let stop = async move { signals.next().await };
     let force = async move {
@@ -89,7 +131,9 @@ async fn serve(config: &Config) -> Result<(), Failure> {
         again.next().await;
         again.next().await;
     };
-    server.run_until(stop, force).await?;
+    let ended = server.run_until(stop, force).await;
+    renewing.abort();
+    ended?;
     Ok(())
 }
 

@@ -6,7 +6,6 @@ use std::time::Duration;
 use arrow::datatypes::Schema;
 use clap::Args;
 use futures::StreamExt;
-use pintail::client::Client;
 use pintail::config::Bytes;
 use pintail_protocol::action;
 use serde_json::Value;
@@ -26,7 +25,7 @@ pub(super) struct Status {
 
 /// Prints every table and view: name, rows, columns.
 pub(super) async fn tables(remote: Remote) -> Result<(), Failure> {
-    let mut client = Client::connect(&remote.server).await?;
+    let mut client = remote.connect().await?;
     let mut flights = client.flights().await?;
     let mut rows: Vec<[String; 3]> = Vec::new();
     while let Some(flight) = flights.next().await {
@@ -54,10 +53,10 @@ pub(super) async fn tables(remote: Remote) -> Result<(), Failure> {
 
 impl Status {
     pub(super) async fn run(self) -> Result<(), Failure> {
-        let mut client = Client::connect(&self.remote.server).await?;
+        let mut client = self.remote.connect().await?;
         loop {
             let status = client.action(action::STATUS).await?;
-            print_status(&self.remote.server, &status)?;
+            print_status(&self.remote.uri()?, &status)?;
             say!("schemas   {}", status_line(&client.action(action::SCHEMAS).await?));
             if !self.watch {
                 return Ok(());

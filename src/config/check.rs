@@ -1,9 +1,12 @@
 //! Values that can be read and cannot work.
 //! Runs on: any thread.
 
-use super::Config;
+use std::collections::HashSet;
+
 use super::problems::Problem;
 use super::units::{Bytes, MIB};
+use super::{Auth, Config};
+use crate::auth::{check_hash, check_name};
 use crate::error::{Error, Result};
 
 impl Config {
@@ -24,18 +27,26 @@ impl Config {
     pub(super) fn problems(&self) -> Vec<Problem> {
         let mut problems = Vec::new();
         let mut refuse = |key: &str, expected: &str| problems.push(Problem::new(key, expected));
-        if !self.server.insecure && !self.server.listen.ip().is_loopback() {
-            refuse(
-                "server.listen",
-                "refusing to listen beyond loopback without TLS and users; pass --insecure to do so anyway",
-            );
+        for (key, address) in [("server.listen", self.server.listen), ("server.http", self.server.http)] {
+            if !self.server.insecure && !address.ip().is_loopback() && !self.is_safe_in_public() {
+                refuse(
+                    key,
+                    "refusing to listen beyond loopback without TLS and users: set server.tls_cert and server.tls_key \
+                     (or pass --tls-self-signed), and leave auth.anonymous at \"off\"; or pass --insecure to do so anyway",
+                );
+            }
         }
-        if !self.server.insecure && !self.server.http.ip().is_loopback() {
-            refuse(
-                "server.http",
-                "refusing to listen beyond loopback without TLS and users; pass --insecure to do so anyway",
-            );
+        if self.server.tls_cert.is_some() != self.server.tls_key.is_some() {
+            let (missing, given) = match self.server.tls_cert {
+                Some(_) => ("server.tls_key", "server.tls_cert"),
+                None => ("server.tls_cert", "server.tls_key"),
+            };
+            refuse(missing, &format!("missing; {given} needs it"));
         }
+        if self.server.client_ca.is_some() && self.server.tls_cert.is_none() {
+            refuse("server.client_ca", "needs server.tls_cert and server.tls_key");
+        }
+        self.auth.problems(&mut refuse);
         if self.server.max_message_bytes.0 < MIB {
             refuse("server.max_message_bytes", "must be at least 1 MiB");
         }
@@ -95,5 +106,38 @@ impl Config {
             refuse("query.buffer_bytes", "must not be below query.batch_bytes");
         }
         problems
+    }
+}
+
+impl Config {
+    /// Whether what is said on the wire is secret, and everybody has to say who they are.
+    fn is_safe_in_public(&self) -> bool {
+        self.server.tls_cert.is_some() && self.server.tls_key.is_some() && self.anonymous().is_none()
+    }
+}
+
+impl Auth {
+    fn problems(&self, refuse: &mut impl FnMut(&str, &str)) {
+        let mut names = HashSet::new();
+        for user in &self.users {
+            if let Err(error) = check_name("user", &user.name) {
+                refuse("auth.users", error.message());
+            }
+            if !names.insert(&user.name) {
+                refuse("auth.users", &format!("user \"{}\" stands there twice", user.name));
+            }
+            if let Err(expected) = check_hash(user.password_hash.expose()) {
+                refuse("auth.users", &format!("user \"{}\", password_hash: {expected}", user.name));
+            }
+        }
+        let Some(jwt) = &self.jwt else { return };
+        if jwt.algorithms.is_empty() {
+            refuse("auth.jwt.algorithms", "must name at least one, such as \"RS256\"");
+        }
+        for (key, text) in [("auth.jwt.issuer", &jwt.issuer), ("auth.jwt.audience", &jwt.audience)] {
+            if text.is_empty() {
+                refuse(key, "must not be empty");
+            }
+        }
     }
 }

@@ -15,6 +15,8 @@ pub struct Flags<'a> {
     pub overrides: &'a [(&'a str, String)],
     /// `--insecure`.
     pub insecure: bool,
+    /// `--tls-self-signed`: certificate and key beside the database.
+    pub tls_self_signed: bool,
 }
 
 impl Config {
@@ -22,7 +24,7 @@ impl Config {
     ///
     /// Errors: `Invalid` naming the key, its source, and what was expected.
     pub fn load(file: Option<&Path>, overrides: &[(&str, String)]) -> Result<Self> {
-        Self::load_with(file, &Flags { overrides, insecure: false })
+        Self::load_with(file, &Flags { overrides, insecure: false, tls_self_signed: false })
     }
 
     /// [`Self::load`], with what was given on the command line.
@@ -46,6 +48,13 @@ impl Config {
         }
         if flags.insecure {
             figment = figment.merge(("server.insecure", true));
+        }
+        if flags.tls_self_signed {
+            let database = figment.extract_inner::<String>("database.path").unwrap_or_default();
+            let beside = if database == ":memory:" { "pintail" } else { &database };
+            figment = figment
+                .merge(("server.tls_cert", format!("{beside}.tls-cert.pem")))
+                .merge(("server.tls_key", format!("{beside}.tls-key.pem")));
         }
         problems::extract(&figment)
     }

@@ -31,7 +31,7 @@ pub use pintail_protocol::decode::{Decoded, Decoder, Looked, Waiting};
 pub use pintail_protocol::frame::Frame;
 pub use server::{FlightParts, FlightServer};
 pub use transport::Transport;
-pub use wire::{Connection, Encoder, accept};
+pub use wire::{Connection, Encoder, connections};
 
 use wire::Link;
 

@@ -63,8 +63,8 @@ impl Parts {
             ingest: Arc::new(ingest),
             query: Arc::new(query),
             running,
-            gate: Arc::new(Gate::new(config.anonymous())),
             grants: Arc::new(grants),
+            gate: Arc::new(Gate::open(database, config)?),
             draining: AtomicBool::new(false),
         })
     }

@@ -1,21 +1,96 @@
-//! The HTTP port: `/livez`, `/readyz`, `/metrics`.
+//! The HTTP port: `/livez`, `/readyz`, `/metrics`. It speaks TLS when the Flight port does.
 //! Runs on: the async runtime.
 
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::Router;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::routing::get;
+use axum::serve::Listener;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::sync::OwnedSemaphorePermit;
 
 use super::parts::Parts;
 use crate::error::{Error, Result};
 use crate::metrics;
+use crate::tls::{Incoming, Socket};
 
 /// How long `/readyz` waits for its query.
 const READY_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// The connections of the port.
+pub(super) struct SidePort {
+    incoming: Incoming,
+    address: SocketAddr,
+}
+
+impl SidePort {
+    pub(super) fn new(incoming: Incoming, address: SocketAddr) -> Self {
+        Self { incoming, address }
+    }
+}
+
+/// A connection and its place among those allowed.
+pub(super) struct SideSocket {
+    socket: Socket,
+    _place: OwnedSemaphorePermit,
+}
+
+impl Listener for SidePort {
+    type Io = SideSocket;
+    type Addr = SocketAddr;
+
+    async fn accept(&mut self) -> (SideSocket, SocketAddr) {
+        match self.incoming.next().await {
+            Some(accepted) => {
+                let address = accepted.address;
+                let (socket, place) = accepted.into_parts();
+                (SideSocket { socket, _place: place }, address)
+            }
+            // The server stops, and takes this port with it.
+            None => std::future::pending().await,
+        }
+    }
+
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        Ok(self.address)
+    }
+}
+
+impl AsyncRead for SideSocket {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.socket).poll_read(context, buffer)
+    }
+}
+
+impl AsyncWrite for SideSocket {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.socket).poll_write(context, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.socket).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.socket).poll_shutdown(context)
+    }
+}
 
 /// What the port answers.
 ///

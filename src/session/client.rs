@@ -17,8 +17,8 @@ use super::seat::{blocking, drop_aside};
 use super::usage::{InUse, Usage};
 use crate::auth::{Grants, Principal};
 use crate::config;
-use crate::engine::{Access, Database, SchemaPath};
-use crate::error::Result;
+use crate::engine::{Access, Database, INTERNAL_SCHEMA, SchemaPath};
+use crate::error::{Error, Kind, Result};
 
 /// The bounds that sessions share.
 pub(super) struct Limits {
@@ -186,8 +186,15 @@ impl ClientSession {
 
     /// Changes where unqualified names are looked up, from the next statement on.
     ///
-    /// Errors: `NotFound` when there is no such schema.
+    /// Errors: `NotFound` when there is no such schema; `Denied` for the server's own, whose tables a statement could name
+    /// by a text alone, unseen, if names were looked up there.
     pub async fn set_path(self: &Arc<Self>, path: SchemaPath) -> Result<()> {
+        if path.schema.eq_ignore_ascii_case(INTERNAL_SCHEMA) {
+            return Err(Error::new(
+                Kind::Denied,
+                format!("schema {INTERNAL_SCHEMA} is the server's own; name its tables in full to read them"),
+            ));
+        }
         let lease = self.lease(On::Join).await?;
         let wanted = path.clone();
         blocking(move || {

@@ -119,11 +119,11 @@ impl Sessions {
         Ok(session.handle)
     }
 
-    /// The session of a bearer token; `None` when the token is not one of ours, is somebody else's, or was
-    /// forgotten.
-    pub fn by_bearer(&self, token: Handle, principal: &Principal) -> Option<Arc<ClientSession>> {
+    /// The session of a bearer token; `None` when the token is not one of ours, or was forgotten. A token that stands for
+    /// a login ends when nobody has used it for `session.idle_timeout`.
+    pub fn by_bearer(&self, token: Handle) -> Option<Arc<ClientSession>> {
         let session = locked(&self.registry).bearers.get(&token).cloned()?;
-        session.principal().is_same(principal).then_some(session)
+        (!session.principal().is_known() || !session.is_over()).then_some(session)
     }
 
     /// A new token of `principal` with a session of its own.
@@ -136,6 +136,11 @@ impl Sessions {
         let token = rand::random();
         registry.bearers.insert(token, session);
         Ok(token)
+    }
+
+    /// Ends the logins of a user: the tokens that stand for their password.
+    pub fn log_out(&self, user: &str) {
+        locked(&self.registry).bearers.retain(|_, session| *session.principal().name != *user);
     }
 
     /// `session` stands in for that of a cookie or token which came with a call and is not known. What its client set

@@ -6,11 +6,10 @@ use arrow::datatypes::Int64Type;
 use arrow_flight::sql::client::FlightSqlServiceClient;
 use arrow_flight::{FlightDescriptor, Ticket};
 use futures::TryStreamExt;
-use pintail::client::Client;
+use pintail::client::{Authorized, Client};
 use pintail::config::Bytes;
 use pintail::error::Kind;
 use tonic::Code;
-use tonic::transport::Channel;
 
 use crate::support::batches::wells;
 use crate::support::calls::{number, put, put_with, query_error, rows};
@@ -92,7 +91,7 @@ async fn a_change_is_made_once_however_it_is_written() {
     assert_eq!(number(&mut client, in_table).await, before);
 }
 
-async fn sql_client(server: &TestServer) -> FlightSqlServiceClient<Channel> {
+async fn sql_client(server: &TestServer) -> FlightSqlServiceClient<Authorized> {
     FlightSqlServiceClient::new_from_inner(server.client().await.inner().clone())
 }
 

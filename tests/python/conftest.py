@@ -40,7 +40,7 @@ class Server:
         self.reader = threading.Thread(target=lambda: self.log.extend(self.process.stderr), daemon=True)
         self.reader.start()
         line = self.process.stdout.readline()
-        found = re.match(r"listening on (grpc://\S+)", line)
+        found = re.match(r"listening on (grpc(?:\+tls)?://\S+)", line)
         if not found:
             self.process.wait(30)
             self.reader.join()

@@ -3,6 +3,7 @@
 #![allow(unreachable_pub, reason = "included by each test program as a module")]
 #![allow(dead_code, reason = "each test program uses its own part")]
 
+pub mod authority;
 pub mod batches;
 pub mod calls;
 pub mod database;

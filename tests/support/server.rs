@@ -5,10 +5,10 @@
 
 use std::path::Path;
 
-use pintail::client::Client;
+use pintail::client::{Client, ConnectOptions};
 use pintail::config::{Bytes, Config};
 use pintail::error::Result;
-use pintail::server::Server;
+use pintail::server::{Renewal, Server};
 
 use super::database;
 
@@ -17,6 +17,7 @@ pub struct TestServer {
     pub directory: tempfile::TempDir,
     pub uri: String,
     pub http: String,
+    pub renewal: Renewal,
     stop: Option<tokio::sync::oneshot::Sender<()>>,
     done: Option<tokio::task::JoinHandle<Result<()>>>,
 }
@@ -45,8 +46,10 @@ impl TestServer {
         let mut config = config(directory.path());
         change(&mut config);
         let server = Server::start(&config).await.unwrap();
-        let uri = format!("grpc://{}", server.flight_addr());
-        let http = format!("http://{}", server.http_addr());
+        let (scheme, http) = if server.is_secret() { ("grpc+tls", "https") } else { ("grpc", "http") };
+        let uri = format!("{scheme}://{}", server.flight_addr());
+        let http = format!("{http}://{}", server.http_addr());
+        let renewal = server.renewal();
         let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
         let done = tokio::spawn(server.run_until(
             async {
@@ -54,11 +57,16 @@ impl TestServer {
             },
             std::future::pending(),
         ));
-        Self { directory, uri, http, stop: Some(stop), done: Some(done) }
+        Self { directory, uri, http, renewal, stop: Some(stop), done: Some(done) }
     }
 
     pub async fn client(&self) -> Client {
         Client::connect(&self.uri).await.unwrap()
+    }
+
+    /// A client that says who it is.
+    pub async fn client_as(&self, options: &ConnectOptions) -> Result<Client> {
+        Client::connect_with(&self.uri, options).await
     }
 
     /// Drains, and gives the folder on.

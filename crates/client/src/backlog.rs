@@ -12,6 +12,7 @@ use pintail_protocol::names::TableName;
 use pintail_protocol::size::batch_bytes;
 use tokio::sync::watch;
 
+use crate::connect::ConnectOptions;
 use crate::error::{Error, Kind, Result};
 
 /// How a [`Producer`](crate::Producer) gathers, buffers and retries.
@@ -33,6 +34,8 @@ pub struct ProducerOptions {
     pub give_up: Duration,
     /// `pintail-on-conflict` for tables with a primary key. Default: the server's, which is `error`.
     pub on_conflict: Option<String>,
+    /// Who the producer is, and whom it trusts.
+    pub connect: ConnectOptions,
 }
 
 impl Default for ProducerOptions {
@@ -46,6 +49,7 @@ impl Default for ProducerOptions {
             backoff_max: Duration::from_secs(5),
             give_up: Duration::from_secs(300),
             on_conflict: None,
+            connect: ConnectOptions::default(),
         }
     }
 }

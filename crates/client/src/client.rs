@@ -2,8 +2,6 @@
 //! Runs on: async tasks of the caller.
 //! Never: holds more than one batch of a stream.
 
-use std::time::Duration;
-
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use arrow_flight::flight_service_client::FlightServiceClient;
@@ -12,9 +10,9 @@ use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt};
 use pintail_protocol::status::from_status;
 use tonic::Request;
-use tonic::transport::{Channel, Endpoint};
 
-use crate::error::{Error, Kind, Result};
+use crate::connect::{self, Authorized, ConnectOptions};
+use crate::error::{Error, Result};
 
 /// A connection to a Pintail server.
 ///
@@ -44,8 +42,8 @@ use crate::error::{Error, Kind, Result};
 /// ```
 #[derive(Debug, Clone)]
 pub struct Client {
-    pub(super) inner: FlightServiceClient<Channel>,
-    pub(super) channel: Channel,
+    pub(super) inner: FlightServiceClient<Authorized>,
+    pub(super) channel: Authorized,
 }
 
 /// A result: its schema at once, its rows as they come.
@@ -57,37 +55,19 @@ pub struct Rows {
 }
 
 impl Client {
-    /// Connects to `grpc://host:port`.
+    /// Connects to `grpc://host:port` or `grpc+tls://host:port`, without credentials.
     ///
-    /// Errors: `Invalid` for a URI that cannot be used, `Unavailable` when nobody listens there.
+    /// Errors: as [`Client::connect_with`].
     pub async fn connect(uri: &str) -> Result<Self> {
-        let address = match uri.split_once("://") {
-            Some(("grpc" | "grpc+tcp" | "http", rest)) if !rest.is_empty() => format!("http://{rest}"),
-            None if !uri.is_empty() => format!("http://{uri}"),
-            Some(("grpc+tls" | "https", _)) => {
-                return Err(Error::unsupported("this version does not speak TLS yet; use grpc://host:port"));
-            }
-            _ => {
-                return Err(Error::invalid(format!(
-                    "expected a server as grpc://host:port, found \"{uri}\""
-                )));
-            }
-        };
-        let endpoint = Endpoint::from_shared(address)
-            .map_err(|_| Error::invalid(format!("expected a server as grpc://host:port, found \"{uri}\"")))?
-            .connect_timeout(Duration::from_secs(5))
-            .tcp_nodelay(true)
-            // A peer that has vanished without closing its connection is noticed, also in the middle of a call.
-            .http2_keep_alive_interval(Duration::from_secs(20))
-            .keep_alive_timeout(Duration::from_secs(20))
-            .initial_stream_window_size(16 << 20)
-            .initial_connection_window_size(64 << 20);
-        let channel = endpoint.connect().await.map_err(|_| {
-            Error::new(
-                Kind::Unavailable,
-                format!("no server answers at {uri}; is `pintail serve` running there?"),
-            )
-        })?;
+        Self::connect_with(uri, &ConnectOptions::default()).await
+    }
+
+    /// Connects as somebody.
+    ///
+    /// Errors: `Invalid` for a URI that cannot be used, `Unavailable` when nobody listens there, `Unauthenticated` when
+    /// the server's certificate is not to be trusted. Credentials are checked by the first call.
+    pub async fn connect_with(uri: &str, options: &ConnectOptions) -> Result<Self> {
+        let channel = connect::connect(uri, options).await?;
         let inner = FlightServiceClient::new(channel.clone()).max_decoding_message_size(usize::MAX);
         Ok(Self { inner, channel })
     }
@@ -147,7 +127,7 @@ impl Client {
     }
 
     /// The generated client, for calls this one does not wrap.
-    pub fn inner(&mut self) -> &mut FlightServiceClient<Channel> {
+    pub fn inner(&mut self) -> &mut FlightServiceClient<Authorized> {
         &mut self.inner
     }
 }

@@ -226,7 +226,7 @@ impl Delivery {
     }
 
     async fn connect_and_ask(&self) -> Result<(Client, Durable), Failure> {
-        let mut client = Client::connect(&self.shared.uri).await?;
+        let mut client = Client::connect_with(&self.shared.uri, &self.shared.options.connect).await?;
         // A stream without rows: the server refuses it when a newer epoch is known, shuts older ones out, and
         // answers only when the stream before it has ended.
         let empty = self.wait_for_turn(&mut client).await;

@@ -4,6 +4,7 @@
 
 mod backlog;
 mod client;
+mod connect;
 mod cut;
 mod delivery;
 mod producer;
@@ -13,6 +14,7 @@ mod wire;
 
 pub use backlog::{Durable, ProducerOptions};
 pub use client::{Client, Rows};
+pub use connect::{Authorized, ConnectOptions};
 pub use pintail_protocol::answer::PutAnswer;
 pub use pintail_protocol::error;
 pub use pintail_protocol::names::TableName;

@@ -19,11 +19,11 @@ use http::{Method, Request, Version};
 use http_body::{Body, Frame as HttpFrame};
 use pintail_protocol::frame::Outgoing;
 use tonic::codec::{BufferSettings, Streaming};
-use tonic::transport::Channel;
 use tonic::{Code, Status};
 use tonic_prost::ProstDecoder;
 use tower_service::Service;
 
+use crate::connect::Authorized;
 use crate::error::{Error, Result};
 use pintail_protocol::status::from_status;
 
@@ -33,7 +33,7 @@ const DO_PUT: &str = "/arrow.flight.protocol.FlightService/DoPut";
 ///
 /// Errors: `Invalid` for a header that HTTP does not have; what the server says.
 pub(super) async fn put(
-    channel: &Channel,
+    channel: &Authorized,
     messages: BoxStream<'static, VecDeque<Bytes>>,
     headers: &[(&'static str, String)],
 ) -> Result<Streaming<PutResult>> {

@@ -18,6 +18,7 @@ mod duckdb_error;
 mod ffi;
 pub mod group_commit;
 mod health;
+mod identities;
 mod internal;
 mod introspect;
 mod ledgers;
@@ -40,6 +41,9 @@ pub use database::{BackupTarget, CheckpointHold, Database, Interrupt, Options, P
 pub use declared::{
     RecordedVersion, apply_declared, drop_if_empty, earlier_declarations, plan_declared,
     recorded_declarations, recorded_versions,
+};
+pub use identities::{
+    StoredToken, StoredUser, remove_token, remove_user, store_token, store_user, stored_tokens, stored_users,
 };
 pub use internal::INTERNAL_SCHEMA;
 pub use introspect::{

@@ -24,3 +24,17 @@ pub const REVOKE: &str = "pintail.revoke";
 pub const GRANTS: &str = "pintail.grants";
 /// Writes a copy of the database.
 pub const BACKUP: &str = "pintail.backup";
+/// The users.
+pub const USERS: &str = "pintail.users";
+/// Adds a user.
+pub const USER_ADD: &str = "pintail.user_add";
+/// Changes a user's password or role.
+pub const USER_CHANGE: &str = "pintail.user_change";
+/// Removes a user.
+pub const USER_REMOVE: &str = "pintail.user_remove";
+/// The API tokens.
+pub const TOKENS: &str = "pintail.tokens";
+/// Makes an API token.
+pub const TOKEN_ADD: &str = "pintail.token_add";
+/// Revokes an API token.
+pub const TOKEN_REVOKE: &str = "pintail.token_revoke";

@@ -5,7 +5,6 @@ use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use pintail::catalog::TableName;
-use pintail::client::Client;
 use pintail::error::{Error, Kind, Result};
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -120,7 +119,7 @@ fn is_passing(error: &Error) -> bool {
 /// Loads the files that are finished.
 async fn wave(load: &Load, table: &TableName, found: Found) -> Result<()> {
     let started = Instant::now();
-    let mut client = Client::connect(&load.remote.server).await?;
+    let mut client = load.remote.connect().await.map_err(Failure::into_error)?;
     let load = Load { keep_going: true, ..load.clone() };
     let prepared = load.prepare(&mut client, table, found.files).await?;
     let (tally, names) = load.load(client, table, prepared).await?;

@@ -181,7 +181,7 @@ impl Load {
             let text = format!("{first}{more}; --keep-going loads the others");
             return Err(Error::invalid(format!("nothing was committed to {table}: {text}")).into());
         }
-        let mut client = Client::connect(&self.remote.server).await?;
+        let mut client = self.remote.connect().await?;
         let started = Instant::now();
         let prepared = self.prepare(&mut client, &table, found.files).await?;
         if self.dry_run {
@@ -199,7 +199,7 @@ impl Load {
 
     async fn forget_files(&self, text: &str) -> Result<(), Failure> {
         let table = TableName::from_text(text).map_err(Failure::Usage)?;
-        let mut client = Client::connect(&self.remote.server).await?;
+        let mut client = self.remote.connect().await?;
         // As it was typed: without its quotes, a name with a dot in it is another one.
         let body = serde_json::json!({ "table": text }).to_string();
         let answer = client.action_with(action::FORGET_LOADS, body).await?;

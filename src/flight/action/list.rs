@@ -4,7 +4,7 @@ use arrow_flight::ActionType;
 use pintail_protocol::action;
 
 /// Actions and what they do.
-const ACTIONS: [(&str, &str); 21] = [
+const ACTIONS: [(&str, &str); 28] = [
     ("BeginTransaction", "opens a transaction; its id goes into statements, and ingest joins it by itself"),
     ("EndTransaction", "commits a transaction or rolls it back"),
     ("CreatePreparedStatement", "prepares a statement; answers its handle, parameters and result schema"),
@@ -48,6 +48,19 @@ const ACTIONS: [(&str, &str); 21] = [
         action::BACKUP,
         "writes a copy of the database on the server's machine, of {\"to\": file name}; answers JSON when done",
     ),
+    (action::USERS, "the users and their roles, for an admin; answers JSON"),
+    (action::USER_ADD, "adds a user, of {\"name\", \"role\", \"password_hash\"}; for an admin"),
+    (
+        action::USER_CHANGE,
+        "changes a user's \"role\" or \"password_hash\", of {\"name\", ...}; for an admin, one's own password for anybody",
+    ),
+    (action::USER_REMOVE, "removes a user and their tokens, of {\"name\"}; for an admin"),
+    (action::TOKENS, "the API tokens, for an admin, and one's own for anybody; answers JSON"),
+    (
+        action::TOKEN_ADD,
+        "makes an API token, of {\"name\", \"user\", \"role\", \"tables\", \"expires\"}; answers JSON with the \"token\"",
+    ),
+    (action::TOKEN_REVOKE, "revokes an API token, of {\"name\"}"),
 ];
 
 /// Every action.

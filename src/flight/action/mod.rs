@@ -3,6 +3,7 @@
 //! Runs on: the task of the call. The server's own answers are JSON.
 //! Never: shows a path or a secret.
 
+mod accounts;
 mod any;
 mod declared_tables;
 mod grants;
@@ -102,7 +103,7 @@ async fn own(server: &FlightServer, ask: &Ask, action: &Action) -> Result<Option
         action::GRANTS => grants::list(server, ask),
         action::CHECKPOINT => operations::checkpoint(operations, database).await?,
         action::BACKUP => operations::backup(operations, backup_folder.as_deref(), body).await?,
-        _ => return Ok(None),
+        _ => return accounts::run(server, ask, action).await,
     };
     Ok(Some(answer))
 }

@@ -1,6 +1,5 @@
-//! Accepted sockets, no more than allowed, as tonic wants them.
-//! Runs on: the accept loop and tonic's connection tasks.
-//! Never: keeps a socket above the limit open, where it would only look like a hang to its client.
+//! Accepted sockets as tonic wants them, and what the calls of one connection share.
+//! Runs on: tonic's connection tasks.
 
 use std::io;
 use std::net::SocketAddr;
@@ -8,22 +7,21 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 
-use futures::Stream;
-use futures::stream;
+use futures::{Stream, StreamExt};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::OwnedSemaphorePermit;
 use tonic::transport::server::Connected;
 
 use crate::auth::Principal;
 use crate::session::ClientSession;
+use crate::tls::{Incoming, Socket};
 
 /// Principals whose sessions one connection keeps.
 const SESSIONS_MAX: usize = 64;
 
 /// A socket and its place among the connections allowed.
 pub struct Connection {
-    socket: TcpStream,
+    socket: Socket,
     link: Link,
     _place: OwnedSemaphorePermit,
 }
@@ -36,6 +34,8 @@ pub struct Link(Arc<Shared>);
 #[derive(Default)]
 struct Shared {
     address: Option<SocketAddr>,
+    // The name in the client's certificate.
+    certificate: Option<Arc<str>>,
     // One for each principal that calls over it: more than one behind a proxy.
     sessions: Mutex<Vec<Arc<ClientSession>>>,
 }
@@ -58,36 +58,24 @@ impl Link {
         session
     }
 
+    /// The name in the client's certificate, if it has one.
+    pub(in crate::flight) fn certificate(&self) -> Option<&str> {
+        self.0.certificate.as_deref()
+    }
+
     /// The client's address.
     pub(in crate::flight) fn address(&self) -> Option<SocketAddr> {
         self.0.address
     }
 }
 
-/// Accepts from `listener`, closing what goes beyond `connections_max` at once.
-pub fn accept(listener: TcpListener, connections_max: usize) -> impl Stream<Item = io::Result<Connection>> {
-    let places = Arc::new(Semaphore::new(connections_max));
-    stream::unfold((listener, places), move |(listener, places)| async move {
-        loop {
-            match listener.accept().await {
-                Ok((socket, peer)) => {
-                    let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
-                        tracing::warn!(%peer, connections_max, "connection refused (limit: server.max_connections)");
-                        continue;
-                    };
-                    // Answers are small and late writes of large ones are batched by HTTP/2 already.
-                    let _ = socket.set_nodelay(true);
-                    let shared = Shared { address: Some(peer), sessions: Mutex::default() };
-                    let connection = Connection { socket, link: Link(Arc::new(shared)), _place: place };
-                    return Some((Ok(connection), (listener, places)));
-                }
-                Err(error) => {
-                    // Out of file descriptors, for example: wait instead of spinning.
-                    tracing::warn!(%error, "accept failed");
-                    tokio::time::sleep(std::time::Duration::from_millis(100)).await;
-                }
-            }
-        }
+/// The connections of a port.
+pub fn connections(incoming: Incoming) -> impl Stream<Item = io::Result<Connection>> {
+    incoming.map(|accepted| {
+        let (address, certificate) = (Some(accepted.address), accepted.certificate.clone());
+        let (socket, place) = accepted.into_parts();
+        let shared = Shared { address, certificate, sessions: Mutex::default() };
+        Ok(Connection { socket, link: Link(Arc::new(shared)), _place: place })
     })
 }
 

@@ -9,7 +9,7 @@ mod form;
 mod incoming;
 mod pieces;
 
-pub use connection::{Connection, accept};
+pub use connection::{Connection, connections};
 pub use encode::Encoder;
 
 pub(in crate::flight) use body::{Aligned, Arrived, Pool};

@@ -10,12 +10,12 @@ use arrow::datatypes::Int64Type;
 use arrow_flight::FlightInfo;
 use arrow_flight::sql::client::FlightSqlServiceClient;
 use futures::TryStreamExt;
-use tonic::transport::Channel;
+use pintail::client::Authorized;
 
 use crate::support::batches::joined;
 use crate::support::server::TestServer;
 
-type Sql = FlightSqlServiceClient<Channel>;
+type Sql = FlightSqlServiceClient<Authorized>;
 
 async fn sql(server: &TestServer) -> Sql {
     FlightSqlServiceClient::new_from_inner(server.client().await.inner().clone())

@@ -25,6 +25,7 @@ use super::names::Names;
 use super::reach::Reach;
 use crate::duckdb_error::from_duckdb;
 use crate::error::{Error, Kind, Result};
+use crate::identities::IDENTITY_TABLES;
 use crate::sql::depth;
 use crate::sql::token::{self, Token};
 
@@ -184,7 +185,9 @@ impl Surface {
         }
         let is_not_listed = self.unlisted.contains(name)
             || (self.table_functions.contains(name) && !TABLE_FUNCTIONS.contains(&name));
-        let is_refused = VIEWS.contains(&name) || (is_called && (is_not_listed || FUNCTIONS.contains(&name)));
+        let is_refused = VIEWS.contains(&name)
+            || IDENTITY_TABLES.contains(&name)
+            || (is_called && (is_not_listed || FUNCTIONS.contains(&name)));
         if !is_refused {
             return Ok(());
         }
