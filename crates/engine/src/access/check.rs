@@ -14,6 +14,7 @@ use crate::catalog::TableName;
 use crate::connection::Connection;
 use crate::error::{Error, Result};
 use crate::introspect::find_table;
+use crate::sql::{opened, tokens};
 
 /// Refuses a grant whose condition or columns do not fit its table, when the grant is made.
 ///
@@ -39,6 +40,9 @@ pub fn check_grant(connection: &Connection, grant: &Grant) -> Result<()> {
             "there is no table {schema}.{table}: where and hide are checked against it"
         )));
     }
+    for filter in &part.filters {
+        check_closed(connection, filter)?;
+    }
     let window = Window::on(&catalog, schema, table, &part);
     let (statement, kind) = guard.parsed(&window.query).map_err(|error| error.context("where"))?;
     if kind != StatementType::Select {
@@ -61,4 +65,18 @@ pub fn check_grant(connection: &Connection, grant: &Grant) -> Result<()> {
             first_line(&message)
         ))),
     }
+}
+
+/// Refuses a condition that closes a bracket which it has not opened: it stands in brackets, beside others.
+fn check_closed(connection: &Connection, filter: &str) -> Result<()> {
+    let tokens =
+        tokens(connection.duckdb_for_binding(), filter).map_err(|error| connection.database().note(error))?;
+    let mut level = 0_i64;
+    for token in tokens {
+        level += opened(&token);
+        if level < 0 {
+            return Err(Error::invalid("where: expected a condition whose brackets are closed in it"));
+        }
+    }
+    Ok(())
 }

@@ -20,4 +20,4 @@ pub use insert::{BulkInsert, Insert};
 pub(crate) use judge::{ALWAYS, Judge, Judged, explained_at};
 pub(crate) use series::{UTC_FUNCTION, next_statement};
 pub(crate) use surface::Surface;
-pub(crate) use token::{Token, tokens};
+pub(crate) use token::{Token, opened, tokens};
