@@ -25,7 +25,8 @@ pub enum Right {
 }
 
 impl Right {
-    fn as_str(self) -> &'static str {
+    /// The right's name.
+    pub fn as_str(self) -> &'static str {
         self.in_engine().as_str()
     }
 

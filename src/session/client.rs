@@ -195,6 +195,12 @@ impl ClientSession {
                 format!("schema {INTERNAL_SCHEMA} is the server's own; name its tables in full to read them"),
             ));
         }
+        if self.access().is_some_and(|access| !access.sees_schema(&path.schema)) {
+            return Err(Error::not_found(format!(
+                "schema {}.{} cannot be used: it is not there",
+                path.catalog, path.schema
+            )));
+        }
         let lease = self.lease(On::Join).await?;
         let wanted = path.clone();
         blocking(move || {
