@@ -181,7 +181,7 @@ impl Gate {
         let hash = found.as_ref().and_then(|(_, hash)| hash.clone());
         // Another call of the same client was faster: clients open many connections at one time.
         let is_proven = hash.as_ref().is_some_and(|hash| self.proven.has(name, password, hash));
-        let is_right = is_proven || turn.is_right(password, hash.clone()).await?;
+        let is_right = is_proven || turn.check(password, hash.clone()).await?;
         let (true, Some((user, _)), Some(hash)) = (is_right, found, hash) else {
             return Err(refused("wrong user name or password"));
         };

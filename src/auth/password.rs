@@ -84,7 +84,7 @@ impl Checks {
 
 impl Turn {
     /// Whether this is the password behind the hash; never, where there is none.
-    pub(super) async fn is_right(self, password: &str, hash: Option<String>) -> Result<bool> {
+    pub(super) async fn check(self, password: &str, hash: Option<String>) -> Result<bool> {
         let is_known = hash.is_some();
         let Self { place, nobody } = self;
         let (hash, password) = (hash.unwrap_or(nobody), password.to_owned());
@@ -110,9 +110,9 @@ mod tests {
         assert!(hash.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{hash}");
         check_hash(&hash).unwrap();
         let checks = Checks::new().unwrap();
-        assert!(checks.turn().await.unwrap().is_right("correct horse", Some(hash.clone())).await.unwrap());
-        assert!(!checks.turn().await.unwrap().is_right("correct horsf", Some(hash)).await.unwrap());
-        assert!(!checks.turn().await.unwrap().is_right("nobody has this password", None).await.unwrap());
+        assert!(checks.turn().await.unwrap().check("correct horse", Some(hash.clone())).await.unwrap());
+        assert!(!checks.turn().await.unwrap().check("correct horsf", Some(hash)).await.unwrap());
+        assert!(!checks.turn().await.unwrap().check("nobody has this password", None).await.unwrap());
     }
 
     #[test]

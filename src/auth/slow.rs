@@ -95,7 +95,7 @@ impl Attempt<'_> {
         self.over = true;
         let mut state = self.slow.state();
         state.each(self.address, self.user.as_deref(), |failures| {
-            failures.open = failures.open.saturating_sub(1)
+            failures.open = failures.open.saturating_sub(1);
         });
         if let (Some(address), Some(user)) = (self.address, &self.user) {
             if state.good.len() >= KNOWN_MAX {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use arrow_flight::HandshakeResponse;
 use tonic::Response;
-use tonic::metadata::MetadataMap;
+use tonic::metadata::{MetadataMap, MetadataValue};
 
 use super::answers::{Answers, answers};
 use crate::auth::{Credentials, Gate, Offered, Principal};
@@ -45,7 +45,7 @@ impl Caller {
     ) -> Result<Self> {
         let link = extensions.get::<Link>();
         let address = link.and_then(Link::address);
-        let credentials = Credentials::read(metadata.get("authorization").map(|value| value.as_bytes()))?;
+        let credentials = Credentials::read(metadata.get("authorization").map(MetadataValue::as_bytes))?;
         let token = own_token(&credentials);
         let by_token = token.and_then(|token| sessions.by_bearer(token));
         let principal = match (&by_token, token) {
