@@ -66,6 +66,11 @@ impl Lease {
         matches!(self.place, Place::Pool(..))
     }
 
+    /// The right to store rows that were held to the grants already: what the server looks up and runs for them is its own.
+    pub fn of_the_server(self) -> Self {
+        Self { access: None, ..self }
+    }
+
     /// More of the same uses, for a result that is read when its connection is free again.
     pub fn in_use(&self) -> Vec<InUse> {
         self.uses.clone()

@@ -56,7 +56,7 @@ impl Bulk<'_> {
         let lease = session.lease(session.now(prepared.on)).await?;
         let table = insert.table.as_ref().map(|table| full_name(table, session)).transpose()?;
         let target = Target::Statement { bulk: Box::new(insert.clone()), table };
-        let destination = Destination { target, lease, terms: Terms::default() };
+        let destination = Destination { target, lease: lease.of_the_server(), terms: Terms::default() };
         let summary = store(&puts.ingest, rows, destination, call).await?;
         Ok(summary.ack.counts.inserted)
     }

@@ -129,7 +129,7 @@ pub(super) async fn put_into_table(
         true => session.lease_for_temporaries(on).await?,
         false => session.lease(on).await?,
     };
-    let destination = Destination { target: table.target(), lease, terms };
+    let destination = Destination { target: table.target(), lease: lease.of_the_server(), terms };
     let PutSummary { ack, durable, rejects, .. } =
         store(&puts.ingest, RowStream::coming(incoming), destination, call).await?;
     Ok(PutOutcome { ack, durable: durable && keeps, on_conflict, rejects })

@@ -111,6 +111,15 @@ pub(super) fn path_of(value: &Value) -> Vec<String> {
     parts.map(|part| part.as_str().unwrap_or_default().to_owned()).collect()
 }
 
+/// Whether a parse tree has a query in it.
+fn has_subquery(value: &Value) -> bool {
+    match value {
+        Value::Array(values) => values.iter().any(has_subquery),
+        Value::Object(fields) => text(value, "class") == "SUBQUERY" || fields.values().any(has_subquery),
+        _ => false,
+    }
+}
+
 fn text<'a>(value: &'a Value, key: &str) -> &'a str {
     value.get(key).and_then(Value::as_str).unwrap_or_default()
 }
@@ -191,7 +200,8 @@ impl Facts {
                     matches!(kind, "ALTER_TABLE" | "ALTER_VIEW" | "SET_COMMENT" | "SET_COLUMN_COMMENT");
                 let relation = Relation::from_path(&named);
                 match relation {
-                    Some(name) if is_known && what != "FOREIGN_KEY_CONSTRAINT" => {
+                    // Nothing that is read while a table is altered is in the plan.
+                    Some(name) if is_known && what != "FOREIGN_KEY_CONSTRAINT" && !has_subquery(info) => {
                         if matches!(what.as_str(), "RENAME_TABLE" | "RENAME_VIEW") {
                             self.defines.push(Definition::InSchema(name.schema.clone()));
                         }

@@ -156,22 +156,27 @@ impl Guard<'_> {
         if asked.class == Class::Query && self.access.level < Level::Writer && !facts.changes.is_empty() {
             return Err(for_role(self.access, "changing rows", "writer"));
         }
-        let shows = asked.kind != StatementType::Select || self.tells(text)?;
         let database = self.connection.database();
         let question = Question {
             access: self.access,
             catalog: database.catalog(),
             schema: self.connection.schema_in_use().unwrap_or("main"),
-            shows: facts.holds_rows && shows,
+            shows: facts.holds_rows && self.tells(asked.kind, text)?,
         };
         question.answer(&facts)?;
         self.check_views(&facts)
     }
 
     /// Whether the text has a SHOW or DESCRIBE of something that was not looked at on its own.
-    fn tells(&self, text: &str) -> Result<bool> {
+    fn tells(&self, kind: StatementType, text: &str) -> Result<bool> {
         if self.access.sees_all() {
             return Ok(false);
+        }
+        if kind != StatementType::Select {
+            let tokens = crate::sql::tokens(self.connection.duckdb_for_binding(), text)
+                .map_err(|error| self.note(error))?;
+            let words = ["describe", "desc", "show", "summarize"];
+            return Ok(tokens.iter().any(|token| words.iter().any(|word| token.is_word(word))));
         }
         let mut tree = self.tree(text)?;
         let found = put_windows(&mut tree, &mut Nothing)?;

@@ -63,7 +63,7 @@ const LISTINGS: [Listing; 9] = [
         "information_schema.schemata",
         "information_schema.schemata",
         ["catalog_name", "schema_name", ""],
-        &["sql"],
+        &[],
     ),
 ];
 
