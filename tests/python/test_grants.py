@@ -69,7 +69,7 @@ def test_a_reader_gets_the_part_of_a_table(granted):
             assert "secret" not in str(refused.value)
         assert polars.read_database("SELECT sum(oil) AS oil FROM wells", connection)["oil"][0] == 50200.0
         objects = connection.adbc_get_objects(depth="columns").read_all().to_pylist()
-        assert "staging" not in str(objects) and "'name'" not in str(objects).replace("'column_name': 'name'", "'name'")
+        assert "staging" not in str(objects)
         names = [c["column_name"] for d in objects for s in d["catalog_db_schemas"] for t in s["db_schema_tables"] for c in t["table_columns"]]
         assert sorted(names) == ["field_code", "oil"]
     client, options = granted.flight("ada")

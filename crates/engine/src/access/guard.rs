@@ -4,6 +4,7 @@
 
 use std::sync::Arc;
 
+use duckdb::error::DuckDBError;
 use duckdb::query_result::StatementType;
 use duckdb::statement::Statement;
 use duckdb::{Parameters, QueryParameter};
@@ -306,23 +307,23 @@ impl Guard<'_> {
         over_windows: bool,
         Unplanned { kind, message }: Unplanned,
     ) -> Error {
-        if kind == "not implemented" || kind == "invalid input" || kind == "serialization" {
-            let hint = if text.to_ascii_lowercase().contains("pivot") {
-                "; name the values that become columns: PIVOT … ON column IN (…)"
-            } else {
-                ""
-            };
-            return denied(format!(
-                "the statement cannot be checked before it runs ({}){hint}; an admin can run it",
-                first_line(&message)
-            ));
-        }
+        let is_pivot = text.to_ascii_lowercase().contains("pivot");
+        let hint =
+            if is_pivot { "; name the values that become columns: PIVOT … ON column IN (…)" } else { "" };
+        let unchecked = || {
+            denied(format!(
+                "this kind of statement cannot be checked before it runs ({kind}){hint}; write it in another way, or let an admin run it"
+            ))
+        };
         if self.access.sees_all() {
             // The engine's own words, with the place in the text.
             return match asked.statement.bind(self.connection.duckdb_for_binding()) {
-                Err(error) => self.note(error),
-                Ok(_) => denied(format!("the statement cannot be checked: {}", first_line(&message))),
+                Err(error) if error.code != DuckDBError::InputMetadataDeferred => self.note(error),
+                _ => unchecked(),
             };
+        }
+        if ["not implemented", "serialization", "internal"].contains(&kind.as_str()) {
+            return unchecked();
         }
         // All tables of a SELECT are known to its sender by now; those of a change are not.
         let is_simple = asked.kind == StatementType::Select || self.is_simple_change(text);
@@ -333,6 +334,8 @@ impl Guard<'_> {
         let shown = first_line(&shown).to_owned();
         match kind.as_str() {
             "catalog" => Error::not_found(shown),
+            "permission" => denied(shown),
+            _ if shown.contains("does not support serialization") => unchecked(),
             _ => Error::invalid(shown),
         }
     }
