@@ -92,8 +92,8 @@ impl Server {
         let (flight_addr, http_addr) = (ports::address(&flight_listener)?, ports::address(&http_listener)?);
         let (health, health_service) = tonic_health::server::health_reporter();
         health.set_service_status("", tonic_health::ServingStatus::Serving).await;
-        let sessions =
-            Sessions::new(Arc::clone(&parts.database), &config.session, config.query.queue_timeout.0);
+        let (database, grants) = (Arc::clone(&parts.database), Arc::clone(&parts.grants));
+        let sessions = Sessions::new(database, grants, &config.session, config.query.queue_timeout.0);
         let service = FlightServer::new(parts.of_flight(&sessions, declarations), config);
         let sweeper = tokio::spawn(sweep(service.clone()));
         let (stop, stopped) = oneshot::channel();

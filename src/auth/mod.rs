@@ -8,6 +8,7 @@
 mod accounts;
 mod credentials;
 mod gate;
+mod grants;
 mod jwt;
 mod password;
 mod principal;
@@ -18,6 +19,7 @@ mod tokens;
 pub use accounts::{Accounts, NewToken, check_name};
 pub use credentials::Credentials;
 pub use gate::{Gate, Offered};
+pub use grants::{Grant, Grants, Right};
 pub use password::{check_hash, hash_password};
 pub use principal::{ANONYMOUS, Principal, Role, Scope, TablePattern};
 pub use tokens::TOKEN_PREFIX;

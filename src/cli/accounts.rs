@@ -276,7 +276,11 @@ fn list<const N: usize>(values: &Value, row: impl Fn(&Value) -> [String; N]) -> 
 }
 
 /// Prints rows under their titles, in columns.
-fn print<const N: usize>(titles: &[&str; N], rows: Vec<[String; N]>, none: &str) -> Result<(), Failure> {
+pub(super) fn print<const N: usize>(
+    titles: &[&str; N],
+    rows: Vec<[String; N]>,
+    none: &str,
+) -> Result<(), Failure> {
     if rows.is_empty() {
         say!("{none}");
         return Ok(());

@@ -11,6 +11,7 @@ macro_rules! say {
 
 mod accounts;
 mod backup;
+mod grants;
 mod hide;
 mod load;
 mod output;
@@ -65,6 +66,12 @@ enum Command {
     /// Make, list and revoke API tokens
     #[command(subcommand)]
     Token(accounts::Token),
+    /// Let a user read, ingest or define tables
+    Grant(grants::Grant),
+    /// Take back what a user was granted
+    Revoke(grants::Revoke),
+    /// List what users are granted
+    Grants(Remote),
     /// List the profiles of ~/.config/pintail/profiles.toml
     Profile,
     /// Show or check the effective configuration
@@ -155,6 +162,9 @@ pub(crate) fn run() -> ExitCode {
         Command::Schema(command) => command.run(),
         Command::User(command) => command.run(),
         Command::Token(command) => command.run(),
+        Command::Grant(command) => block_on(command.run()),
+        Command::Revoke(command) => block_on(command.run()),
+        Command::Grants(remote) => block_on(grants::list(remote)),
         Command::Profile => profile::list(),
         Command::Config(ConfigCommand::Print(source)) => config(&source, Config::to_toml),
         Command::Config(ConfigCommand::Check(source)) => {

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use jsonwebtoken::Algorithm;
 use serde::{Deserialize, Serialize, Serializer};
 
-use crate::auth::Role;
+use crate::auth::{Grant, Role};
 
 /// The role of who comes without credentials.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -45,6 +45,9 @@ pub struct User {
     pub role: Role,
     /// Argon2id hash of the password, as `pintail user hash` prints it.
     pub password_hash: Secret,
+    /// What the user may reach; a user without grants has what the role means.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub grants: Vec<Grant>,
 }
 
 /// `[auth.jwt]`

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use super::info::{Infos, Polls};
 use super::put::Puts;
 use super::result::{Results, Tickets};
-use crate::auth::Gate;
+use crate::auth::{Gate, Grants};
 use crate::catalog::Declarations;
 use crate::config::Config;
 use crate::engine::Database;
@@ -29,6 +29,8 @@ pub struct FlightParts {
     pub operations: Arc<Operations>,
     /// Where callers say who they are.
     pub gate: Arc<Gate>,
+    /// What callers may do.
+    pub grants: Arc<Grants>,
     /// What lasts between calls.
     pub sessions: Arc<Sessions>,
     /// The declarations in force.
@@ -56,6 +58,7 @@ pub struct FlightServer {
     pub(super) database: Arc<Database>,
     pub(super) operations: Arc<Operations>,
     pub(super) gate: Arc<Gate>,
+    pub(super) grants: Arc<Grants>,
     pub(super) sessions: Arc<Sessions>,
     pub(super) infos: Infos,
     pub(super) polls: Arc<Polls>,
@@ -68,7 +71,7 @@ pub struct FlightServer {
 impl FlightServer {
     /// A Flight service over the parts of a server.
     pub fn new(parts: FlightParts, config: &Config) -> Self {
-        let FlightParts { database, ingest, query, operations, gate, sessions, declarations } = parts;
+        let FlightParts { database, ingest, query, operations, gate, grants, sessions, declarations } = parts;
         let results = Results { sessions: Arc::clone(&sessions), query: Arc::clone(&query) };
         let puts = Puts {
             ingest,
@@ -83,6 +86,7 @@ impl FlightServer {
             database,
             operations,
             gate,
+            grants,
             sessions,
             infos: Infos { puts, tickets },
             polls: Arc::default(),

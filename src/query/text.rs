@@ -77,7 +77,7 @@ fn stream_evident(connection: &mut Open, statement: &Parsed, sink: &mut ResultSi
 
 /// Runs statements one after the other in one transaction, and counts the changed rows.
 pub(super) fn run_script(connection: &mut Open, sql: &str, sink: &mut ResultSink<'_>) -> Result<Class> {
-    let statements = engine::parse_script(connection, sql)?;
+    let mut statements = engine::parse_script(connection, sql)?;
     let single = statements.len() == 1;
     let schema = Described::count().schema;
     let class = if statements.iter().any(|statement| statement.class() == Class::Definition) {
@@ -88,13 +88,13 @@ pub(super) fn run_script(connection: &mut Open, sql: &str, sink: &mut ResultSink
     if sink.open(&schema, class).is_err() {
         return Ok(class);
     }
-    if single
-        && !connection.joins_transaction()
-        && statements[0].without_parameters(connection).is_ok()
-        && let Some(rows) = connection.execute_in_group(class, sql)
-    {
-        sink.count(rows?)?;
-        return Ok(class);
+    if single && !connection.joins_transaction() && statements[0].without_parameters(connection).is_ok() {
+        // It may run on another connection, whose statements are not held to anything.
+        statements = statements.into_iter().map(|one| one.admitted(connection)).collect::<Result<_>>()?;
+        if let Some(rows) = connection.execute_in_group(class, sql) {
+            sink.count(rows?)?;
+            return Ok(class);
+        }
     }
     if statements.iter().any(Parsed::seeds) {
         connection.spoil();
@@ -106,12 +106,14 @@ pub(super) fn run_script(connection: &mut Open, sql: &str, sink: &mut ResultSink
     }
     let mut rows = 0;
     let count = statements.len();
-    for (index, statement) in statements.iter().enumerate() {
+    for (index, statement) in statements.into_iter().enumerate() {
+        // What it may touch is looked at when it is its turn: it may be about what one before it has made.
         let changed = statement
             .without_parameters(connection)
-            .and_then(|()| {
+            .and_then(|()| statement.admitted(connection))
+            .and_then(|statement| {
                 let _turn = connection.turn(statement.class(), statement.sql(connection)?);
-                connection.execute_parsed(statement)
+                connection.execute_parsed(&statement)
             })
             .map_err(|error| {
                 if single { error } else { error.context(format!("statement {} of {count}", index + 1)) }

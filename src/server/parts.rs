@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use crate::auth::Gate;
+use crate::auth::{Gate, Grants};
 use crate::catalog::Declarations;
 use crate::config::Config;
 use crate::engine::{Database, Options};
@@ -40,6 +40,7 @@ pub(super) struct Parts {
     pub(super) query: Arc<Query>,
     pub(super) running: Arc<Running>,
     pub(super) gate: Arc<Gate>,
+    pub(super) grants: Arc<Grants>,
     /// No new calls: the server stops.
     pub(super) draining: AtomicBool,
 }
@@ -56,11 +57,15 @@ impl Parts {
         let running = Arc::new(Running::default());
         let ingest = Ingest::new(Arc::clone(database), &config.ingest, Arc::clone(declarations))?;
         let query = Query::new(Arc::clone(database), Arc::clone(&running), &config.query);
+        let configured = config.auth.users.iter().filter(|user| !user.grants.is_empty());
+        let grants = Grants::new(configured.map(|user| (user.name.clone(), user.grants.clone())).collect());
+        grants.load(&database.connection()?)?;
         Ok(Self {
             database: Arc::clone(database),
             ingest: Arc::new(ingest),
             query: Arc::new(query),
             running,
+            grants: Arc::new(grants),
             gate: Arc::new(Gate::open(database, config)?),
             draining: AtomicBool::new(false),
         })
@@ -75,6 +80,7 @@ impl Parts {
             query: Arc::clone(&self.query),
             operations: Arc::new(operations),
             gate: Arc::clone(&self.gate),
+            grants: Arc::clone(&self.grants),
             sessions: Arc::clone(sessions),
             declarations,
         }

@@ -16,9 +16,9 @@ use super::prepared;
 use super::seat::{blocking, drop_aside};
 use super::share::Share;
 use super::usage::{InUse, Usage};
-use crate::auth::Principal;
+use crate::auth::{Grants, Principal};
 use crate::config;
-use crate::engine::{Database, INTERNAL_SCHEMA, SchemaPath};
+use crate::engine::{Access, Database, INTERNAL_SCHEMA, SchemaPath};
 use crate::error::{Error, Kind, Result};
 
 /// The bounds that sessions share.
@@ -27,6 +27,7 @@ pub(super) struct Limits {
     pub(super) seat_wait: Duration,
     pub(super) transactions: Arc<Semaphore>,
     pub(super) bound_bytes: Arc<Semaphore>,
+    pub(super) grants: Arc<Grants>,
 }
 
 /// A session as something that outlives it may know it: a ticket must not keep a transaction open.
@@ -109,6 +110,11 @@ impl ClientSession {
         if !Arc::ptr_eq(&owner, principal) && owner.is_same(principal) {
             *owner = Arc::clone(principal);
         }
+    }
+
+    /// What its statements are held to from now on; `None` for an admin.
+    pub fn access(&self) -> Option<Arc<Access>> {
+        self.limits.grants.access(&self.principal())
     }
 
     pub(super) fn holdings(&self) -> MutexGuard<'_, Holdings> {
@@ -197,6 +203,12 @@ impl ClientSession {
                 Kind::Denied,
                 format!("schema {INTERNAL_SCHEMA} is the server's own; name its tables in full to read them"),
             ));
+        }
+        if self.access().is_some_and(|access| !access.sees_schema(&path.schema)) {
+            return Err(Error::not_found(format!(
+                "schema {}.{} cannot be used: it is not there",
+                path.catalog, path.schema
+            )));
         }
         let lease = self.lease(On::Join).await?;
         let wanted = path.clone();

@@ -13,7 +13,7 @@ use super::seat::{Seat, Seated, blocking};
 use super::share::Share;
 use super::temporaries::Temporaries;
 use super::usage::InUse;
-use crate::engine::{self, Database, SchemaPath};
+use crate::engine::{self, Access, Database, SchemaPath};
 use crate::error::{Error, Kind, Result};
 
 /// Whether a statement is known to make temporary objects before it runs.
@@ -33,6 +33,8 @@ impl Makes {
 pub struct Lease {
     place: Place,
     path: Option<SchemaPath>,
+    // What its client may do; `None` for admins and the server itself.
+    access: Option<Arc<Access>>,
     uses: Vec<InUse>,
     // Of the client; nobody has none.
     share: Option<Arc<Share>>,
@@ -59,7 +61,13 @@ enum Connected {
 impl Lease {
     /// A pooled connection on behalf of nobody.
     pub fn pooled(database: Arc<Database>) -> Self {
-        Self { place: Place::Pool(database, Weak::new()), path: None, uses: Vec::new(), share: None }
+        Self {
+            place: Place::Pool(database, Weak::new()),
+            path: None,
+            access: None,
+            uses: Vec::new(),
+            share: None,
+        }
     }
 
     /// Whether the connection is one of the pool, on which nothing of the client is open.
@@ -70,6 +78,11 @@ impl Lease {
     /// What the client has of what all share.
     pub fn share(&self) -> Option<&Arc<Share>> {
         self.share.as_ref()
+    }
+
+    /// The right to store rows that were held to the grants already: what the server looks up and runs for them is its own.
+    pub fn of_the_server(self) -> Self {
+        Self { access: None, ..self }
     }
 
     /// More of the same uses, for a result that is read when its connection is free again.
@@ -95,6 +108,7 @@ impl Lease {
             }
         };
         let mut open = Open { place, _uses: self.uses };
+        open.hold_to(self.access);
         open.use_path(self.path.as_ref())?;
         Ok(open)
     }
@@ -296,7 +310,7 @@ impl ClientSession {
                 }
             }
         };
-        Ok(Lease { place, path, uses, share: Some(Arc::clone(&self.share)) })
+        Ok(Lease { place, path, access: self.access(), uses, share: Some(Arc::clone(&self.share)) })
     }
 
     /// Waits for a seat's turn.

@@ -13,7 +13,7 @@ use super::client::{ClientSession, Lifetime, Limits, Owner};
 use super::handle::{Handle, locked};
 use super::prepared;
 use super::share::Share;
-use crate::auth::Principal;
+use crate::auth::{Grants, Principal};
 use crate::config;
 use crate::engine::Database;
 use crate::error::{Error, Result};
@@ -41,12 +41,19 @@ struct Registry {
 
 impl Sessions {
     /// No sessions yet. `seat_wait` is how long a statement waits for its turn on a session's connection.
-    pub fn new(database: Arc<Database>, config: &config::Session, seat_wait: Duration) -> Arc<Self> {
+    /// `grants` say what statements are held to.
+    pub fn new(
+        database: Arc<Database>,
+        grants: Arc<Grants>,
+        config: &config::Session,
+        seat_wait: Duration,
+    ) -> Arc<Self> {
         let limits = Limits {
             config: config.clone(),
             seat_wait,
             transactions: Arc::new(Semaphore::new(config.max_transactions)),
             bound_bytes: prepared::budget(config.bound_memory_limit.as_usize()),
+            grants,
         };
         Arc::new(Self { database, limits: Arc::new(limits), registry: Mutex::default() })
     }

@@ -7,6 +7,7 @@ mod declared;
 mod exactly_once;
 mod exchange;
 mod flight_sql;
+mod grants;
 mod identity;
 mod polling;
 mod put;

@@ -6,6 +6,7 @@
 //! threads but is used by one at a time. A [`Cursor`] stays on the thread that opened it. [`Interrupt`] may
 //! be called from anywhere, at any time, and is a no-op when its statement is over.
 
+mod access;
 mod append;
 mod backup;
 mod bound;
@@ -27,6 +28,10 @@ mod sql;
 mod table_functions;
 mod timezone;
 
+pub use access::{
+    Access, Grant, Level, Right, StoredGrant, Tables, check_grant, create_grants, forget_grant, keep_grant,
+    read_grants,
+};
 pub use append::{append, count_rows, describe_rows, over_segment, rows_of_segment};
 pub use backup::{Existing, Restored, backup, restore};
 pub use bound::{Bound, bulk_insert, describe_bound, is_ordered, match_columns};

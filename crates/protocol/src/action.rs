@@ -16,6 +16,12 @@ pub const SCHEMA_PLAN: &str = "pintail.schema_plan";
 pub const SCHEMA_APPLY: &str = "pintail.schema_apply";
 /// Writes the log into the database file.
 pub const CHECKPOINT: &str = "pintail.checkpoint";
+/// Lets a user do something with tables.
+pub const GRANT: &str = "pintail.grant";
+/// Takes back what a user was granted on tables.
+pub const REVOKE: &str = "pintail.revoke";
+/// What users were granted.
+pub const GRANTS: &str = "pintail.grants";
 /// Writes a copy of the database.
 pub const BACKUP: &str = "pintail.backup";
 /// The users.

@@ -11,7 +11,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use crate::catalog::{self, Breaking, Declaration, SchemaFile, TableName, adopt, read_declarations, render};
-use crate::engine::{self, RecordedVersion};
+use crate::engine::{self, Access, RecordedVersion};
 use crate::error::{Error, Result};
 use crate::flight::server::DeclaredTables;
 
@@ -64,11 +64,23 @@ pub(super) async fn apply(tables: &DeclaredTables, body: &[u8]) -> Result<Value>
 }
 
 /// The declared tables; with `{"table": "x"}`, that one, and the table as it is as a declaration.
-pub(super) async fn list(tables: &DeclaredTables, body: &[u8]) -> Result<Value> {
+///
+/// Tables that are not there for the caller are left out.
+pub(super) async fn list(tables: &DeclaredTables, access: Option<Arc<Access>>, body: &[u8]) -> Result<Value> {
     let asked: OneTable =
         if body.is_empty() { OneTable::default() } else { read(body, "{\"table\": \"t\"}")? };
     let asked = asked.table.as_deref().map(TableName::from_text).transpose()?;
-    let all = tables.in_force.all();
+    let sees = |name: &TableName| {
+        let schema = name.schema.as_deref().unwrap_or("main");
+        access.as_ref().is_none_or(|access| access.sees_whole(schema, &name.table))
+    };
+    if let Some(name) = asked.as_ref().filter(|name| !sees(name)) {
+        return Err(Error::not_found(format!(
+            "there is no table {name}, or it is not there for you as a whole"
+        )));
+    }
+    let mut all = tables.in_force.all();
+    all.retain(|one| sees(&one.name));
     let declared = asked.as_ref().and_then(|name| tables.in_force.find(name));
     tables
         .query

@@ -4,7 +4,7 @@ use arrow_flight::ActionType;
 use pintail_protocol::action;
 
 /// Actions and what they do.
-const ACTIONS: [(&str, &str); 25] = [
+const ACTIONS: [(&str, &str); 28] = [
     ("BeginTransaction", "opens a transaction; its id goes into statements, and ingest joins it by itself"),
     ("EndTransaction", "commits a transaction or rolls it back"),
     ("CreatePreparedStatement", "prepares a statement; answers its handle, parameters and result schema"),
@@ -33,6 +33,16 @@ const ACTIONS: [(&str, &str); 25] = [
         action::SCHEMA_APPLY,
         "applies declarations in one transaction and puts them in force; takes and answers JSON",
     ),
+    (
+        action::GRANT,
+        "grants rights on tables, of {\"user\": name, \"on\": \"schema.table\", \"rights\": [\"read\"], \"where\": condition, \
+         \"hide\": [columns]}",
+    ),
+    (
+        action::REVOKE,
+        "takes back what was granted, of {\"user\": name, \"on\": \"schema.table\"}; answers JSON",
+    ),
+    (action::GRANTS, "what users are granted; answers JSON"),
     (action::CHECKPOINT, "writes the log into the database file; answers JSON when done"),
     (
         action::BACKUP,

@@ -6,6 +6,7 @@
 mod accounts;
 mod any;
 mod declared_tables;
+mod grants;
 mod ingest;
 mod list;
 mod messages;
@@ -75,14 +76,31 @@ pub(super) async fn run(
 /// Runs one of the server's own actions, if it is one.
 async fn own(server: &FlightServer, ask: &Ask, action: &Action) -> Result<Option<Value>> {
     let FlightServer { database, operations, backup_folder, declared_tables, .. } = server;
+    let access = ask.session().access();
+    if let (
+        Some(access),
+        action::STATUS
+        | action::SCHEMA_PLAN
+        | action::SCHEMA_APPLY
+        | action::CHECKPOINT
+        | action::BACKUP
+        | action::GRANT
+        | action::REVOKE,
+    ) = (&access, action.r#type.as_str())
+    {
+        return Err(access.only_admins(&format!("the action {}", action.r#type)));
+    }
     let (body, ingest) = (&action.body, &server.infos.puts.ingest);
     let answer = match action.r#type.as_str() {
         action::STATUS => status::status(server),
-        action::INGEST_STATUS => ingest::producer_status(ingest, body)?,
+        action::INGEST_STATUS => ingest::producer_status(ingest, access.as_deref(), body)?,
         action::FORGET_LOADS => ingest::forget_loads(ingest, ask.session(), body).await?,
-        action::SCHEMAS => declared_tables::list(declared_tables, body).await?,
+        action::SCHEMAS => declared_tables::list(declared_tables, access, body).await?,
         action::SCHEMA_PLAN => declared_tables::plan(declared_tables, body).await?,
         action::SCHEMA_APPLY => declared_tables::apply(declared_tables, body).await?,
+        action::GRANT => grants::grant(server, body).await?,
+        action::REVOKE => grants::revoke(server, body).await?,
+        action::GRANTS => grants::list(server, ask),
         action::CHECKPOINT => operations::checkpoint(operations, database).await?,
         action::BACKUP => operations::backup(operations, backup_folder.as_deref(), body).await?,
         _ => return accounts::run(server, ask, action).await,

@@ -87,6 +87,7 @@ async fn take_input(
     let name = TableName { catalog: None, schema: None, table: INPUT.into() };
     let table = PutTable::temporary(name, Mode::Create)?;
     let lease = scratch.lease_for_temporaries(On::Own).await?;
-    let destination = Destination { target: table.target(), lease, terms: Terms::default() };
+    let destination =
+        Destination { target: table.target(), lease: lease.of_the_server(), terms: Terms::default() };
     store(ingest, RowStream::coming(incoming), destination, call).await.map(|_| ())
 }

@@ -120,8 +120,8 @@ fn described(
                 bytes += schema_size(&schema);
                 ready.push_back((table, schema));
             }
-            // A view over something that is gone must not hide the tables that are there.
-            Err(error) if matches!(error.kind(), Kind::Invalid | Kind::NotFound) => {
+            // A view over something that is gone, or not granted, must not hide the tables that are there.
+            Err(error) if matches!(error.kind(), Kind::Invalid | Kind::NotFound | Kind::Denied) => {
                 tracing::debug!(table = %table.name(), %error, "left out of the listing");
             }
             Err(error) => return Err(error),

@@ -203,7 +203,8 @@ fn readable_schema(connection: &Connection, entry: &TableEntry) -> Result<Option
         // These are about the call or the server, not about the table.
         Kind::Unavailable | Kind::Exhausted | Kind::Aborted | Kind::Cancelled | Kind::Deadline => Err(error),
         Kind::NotFound if !is_view => Ok(None),
-        kind if is_view || kind == Kind::Unsupported => {
+        // Denied: its rows may be put and not read.
+        kind if is_view || matches!(kind, Kind::Unsupported | Kind::Denied) => {
             tracing::debug!(table = %entry.name(), %error, "listed without its columns");
             Ok(Some(Schema::empty()))
         }

@@ -42,13 +42,22 @@ impl Bulk<'_> {
     }
 
     /// Takes the rows in and counts them.
-    pub(super) async fn store(self, ingest: &Ingest, rows: RowStream, call: &mut Call) -> Result<u64> {
+    pub(super) async fn store(self, puts: &Puts, rows: RowStream, call: &mut Call) -> Result<u64> {
         let Self { session, prepared, insert } = self;
+        if session.access().is_some() {
+            // What was granted when it was prepared may not be any more, and the rows go in past the statement.
+            let lease = session.lease(session.now(prepared.on)).await?;
+            let sql = prepared.sql.clone();
+            puts.results
+                .query
+                .catalog(lease, move |connection| engine::describe(connection, &sql).map(|_| ()))
+                .await?;
+        }
         let lease = session.lease(session.now(prepared.on)).await?;
         let table = insert.table.as_ref().map(|table| full_name(table, session)).transpose()?;
         let target = PutTarget::Statement { bulk: Box::new(insert.clone()), table };
-        let destination = Destination { target, lease, terms: Terms::default() };
-        let summary = store(ingest, rows, destination, call).await?;
+        let destination = Destination { target, lease: lease.of_the_server(), terms: Terms::default() };
+        let summary = store(&puts.ingest, rows, destination, call).await?;
         Ok(summary.ack.counts.inserted)
     }
 }
@@ -69,5 +78,5 @@ pub(in crate::flight) async fn change_in_bulk(
     }
     let columns = engine::match_columns(&prepared.described.parameters, first.schema_ref())?;
     let begun = FirstBatches { batches: bound.rows().to_vec(), columns };
-    bulk.store(&puts.ingest, RowStream::begun(begun, None), call).await.map(Some)
+    bulk.store(puts, RowStream::begun(begun, None), call).await.map(Some)
 }

@@ -56,7 +56,7 @@ pub(super) async fn update(
         if rows.rows() > bulk.single_rows_max(&puts.ingest) {
             let columns = engine::match_columns(parameters, &schema)?;
             let begun = FirstBatches { batches: rows.batches, columns };
-            return bulk.store(&puts.ingest, RowStream::begun(begun, Some(incoming)), call).await;
+            return bulk.store(puts, RowStream::begun(begun, Some(incoming)), call).await;
         }
     }
     let bound = if rows.is_empty() { prepared.bound() } else { Some(Arc::new(rows.bound(parameters)?)) };

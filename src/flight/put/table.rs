@@ -11,12 +11,12 @@ use super::puts::Puts;
 use super::repeated::answer_again;
 use super::rows::{Destination, RowStream, store};
 use crate::catalog::{TableName, quote_name};
-use crate::engine;
+use crate::engine::{self, Access};
 use crate::error::{Error, Result};
 use crate::flight::names::{TEMPORARY, full_name, temporary_name};
 use crate::flight::request::{Call, PutOptions};
 use crate::flight::wire::Incoming;
-use crate::ingest::{Ack, Commit, Keyed, Mode, PutSummary, PutTarget, Terms};
+use crate::ingest::{Ack, Commit, Keyed, Mode, OnConflict, PutSummary, PutTarget, Terms};
 use crate::query::Query;
 use crate::session::{ClientSession, On};
 
@@ -36,6 +36,15 @@ impl PutTable {
     /// A table that lives with the session, on its own connection.
     pub(in crate::flight) fn temporary(name: TableName, mode: Mode) -> Result<Self> {
         Ok(Self { full: temporary_name(&name)?, shown: name, mode })
+    }
+
+    /// Refuses a put that is not granted.
+    fn check_access(&self, access: &Access, replaces: bool, updates: bool) -> Result<()> {
+        if self.is_temporary() {
+            return access.check_temporary_put();
+        }
+        let schema = self.full.schema.as_deref().unwrap_or("main");
+        access.check_put(schema, &self.full.table, replaces, updates)
     }
 
     fn is_temporary(&self) -> bool {
@@ -91,6 +100,11 @@ pub(super) async fn put_into_table(
     call.about(&into.table.shown.to_string());
     into.check_temporary()?;
     let IntoTable { table, on, options, progress } = into;
+    if let Some(access) = session.access() {
+        let replaces = matches!(table.mode, Mode::Replace | Mode::ReplaceExisting);
+        let updates = options.on_conflict != OnConflict::Error;
+        table.check_access(&access, replaces, updates)?;
+    }
     check_not_nested(&puts.results.query, session, &table.full).await?;
     let claim = match (&options.key, &options.producer) {
         (Some(key), _) => match puts.ingest.claim_key(key, &table.full).await? {
@@ -115,7 +129,7 @@ pub(super) async fn put_into_table(
         true => session.lease_for_temporaries(on).await?,
         false => session.lease(on).await?,
     };
-    let destination = Destination { target: table.target(), lease, terms };
+    let destination = Destination { target: table.target(), lease: lease.of_the_server(), terms };
     let PutSummary { ack, durable, rejects, .. } =
         store(&puts.ingest, RowStream::coming(incoming), destination, call).await?;
     Ok(PutOutcome { ack, durable: durable && keeps, on_conflict, rejects })

@@ -34,7 +34,8 @@ pub(crate) fn users(config: &mut Config) {
     let hash = hash_password(PASSWORD).unwrap();
     for (name, role) in [("root", Role::Admin), ("wanda", Role::Writer), ("rita", Role::Reader)] {
         let password_hash = Secret::new(hash.clone());
-        config.auth.users.push(User { name: name.to_owned(), role, password_hash });
+        let grants = Vec::new();
+        config.auth.users.push(User { name: name.to_owned(), role, password_hash, grants });
     }
 }
 

@@ -12,7 +12,7 @@ use super::values::values;
 use crate::append::describe_rows;
 use crate::connection::Connection;
 use crate::error::{Error, Result};
-use crate::read::{Described, Parameter, arrow_schema, describe, names_of, without_casts_in};
+use crate::read::{Described, Parameter, arrow_schema, describe, names_of, parse, without_casts_in};
 use crate::sql::{self, BulkInsert, Inside};
 
 /// The columns of a batch that are the statement's parameters, in binding order.
@@ -120,6 +120,9 @@ fn describe_values(
         .zip(&values)
         .map(|(parameter, value)| (parameter.name.as_str(), value as &dyn QueryParameter))
         .collect();
+    // DESCRIBE runs past the check that `parse` makes.
+    let admitted = connection.access().map(|_| parse(connection, sql)).transpose()?;
+    let sql = admitted.as_ref().map_or(Ok(sql), |admitted| admitted.sql(connection))?;
     // On a line of its own, the statement keeps its columns in the engine's messages.
     let describe = format!("DESCRIBE\n{sql}");
     let mut columns: Vec<(String, String)> = Vec::new();

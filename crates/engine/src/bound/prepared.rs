@@ -51,6 +51,10 @@ impl Bound {
 
     /// Makes sure the connection has the statement prepared, for `execute` and `open`.
     pub fn keep(&self, connection: &mut Connection) -> Result<()> {
+        if connection.access().is_some() {
+            let statement = parse(connection, &self.sql)?.statement;
+            return connection.keep_anew(&self.sql, &statement);
+        }
         connection.keep(&self.sql, |connection| Ok(parse(connection, &self.sql)?.statement))
     }
 

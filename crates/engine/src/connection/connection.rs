@@ -9,6 +9,7 @@ use std::sync::Arc;
 use duckdb::Parameters;
 use duckdb::connection::Connection as DuckDBConnection;
 
+use crate::access::Access;
 use crate::catalog::quote_name;
 use crate::database::{Database, Hold, Interrupt, Progress, Running, set_buffer};
 use crate::duckdb_error::has_no_transaction;
@@ -35,6 +36,8 @@ pub struct Connection {
     pub(crate) may_hold_temporaries: bool,
     pub(super) path: Option<SchemaPath>,
     interrupts: RefCell<Vec<Interrupt>>,
+    // What its client may do; `None` for admins and the server itself.
+    access: Option<Arc<Access>>,
     // Whether the open transaction changes the shape of tables.
     pub(super) reshapes: Cell<bool>,
     // What the open transaction is for, and its place among those that keep checkpoints off.
@@ -54,6 +57,7 @@ impl Connection {
             may_hold_temporaries: false,
             path: None,
             interrupts: RefCell::default(),
+            access: None,
             reshapes: Cell::new(false),
             purpose: RefCell::default(),
             hold: RefCell::default(),
@@ -102,6 +106,26 @@ impl Connection {
     /// The database this connection belongs to.
     pub fn database(&self) -> &Arc<Database> {
         &self.database
+    }
+
+    /// Holds the statements that are parsed here from now on to what their sender may do; `None` for those of admins and of
+    /// the server itself.
+    pub fn hold_to(&mut self, access: Option<Arc<Access>>) {
+        let is_same = match (&self.access, &access) {
+            (Some(one), Some(other)) => Arc::ptr_eq(one, other),
+            (None, None) => true,
+            _ => false,
+        };
+        if !is_same {
+            // What was prepared for one of them is not for the other.
+            self.raw_mut().forget();
+        }
+        self.access = access;
+    }
+
+    /// What the connection's client may do; `None` for admins and the server itself.
+    pub fn access(&self) -> Option<&Arc<Access>> {
+        self.access.as_ref()
     }
 
     /// Runs one statement to its end and returns the changed-row count.
@@ -237,6 +261,7 @@ impl Database {
 impl Drop for Connection {
     fn drop(&mut self) {
         self.disarm();
+        self.hold_to(None);
         // Closing a connection rolls back as well.
         if !self.reusable || !self.has_come_to_rest() || (self.path.is_some() && self.use_path(None).is_err())
         {

@@ -41,6 +41,14 @@ impl Connection {
         kept.map_err(|error| self.database.note(error))
     }
 
+    /// Prepares the statement with the text `sql` in the place of one with that text: what its sender may do is looked at
+    /// whenever it runs.
+    pub(crate) fn keep_anew(&mut self, sql: &str, statement: &Statement<'static>) -> Result<()> {
+        self.raw_mut().forget();
+        let kept = self.raw_mut().keep(sql, statement, PREPARED_MAX);
+        kept.map_err(|error| self.database.note(error))
+    }
+
     /// The statement that `keep` was last called for.
     pub(crate) fn kept(&self, sql: &str) -> Result<&PreparedStatement<'_>> {
         self.is_at_rest.set(false);

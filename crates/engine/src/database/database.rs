@@ -15,6 +15,7 @@ use super::holders::{CheckpointHold, Holders};
 use super::open::{connect, open, temp_directory};
 use super::options::Options;
 use super::read_ahead::ReadAhead;
+use crate::access::Windows;
 use crate::duckdb_error::from_duckdb;
 use crate::error::{Error, Kind, Result};
 use crate::ffi::RawConnection;
@@ -41,6 +42,7 @@ pub struct Database {
     pub(crate) small_inserts: SmallInserts,
     pub(crate) descriptions: Descriptions,
     pub(crate) likely: Likely,
+    pub(crate) windows: Windows,
     surface: OnceLock<Surface>,
     health: Health,
     commits: AtomicU64,
@@ -69,6 +71,7 @@ impl Database {
             small_inserts: SmallInserts::default(),
             descriptions: Descriptions::default(),
             likely: Likely::default(),
+            windows: Windows::default(),
             surface: OnceLock::new(),
             health: Health::default(),
             commits: AtomicU64::new(0),

@@ -4,9 +4,9 @@
 
 use std::collections::HashMap;
 
-use super::metadata::visible;
+use super::metadata::{shows, visible};
 use super::rows::rows;
-use crate::catalog::quote_text;
+use crate::catalog::{TableName, quote_text};
 use crate::connection::Connection;
 use crate::error::Result;
 
@@ -61,7 +61,7 @@ pub fn primary_keys(
     let condition =
         format!("p.constraint_type = '{PRIMARY_KEY}' AND lower(p.table_name) = lower({})", quote_text(table));
     let is = |wanted: Option<&str>, found: &str| wanted.is_none_or(|name| name.eq_ignore_ascii_case(found));
-    let parts = key_parts(connection, &condition)?;
+    let parts = shown(connection, key_parts(connection, &condition)?);
     Ok(parts
         .into_iter()
         // The engine takes letters outside of ASCII as they are.
@@ -79,7 +79,29 @@ pub fn primary_keys(
 
 /// Every foreign key's columns, key by key.
 pub fn foreign_keys(connection: &Connection) -> Result<Vec<ForeignKeyColumn>> {
-    Ok(resolve(&key_parts(connection, "TRUE")?))
+    let parts = shown(connection, key_parts(connection, "TRUE")?);
+    let mut keys = resolve(&parts);
+    if let Some(access) = connection.access() {
+        keys.retain(|key| access.sees(&key.schema, &key.pk_table));
+    }
+    Ok(keys)
+}
+
+/// The keys that the connection's client may see: those of its tables, without columns that are left out.
+fn shown(connection: &Connection, parts: Vec<KeyPart>) -> Vec<KeyPart> {
+    let Some(access) = connection.access() else { return parts };
+    let keys = parts.chunk_by(|one, next| one.number == next.number && one.table == next.table);
+    let is_shown = |part: &KeyPart| {
+        let name = TableName {
+            catalog: Some(part.catalog.clone()),
+            schema: Some(part.schema.clone()),
+            table: part.table.clone(),
+        };
+        shows(access, &name, &part.column)
+    };
+    let shown: Vec<bool> =
+        keys.flat_map(|key| std::iter::repeat_n(key.iter().all(is_shown), key.len())).collect();
+    parts.into_iter().zip(shown).filter_map(|(part, shown)| shown.then_some(part)).collect()
 }
 
 const PRIMARY_KEY: &str = "PRIMARY KEY";

@@ -5,10 +5,14 @@
 use std::collections::HashMap;
 
 use super::rows::rows;
+use crate::access::{Access, DATABASE as WINDOWS};
 use crate::catalog::{TableName, quote_name, quote_text, split_name};
 use crate::connection::Connection;
 use crate::error::Result;
 use crate::internal::INTERNAL_SCHEMA;
+
+/// The catalog of temporary objects.
+const TEMPORARY: &str = "temp";
 
 /// A schema and the database it is in.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -90,6 +94,7 @@ pub(crate) fn visible() -> String {
                     ELSE '\"' || replace(s.schema_name, '\"', '\"\"') || '\"' END AS spelled \
         FROM duckdb_schemas() s JOIN duckdb_databases() d ON d.database_oid = s.database_oid \
         WHERE (NOT d.internal OR d.database_name = 'temp') AND s.parent_schema_oid IS NULL \
+              AND d.database_name <> '{WINDOWS}' \
               AND s.schema_name NOT IN ('information_schema', 'pg_catalog', '{INTERNAL_SCHEMA}') \
         UNION ALL \
         SELECT s.database_oid, s.oid, s.database_name, v.spelled || '.' || i.spelled, \
@@ -112,11 +117,15 @@ pub fn schemas(connection: &Connection) -> Result<Vec<SchemaInfo>> {
                OR EXISTS (FROM duckdb_views() WHERE temporary AND NOT internal) \
          ORDER BY 1, 2"
     );
-    rows(connection, &sql, |row| SchemaInfo {
+    let mut schemas = rows(connection, &sql, |row| SchemaInfo {
         catalog: row.text(0),
         schema: row.text(1),
         is_nested: row.flag(2),
-    })
+    })?;
+    if let Some(access) = connection.access() {
+        schemas.retain(|one| one.catalog == TEMPORARY || access.sees_schema(&one.schema));
+    }
+    Ok(schemas)
 }
 
 /// Every table and view by catalog, schema and name.
@@ -133,7 +142,7 @@ pub fn tables(connection: &Connection) -> Result<Vec<TableEntry>> {
          FROM duckdb_views() JOIN visible v USING (database_oid, schema_oid) WHERE NOT internal \
          ORDER BY 1, 2, 3"
     );
-    rows(connection, &sql, |row| {
+    let mut tables = rows(connection, &sql, |row| {
         let (catalog, table) = (row.text(0), row.text(2));
         let mut path = vec![catalog.clone()];
         path.extend(split_name(&row.text(5)));
@@ -148,7 +157,15 @@ pub fn tables(connection: &Connection) -> Result<Vec<TableEntry>> {
             rows: row.long_or_none(6).map(|rows| rows.max(0) as u64),
             columns: row.long_or_none(7).map_or(0, |columns| columns.max(0) as u64),
         }
-    })
+    })?;
+    if let Some(access) = connection.access() {
+        tables.retain(|one| one.catalog == TEMPORARY || access.sees(&one.schema, &one.table));
+        for table in tables.iter_mut().filter(|one| access.is_in_part(&one.schema, &one.table)) {
+            // How many rows there are says how many are left out.
+            table.rows = None;
+        }
+    }
+    Ok(tables)
 }
 
 /// The columns of the table or view `name`, in order; empty when there is none. The name is taken exactly
@@ -198,7 +215,7 @@ fn column_rows(connection: &Connection, condition: &str) -> Result<Vec<(TableNam
          WHERE NOT internal AND column_name IS NOT NULL AND {condition} \
          ORDER BY 1, 2, 3, column_index"
     );
-    rows(connection, &sql, |row| {
+    let mut columns = rows(connection, &sql, |row| {
         let default = row.text_or_none(6);
         let column = ColumnEntry {
             name: row.text(3),
@@ -212,7 +229,18 @@ fn column_rows(connection: &Connection, condition: &str) -> Result<Vec<(TableNam
             numeric_scale: row.int_or_none(10),
         };
         (full_name(row.text(0), row.text(1), row.text(2)), column)
-    })
+    })?;
+    if let Some(access) = connection.access() {
+        columns.retain(|(name, column)| shows(access, name, &column.name));
+    }
+    Ok(columns)
+}
+
+/// Whether a column is there for somebody.
+pub(super) fn shows(access: &Access, table: &TableName, column: &str) -> bool {
+    let schema = table.schema.as_deref().unwrap_or("main");
+    table.catalog.as_deref() == Some(TEMPORARY)
+        || (access.sees(schema, &table.table) && !access.hides(schema, &table.table, column))
 }
 
 fn draws_from_sequence(default: &str) -> bool {

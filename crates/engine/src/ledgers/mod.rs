@@ -4,6 +4,8 @@ mod ingest;
 mod load;
 mod own_table;
 
+pub(crate) use own_table::create_own;
+
 pub use ingest::{
     LedgerBounds, LedgerRow, append_ledger, create_ledger, cut_ledger, ledger_lines, read_ledger,
 };

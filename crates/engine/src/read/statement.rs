@@ -13,6 +13,7 @@ use duckdb::statement::{Statement, Statements};
 
 use super::export::arrow_schema;
 use super::likely::words_of;
+use crate::access::{Admitted, Asked, admit};
 use crate::connection::Connection;
 use crate::error::{Error, Result};
 use crate::sql::{
@@ -127,7 +128,7 @@ pub fn parse(connection: &Connection, sql: &str) -> Result<Parsed> {
     };
     let judged = judge_of(connection).judge(statement.get_type().map_err(note)?, sql, &tokens)?;
     let words = (judged.class == Class::Query).then(|| words_of(&tokens));
-    Ok(Parsed { statement, judged, words })
+    Parsed { statement, judged, words }.admitted(connection)
 }
 
 fn read(connection: &Connection, sql: &str) -> Result<Statement<'static>> {
@@ -150,7 +151,8 @@ pub(crate) fn parse_own(connection: &Connection, sql: &str) -> Result<Parsed> {
     Ok(Parsed { statement, judged: Judged::own_query(), words: None })
 }
 
-/// Reads all statements in `sql`, at least one.
+/// Reads all statements in `sql`, at least one. Each is to be [admitted](Parsed::admitted) when it is its turn: it may be
+/// about what one before it has made.
 ///
 /// Errors: as `parse`, naming the statement's number.
 pub fn parse_script(connection: &Connection, sql: &str) -> Result<Vec<Parsed>> {
@@ -204,6 +206,7 @@ fn judge_of(connection: &Connection) -> Judge<'_> {
         surface: connection.database().surface(),
         health: connection.database().health(),
         schema: connection.schema_in_use(),
+        access: connection.access().map(|access| &**access),
     }
 }
 
@@ -252,7 +255,8 @@ impl Parsed {
 
     /// Lets its connection keep it for the next call, which often runs what the last one has described.
     pub fn keep(self, connection: &Connection, sql: &str) {
-        if is_read_alike(sql) {
+        // Of a client that is held to grants it may read windows, which are nobody else's.
+        if is_read_alike(sql) && connection.access().is_none() {
             connection.keep_recent(sql, self.statement);
         }
     }
@@ -260,6 +264,22 @@ impl Parsed {
     /// Its text.
     pub fn sql(&self, connection: &Connection) -> Result<&str> {
         self.statement.get_text().map_err(|error| connection.database().note(error))
+    }
+
+    /// The statement as the connection's client may run it, over windows where tables are granted in part.
+    ///
+    /// Errors: `Denied`, saying what is missing.
+    pub fn admitted(self, connection: &Connection) -> Result<Self> {
+        if connection.access().is_none() {
+            return Ok(self);
+        }
+        let note = |error| connection.database().note(error);
+        let kind = self.statement.get_type().map_err(note)?;
+        let asked = Asked { statement: &self.statement, kind, class: self.judged.class };
+        Ok(match admit(connection, &asked)? {
+            Admitted::AsItIs => self,
+            Admitted::Instead(statement) => Self { statement, ..self },
+        })
     }
 
     /// Refuses a statement whose parameters nobody has given values for.

@@ -6,8 +6,9 @@ use duckdb::query_result::StatementType;
 
 use super::class::Class;
 use super::series::next_statement;
-use super::surface::{Reach, Surface, changing_body, no_checkpoint};
+use super::surface::{Reach, Surface, changing_body, defined_kind, no_checkpoint};
 use super::token::{self, Token, opened};
+use crate::access::Access;
 use crate::error::{Error, Kind, Result};
 use crate::health::Health;
 use crate::internal::INTERNAL_SCHEMA;
@@ -43,6 +44,8 @@ pub(crate) struct Judge<'a> {
     pub(crate) health: &'a Health,
     /// The schema that unqualified names are looked up in, if the client has chosen one.
     pub(crate) schema: Option<&'a str>,
+    /// What its sender may do; `None` for admins.
+    pub(crate) access: Option<&'a Access>,
 }
 
 impl Judge<'_> {
@@ -53,6 +56,13 @@ impl Judge<'_> {
             return self.judge_explain(sql, tokens);
         }
         let class = class_of(kind)?;
+        // Before anything is noted of what it would define.
+        if let Some(access) = self.access {
+            access.check_class(class)?;
+            if class == Class::Definition {
+                access.check_noted(&defined_kind(tokens))?;
+            }
+        }
         if kind == StatementType::Call && tokens.first().is_some_and(|first| !first.is_word("call")) {
             return Err(no_checkpoint());
         }
@@ -126,6 +136,12 @@ fn returns(tokens: &[Token<'_>]) -> bool {
         level += opened(token);
         level == 0 && token.is_word("returning")
     })
+}
+
+/// Where in the text the statement begins that an EXPLAIN is of; `None` for other statements.
+pub(crate) fn explained_at(tokens: &[Token<'_>]) -> Option<usize> {
+    let is_explain = tokens.first().is_some_and(|first| first.is_word("explain"));
+    is_explain.then(|| explained(tokens).start.map(|at| tokens[at].range.start)).flatten()
 }
 
 /// What stands behind EXPLAIN.

@@ -15,6 +15,18 @@ use crate::sql::token::Token;
 /// Words between CREATE and what is made.
 const BEFORE: [&str; 7] = ["or", "replace", "temp", "temporary", "local", "global", "persistent"];
 
+/// Verb and kind of a definition, such as `create` and `view`; empty where there is none.
+pub(crate) fn defined_kind(tokens: &[Token<'_>]) -> [String; 2] {
+    let name = |at: usize| tokens.get(at).and_then(Token::name).unwrap_or_default();
+    [name(0), name(1 + skipped(tokens))]
+}
+
+/// Words between the verb and what is made.
+fn skipped(tokens: &[Token<'_>]) -> usize {
+    let rest = tokens.get(1..).unwrap_or_default().iter();
+    rest.take_while(|token| BEFORE.iter().any(|word| token.is_word(word))).count()
+}
+
 impl Surface {
     /// Takes note of a definition before it runs.
     ///
@@ -22,8 +34,7 @@ impl Surface {
     /// that would change something whenever it is read.
     pub(crate) fn define(&self, tokens: &[Token<'_>], reach: Reach) -> Result<()> {
         let Some(verb) = tokens.first().and_then(Token::name) else { return Ok(()) };
-        let skipped =
-            tokens[1..].iter().take_while(|token| BEFORE.iter().any(|word| token.is_word(word))).count();
+        let skipped = skipped(tokens);
         let kind = tokens.get(1 + skipped).and_then(Token::name).unwrap_or_default();
         let rest = tokens.get(2 + skipped..).unwrap_or_default();
         if kind == "secret" {

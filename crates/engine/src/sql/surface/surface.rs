@@ -18,7 +18,9 @@ use duckdb::connection::Connection as DuckDBConnection;
 use duckdb::enums::TokenType;
 
 use super::arguments::{first_texts, only_text};
-use super::lists::{BODIES, BY_NAME, CHANGING, FUNCTIONS, INTERNAL, SECRET_SETTINGS, TABLE_FUNCTIONS, VIEWS};
+use super::lists::{
+    BODIES, BY_NAME, CHANGING, FUNCTIONS, INTERNAL, SECRET_SETTINGS, TABLE_FUNCTIONS, VIEWS, is_listed,
+};
 use super::names::Names;
 use super::reach::Reach;
 use crate::duckdb_error::from_duckdb;
@@ -34,6 +36,8 @@ const TEXTS_MAX: usize = 8;
 #[derive(Default)]
 pub(crate) struct Surface {
     pub(super) functions: HashSet<String>,
+    // Functions of the engine that nobody has looked at yet: an upgrade has brought them.
+    unlisted: HashSet<String>,
     table_functions: HashSet<String>,
     names: RwLock<Names>,
     pub(super) has_triggers: AtomicBool,
@@ -51,6 +55,9 @@ impl Surface {
             let name = name.to_ascii_lowercase();
             if kind == "table" {
                 surface.table_functions.insert(name.clone());
+            }
+            if kind != "type" && !is_listed(&name) {
+                surface.unlisted.insert(name.clone());
             }
             surface.functions.insert(name);
         }
@@ -176,7 +183,8 @@ impl Surface {
         if INTERNAL.contains(&name) {
             return Err(Error::invalid(format!("{name} is internal to the server; use DoPut to send rows")));
         }
-        let is_not_listed = self.table_functions.contains(name) && !TABLE_FUNCTIONS.contains(&name);
+        let is_not_listed = self.unlisted.contains(name)
+            || (self.table_functions.contains(name) && !TABLE_FUNCTIONS.contains(&name));
         let is_refused = VIEWS.contains(&name)
             || IDENTITY_TABLES.contains(&name)
             || (is_called && (is_not_listed || FUNCTIONS.contains(&name)));
@@ -265,7 +273,7 @@ pub(crate) fn changing_body<'sql>(tokens: &[Token<'sql>]) -> Option<&'sql str> {
 }
 
 /// Two columns of text.
-fn pairs(connection: &DuckDBConnection, sql: &str) -> duckdb::Result<Vec<(String, String)>> {
+pub(super) fn pairs(connection: &DuckDBConnection, sql: &str) -> duckdb::Result<Vec<(String, String)>> {
     let mut result = connection.query(sql, Parameters::None)?;
     let mut rows = Vec::new();
     while let Some(chunk) = result.next_chunk()? {

@@ -208,3 +208,23 @@ fn changes_in_ctes_are_found() {
         assert_eq!(body(sql).as_deref(), expected, "{sql}");
     }
 }
+
+/// A function that an upgrade of the engine brings is refused until somebody has looked at it and it is listed.
+#[test]
+fn every_function_of_the_engine_is_listed() {
+    let (_instance, connection, _surface) = open(&[]);
+    let sql = "SELECT DISTINCT lower(function_name), function_type FROM duckdb_functions() \
+               WHERE database_name = 'system' ORDER BY 1";
+    let found = super::surface::pairs(&connection, sql).unwrap();
+    assert!(found.len() > 900, "{}", found.len());
+    let missing: Vec<&str> =
+        found.iter().map(|(name, _)| name.as_str()).filter(|name| !super::lists::is_listed(name)).collect();
+    assert!(missing.is_empty(), "look at what these do, and list them: {missing:?}");
+    let table_functions: Vec<&str> = super::lists::TABLE_FUNCTIONS.to_vec();
+    let gone: Vec<&&str> = table_functions
+        .iter()
+        .filter(|name| !found.iter().any(|(known, _)| known == **name) && !name.starts_with("icu_"))
+        .collect();
+    assert!(gone.is_empty(), "listed, and not there: {gone:?}");
+    assert!(!super::lists::is_listed("a_function_of_tomorrow"));
+}

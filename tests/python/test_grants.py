@@ -1,0 +1,117 @@
+"""Grants, row filters and hidden columns, with ADBC, pandas, polars, pyarrow and the command line."""
+
+import adbc_driver_flightsql.dbapi as dbapi
+import polars
+import pyarrow as pa
+import pyarrow.flight as flight
+import pytest
+from adbc_driver_manager import Error as AdbcError
+from conftest import Server, run
+
+PASSWORD = "correct horse"
+
+
+class Granted:
+    """A server with `root`, the reader `ada` who sees field 7 without names, and the writer `walter` of the schema `staging`."""
+
+    def __init__(self, folder):
+        (folder / "pintail.toml").write_text('[auth]\nanonymous = "off"\n')
+        for name, role in [("root", "admin"), ("ada", "reader"), ("walter", "writer")]:
+            run(
+                *("user", "add", name, "--role", role, "--database", "pintail.duckdb"),
+                cwd=folder,
+                env={"PINTAIL_NEW_PASSWORD": PASSWORD},
+            )
+        self.folder = folder
+        self.server = Server(folder, "--config", "pintail.toml")
+        with self.connect("root") as connection, connection.cursor() as cursor:
+            cursor.execute(
+                "CREATE TABLE wells AS SELECT i % 10 AS field_code, 'secret' || i AS name, i::DOUBLE AS oil FROM range(1000) r(i)"
+            )
+            cursor.execute("CREATE SCHEMA staging")
+        self.cli("grant", "read", "--on", "main.wells", "--to", "ada", "--where", "field_code = 7", "--hide", "name")
+        self.cli("grant", "read,ingest,define", "--on", "staging.*", "--to", "walter")
+
+    def cli(self, *arguments, user="root", check=True):
+        environment = {"PINTAIL_SERVER": self.server.uri, "HOME": str(self.folder)}
+        environment |= {"PINTAIL_USER": user, "PINTAIL_PASSWORD": PASSWORD}
+        return run(*arguments, env=environment, check=check)
+
+    def connect(self, name) -> dbapi.Connection:
+        login = {"username": name, "password": PASSWORD}
+        return dbapi.connect(self.server.uri, login, autocommit=True)
+
+    def flight(self, name):
+        client = self.server.client()
+        login = client.authenticate_basic_token(name, PASSWORD)
+        return client, flight.FlightCallOptions(headers=[login])
+
+
+@pytest.fixture(scope="module")
+def granted(tmp_path_factory):
+    granted = Granted(tmp_path_factory.mktemp("granted"))
+    yield granted
+    granted.server.stop()
+
+
+def test_a_reader_gets_the_part_of_a_table(granted):
+    with granted.connect("ada") as connection, connection.cursor() as cursor:
+        cursor.execute("SELECT * FROM wells ORDER BY oil")
+        table = cursor.fetch_arrow_table()
+        assert table.column_names == ["field_code", "oil"]
+        assert set(table["field_code"].to_pylist()) == {7} and table.num_rows == 100
+        cursor.execute("SELECT count(*) FROM wells WHERE oil > ? AND field_code = ?", (500.0, 7))
+        assert cursor.fetchone() == (50,)
+        for sql in ["SELECT name FROM wells", "SELECT * FROM pintail_internal.grants", "DELETE FROM wells"]:
+            with pytest.raises(AdbcError) as refused:
+                cursor.execute(sql)
+                cursor.fetchall()
+            assert "secret" not in str(refused.value)
+        assert polars.read_database("SELECT sum(oil) AS oil FROM wells", connection)["oil"][0] == 50200.0
+        objects = connection.adbc_get_objects(depth="columns").read_all().to_pylist()
+        assert "staging" not in str(objects)
+        names = [c["column_name"] for d in objects for s in d["catalog_db_schemas"] for t in s["db_schema_tables"] for c in t["table_columns"]]
+        assert sorted(names) == ["field_code", "oil"]
+    client, options = granted.flight("ada")
+    paths = [info.descriptor.path for info in client.list_flights(options=options)]
+    assert paths == [[b"pintail", b"main", b"wells"]]
+    info = client.get_flight_info(flight.FlightDescriptor.for_path("main", "wells"), options)
+    assert info.schema.names == ["field_code", "oil"] and info.total_records == -1
+    assert client.do_get(info.endpoints[0].ticket, options).read_all().num_rows == 100
+
+
+def test_a_writer_has_a_schema(granted):
+    rows = pa.table({"a": [1, 2, 3]})
+    with granted.connect("walter") as connection, connection.cursor() as cursor:
+        assert cursor.adbc_ingest("t", rows, mode="create", db_schema_name="staging") == 3
+        assert cursor.adbc_ingest("t", rows, mode="append", db_schema_name="staging") == 3
+        cursor.execute("CREATE TABLE staging.u AS SELECT * FROM staging.t")
+        cursor.execute("SELECT count(*) FROM staging.u")
+        assert cursor.fetchone() == (6,)
+        for work in [
+            lambda: cursor.execute("SELECT * FROM wells"),
+            lambda: cursor.adbc_ingest("wells", rows, mode="append"),
+            lambda: cursor.adbc_ingest("elsewhere", rows, mode="create"),
+        ]:
+            with pytest.raises(AdbcError, match="(?i)not there|grant"):
+                work()
+    client, options = granted.flight("walter")
+    writer, reader = client.do_put(flight.FlightDescriptor.for_path("main", "wells"), rows.schema, options)
+    with pytest.raises(flight.FlightUnauthorizedError):
+        writer.write_table(rows)
+        writer.done_writing()
+        reader.read()
+
+
+def test_the_command_line_grants_lists_and_revokes(granted):
+    assert "field_code = 7" in granted.cli("grants").stdout
+    assert "walter" not in granted.cli("grants", user="ada").stdout
+    refused = granted.cli("grant", "read", "--on", "*", "--to", "ada", user="ada", check=False)
+    assert refused.returncode == 1 and "admin" in refused.stderr
+    wrong = granted.cli("grant", "read", "--on", "main.wells", "--to", "eve", "--where", "nothing = 1", check=False)
+    assert wrong.returncode == 1 and "nothing" in wrong.stderr
+    granted.cli("grant", "read", "--on", "staging.*", "--to", "ada")
+    assert granted.cli("query", "SELECT count(*) AS n FROM information_schema.schemata", "--format", "csv", user="ada").stdout
+    assert "staging.*" in granted.cli("revoke", "--on", "staging.*", "--from", "ada").stdout
+    denied = granted.cli("query", "FROM staging.t", user="ada", check=False)
+    assert denied.returncode == 1 and "pintail grant read" in denied.stderr
