@@ -1,0 +1,16 @@
+"""The parts of a run, in the order in which they come; each is a function of the run (rounds.Bench)."""
+
+from . import batch_sizes, cores, filters, loads, memory, points, readers, reads, small_puts, transport
+
+PARTS = {
+    "reads": reads.measure,
+    "loads": loads.measure,
+    "points": points.measure,
+    "small": small_puts.measure,
+    "readers": readers.measure,
+    "memory": memory.measure,
+    "transport": transport.measure,
+    "sizes": batch_sizes.measure,
+    "filters": filters.measure,
+    "cores": cores.measure,
+}
