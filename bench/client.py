@@ -6,6 +6,7 @@ Opens what it needs, prints `ready`, waits for a line on standard input, does it
 in the environment of its side: what an environment lacks is imported by the protocols that need it alone.
 """
 
+import importlib
 import json
 import random
 import sys
@@ -22,9 +23,10 @@ POINT = "SELECT id, name, price, amount FROM points WHERE id = "
 class InProcess:
     """DuckDB in this process. A file that others read too is opened to read."""
 
-    def __init__(self, at: str, read_only=False, **_):
-        import duckdb
+    needs = ("duckdb",)
 
+    def __init__(self, at: str, read_only=False, **_):
+        duckdb = sys.modules["duckdb"]
         self.connection = duckdb.connect(at, read_only=read_only)
 
     def create(self, table: str, batches) -> None:
@@ -34,6 +36,10 @@ class InProcess:
     def put(self, table: str, batches) -> None:
         rows = pa.Table.from_batches(batches)  # noqa: F841, read by the statement below
         self.connection.execute(f"INSERT INTO {table} FROM rows")
+
+    def put_row(self, table: str, row: tuple) -> None:
+        # Faster than one row of Arrow.
+        self.connection.execute(f"INSERT INTO {table} VALUES ({', '.join('?' * len(row))})", row)
 
     def read(self, sql: str):
         return self.connection.sql(sql).to_arrow_reader(65_536)
@@ -61,6 +67,9 @@ class Quack(InProcess):
     def put(self, table: str, batches) -> None:
         super().put(f"remote.{table}", batches)
 
+    def put_row(self, table: str, row: tuple) -> None:
+        super().put_row(f"remote.{table}", row)
+
     def read(self, sql: str):
         # A scan of the attached table, which is how it reads many rows fastest.
         return super().read(sql.replace("FROM ", "FROM remote."))
@@ -73,10 +82,11 @@ class Quack(InProcess):
 class Flight:
     """pyarrow.flight, whose transport is C++: DoGet with the statement as its ticket, DoPut to a path."""
 
-    def __init__(self, at: str, headers=None, **_):
-        import pyarrow.flight as flight
+    needs = ("pyarrow.flight",)
 
-        self.flight, self.client = flight, flight.connect(at)
+    def __init__(self, at: str, headers=None, **_):
+        self.flight = flight = sys.modules["pyarrow.flight"]
+        self.client = flight.connect(at)
         encoded = [(name.encode(), value.encode()) for name, value in (headers or {}).items()]
         self.options = flight.FlightCallOptions(headers=encoded)
 
@@ -103,9 +113,10 @@ class Flight:
 class Adbc:
     """The Flight SQL driver of ADBC, which is Go."""
 
-    def __init__(self, at: str, headers=None, **_):
-        import adbc_driver_flightsql.dbapi as dbapi
+    needs = ("adbc_driver_flightsql.dbapi",)
 
+    def __init__(self, at: str, headers=None, **_):
+        dbapi = sys.modules["adbc_driver_flightsql.dbapi"]
         options = {f"adbc.flight.sql.rpc.call_header.{name}": value for name, value in (headers or {}).items()}
         self.cursor = dbapi.connect(at, db_kwargs=options, autocommit=True).cursor()
 
@@ -179,10 +190,13 @@ def small(side, table: str, rows: int, seconds: float, seed: int, **_) -> dict:
     ids = pa.array(range(seed * 10**9, seed * 10**9 + rows), pa.int64())
     batch = pa.record_batch({"id": ids, "well": pa.array([f"well {n % 100}" for n in range(rows)]), "kbd": pa.array([0.5] * rows)})
     side.create(table, [batch])
+    row = tuple(column[0].as_py() for column in batch.columns)
+    put_once = (lambda: side.put_row(table, row)) if rows == 1 and hasattr(side, "put_row") else (lambda: side.put(table, [batch]))
     ready()
     took, started = [], time.perf_counter()
-    while (before := time.perf_counter()) < started + seconds:
-        side.put(table, [batch])
+    while not took or time.perf_counter() < started + seconds:
+        before = time.perf_counter()
+        put_once()
         took.append(time.perf_counter() - before)
     return {"took": took, "rows": rows * len(took), "seconds": time.perf_counter() - started}
 
@@ -206,13 +220,34 @@ def point(side, way: str, rows: int, seconds: float, checked=True, **_) -> dict:
     return {"took": run_for(seconds)}
 
 
-DO = {"read": read, "count": count, "put": put, "small": small, "point": point}
+def started(protocol, at: str, **_) -> dict:
+    """From nothing to the first row: what a short-lived client waits for."""
+    ready()
+    began = time.perf_counter()
+    side = protocol(at)
+    rows = sum(batch.num_rows for batch in side.read("SELECT 1 AS n"))
+    return {"seconds": time.perf_counter() - began, "rows": rows}
+
+
+def listed(side, **_) -> dict:
+    """ListFlights, all of them."""
+    next(iter(side.read("SELECT 1 AS n")))
+    ready()
+    began = time.perf_counter()
+    count = sum(1 for _ in side.client.list_flights())
+    return {"seconds": time.perf_counter() - began, "count": count}
+
+
+DO = {"listed": listed, "read": read, "count": count, "put": put, "small": small, "point": point}
 
 
 def main() -> None:
     work = json.loads(sys.argv[1])
-    side = PROTOCOLS[work.pop("protocol")](**work)
-    print(json.dumps({**DO[work["do"]](side, **work), "peak": peak()}), flush=True)
+    protocol = PROTOCOLS[work.pop("protocol")]
+    for module in protocol.needs:
+        importlib.import_module(module)
+    found = started(protocol, **work) if work["do"] == "started" else DO[work["do"]](protocol(**work), **work)
+    print(json.dumps({**found, "peak": peak()}), flush=True)
 
 
 if __name__ == "__main__":

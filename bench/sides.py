@@ -189,7 +189,8 @@ class Side:
         import adbc_driver_flightsql.dbapi as dbapi
 
         with dbapi.connect(at, autocommit=True) as connection, connection.cursor() as cursor:
-            cursor.execute(f"CREATE VIEW {name} AS SELECT * FROM parquet.`{file}`").fetchall()
+            # A view over parquet.`FILE` is made but cannot be read (findings/sail_views_lose_quotes.sh).
+            cursor.execute(f"CREATE TEMPORARY VIEW {name} USING parquet OPTIONS (path '{file}')").fetchall()
 
     def work(self, server: Server | None, database: Path, **work):
         """What one client does: its interpreter and its work."""

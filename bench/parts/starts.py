@@ -1,0 +1,53 @@
+"""Connect and the first query, and the list of 10,000 tables. With --base beside an earlier build."""
+
+from rounds import middle
+
+TABLES, TABLES_QUICK, ASKED_OF_BASE = 10_000, 1_000, 2.0
+
+
+def measure(bench) -> None:
+    report = bench.report
+    report.say("## Starts")
+    report.say()
+    count = TABLES_QUICK if bench.quick else TABLES
+    sides = bench.chosen("pintail", "base", "peer", "adbc", "adbc base", "quack")
+    with bench.serving(sides, Empty(bench.folder / "starts.duckdb", count)) as servers:
+
+        def one(name: str, do: str) -> dict:
+            server, database = servers[name]
+            return bench.side(name).run(server, database, do=do)
+
+        found = bench.turns([name for name in servers], lambda name: one(name, "started"))
+        show(bench, "connect and first query", found, "a second")
+        # The peer and Quack do not list flights.
+        listed = bench.turns([name for name in ("pintail", "base") if name in servers], lambda name: one(name, "listed"))
+        show(bench, f"ListFlights over {count:,} tables", listed, "a second")
+        if any(run["count"] < count for runs in listed.values() for run in runs):
+            raise ValueError(f"not all of {count:,} tables were listed: {listed}")
+
+
+class Empty:
+    """What `Bench.serving` needs of tables: many without rows, and none to give to others."""
+
+    tables = []
+
+    def __init__(self, database, count: int):
+        import duckdb
+
+        self.database = database
+        with duckdb.connect(str(database)) as connection:
+            connection.execute("BEGIN")
+            for number in range(count):
+                connection.execute(f"CREATE TABLE table_{number} (id BIGINT, name VARCHAR, seen TIMESTAMP)")
+            connection.execute("COMMIT")
+
+
+def show(bench, what: str, found: dict, unit: str) -> None:
+    def rate(result: dict) -> float:
+        return 1 / result["seconds"]
+
+    bench.report.say(f"### {what}")
+    bench.report.say()
+    bench.compare(what, found, rate, unit, columns=[("median ms", lambda runs: f"{middle(runs, 'seconds') * 1e3:.1f}")])
+    bench.ratio(what, found, rate, "base", asked=ASKED_OF_BASE)
+    bench.ratio(f"{what}, by ADBC", found, rate, "adbc base", who="adbc", asked=ASKED_OF_BASE)
