@@ -11,7 +11,7 @@ ROUNDS ?= 200
 # Seconds that everybody meets in `make meet`; `cargo test` has 60.
 SECONDS ?= 600
 
-.PHONY: build test test-rust test-python lint deny crash meet recovery bench bench-point bench-index bench-load bench-criterion
+.PHONY: build test test-rust test-python lint deny crash meet recovery bench bench-peers bench-point bench-index bench-load bench-criterion transport
 
 build:
 	$(CARGO) build --release --bins --examples
@@ -47,13 +47,22 @@ meet:
 recovery:
 	$(CARGO) test --release --test crash -- --nocapture --ignored recovery_time
 
-# End to end, with real clients: writes bench-out/results.md and plots. BENCH="--quick" for a short look.
-bench: build $(STAMP)
+# End to end, with real clients, beside DuckDB in process and a pyarrow.flight server: writes bench-out/results.md and plots.
+# BENCH="--quick" for a short look, "--only reads" for a part; bench/run.py says the rest.
+bench: build $(STAMP) transport
 	PINTAIL_BIN=$(BIN) $(VENV)/bin/python bench/run.py --out bench-out $(BENCH)
 
-# Point queries, prepared against SQL text, through ADBC and in process.
+# The same beside Quack, roapi and Sail as well, each installed into an environment of its own.
+bench-peers: build $(STAMP) transport
+	PINTAIL_BIN=$(BIN) $(VENV)/bin/python bench/run.py --out bench-out --peers $(BENCH)
+
+# Point queries alone: by DoGet, and through ADBC as text and prepared.
 bench-point: build $(STAMP)
-	PINTAIL_BIN=$(BIN) $(VENV)/bin/python bench/point.py $(BENCH)
+	PINTAIL_BIN=$(BIN) $(VENV)/bin/python bench/run.py --out bench-out --only points $(BENCH)
+
+# The servers with nothing behind them that bench/run.py starts.
+transport:
+	$(CARGO) build --release --bench transport
 
 # A declared index: point lookups with and without it, and what it costs on ingest.
 bench-index: build $(STAMP)

@@ -51,6 +51,7 @@ def options():
     flags.add_argument("--rounds", type=int, help="of every comparison (5; 3 with --quick)")
     flags.add_argument("--seconds", type=float, default=2.0, help="of each measurement of things that repeat")
     flags.add_argument("--clients", type=numbers, default=[1, 8], help="of small puts, such as 1,4,16,32")
+    flags.add_argument("--readers", type=int, default=12, help="that read together")
     flags.add_argument("--rows", type=int, default=100_000, help="of the table of point queries")
     flags.add_argument("--index", action="store_true", help="index the key of point queries")
     flags.add_argument("--threads", type=numbers, help="measure by cores instead, such as 1,2,4,8,16")
