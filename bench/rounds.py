@@ -16,6 +16,7 @@ from sides import Missing, Side, environment
 
 # Peers that have packages of their own to install.
 INSTALLED = ("quack", "roapi", "sail")
+LOCK_PATIENCE_S = 1.0
 
 
 class Bench:
@@ -24,6 +25,8 @@ class Bench:
     def __init__(self, options, report: Report, folder: Path, sides: dict):
         self.options, self.report, self.folder = options, report, folder
         self.all, self.missing, self._data = sides, {}, None
+        # For each measurement, whether the machine's lock was ours alone.
+        self.locked = []
         for name in INSTALLED:
             if name in options.sides:
                 with self.present(name):
@@ -71,12 +74,19 @@ class Bench:
 
     @contextlib.contextmanager
     def quiet(self):
-        """Holds the lock that other measurements on this machine take as well, where one is named."""
+        """Holds the lock that others on this machine take, where one is named: alone if that can be had soon, else shared."""
         if not self.options.lock:
             yield
             return
         with open(self.options.lock, "a") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+            end = time.monotonic() + LOCK_PATIENCE_S
+            alone = taken_alone(lock)
+            while not alone and time.monotonic() < end:
+                time.sleep(0.05)
+                alone = taken_alone(lock)
+            if not alone:
+                fcntl.flock(lock, fcntl.LOCK_SH)
+            self.locked.append(alone)
             yield
 
     def turns(self, names, measure, rounds=None) -> dict:
@@ -169,3 +179,11 @@ def middle(results, key: str) -> float:
 def spread(results, key: str) -> str:
     values = [result[key] for result in results]
     return f"{min(values):.3g} to {max(values):.3g}"
+
+
+def taken_alone(lock) -> bool:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

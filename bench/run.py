@@ -56,7 +56,7 @@ def options():
     flags.add_argument("--index", action="store_true", help="index the key of point queries")
     flags.add_argument("--threads", type=numbers, help="measure by cores instead, such as 1,2,4,8,16")
     flags.add_argument("--base", help="an earlier build of pintail")
-    flags.add_argument("--lock", type=Path, help="a file that is locked while something is measured, where others measure too")
+    flags.add_argument("--lock", type=Path, help="a file that is locked while something is measured, where others work too")
     found = flags.parse_args()
     found.scale = found.scale or (0.1 if found.quick else 1)
     found.rounds = found.rounds or (3 if found.quick else 5)
@@ -87,6 +87,7 @@ def head(bench) -> list:
         f"- Machine: {machine()}",
         f"- Command: `python bench/run.py {'--peers ' if chosen.peers else ''}{given}`",
         f"- {chosen.rounds} rounds; the load average was {os.getloadavg()[0]:.1f} when this was written",
+        *([f"- The machine's lock was ours alone in {sum(bench.locked)} of {len(bench.locked)} measurements"] if bench.locked else []),
         *(f"- Missing: {name}: {reason}" for name, reason in bench.missing.items()),
         "",
     ]
