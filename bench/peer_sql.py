@@ -7,6 +7,9 @@ import pyarrow.flight as flight
 from constant import RESULT, field
 from peer import Peer
 
+# ADBC takes messages of 16 MiB, which 200 doubles and long texts fill sooner than lineitem does.
+BATCH_ROWS = 4_096
+
 
 def value_of(message: bytes, wanted: int) -> bytes:
     """A field of bytes of a protobuf message that has no others."""
@@ -34,6 +37,10 @@ class SqlPeer(Peer):
         # The handle of a prepared statement is its text.
         sql = value_of(value_of(descriptor.command, 2), 1)
         return flight.FlightInfo(self.schema(sql.decode()), descriptor, [flight.FlightEndpoint(sql, [])], -1, -1)
+
+    def do_get(self, context, ticket):
+        cursor = self.connection.cursor()
+        return flight.RecordBatchStream(cursor.sql(ticket.ticket.decode()).to_arrow_reader(BATCH_ROWS))
 
     def do_action(self, context, action):
         if action.type != "CreatePreparedStatement":

@@ -15,7 +15,7 @@ import argparse
 import os
 import platform
 import shutil
-import subprocess
+import signal
 import sys
 import tempfile
 import time
@@ -95,6 +95,8 @@ def head(bench) -> list:
 
 
 def main() -> None:
+    # So that a run that is told to end takes its servers with it.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     chosen = options()
     report = Report(chosen.out)
     folder = Path(tempfile.mkdtemp(prefix="pintail-bench-"))
