@@ -11,7 +11,8 @@ ROUNDS ?= 200
 # Seconds that everybody meets in `make meet`; `cargo test` has 60.
 SECONDS ?= 600
 
-.PHONY: build test test-rust test-python lint deny crash meet recovery bench bench-peers bench-point bench-index bench-load bench-criterion transport
+.PHONY: build test test-rust test-python lint deny crash meet recovery bench bench-peers bench-point bench-small bench-adbc bench-index bench-load \
+	bench-criterion transport
 
 build:
 	$(CARGO) build --release --bins --examples
@@ -63,6 +64,14 @@ bench-point: build $(STAMP)
 # The servers with nothing behind them that bench/run.py starts.
 transport:
 	$(CARGO) build --release --bench transport
+
+# Connecting and first calls, catalogs of 10,000 tables, small puts.
+bench-small: build $(STAMP)
+	PINTAIL_BIN=$(BIN) $(VENV)/bin/python bench/run.py --out bench-out --only starts --only small $(BENCH)
+
+# Large results through ADBC against a Flight SQL server in C++ around DuckDB.
+bench-adbc: build $(STAMP)
+	PINTAIL_BIN=$(BIN) $(VENV)/bin/python bench/run.py --out bench-out --only reads --sides "pintail,adbc,adbc base,adbc peer" $(BENCH)
 
 # A declared index: point lookups with and without it, and what it costs on ingest.
 bench-index: build $(STAMP)

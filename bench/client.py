@@ -9,6 +9,7 @@ in the environment of its side: what an environment lacks is imported by the pro
 import importlib
 import json
 import random
+import statistics
 import sys
 import time
 from pathlib import Path
@@ -118,7 +119,8 @@ class Adbc:
     def __init__(self, at: str, headers=None, **_):
         dbapi = sys.modules["adbc_driver_flightsql.dbapi"]
         options = {f"adbc.flight.sql.rpc.call_header.{name}": value for name, value in (headers or {}).items()}
-        self.cursor = dbapi.connect(at, db_kwargs=options, autocommit=True).cursor()
+        self.connection = dbapi.connect(at, db_kwargs=options, autocommit=True)
+        self.cursor = self.connection.cursor()
 
     def read(self, sql: str):
         return self.cursor.execute(sql).fetch_record_batch()
@@ -220,25 +222,49 @@ def point(side, way: str, rows: int, seconds: float, checked=True, **_) -> dict:
     return {"took": run_for(seconds)}
 
 
-def started(protocol, at: str, **_) -> dict:
-    """From nothing to the first row: what a short-lived client waits for."""
+def started(protocol, at: str, times=40, **_) -> dict:
+    """From nothing to the first row, one connection after the other: what a short-lived client waits for."""
+
+    def once() -> None:
+        side = protocol(at)
+        if sum(batch.num_rows for batch in side.read("SELECT 42 AS answer")) != 1:
+            raise ValueError("SELECT 42 has not one row")
+
     ready()
-    began = time.perf_counter()
-    side = protocol(at)
-    rows = sum(batch.num_rows for batch in side.read("SELECT 1 AS n"))
-    return {"seconds": time.perf_counter() - began, "rows": rows}
+    return {"seconds": middle_of(times, once)}
 
 
-def listed(side, **_) -> dict:
+def ticket(side, times=200, **_) -> dict:
+    """GetFlightInfo and DoGet, the least that a client can ask for."""
+    descriptor = side.flight.FlightDescriptor.for_command(b"SELECT 42 AS answer")
+    ready()
+    return {"seconds": middle_of(times, lambda: side.client.do_get(side.client.get_flight_info(descriptor).endpoints[0].ticket).read_all())}
+
+
+def listed(side, times=3, **_) -> dict:
     """ListFlights, all of them."""
-    next(iter(side.read("SELECT 1 AS n")))
-    ready()
-    began = time.perf_counter()
     count = sum(1 for _ in side.client.list_flights())
-    return {"seconds": time.perf_counter() - began, "count": count}
+    ready()
+    return {"seconds": middle_of(times, lambda: sum(1 for _ in side.client.list_flights())), "count": count}
 
 
-DO = {"listed": listed, "read": read, "count": count, "put": put, "small": small, "point": point}
+def objects(side, times=2, **_) -> dict:
+    """GetObjects: catalogs, schemas, tables and columns."""
+    ready()
+    return {"seconds": middle_of(times, lambda: side.connection.adbc_get_objects().read_all())}
+
+
+def middle_of(times: int, work) -> float:
+    """Median of seconds."""
+    took = []
+    for _ in range(times):
+        before = time.perf_counter()
+        work()
+        took.append(time.perf_counter() - before)
+    return statistics.median(took)
+
+
+DO = {"listed": listed, "ticket": ticket, "objects": objects, "read": read, "count": count, "put": put, "small": small, "point": point}
 
 
 def main() -> None:

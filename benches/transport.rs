@@ -9,9 +9,10 @@ use std::convert::Infallible;
 use std::fs;
 use std::io::{Cursor, IoSlice};
 use std::iter;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use anyhow::Context as _;
 use arrow::array::RecordBatch;
@@ -35,7 +36,7 @@ use http_body::{Body, Frame as HttpFrame};
 use hyper::server::conn::http2;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use pintail::flight::{Encoder, ForgottenPuts, Frame, forgotten, sent};
+use pintail::flight::{Encoder, ForgottenPuts, Frame, accept, forgotten, sent};
 use tokio::net::TcpListener;
 use tokio_stream::wrappers::TcpListenerStream;
 use tonic::{Request, Response, Status, Streaming};
@@ -48,6 +49,8 @@ const BATCH_ROWS: usize = 8_192;
 const STREAM_WINDOW_BYTES: u32 = 16 << 20;
 const CONNECTION_WINDOW_BYTES: u32 = 64 << 20;
 const FRAME_BYTES: u32 = 1 << 20;
+const CONNECTIONS_MAX: usize = 1_000;
+const HANDSHAKE: Duration = Duration::from_secs(20);
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
@@ -102,10 +105,10 @@ async fn stock(listener: TcpListener, rows: Arc<Rows>) -> anyhow::Result<()> {
 async fn ours(listener: TcpListener, rows: Arc<Rows>) -> anyhow::Result<()> {
     let service = Null { rows: Arc::clone(&rows), ours: true };
     let service = FlightServiceServer::new(service).max_decoding_message_size(MESSAGE_BYTES_MAX);
-    let puts = ForgottenPuts::default();
-    loop {
-        let (socket, _) = listener.accept().await?;
-        socket.set_nodelay(true)?;
+    let puts = ForgottenPuts::new(MESSAGE_BYTES_MAX);
+    let mut connections = pin!(accept(listener, CONNECTIONS_MAX, HANDSHAKE));
+    while let Some(connection) = connections.next().await {
+        let connection = connection?;
         let (service, rows, puts) = (service.clone(), Arc::clone(&rows), puts.clone());
         let answer = service_fn(move |request: http::Request<hyper::body::Incoming>| {
             let (mut service, rows, puts) = (service.clone(), Arc::clone(&rows), puts.clone());
@@ -124,8 +127,9 @@ async fn ours(listener: TcpListener, rows: Arc<Rows>) -> anyhow::Result<()> {
             .initial_stream_window_size(STREAM_WINDOW_BYTES)
             .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
             .max_frame_size(FRAME_BYTES);
-        tokio::spawn(async move { builder.serve_connection(TokioIo::new(socket), answer).await });
+        tokio::spawn(async move { builder.serve_connection(TokioIo::new(connection), answer).await });
     }
+    Ok(())
 }
 
 /// Encoded as the socket wants more.

@@ -53,6 +53,8 @@ pub struct Server {
     pub insecure: bool,
     /// Open Flight connections; further ones are closed at once. Default 1024.
     pub max_connections: usize,
+    /// How long a new connection may take to begin with HTTP/2. Default 10 s.
+    pub handshake_timeout: Span,
     /// Largest gRPC message taken from a client. Default 256 MiB; too small refuses wide batches.
     pub max_message_bytes: Bytes,
     /// How long SIGTERM waits for calls in flight before it interrupts them. Default 30 s.
@@ -66,6 +68,7 @@ impl Default for Server {
             http: SocketAddr::from(([127, 0, 0, 1], 8816)),
             insecure: false,
             max_connections: 1024,
+            handshake_timeout: Span(Duration::from_secs(10)),
             max_message_bytes: Bytes::mib(256),
             drain_timeout: Span(Duration::from_secs(30)),
         }
@@ -178,6 +181,8 @@ pub struct Ingest {
     pub memory_limit: Bytes,
     /// Bytes of batches in flight of one put stream, and what one message may unpack to. Default 256 MiB.
     pub stream_memory_limit: Bytes,
+    /// Bytes of messages being received, or waiting for room, over all put streams; larger ones pass alone. Default 256 MiB.
+    pub receive_memory_limit: Bytes,
     /// Put streams at one time. Default 256.
     pub max_streams: usize,
     /// Whether a put may create its table when no mode is given. Default true.
@@ -198,6 +203,7 @@ impl Default for Ingest {
         Self {
             memory_limit: Bytes::mib(512),
             stream_memory_limit: Bytes::mib(256),
+            receive_memory_limit: Bytes::mib(256),
             max_streams: 256,
             auto_create: true,
             idle_timeout: Span(Duration::from_secs(300)),
@@ -222,10 +228,18 @@ pub struct Query {
     pub timeout: Span,
     /// A reader that takes no batch for this long is cut, because it pins a snapshot. Default 5 min.
     pub stall_timeout: Span,
+    /// The same while another query waits for a place. Default 10 s.
+    pub busy_stall_timeout: Span,
     /// Size that result batches are brought to. Default 1792 KiB: messages of 1-2 MiB, below clients' 4 MiB.
     pub batch_bytes: Bytes,
     /// Result bytes buffered per query, by DuckDB and again behind it. Default 8 MiB.
     pub buffer_bytes: Bytes,
+    /// Result bytes that DuckDB buffers per query while up to four run; more share as much, down to `buffer_bytes` each.
+    /// Default 32 MiB.
+    pub read_ahead: Bytes,
+    /// Gather results with the engine's own code instead of the server's, which is faster and bounds arrays in bytes.
+    /// Default false; for when an array is in doubt.
+    pub engine_arrays: bool,
 }
 
 impl Default for Query {
@@ -236,8 +250,11 @@ impl Default for Query {
             queue_timeout: Span(Duration::from_secs(30)),
             timeout: Span(Duration::ZERO),
             stall_timeout: Span(Duration::from_secs(300)),
+            busy_stall_timeout: Span(Duration::from_secs(10)),
             batch_bytes: Bytes(1792 * 1024),
             buffer_bytes: Bytes::mib(8),
+            read_ahead: Bytes::mib(32),
+            engine_arrays: false,
         }
     }
 }
@@ -251,6 +268,8 @@ pub struct Session {
     /// A session that makes no call for this long loses its temporary tables, transactions, prepared
     /// statements and options. Default 30 min.
     pub idle_timeout: Span,
+    /// Queries of one session running at one time; more of them wait, whatever place is free. Default 16.
+    pub max_queries: usize,
     /// Transactions open at one time. Default 64; each holds a connection and pins a snapshot.
     pub max_transactions: usize,
     /// A transaction that is not used for this long is rolled back. Default 5 min.
@@ -259,7 +278,7 @@ pub struct Session {
     pub max_prepared: usize,
     /// Bytes of rows bound to prepared statements, over all sessions. Default 256 MiB.
     pub bound_memory_limit: Bytes,
-    /// Tickets that can be fetched at one time. Default 10000.
+    /// Tickets that can be fetched at one time, half of them by one session. Default 10000.
     pub max_tickets: usize,
 }
 
@@ -268,6 +287,7 @@ impl Default for Session {
         Self {
             max_sessions: 1024,
             idle_timeout: Span(Duration::from_secs(1800)),
+            max_queries: 16,
             max_transactions: 64,
             transaction_idle_timeout: Span(Duration::from_secs(300)),
             max_prepared: 256,

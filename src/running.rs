@@ -94,6 +94,11 @@ impl EngineThread {
         poll_fn(|context| self.poll(context)).await
     }
 
+    /// It has run to its end and needs no stopping.
+    pub(crate) fn has_ended(mut self) {
+        self.handle = None;
+    }
+
     /// Interrupts what it runs.
     pub(crate) fn ask_to_stop(&self) {
         if let Some(interrupt) = self.interrupt.get() {

@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
+use tonic::service::Routes;
 
 use crate::config::Config;
 use crate::engine::{Database, Maintenance};
@@ -44,7 +45,7 @@ pub struct Server {
     http_addr: SocketAddr,
     parts: Arc<Parts>,
     stop: Option<oneshot::Sender<()>>,
-    flight: JoinHandle<std::result::Result<(), tonic::transport::Error>>,
+    flight: JoinHandle<()>,
     http: JoinHandle<()>,
     health: tonic_health::server::HealthReporter,
     lost: watch::Receiver<bool>,
@@ -89,15 +90,19 @@ impl Server {
         let service = FlightServer::new(parts.of_flight(&sessions, declarations), config);
         let sweeper = tokio::spawn(sweep(service.clone()));
         let (stop, stopped) = oneshot::channel();
-        let service = Transport::new(Arc::new(service), config.server.max_message_bytes.as_usize());
-        let connections = accept(flight_listener, config.server.max_connections);
-        let flight = ports::flight()
-            .add_service(service)
-            .add_service(health_service)
-            .serve_with_incoming_shutdown(connections, async {
-                // A sender that is gone means stop as well.
-                let _ = stopped.await;
-            });
+        let others = Routes::new(health_service);
+        let transport = Transport::new(
+            Arc::new(service),
+            config.server.max_message_bytes.as_usize(),
+            config.ingest.receive_memory_limit.as_usize(),
+            others,
+        );
+        let connections =
+            accept(flight_listener, config.server.max_connections, config.server.handshake_timeout.0);
+        let flight = ports::serve(transport, connections, async {
+            // A sender that is gone means stop as well.
+            let _ = stopped.await;
+        });
         let http = axum::serve(http_listener, side_port::router(Arc::clone(&parts))?);
         Ok(Self {
             flight_addr,
@@ -155,8 +160,7 @@ impl Server {
                 }
                 ended = &mut self.flight => {
                     return Err(Error::internal(match ended {
-                        Ok(Ok(())) => "the Flight port closed by itself".to_owned(),
-                        Ok(Err(error)) => format!("the Flight port failed: {error}"),
+                        Ok(()) => "the Flight port closed by itself".to_owned(),
                         Err(error) => format!("the Flight port failed: {error}"),
                     }));
                 }
@@ -180,6 +184,10 @@ impl Server {
         }
         self.sessions.lose_all();
         parts.running.interrupt_all();
+        parts.query.let_go_of_readers(&Error::new(
+            Kind::Unavailable,
+            "the database was opened anew after a fatal error, which ended the query",
+        ));
         #[expect(clippy::disallowed_methods, reason = "opening a database blocks")]
         let opened = tokio::task::spawn_blocking(move || {
             parts.database.reopen(RECOVERY_PATIENCE)?;
@@ -234,6 +242,10 @@ impl Server {
         };
         if forced {
             self.parts.running.stop_all();
+            self.parts.query.let_go_of_readers(&Error::new(
+                Kind::Unavailable,
+                "the server is stopping and interrupted the query",
+            ));
             if tokio::time::timeout(FORCED_DRAIN, &mut self.flight).await.is_err() {
                 // Puts that have not ended are rolled back when their calls are dropped.
                 self.flight.abort();

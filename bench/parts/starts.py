@@ -1,4 +1,4 @@
-"""Connect and the first query, and the list of 10,000 tables. With --base beside an earlier build."""
+"""Connecting and the first query, a ticket's two calls, and lists of 10,000 tables; with --base beside an earlier build."""
 
 from rounds import middle
 
@@ -12,18 +12,21 @@ def measure(bench) -> None:
     count = TABLES_QUICK if bench.quick else TABLES
     sides = bench.chosen("pintail", "base", "peer", "adbc", "adbc base", "quack")
     with bench.serving(sides, Empty(bench.folder / "starts.duckdb", count)) as servers:
+        for what, do, names in (
+            ("connect and first query", "started", ("pintail", "base", "peer", "adbc", "adbc base", "quack")),
+            ("GetFlightInfo and DoGet", "ticket", ("pintail", "base")),
+            (f"ListFlights over {count:,} tables", "listed", ("pintail", "base")),
+            (f"GetObjects by ADBC over {count:,} tables", "objects", ("adbc", "adbc base")),
+        ):
+            found = bench.turns([name for name in bench.chosen(*names) if name in servers], lambda name: one(bench, servers, name, do))
+            show(bench, what, found)
+            if do == "listed" and any(run["count"] < count for runs in found.values() for run in runs):
+                raise ValueError(f"not all of {count:,} tables were listed: {found}")
 
-        def one(name: str, do: str) -> dict:
-            server, database = servers[name]
-            return bench.side(name).run(server, database, do=do)
 
-        found = bench.turns([name for name in servers], lambda name: one(name, "started"))
-        show(bench, "connect and first query", found, "a second")
-        # The peer and Quack do not list flights.
-        listed = bench.turns([name for name in ("pintail", "base") if name in servers], lambda name: one(name, "listed"))
-        show(bench, f"ListFlights over {count:,} tables", listed, "a second")
-        if any(run["count"] < count for runs in listed.values() for run in runs):
-            raise ValueError(f"not all of {count:,} tables were listed: {listed}")
+def one(bench, servers, name: str, do: str) -> dict:
+    server, database = servers[name]
+    return bench.side(name).run(server, database, do=do)
 
 
 class Empty:
@@ -42,12 +45,14 @@ class Empty:
             connection.execute("COMMIT")
 
 
-def show(bench, what: str, found: dict, unit: str) -> None:
+def show(bench, what: str, found: dict) -> None:
     def rate(result: dict) -> float:
         return 1 / result["seconds"]
 
     bench.report.say(f"### {what}")
     bench.report.say()
-    bench.compare(what, found, rate, unit, columns=[("median ms", lambda runs: f"{middle(runs, 'seconds') * 1e3:.1f}")])
+    who = next((name for name in ("pintail", "adbc") if name in found), None)
+    columns = [("median ms", lambda runs: f"{middle(runs, 'seconds') * 1e3:.1f}")]
+    bench.compare(what, found, rate, "a second", who, columns)
     bench.ratio(what, found, rate, "base", asked=ASKED_OF_BASE)
     bench.ratio(f"{what}, by ADBC", found, rate, "adbc base", who="adbc", asked=ASKED_OF_BASE)

@@ -15,7 +15,7 @@ mod output;
 mod query;
 mod schema;
 mod serve;
-mod show;
+mod tables_status;
 
 use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
@@ -45,7 +45,7 @@ enum Command {
     /// List the tables of a running server
     Tables(Remote),
     /// Show sizes, memory and what is running
-    Status(show::Status),
+    Status(tables_status::Status),
     /// Copy the database of a running server into a file on its machine, while it serves
     Backup(backup::Backup),
     /// Make a database file of a backup; needs no server
@@ -129,7 +129,7 @@ pub(crate) fn run() -> ExitCode {
         Command::Serve(command) => command.run(),
         Command::Load(command) => block_on(command.run()),
         Command::Query(command) => block_on(command.run()),
-        Command::Tables(remote) => block_on(show::tables(remote)),
+        Command::Tables(remote) => block_on(tables_status::tables(remote)),
         Command::Status(command) => block_on(command.run()),
         Command::Backup(command) => block_on(command.run()),
         Command::Restore(command) => command.run(),

@@ -8,7 +8,7 @@ use std::path::Path;
 
 use clap::Args;
 use pintail::config::{Config, Flags, LogFormat};
-use pintail::engine::STACK_BYTES;
+use pintail::engine::{STACK_BYTES, tune_malloc};
 use pintail::error::{Error, Kind};
 use pintail::server::Server;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -59,6 +59,7 @@ impl Serve {
             config.schemas.dir = Some(DEFAULT_SCHEMAS.into());
         }
         start_logging(&config)?;
+        tune_malloc(config.database.worker_threads());
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .enable_all()
             // They parse and plan.

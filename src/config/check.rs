@@ -78,11 +78,21 @@ impl Config {
         if self.query.max_concurrent == 0 {
             refuse("query.max_concurrent", "must be at least 1");
         }
+        if self.server.handshake_timeout.0.is_zero() {
+            refuse("server.handshake_timeout", "must be longer than 0 s");
+        }
+        if self.ingest.receive_memory_limit < Bytes::mib(8) {
+            refuse("ingest.receive_memory_limit", "must be at least 8 MiB");
+        }
+        if self.query.busy_stall_timeout.0.is_zero() {
+            refuse("query.busy_stall_timeout", "must be longer than 0 s");
+        }
         if self.query.batch_bytes < Bytes(64 * 1024) || self.query.batch_bytes > Bytes::mib(64) {
             refuse("query.batch_bytes", "must be between 64 KiB and 64 MiB");
         }
         for (key, limit) in [
             ("session.max_sessions", self.session.max_sessions),
+            ("session.max_queries", self.session.max_queries),
             ("session.max_transactions", self.session.max_transactions),
             ("session.max_prepared", self.session.max_prepared),
             ("session.max_tickets", self.session.max_tickets),

@@ -10,8 +10,8 @@ use futures::Stream;
 use http_body::Body;
 use tonic::{Request, Status, Streaming};
 
-use super::wire::{Aligned, Arrived, Incoming, Pieces, Pool};
-use super::{Frame, Looked};
+use super::wire::{Aligned, Arrived, Incoming, Pieces, Pool, Room};
+use super::{CheckedMessage, Frame};
 use crate::error::Result;
 
 /// The body of a response to DoGet, as the server sends its results.
@@ -23,10 +23,15 @@ where
 }
 
 /// Brings the bodies of puts as the server does: aligned, in memory that is used again.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub struct Puts(Pool);
 
 impl Puts {
+    /// Messages under way take up to `receive_bytes` together.
+    pub fn new(receive_bytes: usize) -> Self {
+        Self(Pool::new(Room::of(receive_bytes)))
+    }
+
     /// A DoPut on its way to tonic, which takes messages of up to `message_bytes_max`.
     pub fn request<B>(
         &self,
@@ -50,11 +55,11 @@ impl Puts {
 pub async fn forgotten(request: Request<Streaming<FlightData>>, message_bytes_max: usize) -> Result<usize> {
     let (mut incoming, _) = Incoming::open(request, "DoPut", message_bytes_max).await?;
     let mut rows = 0;
-    while let Some(looked) = incoming.next().await? {
-        match looked {
-            Looked::Rows(waiting) => rows += incoming.rows(waiting)?.num_rows(),
-            Looked::Dictionary(waiting) => incoming.dictionary(waiting)?,
-            Looked::Schema(_) | Looked::Nothing => {}
+    while let Some(message) = incoming.next().await? {
+        match message {
+            CheckedMessage::Rows(waiting) => rows += incoming.rows(waiting)?.num_rows(),
+            CheckedMessage::Dictionary(waiting) => incoming.dictionary(waiting)?,
+            CheckedMessage::Schema(_) | CheckedMessage::Nothing => {}
         }
     }
     Ok(rows)

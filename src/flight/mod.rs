@@ -29,11 +29,11 @@ use futures::StreamExt;
 use tonic::{Request, Response, Streaming};
 
 pub use alone::{Puts as ForgottenPuts, forgotten, sent};
-pub use pintail_protocol::decode::{Decoded, Decoder, Looked, Waiting};
+pub use pintail_protocol::decode::{CheckedMessage, Decoded, Decoder, Undecoded};
 pub use pintail_protocol::frame::Frame;
 pub use server::{FlightParts, FlightServer};
-pub use transport::Transport;
-pub use wire::{Connection, Encoder, accept};
+pub use transport::{Answer, Transport};
+pub use wire::{Connection, Encoder, Link, accept};
 
 use request::{Answers, Ask, Call, Caller, Reply, answers};
 
@@ -114,7 +114,7 @@ impl FlightService for FlightServer {
         if opened.is_in_progress() {
             return Ok(Response::new(put::put_in_progress(puts, opened, call)));
         }
-        let answer = put::take(puts, opened, None, &mut call).await;
+        let answer = put::dispatch(puts, opened, None, &mut call).await;
         call.end(answer.map(|answer| answers(vec![answer])))
     }
 

@@ -5,7 +5,7 @@
 
 use std::fmt;
 
-use super::vocabulary::counts::Ack;
+use super::counts::Ack;
 use crate::error::{Error, Kind};
 
 /// What became of the rows that the error is about.
@@ -115,7 +115,7 @@ impl From<PutError> for Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ingest::vocabulary::counts::Counts;
+    use crate::ingest::counts::Counts;
 
     #[test]
     fn parts_stand_in_their_order_and_once() {

@@ -12,8 +12,8 @@ use pintail_protocol::header::Mode;
 use super::admission::{Permit, StreamBudget};
 use super::exactly_once::{ClaimKind, Declared};
 use super::placement::{Transaction, Wanted};
+use super::request::{PutTarget, Terms};
 use super::shared::Shared;
-use super::vocabulary::request::{Target, Terms};
 use crate::catalog;
 
 /// What the async side sends.
@@ -33,7 +33,7 @@ pub(super) struct Job {
     pub(super) left: Arc<AtomicBool>,
     /// The table as the client names it, for error texts.
     pub(super) shown: String,
-    pub(super) target: Target,
+    pub(super) target: PutTarget,
     pub(super) schema: SchemaRef,
     pub(super) terms: Terms,
     pub(super) budget: Arc<StreamBudget>,
@@ -43,7 +43,7 @@ impl Job {
     /// Whether the table may be made by this put, with columns whose type its first batch decides. A producer that has
     /// been replaced is shut out by its writer, so that one does not wait.
     pub(super) fn waits_for_values(&self) -> bool {
-        let makes = matches!(self.target, Target::Table { mode, .. } if mode != Mode::Append);
+        let makes = matches!(self.target, PutTarget::Table { mode, .. } if mode != Mode::Append);
         let claims = self.terms.claim.as_ref().map(|claim| &claim.0);
         makes && !matches!(claims, Some(ClaimKind::Producer(_))) && catalog::depends_on_values(&self.schema)
     }

@@ -7,6 +7,7 @@
 //! COMMIT; a [`Put`] that is dropped before that is rolled back.
 
 mod admission;
+mod counts;
 mod engine_text;
 mod error;
 mod exactly_once;
@@ -14,18 +15,18 @@ mod group_commit;
 mod job;
 mod placement;
 mod put;
+mod request;
 mod row_groups;
 mod service;
 mod shared;
 mod tables;
-mod vocabulary;
 mod writer;
 
 pub use admission::{Intake, Permit as Room};
+pub use counts::{Ack, Counts, PutSummary, Timings};
 pub use exactly_once::{Claim, KeyEntry, Keyed, LineStatus, ProducerStatus, StreamChecksum, sequence};
 pub use pintail_protocol::decode::Need;
 pub use pintail_protocol::header::{Mode, OnConflict, Sources};
 pub use put::Put;
+pub use request::{Commit, PutRequest, PutTarget, Terms};
 pub use service::Ingest;
-pub use vocabulary::counts::{Ack, Counts, PutSummary, Timings};
-pub use vocabulary::request::{Commit, PutRequest, Target, Terms};

@@ -15,12 +15,12 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 use super::admission::{Intake, Permit, StreamBudget};
+use super::counts::PutSummary;
 use super::exactly_once::Declared;
 use super::group_commit::{GroupCommit, SmallPut};
 use super::job::{Job, Message};
+use super::request::{PutRequest, PutTarget};
 use super::shared::Shared;
-use super::vocabulary::counts::PutSummary;
-use super::vocabulary::request::{PutRequest, Target};
 use super::writer;
 use crate::engine;
 use crate::error::{Error, Result};
@@ -101,7 +101,7 @@ impl Put {
         let may_share = !terms.commit.is_progress()
             && terms.sources.is_none()
             && lease.is_pooled()
-            && matches!(&target, Target::Table { mode: Mode::Append | Mode::CreateAppend, .. });
+            && matches!(&target, PutTarget::Table { mode: Mode::Append | Mode::CreateAppend, .. });
         let job = Job {
             shared: Arc::clone(shared),
             left: Arc::clone(&left),
@@ -222,7 +222,7 @@ impl Put {
             Stage::Held(held) => {
                 let (reply, answer) = oneshot::channel();
                 let Held { batches, job, group_commit, .. } = *held;
-                let Target::Table { table, .. } = &job.target else { return Err(over()) };
+                let PutTarget::Table { table, .. } = &job.target else { return Err(over()) };
                 let table = table.clone();
                 group_commit.put(&table, SmallPut { job, batches, reply, runtime: Handle::current() });
                 answer

@@ -22,7 +22,10 @@ pub(super) fn run(
 ) -> Result<Class> {
     let class = described.class;
     sink.check(class)?;
-    bound.keep(connection)?;
+    let is_single = class == Class::Query && !bound.runs_more_than_once();
+    if !is_single {
+        bound.keep(connection)?;
+    }
     if described.seeds {
         connection.spoil();
     }
@@ -58,10 +61,11 @@ pub(super) fn run(
         sink.count(rows)?;
         return Ok(class);
     }
-    let runs = Runs { bound, described };
+    let runs = Runs { bound, described, is_single };
     let mut schema: Option<SchemaRef> = None;
     if class == Class::Query {
-        reading(connection, described, |connection| {
+        let is_proven = described.is_proven(connection);
+        reading(connection, is_proven, |connection| {
             runs.each(connection, sink, &mut schema, |sink: &ResultSink<'_>, cursor| sink.stream(cursor))
         })?;
     } else {
@@ -86,6 +90,8 @@ pub(super) fn run(
 struct Runs<'a> {
     bound: &'a Bound,
     described: &'a Described,
+    /// There is one run, which needs no statement prepared.
+    is_single: bool,
 }
 
 impl Runs<'_> {
@@ -97,10 +103,14 @@ impl Runs<'_> {
         schema: &mut Option<SchemaRef>,
         mut take: impl FnMut(&ResultSink<'_>, &mut Cursor<'_>) -> Result<()>,
     ) -> Result<()> {
-        let Self { bound, described } = self;
+        let Self { bound, described, is_single } = self;
         let size = sink.array_size();
         bound.each(connection, |run| {
-            let mut cursor = bound.open(connection, run, &described.schema, size)?;
+            let mut cursor = if *is_single {
+                bound.open_once(connection, run, &described.schema, size)?
+            } else {
+                bound.open(connection, run, &described.schema, size)?
+            };
             match &*schema {
                 None => {
                     *schema = Some(Arc::clone(cursor.schema()));

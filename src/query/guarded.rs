@@ -2,7 +2,7 @@
 //! Runs on: the reader's thread.
 //! Never: keeps half of a change.
 
-use crate::engine::{self, Class, Cursor, Described};
+use crate::engine::{self, Class, Cursor};
 use crate::error::{Error, Kind, Result};
 use crate::query::returned::Returned;
 use crate::session::Open;
@@ -11,17 +11,17 @@ use crate::session::Open;
 /// transaction of the client.
 pub(super) fn reading<T>(
     connection: &mut Open,
-    described: &Described,
+    is_proven: bool,
     work: impl FnOnce(&mut Open) -> Result<T>,
 ) -> Result<T> {
-    if described.is_proven(connection) || connection.joins_transaction() {
+    if is_proven || connection.joins_transaction() {
         return work(connection);
     }
     connection.begin_read_only()?;
     let done = work(connection);
     // A connection that cannot roll back is closed.
     let _ = connection.rollback();
-    done.map_err(|error| match error.message().ends_with(engine::READ_ONLY) {
+    done.map_err(|error| match engine::is_read_only_refusal(&error) {
         false => error,
         true => Error::new(
             Kind::Aborted,

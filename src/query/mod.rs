@@ -14,29 +14,37 @@ mod sink;
 mod statement;
 mod stream;
 mod text;
+mod under_way;
 
-use std::sync::{Arc, OnceLock};
-use std::time::Instant;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
+use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
 pub use statement::{RunOptions, Statement};
-pub use stream::ResultStream;
+pub use stream::{ResultStream, SharedResult};
 
+use admission::Place;
 use returned::Limits;
-use stream::UnderWay;
+use stream::Started;
+use under_way::{Begun, UnderWay};
 
 use crate::config;
 use crate::engine::Database;
 use crate::error::{Error, Result};
 use crate::running::{EngineThread, Running};
-use crate::session::{Lease, Open};
+use crate::session::{Lease, Open, Share};
+
+/// How often a query that waits for a place looks for one whose reader has stalled.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// The read side of the server.
 pub struct Query {
     database: Arc<Database>,
     admission: admission::Admission,
     running: Arc<Running>,
+    // Statements whose readers may stall.
+    under_way: Mutex<Vec<Weak<UnderWay>>>,
     config: config::Query,
 }
 
@@ -51,6 +59,7 @@ impl Query {
                 config.queue_timeout.0,
             ),
             running,
+            under_way: Mutex::default(),
             config: config.clone(),
         }
     }
@@ -86,7 +95,8 @@ impl Query {
     /// Errors: as `engine::describe`; `Exhausted` when neither a place nor a seat in the queue is free.
     pub async fn run(&self, lease: Lease, statement: Statement, options: RunOptions) -> Result<ResultStream> {
         let started = Instant::now();
-        let place = self.admission.enter(options.deadline).await?;
+        let share = lease.share().cloned();
+        let place = Arc::new(self.enter(share.as_ref(), options.deadline).await?);
         let queued = started.elapsed();
         let own_limit = (!self.config.timeout.0.is_zero()).then(|| started + self.config.timeout.0);
         let deadline = match (options.deadline, own_limit) {
@@ -94,9 +104,8 @@ impl Query {
             (one, other) => one.or(other),
         };
         let (opened, opening) = oneshot::channel();
-        let (queue, results) = queue::queue(self.config.buffer_bytes.as_usize(), self.config.stall_timeout.0);
-        let interrupt = Arc::new(OnceLock::new());
-        let running = Arc::clone(&self.running);
+        let (queue, results) = queue::queue(self.config.buffer_bytes.as_usize());
+        let (interrupt, outcome) = (Arc::new(OnceLock::new()), Arc::new(OnceLock::new()));
         let in_use = lease.in_use();
         let job = reader::Job {
             lease,
@@ -114,25 +123,81 @@ impl Query {
             },
         };
         let runtime = tokio::runtime::Handle::current();
+        let thread_has = (Arc::clone(&place), Arc::clone(&outcome), Arc::clone(&self.running));
         #[expect(clippy::disallowed_methods, reason = "this is the bridge: one blocking thread per query")]
         let handle = tokio::task::spawn_blocking(move || {
-            let _place = place;
-            reader::run(job, &runtime, opened, &queue).map_err(|error| running.explain(error))
+            let (place, outcome, running) = thread_has;
+            let ended = reader::run(job, &runtime, opened, &queue).map_err(|error| running.explain(error));
+            drop(place);
+            // Before the queue ends, whose readers ask for it then.
+            let _ = outcome.set(ended.clone());
+            ended
         });
         // From here on, dropping this future (the call was dropped) stops the thread.
         let mut thread = EngineThread::new(interrupt, handle);
-        match opening::opened(deadline, opening, &mut thread).await? {
-            Ok(start) => {
-                let under_way = UnderWay { results, thread, deadline, in_use, queued, started };
-                let mut result = ResultStream::new(start, under_way);
-                result.settle().await?;
-                Ok(result)
-            }
+        let Ok(start) = opening::opened(deadline, opening, &mut thread).await? else {
             // The reader ended before it could start; its own error says why.
-            Err(_) => match thread.ended().await {
-                Err(error) => Err(error),
-                Ok(()) => Err(Error::internal("the query ended before it began")),
-            },
+            return Err(match thread.ended().await {
+                Err(error) => error,
+                Ok(()) => Error::internal("the query ended before it began"),
+            });
+        };
+        let class = start.class;
+        let under_way = UnderWay::new(Begun { class, results, thread, outcome, place, in_use });
+        let began = Started { schema: start.schema, prepared: start.prepared, queued, at: started };
+        let mut result = ResultStream::new(began, &under_way);
+        if !options.is_shared {
+            result.settle().await?;
+        }
+        under_way.watch(deadline, self.config.stall_timeout.0);
+        self.list(&under_way);
+        Ok(result)
+    }
+
+    /// Waits for a place. A reader that has stalled for too long makes room for those who wait.
+    async fn enter(&self, share: Option<&Arc<Share>>, deadline: Option<Instant>) -> Result<Place> {
+        let limit = self.config.busy_stall_timeout.0;
+        let relieved = async {
+            loop {
+                tokio::time::sleep(LOOK_EVERY.min(limit)).await;
+                self.relieve(share, limit);
+            }
+        };
+        tokio::select! {
+            biased;
+            entered = self.admission.enter(share, deadline) => entered,
+            () = relieved => Err(Error::internal("looking for stalled readers ended")),
+        }
+    }
+
+    /// Cuts the reader that has stalled for longest, if that is longer than `limit`: of this client, when it waits for a
+    /// place of its own.
+    fn relieve(&self, share: Option<&Arc<Share>>, limit: Duration) {
+        let own = share.filter(|share| share.is_used_up());
+        let listed = self.under_way.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let stalled =
+            listed.iter().filter_map(Weak::upgrade).filter(|one| own.is_none_or(|own| one.is_of(own)));
+        let longest =
+            stalled.filter_map(|one| Some((one.clock.waited()?, one))).max_by_key(|(waited, _)| *waited);
+        if let Some((_, one)) = longest {
+            one.yield_to_another(limit);
+        }
+    }
+
+    fn list(&self, under_way: &Arc<UnderWay>) {
+        if under_way.is_over() {
+            return;
+        }
+        let mut listed = self.under_way.lock().unwrap_or_else(PoisonError::into_inner);
+        listed.retain(|one| one.strong_count() > 0);
+        listed.push(Arc::downgrade(under_way));
+    }
+
+    /// Ends results that wait for their readers: no interrupt reaches a thread that waits.
+    pub fn let_go_of_readers(&self, why: &Error) {
+        let listed = self.under_way.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        for one in listed.iter().filter_map(Weak::upgrade).filter(|one| one.clock.waited().is_some()) {
+            one.stop(why.clone());
         }
     }
 

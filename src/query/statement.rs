@@ -16,6 +16,8 @@ pub struct RunOptions {
     pub progress: Option<Arc<OnceLock<Progress>>>,
     /// The statement was taken for a query before: it is refused if it is not one any more.
     pub only_reads: bool,
+    /// Several calls are to read the result, so that none of it is to be waited for by the first one.
+    pub is_shared: bool,
     /// Bytes that the rows which a change gives back may take, for a caller who keeps them.
     pub returned_bytes_max: Option<u64>,
 }

@@ -5,20 +5,23 @@
 use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
+use async_channel::Receiver;
 use futures::stream::BoxStream;
 use futures::{Stream, StreamExt};
+use tokio::task::JoinSet;
 use tokio::time::Sleep;
 
-use super::opening::{STOPPED, Start};
-use super::queue::{self, Item, QueueReader};
+use super::opening::STOPPED;
+use super::queue::Item;
+use super::under_way::UnderWay;
 use crate::engine::Class;
 use crate::error::{Error, Kind, Result};
-use crate::running::{EngineThread, INTERRUPT_EVERY};
 use crate::session::InUse;
 
 /// How long a result is waited for before it is streamed.
@@ -26,27 +29,16 @@ const SETTLE: Duration = Duration::from_millis(2);
 /// A first batch above this is the beginning of a large result, which is not waited for.
 const SETTLE_BYTES_MAX: u64 = 64 * 1024;
 
-fn sleep_until(at: Instant) -> (Instant, Pin<Box<Sleep>>) {
-    (at, Box::pin(tokio::time::sleep_until(at.into())))
-}
-
-/// A running query's batches. Dropping it stops the query.
+/// A result's batches. Dropping it stops the query, unless others read the same result.
 pub struct ResultStream {
     schema: SchemaRef,
     class: Class,
-    results: QueueReader,
-    // Dropped after `results`, so that a thread that is waiting for room wakes up first.
-    thread: Option<EngineThread>,
-    // What makes the batches, where no thread does.
-    pieces: Option<BoxStream<'static, Result<RecordBatch>>>,
-    deadline: Option<(Instant, Pin<Box<Sleep>>)>,
-    // The session it is for, and its transaction, until its last batch is given.
-    _in_use: Vec<InUse>,
-    // Batches that were waited for before anybody read.
+    source: Source,
+    // Batches that were waited for before anybody read, or are there already.
     ahead: VecDeque<Item>,
     ended: bool,
-    // Set once the deadline has passed over a change that may be in its COMMIT: when it is asked to stop again.
-    asks_again: Option<Pin<Box<Sleep>>>,
+    // What may end it from outside; they end with it.
+    watches: JoinSet<()>,
     /// Time waited for a place.
     pub queued: Duration,
     /// Time of parsing, binding and starting.
@@ -60,30 +52,80 @@ pub struct ResultStream {
     started: Instant,
 }
 
-/// A statement under way, and what its result is to be read by.
-pub(super) struct UnderWay {
-    pub(super) results: QueueReader,
-    pub(super) thread: EngineThread,
-    pub(super) deadline: Option<Instant>,
-    /// The session it is for, and its transaction.
-    pub(super) in_use: Vec<InUse>,
+/// Where batches come from.
+enum Source {
+    /// They are there already.
+    Stored,
+    /// They are made one by one, each when it is asked for.
+    Pieces(Pieces),
+    /// From the queue of a statement under way.
+    Statement(Reader),
+}
+
+struct Pieces {
+    pieces: BoxStream<'static, Result<RecordBatch>>,
+    deadline: Option<Pin<Box<Sleep>>>,
+    _in_use: Vec<InUse>,
+}
+
+/// One reader of a statement's result.
+struct Reader {
+    items: Pin<Box<Receiver<Item>>>,
+    // `None` once it has left.
+    under_way: Option<Arc<UnderWay>>,
+}
+
+impl Reader {
+    fn of(under_way: &Arc<UnderWay>) -> Self {
+        Self { items: Box::pin(under_way.join()), under_way: Some(Arc::clone(under_way)) }
+    }
+}
+
+impl Drop for Reader {
+    fn drop(&mut self) {
+        if let Some(under_way) = self.under_way.take() {
+            under_way.leave();
+        }
+    }
+}
+
+/// A result that several calls read together: each batch goes to the one that asks first.
+pub struct SharedResult {
+    schema: SchemaRef,
+    class: Class,
+    under_way: Arc<UnderWay>,
+}
+
+impl SharedResult {
+    /// The schema of the batches.
+    pub fn schema(&self) -> &SchemaRef {
+        &self.schema
+    }
+
+    /// One more reader, from where the others are. What ended the result for them ends it for this one, too.
+    pub fn read(&self) -> ResultStream {
+        let source = Source::Statement(Reader::of(&self.under_way));
+        ResultStream { source, ..ResultStream::stored(Arc::clone(&self.schema), self.class, Vec::new()) }
+    }
+}
+
+/// How a statement began, as the call that reads it tells it.
+pub(super) struct Started {
+    pub(super) schema: SchemaRef,
+    pub(super) prepared: Duration,
     /// Time waited for a place.
     pub(super) queued: Duration,
-    pub(super) started: Instant,
+    pub(super) at: Instant,
 }
 
 impl ResultStream {
-    pub(super) fn new(start: Start, under_way: UnderWay) -> Self {
-        let UnderWay { results, thread, deadline, in_use, queued, started } = under_way;
+    pub(super) fn new(started: Started, under_way: &Arc<UnderWay>) -> Self {
         Self {
-            results,
-            thread: Some(thread),
-            deadline: deadline.map(sleep_until),
-            _in_use: in_use,
-            queued,
-            prepared: start.prepared,
-            started,
-            ..Self::stored(start.schema, start.class, Vec::new())
+            source: Source::Statement(Reader::of(under_way)),
+            queued: started.queued,
+            prepared: started.prepared,
+            started: started.at,
+            ..Self::stored(started.schema, under_way.class, Vec::new())
         }
     }
 
@@ -92,14 +134,10 @@ impl ResultStream {
         Self {
             schema,
             class,
-            results: queue::filled(batches),
-            thread: None,
-            pieces: None,
-            deadline: None,
-            _in_use: Vec::new(),
-            ahead: VecDeque::new(),
+            source: Source::Stored,
+            ahead: batches.into_iter().map(Item::free).collect(),
             ended: false,
-            asks_again: None,
+            watches: JoinSet::new(),
             queued: Duration::ZERO,
             prepared: Duration::ZERO,
             first_batch: None,
@@ -116,12 +154,37 @@ impl ResultStream {
         deadline: Option<Instant>,
         in_use: Vec<InUse>,
     ) -> Self {
-        Self {
-            pieces: Some(pieces),
-            deadline: deadline.map(sleep_until),
-            _in_use: in_use,
-            ..Self::stored(schema, Class::Query, Vec::new())
+        let deadline = deadline.map(|at| Box::pin(tokio::time::sleep_until(at.into())));
+        let source = Source::Pieces(Pieces { pieces, deadline, _in_use: in_use });
+        Self { source, ..Self::stored(schema, Class::Query, Vec::new()) }
+    }
+
+    /// A result that nobody has read from yet, for several readers; `None` when no statement is under way for it.
+    pub fn into_shared(mut self) -> Option<SharedResult> {
+        let Source::Statement(reader) = &mut self.source else { return None };
+        let under_way = reader.under_way.take()?;
+        under_way.detach();
+        Some(SharedResult { schema: Arc::clone(&self.schema), class: self.class, under_way })
+    }
+
+    /// Ends the statement, for all its readers, when `deadline` passes.
+    pub fn end_at(&mut self, deadline: Instant) {
+        self.end_after(tokio::time::sleep_until(deadline.into()), || Error::new(Kind::Deadline, STOPPED));
+    }
+
+    /// Ends the statement with `why`, for all its readers, when something has happened, whether anybody reads or not.
+    pub fn end_after(&mut self, happened: impl Future<Output = ()> + Send + 'static, why: fn() -> Error) {
+        let Source::Statement(Reader { under_way: Some(under_way), .. }) = &self.source else { return };
+        if under_way.is_over() {
+            return;
         }
+        let weak = Arc::downgrade(under_way);
+        self.watches.spawn(async move {
+            happened.await;
+            if let Some(under_way) = weak.upgrade().filter(|one| !one.is_over()) {
+                under_way.stop(why());
+            }
+        });
     }
 
     /// Waits until the first batch is there, or the result has ended without one; for a caller that reads later.
@@ -158,15 +221,6 @@ impl ResultStream {
         Ok(())
     }
 
-    /// Stops the statement; the stream ends.
-    pub fn stop(&mut self) {
-        self.ahead.clear();
-        self.ended = true;
-        self.results.items.close();
-        self.thread = None;
-        self.pieces = None;
-    }
-
     /// Schema of the batches.
     pub fn schema(&self) -> &SchemaRef {
         &self.schema
@@ -182,81 +236,51 @@ impl ResultStream {
         self.started.elapsed()
     }
 
-    /// The next batch from the queue, past those that were waited for.
+    /// The next batch, past those that were waited for.
     fn poll_item(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Item>>> {
         if self.ended {
             return Poll::Ready(None);
         }
-        if self.class == Class::Query && self.is_overdue(context) {
-            return Poll::Ready(Some(Err(self.give_up(STOPPED))));
-        }
-        let item = match &mut self.pieces {
-            None => self.results.items.poll_recv(context),
-            Some(pieces) => match ready!(pieces.poll_next_unpin(context)).transpose() {
-                Ok(batch) => Poll::Ready(batch.map(Item::free)),
-                Err(error) => {
-                    self.stop();
-                    return Poll::Ready(Some(Err(error)));
-                }
-            },
+        let item = match &mut self.source {
+            Source::Stored => None,
+            Source::Pieces(pieces) => ready!(pieces.poll(context)),
+            Source::Statement(reader) => ready!(reader.poll(context)),
         };
-        if item.is_pending() && self.class != Class::Query && self.is_overdue(context) {
-            if self.first_batch.is_some() {
-                let text =
-                    "the deadline passed while the rows of a change were read; the change itself was made";
-                return Poll::Ready(Some(Err(self.give_up(text))));
+        match &item {
+            Some(Ok(_)) => {
+                self.first_batch.get_or_insert_with(|| self.started.elapsed());
             }
-            self.ask_to_stop(context);
+            Some(Err(_)) | None => self.ended = true,
         }
-        match ready!(item) {
+        Poll::Ready(item)
+    }
+}
+
+impl Pieces {
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Item>>> {
+        if let Some(sleep) = &mut self.deadline
+            && sleep.as_mut().poll(context).is_ready()
+        {
+            return Poll::Ready(Some(Err(Error::new(Kind::Deadline, STOPPED))));
+        }
+        self.pieces.poll_next_unpin(context).map(|piece| piece.map(|batch| batch.map(Item::free)))
+    }
+}
+
+impl Reader {
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Item>>> {
+        let Some(under_way) = &self.under_way else { return Poll::Ready(None) };
+        let item = match under_way.stopped() {
+            Some(_) => None,
+            None => ready!(self.items.as_mut().poll_next(context)),
+        };
+        Poll::Ready(match item {
             Some(item) => {
-                if self.first_batch.is_none() {
-                    self.first_batch = Some(self.started.elapsed());
-                }
-                Poll::Ready(Some(Ok(item)))
+                under_way.taken();
+                Some(Ok(item))
             }
-            // The thread closed the queue: only its own word tells a complete result from a broken one.
-            None => {
-                let ended = match &mut self.thread {
-                    Some(thread) => ready!(thread.poll(context)),
-                    None => Ok(()),
-                };
-                self.ended = true;
-                let stopped = self.deadline.as_ref().is_some_and(|(at, _)| *at <= Instant::now());
-                Poll::Ready(ended.err().map(|error| match error.kind() {
-                    Kind::Cancelled if stopped => Err(Error::new(Kind::Deadline, STOPPED)),
-                    _ => Err(error),
-                }))
-            }
-        }
-    }
-
-    fn is_overdue(&mut self, context: &mut Context<'_>) -> bool {
-        self.asks_again.is_some()
-            || self.deadline.as_mut().is_some_and(|(_, sleep)| sleep.as_mut().poll(context).is_ready())
-    }
-
-    fn give_up(&mut self, text: &str) -> Error {
-        self.thread = None;
-        self.pieces = None;
-        self.ended = true;
-        Error::new(Kind::Deadline, text)
-    }
-
-    /// Interrupts a change again and again. Its own end says whether it was stopped or made: it may be in its COMMIT,
-    /// and a client that is told of a stop sends it again.
-    fn ask_to_stop(&mut self, context: &mut Context<'_>) {
-        loop {
-            if let Some(sleep) = &mut self.asks_again
-                && sleep.as_mut().poll(context).is_pending()
-            {
-                return;
-            }
-            if let Some(thread) = &self.thread {
-                thread.ask_to_stop();
-            }
-            self.asks_again = Some(Box::pin(tokio::time::sleep(INTERRUPT_EVERY)));
-        }
+            None => under_way.ended().err().map(Err),
+        })
     }
 }
 

@@ -14,6 +14,10 @@ use crate::session::Open;
 /// Runs one statement.
 pub(super) fn run_one(connection: &mut Open, sql: &str, sink: &mut ResultSink<'_>) -> Result<Class> {
     let statement = engine::parse(connection, sql)?;
+    if statement.class() == Class::Query && stream_evident(connection, &statement, sink)? {
+        statement.keep(connection, sql);
+        return Ok(Class::Query);
+    }
     let described = statement.describe(connection)?.without_parameters()?;
     let class = described.class;
     sink.check(class)?;
@@ -35,11 +39,14 @@ pub(super) fn run_one(connection: &mut Open, sql: &str, sink: &mut ResultSink<'_
     }
     let size = sink.array_size();
     if class == Class::Query {
-        return reading(connection, &described, |connection| {
+        let is_proven = statement.is_proven(connection);
+        reading(connection, is_proven, |connection| {
             let mut cursor = Cursor::open(connection, &statement, &described.schema, size)?;
             sink.begin(&cursor, class)?;
-            sink.stream(&mut cursor).map(|()| class)
-        });
+            sink.stream(&mut cursor)
+        })?;
+        statement.keep(connection, sql);
+        return Ok(class);
     }
     let (schema, returned) = changing(connection, class, sql, |connection| {
         let mut cursor = Cursor::open(connection, &statement, &described.schema, size)?;
@@ -50,6 +57,22 @@ pub(super) fn run_one(connection: &mut Open, sql: &str, sink: &mut ResultSink<'_
     })?;
     sink.give(connection, &schema, returned)?;
     Ok(class)
+}
+
+/// Runs a query whose result says by itself what its columns are, which saves describing it; false where it has not begun.
+///
+/// A text that does not bind would abort a transaction here, so none is open.
+fn stream_evident(connection: &mut Open, statement: &Parsed, sink: &mut ResultSink<'_>) -> Result<bool> {
+    if !statement.is_proven(connection) || connection.in_transaction() || statement.seeds() {
+        return Ok(false);
+    }
+    let Some(likely) = statement.likely_schema(connection) else { return Ok(false) };
+    statement.without_parameters(connection)?;
+    let Some(mut cursor) = Cursor::open_evident(connection, statement, &likely, sink.array_size())? else {
+        return Ok(false);
+    };
+    sink.begin(&cursor, Class::Query)?;
+    sink.stream(&mut cursor).map(|()| true)
 }
 
 /// Runs statements one after the other in one transaction, and counts the changed rows.

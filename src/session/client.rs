@@ -14,6 +14,7 @@ use super::handle::{Handle, On, locked};
 use super::holdings::Holdings;
 use super::prepared;
 use super::seat::{blocking, drop_aside};
+use super::share::Share;
 use super::usage::{InUse, Usage};
 use crate::config;
 use crate::engine::{Database, SchemaPath};
@@ -53,6 +54,7 @@ pub struct ClientSession {
     pub(super) database: Arc<Database>,
     pub(super) limits: Arc<Limits>,
     pub(super) usage: Arc<Usage>,
+    pub(super) share: Arc<Share>,
     // Nobody has used it for too long, and what it held was given up.
     is_over: AtomicBool,
     // It is there for one call.
@@ -61,11 +63,25 @@ pub struct ClientSession {
 }
 
 impl ClientSession {
-    pub(super) fn new(database: Arc<Database>, limits: Arc<Limits>, lifetime: Lifetime) -> Arc<Self> {
+    pub(super) fn new(
+        database: Arc<Database>,
+        limits: Arc<Limits>,
+        lifetime: Lifetime,
+        share: Arc<Share>,
+    ) -> Arc<Self> {
         let is_fleeting = lifetime == Lifetime::OneCall;
         let holdings = Mutex::default();
         let (usage, is_over) = (Usage::new(), AtomicBool::new(false));
-        Arc::new(Self { handle: rand::random(), database, limits, usage, is_over, is_fleeting, holdings })
+        Arc::new(Self {
+            handle: rand::random(),
+            database,
+            limits,
+            usage,
+            share,
+            is_over,
+            is_fleeting,
+            holdings,
+        })
     }
 
     pub(super) fn holdings(&self) -> MutexGuard<'_, Holdings> {
@@ -80,6 +96,11 @@ impl ClientSession {
 
     pub(super) fn is_over(&self) -> bool {
         self.is_over.load(Ordering::Relaxed)
+    }
+
+    /// What its client has of what all share.
+    pub fn share(&self) -> &Arc<Share> {
+        &self.share
     }
 
     /// This session, for something that may outlive it.

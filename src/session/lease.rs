@@ -10,6 +10,7 @@ use tokio::sync::{Mutex, OwnedMutexGuard};
 use super::client::{ClientSession, Owner};
 use super::handle::{On, locked};
 use super::seat::{Seat, Seated, blocking};
+use super::share::Share;
 use super::temporaries::Temporaries;
 use super::usage::InUse;
 use crate::engine::{self, Database, SchemaPath};
@@ -33,6 +34,8 @@ pub struct Lease {
     place: Place,
     path: Option<SchemaPath>,
     uses: Vec<InUse>,
+    // Of the client; nobody has none.
+    share: Option<Arc<Share>>,
 }
 
 enum Place {
@@ -56,12 +59,17 @@ enum Connected {
 impl Lease {
     /// A pooled connection on behalf of nobody.
     pub fn pooled(database: Arc<Database>) -> Self {
-        Self { place: Place::Pool(database, Weak::new()), path: None, uses: Vec::new() }
+        Self { place: Place::Pool(database, Weak::new()), path: None, uses: Vec::new(), share: None }
     }
 
     /// Whether the connection is one of the pool, on which nothing of the client is open.
     pub fn is_pooled(&self) -> bool {
         matches!(self.place, Place::Pool(..))
+    }
+
+    /// What the client has of what all share.
+    pub fn share(&self) -> Option<&Arc<Share>> {
+        self.share.as_ref()
     }
 
     /// More of the same uses, for a result that is read when its connection is free again.
@@ -288,7 +296,7 @@ impl ClientSession {
                 }
             }
         };
-        Ok(Lease { place, path, uses })
+        Ok(Lease { place, path, uses, share: Some(Arc::clone(&self.share)) })
     }
 
     /// Waits for a seat's turn.

@@ -12,6 +12,7 @@ use tokio::sync::Semaphore;
 use super::client::{ClientSession, Lifetime, Limits, Owner};
 use super::handle::{Handle, locked};
 use super::prepared;
+use super::share::Share;
 use crate::config;
 use crate::engine::Database;
 use crate::error::{Error, Result};
@@ -51,8 +52,9 @@ impl Sessions {
 
     /// A session that lives as long as somebody holds it: that of a TCP connection.
     pub fn open(&self) -> Arc<ClientSession> {
+        let share = Share::new(self.limits.config.max_queries);
         let session =
-            ClientSession::new(Arc::clone(&self.database), Arc::clone(&self.limits), Lifetime::Client);
+            ClientSession::new(Arc::clone(&self.database), Arc::clone(&self.limits), Lifetime::Client, share);
         let mut registry = locked(&self.registry);
         registry.all.retain(|session| session.strong_count() > 0);
         registry.all.push(Arc::downgrade(&session));
@@ -61,8 +63,8 @@ impl Sessions {
 
     /// A session for one call, which looks names up where `other` does.
     pub fn scratch(&self, other: &ClientSession) -> Arc<ClientSession> {
-        let session =
-            ClientSession::new(Arc::clone(&self.database), Arc::clone(&self.limits), Lifetime::OneCall);
+        let (database, limits) = (Arc::clone(&self.database), Arc::clone(&self.limits));
+        let session = ClientSession::new(database, limits, Lifetime::OneCall, Arc::clone(&other.share));
         session.use_path_of(other);
         session
     }

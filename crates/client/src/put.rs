@@ -11,7 +11,7 @@ use arrow::ipc::{MessageHeader, root_as_message};
 use arrow_flight::FlightDescriptor;
 use futures::{Stream, StreamExt, TryStreamExt, stream};
 use pintail_protocol::answer::PutAnswer;
-use pintail_protocol::frame::{Frame, FrameEncoder};
+use pintail_protocol::frame::{Frame, FrameEncoder, SMALL_BYTES};
 use pintail_protocol::names::TableName;
 use pintail_protocol::source::{Source, SourcesMessage};
 use pintail_protocol::status::from_status;
@@ -69,10 +69,13 @@ impl Client {
         // Where the rows go, and their schema.
         let descriptor = FlightDescriptor::new_path(table.parts().map(str::to_owned).collect());
         let first = Frame { descriptor: descriptor.encode_to_vec().into(), ..encoder.schema(&schema)? };
-        let first = stream::iter([first.into_pieces()]);
+        let first = stream::iter([first.into_pieces(SMALL_BYTES)]);
         let rows = parts.try_flatten().and_then(move |batch| {
             let messages = encoder.rows(&batch).and_then(|messages| {
-                messages.into_iter().map(|message| with_sources(message, &declared)?.into_pieces()).collect()
+                messages
+                    .into_iter()
+                    .map(|message| with_sources(message, &declared)?.into_pieces(SMALL_BYTES))
+                    .collect()
             });
             std::future::ready(messages.map(|messages: Vec<_>| stream::iter(messages.into_iter().map(Ok))))
         });

@@ -28,7 +28,7 @@ mod timezone;
 
 pub use append::{append, count_rows, describe_rows, over_segment, rows_of_segment};
 pub use backup::{Existing, Restored, backup, restore};
-pub use bound::{Bound, bulk_insert, describe_bound, match_columns};
+pub use bound::{Bound, bulk_insert, describe_bound, is_ordered, match_columns};
 pub use checkpoint::Maintenance;
 pub use connection::{Connection, SchemaPath};
 pub use database::{BackupTarget, CheckpointHold, Database, Interrupt, Options, Progress, StatementTurn};
@@ -36,10 +36,11 @@ pub use declared::{
     RecordedVersion, apply_declared, drop_if_empty, earlier_declarations, plan_declared,
     recorded_declarations, recorded_versions,
 };
+pub use ffi::tune_malloc;
 pub use internal::INTERNAL_SCHEMA;
 pub use introspect::{
     ColumnEntry, ForeignKeyColumn, PrimaryKeyColumn, SchemaInfo, TableEntry, actual_table, columns,
-    columns_between, find_table, foreign_keys, primary_keys, schemas, table_extras, tables,
+    columns_between, find_table, foreign_keys, primary_keys, schemas, table_extras, table_schema, tables,
 };
 pub use ledgers::{
     LedgerBounds, LedgerRow, LoadPieces, append_ledger, append_loads, create_ledger, create_loads,
@@ -49,8 +50,8 @@ pub use ledgers::{
 pub use pintail_protocol::expand::{expansion, may_expand, slice, slices};
 pub use plain::{BIT, STANDS_FOR, plain_batch, plain_schema};
 pub use read::{
-    ArraySize, Cursor, Described, Parameter, Parsed, READ_ONLY, Step, count_batch, describe, parse,
-    parse_script,
+    ArraySize, Cursor, Described, Parameter, Parsed, Step, count_batch, describe, is_read_only_refusal,
+    parse, parse_script,
 };
 pub use sql::{BulkInsert, Class, Insert, STACK_BYTES, runs_alone};
 pub use table_functions::{Segment, UNIT_ROWS, Unit};

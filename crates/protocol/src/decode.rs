@@ -62,19 +62,19 @@ pub enum Decoded {
 }
 
 /// What one message holds, before its body is decoded.
-pub enum Looked {
+pub enum CheckedMessage {
     /// The stream's schema; always first.
     Schema(SchemaRef),
     /// Rows.
-    Rows(Waiting),
+    Rows(Undecoded),
     /// A dictionary for later batches.
-    Dictionary(Waiting),
+    Dictionary(Undecoded),
     /// Metadata only.
     Nothing,
 }
 
 /// A message that fits together, to be decoded once there is room for it.
-pub struct Waiting {
+pub struct Undecoded {
     data: FlightData,
     sizes: Sizes,
     dictionary: i64,
@@ -91,7 +91,7 @@ pub struct Need {
     pub expanded: usize,
 }
 
-impl Waiting {
+impl Undecoded {
     /// Bytes that it keeps alive once it is decoded; of a dictionary, with what it is added to.
     pub fn held_bytes(&self) -> usize {
         self.sizes.held
@@ -133,16 +133,16 @@ impl Decoder {
     /// Errors: as `look` and `rows`.
     pub fn decode(&mut self, message: FlightData) -> Result<Decoded> {
         Ok(match self.look(message)? {
-            Looked::Schema(schema) => Decoded::Schema(schema),
-            Looked::Rows(waiting) => {
+            CheckedMessage::Schema(schema) => Decoded::Schema(schema),
+            CheckedMessage::Rows(waiting) => {
                 let held_bytes = waiting.held_bytes();
                 Decoded::Batch(self.rows(waiting)?, held_bytes)
             }
-            Looked::Dictionary(waiting) => {
+            CheckedMessage::Dictionary(waiting) => {
                 self.dictionary(waiting)?;
                 Decoded::Nothing
             }
-            Looked::Nothing => Decoded::Nothing,
+            CheckedMessage::Nothing => Decoded::Nothing,
         })
     }
 
@@ -161,11 +161,11 @@ impl Decoder {
     ///
     /// Errors: `Invalid`, or `Exhausted` for what a setting bounds, naming the number of the message, the column
     /// and what is wrong with it. The stream is over then.
-    pub fn look(&mut self, message: FlightData) -> Result<Looked> {
+    pub fn look(&mut self, message: FlightData) -> Result<CheckedMessage> {
         self.messages += 1;
         if message.data_header.is_empty() {
             return if message.data_body.is_empty() {
-                Ok(Looked::Nothing)
+                Ok(CheckedMessage::Nothing)
             } else {
                 Err(self.bad("a body without an Arrow IPC header"))
             };
@@ -176,9 +176,9 @@ impl Decoder {
     /// Decodes rows that have been looked at last.
     ///
     /// Errors: `Invalid`, naming the number of the message and what is wrong with it. The stream is over then.
-    pub fn rows(&mut self, waiting: Waiting) -> Result<RecordBatch> {
+    pub fn rows(&mut self, waiting: Undecoded) -> Result<RecordBatch> {
         self.caught(|decoder| {
-            let Waiting { mut data, .. } = waiting;
+            let Undecoded { mut data, .. } = waiting;
             let message = root_as_message(&data.data_header).map_err(|error| decoder.bad(error))?;
             let header = message.header_as_record_batch().ok_or_else(|| decoder.bad("no record batch"))?;
             let body = body(std::mem::take(&mut data.data_body), header.compression().is_some());
@@ -191,9 +191,9 @@ impl Decoder {
     /// Takes a dictionary that has been looked at last.
     ///
     /// Errors: as `rows`.
-    pub fn dictionary(&mut self, waiting: Waiting) -> Result<()> {
+    pub fn dictionary(&mut self, waiting: Undecoded) -> Result<()> {
         self.caught(|decoder| {
-            let Waiting { mut data, sizes, dictionary: id } = waiting;
+            let Undecoded { mut data, sizes, dictionary: id } = waiting;
             let message = root_as_message(&data.data_header).map_err(|error| decoder.bad(error))?;
             let header = message.header_as_dictionary_batch().ok_or_else(|| decoder.bad("no dictionary"))?;
             let is_packed = header.data().is_some_and(|data| data.compression().is_some());
@@ -222,7 +222,7 @@ impl Decoder {
             .unwrap_or_else(|_| Err(self.bad("inconsistent Arrow IPC data")))
     }
 
-    fn look_at(&mut self, data: FlightData) -> Result<Looked> {
+    fn look_at(&mut self, data: FlightData) -> Result<CheckedMessage> {
         let message = root_as_message(&data.data_header).map_err(|error| self.bad(error))?;
         match message.header_type() {
             MessageHeader::Schema => {
@@ -230,7 +230,7 @@ impl Decoder {
                     return Err(self.bad("a second schema in one stream"));
                 }
                 let header = message.header_as_schema().ok_or_else(|| self.bad("no schema in the header"))?;
-                Ok(Looked::Schema(self.begin(header, data.data_header.len())?))
+                Ok(CheckedMessage::Schema(self.begin(header, data.data_header.len())?))
             }
             MessageHeader::RecordBatch => {
                 let schema = self.expect_schema()?;
@@ -242,7 +242,7 @@ impl Decoder {
                     // Rows that wait to be made plain keep the dictionaries alive that were theirs.
                     sizes.held = sizes.held.saturating_add(self.replaced);
                 }
-                Ok(Looked::Rows(Waiting { data, sizes, dictionary: 0 }))
+                Ok(CheckedMessage::Rows(Undecoded { data, sizes, dictionary: 0 }))
             }
             MessageHeader::DictionaryBatch => {
                 let schema = self.expect_schema()?;
@@ -274,7 +274,7 @@ impl Decoder {
                         ),
                     )));
                 }
-                Ok(Looked::Dictionary(Waiting { data, sizes, dictionary: id }))
+                Ok(CheckedMessage::Dictionary(Undecoded { data, sizes, dictionary: id }))
             }
             other => Err(self.bad(format!("an Arrow IPC message of type {other:?}"))),
         }

@@ -18,8 +18,8 @@ use crate::error::{Error, Result};
 
 /// Bytes in front of a gRPC message: whether it is compressed, and its length.
 pub const PREFIX_BYTES: usize = 5;
-/// Parts of a body below it are copied together: each one apart is an HTTP/2 frame, and a system call, of its own.
-const SMALL_BYTES: usize = 16 << 10;
+/// Parts of a body below it are copied together where each one apart is an HTTP/2 frame, and a system call, of its own.
+pub const SMALL_BYTES: usize = 16 << 10;
 
 /// One FlightData message whose body is still in the buffers it came in.
 #[derive(Debug, Clone, Default)]
@@ -70,10 +70,11 @@ impl Frame {
         }
     }
 
-    /// The gRPC message in pieces, of which only the small ones are copied: parts of the body are handed on as they are.
+    /// The gRPC message in pieces, of which only those below `small_bytes` are copied: parts of the body are handed on as
+    /// they are.
     ///
     /// Errors: `Invalid` for one of 4 GiB and more, which gRPC does not have.
-    pub fn into_pieces(self) -> Result<VecDeque<Bytes>> {
+    pub fn into_pieces(self, small_bytes: usize) -> Result<VecDeque<Bytes>> {
         let length = u32::try_from(self.encoded_len()).map_err(|_| {
             Error::invalid(format!("a message has {} bytes, and gRPC has 4 GiB at most", self.encoded_len()))
         })?;
@@ -83,7 +84,7 @@ impl Frame {
         small.put_u32(length);
         self.write_head(&mut small);
         for part in self.body {
-            if part.len() < SMALL_BYTES {
+            if part.len() < small_bytes {
                 small.extend_from_slice(&part);
                 continue;
             }
@@ -282,7 +283,7 @@ mod tests {
             assert_eq!(bytes.len(), frame.encoded_len());
             assert_eq!(bytes, frame.clone().into_flight_data().encode_to_vec());
             assert_eq!(FlightData::decode(bytes.as_slice()).unwrap(), frame.clone().into_flight_data());
-            let found = frame.into_pieces().unwrap();
+            let found = frame.into_pieces(SMALL_BYTES).unwrap();
             assert_eq!(found.len(), pieces);
             let found = found.into_iter().flatten().collect::<Vec<u8>>();
             assert_eq!(found[PREFIX_BYTES..], bytes);

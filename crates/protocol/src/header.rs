@@ -25,6 +25,8 @@ pub const BATCH_ROWS: &str = "pintail-batch-rows";
 pub const TIMEOUT_MS: &str = "pintail-timeout-ms";
 /// Whether types leave as Arrow's extension types.
 pub const EXTENSION_TYPES: &str = "pintail-extension-types";
+/// In how many parts a result is to be given, to be read beside each other.
+pub const ENDPOINTS: &str = "pintail-endpoints";
 /// What to do about files whose rows are stored already: [`Sources`].
 pub const SOURCES: &str = "pintail-sources";
 

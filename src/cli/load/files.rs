@@ -51,7 +51,7 @@ pub(super) struct Content {
 }
 
 /// A file on its way to [`Content`].
-struct Looked {
+struct Unjoined {
     plan: Option<Arc<dyn LoadFile>>,
     schema: SchemaRef,
     pieces: Vec<Piece>,
@@ -120,7 +120,7 @@ impl Opened {
         let mut numbers: HashMap<Fields, usize> = HashMap::new();
         let mut sent = joined.sent.iter();
         let mut partitions = partitions.into_iter();
-        let content = |file: &DataFile, looked: Looked| {
+        let content = |file: &DataFile, looked: Unjoined| {
             let (Some(sent), Some(partitions)) = (sent.next(), partitions.next()) else {
                 return Err(Error::internal("a file has no columns to send"));
             };
@@ -277,7 +277,7 @@ fn open(data: &DataFile, given: Option<&SchemaRef>, known: &Known) -> Result<Arc
 }
 
 /// Opens the files with some threads; columns that several files have alike are held once.
-fn look_at(files: &[DataFile], given: Option<&SchemaRef>, known: &Known) -> Vec<Result<Looked>> {
+fn look_at(files: &[DataFile], given: Option<&SchemaRef>, known: &Known) -> Vec<Result<Unjoined>> {
     let next = AtomicUsize::new(0);
     let threads =
         std::thread::available_parallelism().map_or(1, usize::from).min(OPENERS_MAX).min(files.len());
@@ -286,7 +286,7 @@ fn look_at(files: &[DataFile], given: Option<&SchemaRef>, known: &Known) -> Vec<
         loop {
             let number = next.fetch_add(1, Ordering::Relaxed);
             let Some(file) = files.get(number) else { return found };
-            let looked = open(file, given, known).map(|plan| Looked {
+            let looked = open(file, given, known).map(|plan| Unjoined {
                 schema: Arc::clone(plan.schema()),
                 pieces: plan.pieces().to_vec(),
                 has_open_end: plan.has_open_end(),
@@ -295,7 +295,7 @@ fn look_at(files: &[DataFile], given: Option<&SchemaRef>, known: &Known) -> Vec<
             found.push((number, looked));
         }
     };
-    let mut found: Vec<(usize, Result<Looked>)> = std::thread::scope(|scope| {
+    let mut found: Vec<(usize, Result<Unjoined>)> = std::thread::scope(|scope| {
         let threads: Vec<_> = (0..threads.max(1)).map(|_| scope.spawn(look)).collect();
         threads.into_iter().flat_map(|thread| thread.join().unwrap_or_default()).collect()
     });

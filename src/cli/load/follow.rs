@@ -26,13 +26,30 @@ struct Seen {
     is_done: bool,
 }
 
-pub(super) async fn run(load: &Load, table: &TableName, mut finder: Finder) -> Result<(), Failure> {
-    let mut seen: HashMap<String, Seen> = HashMap::new();
-    let mut told: HashMap<String, String> = HashMap::new();
-    let mut gone_since: Option<Instant> = None;
+/// What is known from the listings before.
+#[derive(Default)]
+struct Listings {
+    seen: HashMap<String, Seen>,
+    /// What was said last about a name; below `""` what was said about the server.
+    said: HashMap<String, String>,
+    gone_since: Option<Instant>,
+}
+
+pub(super) async fn run(load: &Load, table: &TableName, finder: Finder) -> Result<(), Failure> {
     let cannot = |error| Error::internal(format!("cannot listen for signals: {error}"));
     let mut interrupt = signal(SignalKind::interrupt()).map_err(cannot)?;
     let mut terminate = signal(SignalKind::terminate()).map_err(cannot)?;
+    tokio::select! {
+        // What is under way is taken back, and loaded by the next command.
+        _ = interrupt.recv() => Ok(()),
+        _ = terminate.recv() => Ok(()),
+        ended = follow(load, table, finder) => ended,
+    }
+}
+
+/// Lists and loads until something fails for good.
+async fn follow(load: &Load, table: &TableName, mut finder: Finder) -> Result<(), Failure> {
+    let mut listings = Listings::default();
     loop {
         let listed = blocking(move || {
             let found = finder.find();
@@ -41,71 +58,80 @@ pub(super) async fn run(load: &Load, table: &TableName, mut finder: Finder) -> R
         let (found, back) = listed.await?;
         finder = back;
         let found = found.map_err(Failure::Usage)?;
-        let mut found = match super::objects::with_objects(found, !load.no_hive).await {
-            Ok(found) => found,
+        match super::objects::with_objects(found, !load.no_hive).await {
+            Ok(mut found) => {
+                listings.say_skipped(&found);
+                listings.keep_finished(&mut found);
+                if !found.files.is_empty() {
+                    listings.load(load, table, found).await?;
+                }
+                tokio::time::sleep(LIST_EVERY).await;
+            }
             // A prefix may have nothing below it yet, and a store may be gone for a while.
             Err(error) => {
                 eprintln!("{error}; trying again");
-                tokio::select! {
-                    () = tokio::time::sleep(LIST_EVERY * 5) => continue,
-                    _ = interrupt.recv() => return Ok(()),
-                    _ = terminate.recv() => return Ok(()),
-                }
-            }
-        };
-        for skipped in &found.skipped {
-            let (name, why) = (skipped.shown.clone(), skipped.told());
-            if told.get(&name) != Some(&why) {
-                eprintln!("left out {why}");
-                told.insert(name, why);
+                tokio::time::sleep(LIST_EVERY * 5).await;
             }
         }
-        found.files.retain(|file| match seen.get(&file.file.name) {
+    }
+}
+
+impl Listings {
+    /// Says why files are left out, once for each reason.
+    fn say_skipped(&mut self, found: &Found) {
+        for skipped in &found.skipped {
+            let why = skipped.told();
+            if self.is_news(&skipped.shown, &why) {
+                eprintln!("left out {why}");
+            }
+        }
+    }
+
+    fn is_news(&mut self, name: &str, text: &str) -> bool {
+        let is_news = self.said.get(name).is_none_or(|said| said != text);
+        if is_news {
+            self.said.insert(name.to_owned(), text.to_owned());
+        }
+        is_news
+    }
+
+    /// Leaves the files that have not changed since the last listing and are not done.
+    fn keep_finished(&mut self, found: &mut Found) {
+        found.files.retain(|file| match self.seen.get(&file.file.name) {
             Some(before) if before.stamp == file.stamp => !before.is_done,
             _ => {
-                seen.insert(file.file.name.clone(), Seen { stamp: file.stamp, is_done: false });
+                self.seen.insert(file.file.name.clone(), Seen { stamp: file.stamp, is_done: false });
                 false
             }
         });
-        if !found.files.is_empty() {
-            let names: Vec<String> = found.files.iter().map(|file| file.file.name.clone()).collect();
-            let done = tokio::select! {
-                done = wave(load, table, found) => done,
-                // What is under way is taken back, and loaded by the next command.
-                _ = interrupt.recv() => return Ok(()),
-                _ = terminate.recv() => return Ok(()),
-            };
-            match done {
-                Ok(()) => gone_since = None,
-                Err(error) if is_passing(&error) => {
-                    let since = *gone_since.get_or_insert_with(Instant::now);
-                    if since.elapsed() > GIVE_UP {
-                        return Err(error.into());
-                    }
-                    let text = error.to_string();
-                    if told.get("") != Some(&text) {
-                        eprintln!("{text}; trying again");
-                        told.insert(String::new(), text);
-                    }
-                    tokio::select! {
-                        () = tokio::time::sleep(LIST_EVERY) => continue,
-                        _ = interrupt.recv() => return Ok(()),
-                        _ = terminate.recv() => return Ok(()),
-                    }
+    }
+
+    /// Loads what is finished; what fails and may pass is tried again with the next listing.
+    ///
+    /// Errors: what has not passed for [`GIVE_UP`].
+    async fn load(&mut self, load: &Load, table: &TableName, found: Found) -> Result<(), Failure> {
+        let names: Vec<String> = found.files.iter().map(|file| file.file.name.clone()).collect();
+        match wave(load, table, found).await {
+            Ok(()) => self.gone_since = None,
+            Err(error) if is_passing(&error) => {
+                let since = *self.gone_since.get_or_insert_with(Instant::now);
+                if since.elapsed() > GIVE_UP {
+                    return Err(error.into());
                 }
-                Err(error) => eprintln!("{error}"),
+                let text = error.to_string();
+                if self.is_news("", &text) {
+                    eprintln!("{text}; trying again");
+                }
+                return Ok(());
             }
-            for name in names {
-                if let Some(file) = seen.get_mut(&name) {
-                    file.is_done = true;
-                }
+            Err(error) => eprintln!("{error}"),
+        }
+        for name in names {
+            if let Some(file) = self.seen.get_mut(&name) {
+                file.is_done = true;
             }
         }
-        tokio::select! {
-            () = tokio::time::sleep(LIST_EVERY) => {}
-            _ = interrupt.recv() => return Ok(()),
-            _ = terminate.recv() => return Ok(()),
-        }
+        Ok(())
     }
 }
 

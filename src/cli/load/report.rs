@@ -11,7 +11,7 @@ use pintail::client::PutAnswer;
 use pintail::error::Error;
 
 use super::super::is_terminal;
-use super::super::show::grouped;
+use super::super::tables_status::grouped;
 
 /// How often a line is printed where there is no terminal for a bar.
 const LINE_EVERY: Duration = Duration::from_secs(5);

@@ -3,7 +3,7 @@
 //! Never: keeps the rows in memory; they go into a temporary table of a connection of their own, which spills.
 
 use arrow_flight::FlightData;
-use pintail_protocol::decode::Looked;
+use pintail_protocol::decode::CheckedMessage;
 use tonic::{Request, Streaming};
 
 use super::frames::{FrameStream, OpenResult, frames};
@@ -76,14 +76,14 @@ async fn take_input(
     let schema = loop {
         match incoming.next().await? {
             None => return Ok(()),
-            Some(Looked::Schema(schema)) => break schema,
+            Some(CheckedMessage::Schema(schema)) => break schema,
             Some(_) => {}
         }
     };
     if schema.fields().is_empty() {
         return Ok(());
     }
-    incoming.unread(Looked::Schema(schema));
+    incoming.unread(CheckedMessage::Schema(schema));
     let name = TableName { catalog: None, schema: None, table: INPUT.into() };
     let table = PutTable::temporary(name, Mode::Create)?;
     let lease = scratch.lease_for_temporaries(On::Own).await?;

@@ -10,7 +10,7 @@ use futures::Stream;
 use pintail_protocol::frame::Frame;
 use tonic::{Response, Status};
 
-use crate::error::{Error, Kind, Result};
+use crate::error::Result;
 use crate::flight::request::{Call, Reply};
 use crate::flight::result::Stop;
 use crate::flight::wire::Encoder;
@@ -36,7 +36,10 @@ pub(super) struct OpenResult {
 
 /// The answer of a call that streams a result.
 pub(super) fn frames(begun: Result<OpenResult>, mut call: Call) -> Reply<FrameStream> {
-    let OpenResult { result, encoder, stop } = begun.map_err(|error| call.failed(error))?;
+    let OpenResult { mut result, encoder, stop } = begun.map_err(|error| call.failed(error))?;
+    if let Some(stop) = &stop {
+        result.end_after(stop.told(), Stop::why);
+    }
     call.stage("queue", result.queued);
     call.stage("prepare", result.prepared);
     let schema = encoder.schema_frame(result.schema()).map_err(|error| call.failed(error))?;
@@ -56,18 +59,9 @@ impl Stream for FrameStream {
             if this.ended {
                 return Poll::Ready(None);
             }
-            if let Some(stop) = &mut this.stop
-                && let Poll::Ready(told) = Pin::new(stop).poll(context)
-            {
-                this.stop = None;
-                // A ticket that has merely expired does not stop the stream it began.
-                if told.is_ok() {
-                    this.ended = true;
-                    this.result.stop();
-                    // Not CANCELLED: pyarrow takes that for a Ctrl-C of its own user (ARCHITECTURE.md).
-                    let cancelled = Error::new(Kind::Aborted, "the query was cancelled by another call");
-                    return Poll::Ready(Some(Err(this.call.failed(cancelled))));
-                }
+            if this.stop.as_ref().is_some_and(Stop::is_told) {
+                this.ended = true;
+                return Poll::Ready(Some(Err(this.call.failed(Stop::why()))));
             }
             let error = match Pin::new(&mut this.result).poll_next(context) {
                 Poll::Pending => return Poll::Pending,

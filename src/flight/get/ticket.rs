@@ -11,6 +11,7 @@ use super::frames::{FrameStream, OpenResult, frames};
 use crate::error::Result;
 use crate::flight::info::fetch;
 use crate::flight::request::{self, Call, CallOptions, Caller, Reply};
+use crate::flight::result::Stop;
 use crate::flight::server::FlightServer;
 use crate::flight::wire::Encoder;
 use crate::query::RunOptions;
@@ -43,7 +44,18 @@ async fn begin(
     };
     // A change has been made before its ticket is, and a ticket may be fetched again.
     let run_options = RunOptions { only_reads: stop.is_some(), ..run_options };
-    let result = results.open(&fetch, run_options, call).await?;
+    let result = tokio::select! {
+        result = results.open(&fetch, run_options, call) => result?,
+        () = told(stop.as_ref()) => return Err(Stop::why()),
+    };
     let encoder = Encoder::in_form(result.schema(), form, compression)?;
     Ok(OpenResult { result, encoder, stop })
+}
+
+/// Completes when the ticket has been taken back; never for what has none.
+async fn told(stop: Option<&Stop>) {
+    match stop {
+        Some(stop) => stop.told().await,
+        None => std::future::pending().await,
+    }
 }

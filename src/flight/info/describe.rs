@@ -73,7 +73,9 @@ pub(super) async fn describe(
             (metadata.schema(), Class::Query)
         }
         Fetch::Stored { schema, class, .. } => (Arc::clone(schema), *class),
-        Fetch::Begun(_) => return Err(Error::internal("a result that has begun was described")),
+        Fetch::Begun(_) | Fetch::Part(_) => {
+            return Err(Error::internal("a result that has begun was described"));
+        }
     };
     Ok(DescribedFetch { fetch, schema, class })
 }

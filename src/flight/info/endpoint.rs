@@ -1,4 +1,4 @@
-//! Schema and ticket -> FlightInfo and SchemaResult as they travel.
+//! Schema and tickets -> FlightInfo and SchemaResult as they travel.
 //! Runs on: async tasks; pure, except for the ticket that is issued.
 
 use std::time::SystemTime;
@@ -12,28 +12,33 @@ use prost_types::Timestamp;
 use crate::error::{Error, Result};
 use crate::flight::result::{Asked, Fetch, LIFETIME, Tickets};
 
-/// A result that gets a ticket.
-pub(super) struct Endpoint<'a> {
-    pub(super) fetch: Fetch,
+/// A result that gets a ticket for each of its endpoints.
+pub(super) struct Endpoints<'a> {
+    pub(super) fetches: Vec<Fetch>,
     /// Its columns as the client takes them.
     pub(super) schema: &'a Schema,
     pub(super) descriptor: FlightDescriptor,
     /// Its rows, where they are known.
     pub(super) rows: Option<u64>,
-    pub(super) asked: Asked,
+    pub(super) asked: Asked<'a>,
 }
 
-impl Endpoint<'_> {
-    /// FlightInfo with one endpoint.
+impl Endpoints<'_> {
+    /// FlightInfo with an endpoint for each fetch. The rows of one have their order; those of several come as they come.
     pub(super) fn issue(self, tickets: &Tickets) -> Result<FlightInfo> {
-        let repeats = self.fetch.can_repeat();
-        let ticket = tickets.issue(self.fetch, self.asked)?;
-        let mut endpoint = FlightEndpoint::new().with_ticket(Ticket::new(ticket));
-        // By the specification an expiration time says that the ticket may be fetched again until then.
-        if repeats {
-            endpoint.expiration_time = Some(expiration());
+        let is_ordered = self.fetches.len() == 1;
+        let mut info = info(self.schema, self.descriptor, self.rows)?.with_ordered(is_ordered);
+        for fetch in self.fetches {
+            let repeats = fetch.can_repeat();
+            let ticket = tickets.issue(fetch, self.asked)?;
+            let mut endpoint = FlightEndpoint::new().with_ticket(Ticket::new(ticket));
+            // By the specification an expiration time says that the ticket may be fetched again until then.
+            if repeats {
+                endpoint.expiration_time = Some(expiration());
+            }
+            info = info.with_endpoint(endpoint);
         }
-        Ok(info(self.schema, self.descriptor, self.rows)?.with_endpoint(endpoint))
+        Ok(info)
     }
 }
 

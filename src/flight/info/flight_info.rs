@@ -6,8 +6,9 @@ use arrow_flight::{FlightDescriptor, FlightInfo, SchemaResult};
 
 use super::change::{Changed, change};
 use super::describe::{DescribedFetch, describe};
-use super::endpoint::{Endpoint, schema_message};
+use super::endpoint::{Endpoints, schema_message};
 use super::infos::Infos;
+use super::parallel::in_parts;
 use crate::engine::Class;
 use crate::error::Result;
 use crate::flight::request::{self, Ask, Call, Read};
@@ -23,14 +24,15 @@ pub(in crate::flight) async fn flight_info(
     let read = request::read(&descriptor)?;
     let DescribedFetch { fetch, schema, class } =
         describe(infos.results(), ask.session(), read, call).await?;
-    let (fetch, schema, rows) = if class == Class::Query {
-        (fetch, schema, None)
+    let (fetches, schema, rows) = if class == Class::Query {
+        (in_parts(infos.results(), ask, fetch).await?, schema, None)
     } else {
         let Changed { rows, schema, fetch } = change(&infos.puts, fetch, ask.run.clone(), call).await?;
-        (fetch, schema, Some(rows))
+        (vec![fetch], schema, Some(rows))
     };
     let schema = &ask.form.schema(&schema);
-    Endpoint { fetch, schema, descriptor, rows, asked: Asked::ForIt }.issue(&infos.tickets)
+    let asked = Asked::ForItBy(ask.session().share());
+    Endpoints { fetches, schema, descriptor, rows, asked }.issue(&infos.tickets)
 }
 
 /// Schema of what `descriptor` asks for.

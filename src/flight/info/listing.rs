@@ -9,7 +9,7 @@ use arrow_flight::{FlightDescriptor, FlightInfo};
 use futures::stream::{self, StreamExt};
 use tonic::Response;
 
-use super::endpoint::Endpoint;
+use super::endpoint::Endpoints;
 use super::infos::Infos;
 use crate::engine::{self, Connection, TableEntry};
 use crate::error::{Error, Kind, Result};
@@ -93,8 +93,8 @@ impl Listing {
         }
         let Some((table, schema)) = self.ready.pop_front() else { return Ok(None) };
         let (sql, owner) = (select_all(&table.to_sql()), self.owner.clone());
-        let endpoint = Endpoint {
-            fetch: Fetch::Statement { sql, on: On::Join, owner },
+        let endpoint = Endpoints {
+            fetches: vec![Fetch::Statement { sql, on: On::Join, owner }],
             schema: &self.form.schema(&schema),
             descriptor: FlightDescriptor::new_path(table.path),
             rows: table.rows,
@@ -115,10 +115,10 @@ fn described(
         && ready.len() < TABLES_AT_ONCE
         && let Some(table) = left.pop_front()
     {
-        match engine::describe(connection, &select_all(&table.to_sql())) {
-            Ok(one) => {
-                bytes += schema_size(&one.schema);
-                ready.push_back((table, one.schema));
+        match engine::table_schema(connection, &table) {
+            Ok(schema) => {
+                bytes += schema_size(&schema);
+                ready.push_back((table, schema));
             }
             // A view over something that is gone must not hide the tables that are there.
             Err(error) if matches!(error.kind(), Kind::Invalid | Kind::NotFound) => {

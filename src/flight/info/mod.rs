@@ -8,6 +8,7 @@ mod endpoint;
 mod flight_info;
 mod infos;
 mod listing;
+mod parallel;
 mod poll;
 
 pub(super) use describe::fetch;

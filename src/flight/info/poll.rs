@@ -14,7 +14,7 @@ use tokio::task::JoinHandle;
 
 use super::change::{Changed, change};
 use super::describe::{DescribedFetch, describe};
-use super::endpoint::{Endpoint, expiration, info};
+use super::endpoint::{Endpoints, expiration, info};
 use super::infos::Infos;
 use crate::engine::{Class, Progress};
 use crate::error::{Error, Result};
@@ -175,7 +175,8 @@ async fn begin_result(
         (fetch, schema, Some(rows))
     };
     let schema = &ask.form.schema(&schema);
-    Endpoint { fetch, schema, descriptor, rows, asked: Asked::ForIt }.issue(&infos.tickets)
+    let asked = Asked::ForItBy(ask.session().share());
+    Endpoints { fetches: vec![fetch], schema, descriptor, rows, asked }.issue(&infos.tickets)
 }
 
 fn encode(number: u128) -> Bytes {

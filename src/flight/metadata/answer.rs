@@ -13,7 +13,6 @@ use super::{columns, listing};
 use crate::catalog::TableName;
 use crate::engine::{self, ColumnEntry, Connection, TableEntry};
 use crate::error::{Error, Kind, Result};
-use crate::flight::names::select_all;
 use crate::flight::wire::Form;
 
 /// Bytes of a batch, roughly: half of what clients take in a message leaves room for a schema above it.
@@ -195,8 +194,8 @@ fn fitting(schema: Schema, entry: &TableEntry, columns: &[ColumnEntry]) -> Schem
 /// What reading all of `entry` gives: no columns for a view that does not bind, or for a type without an
 /// Arrow form, which must not hide the other tables. `None` for a table that was dropped since it was listed.
 fn readable_schema(connection: &Connection, entry: &TableEntry) -> Result<Option<Schema>> {
-    let error = match engine::describe(connection, &select_all(&entry.to_sql())) {
-        Ok(described) => return Ok(Some(Form::Plain.schema(&described.schema))),
+    let error = match engine::table_schema(connection, entry) {
+        Ok(schema) => return Ok(Some(Form::Plain.schema(&schema))),
         Err(error) => error,
     };
     let is_view = entry.table_type == listing::VIEW;

@@ -13,7 +13,7 @@ use crate::error::Result;
 use crate::flight::names::full_name;
 use crate::flight::request::Call;
 use crate::flight::result::Fetch;
-use crate::ingest::{Ingest, Target, Terms};
+use crate::ingest::{Ingest, PutTarget, Terms};
 use crate::session::{ClientSession, Prepared};
 
 /// An INSERT bound with more rows than this takes them as a bulk load. Below it,
@@ -46,7 +46,7 @@ impl Bulk<'_> {
         let Self { session, prepared, insert } = self;
         let lease = session.lease(session.now(prepared.on)).await?;
         let table = insert.table.as_ref().map(|table| full_name(table, session)).transpose()?;
-        let target = Target::Statement { bulk: Box::new(insert.clone()), table };
+        let target = PutTarget::Statement { bulk: Box::new(insert.clone()), table };
         let destination = Destination { target, lease, terms: Terms::default() };
         let summary = store(ingest, rows, destination, call).await?;
         Ok(summary.ack.counts.inserted)

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::{Schema, SchemaRef};
-use pintail_protocol::decode::Looked;
+use pintail_protocol::decode::CheckedMessage;
 
 use crate::engine::{self, Parameter};
 use crate::error::{Error, Result};
@@ -28,10 +28,10 @@ impl<'a> Gathered<'a> {
     }
 
     /// Takes what came last, once there is room for it in its plain form.
-    pub(super) fn take(&mut self, incoming: &mut Incoming, looked: Looked) -> Result<()> {
-        match looked {
-            Looked::Schema(schema) => self.schema = Some(engine::plain_schema(&schema)),
-            Looked::Rows(rows) => {
+    pub(super) fn take(&mut self, incoming: &mut Incoming, message: CheckedMessage) -> Result<()> {
+        match message {
+            CheckedMessage::Schema(schema) => self.schema = Some(engine::plain_schema(&schema)),
+            CheckedMessage::Rows(rows) => {
                 let plain =
                     self.schema.as_ref().ok_or_else(|| Error::invalid("rows arrived before their schema"))?;
                 self.room.push(self.session.room(rows.held_bytes())?);
@@ -42,11 +42,11 @@ impl<'a> Gathered<'a> {
                 }
                 self.batches.push(engine::plain_batch(batch, plain)?);
             }
-            Looked::Dictionary(dictionary) => {
+            CheckedMessage::Dictionary(dictionary) => {
                 self.room.push(self.session.room(dictionary.held_bytes())?);
                 incoming.dictionary(dictionary)?;
             }
-            Looked::Nothing => {}
+            CheckedMessage::Nothing => {}
         }
         Ok(())
     }

@@ -10,9 +10,9 @@ use tokio::task::JoinHandle;
 use tonic::Status;
 
 use super::answer::PutOutcome;
+use super::dispatch::dispatch;
 use super::opened::Opened;
 use super::puts::Puts;
-use super::take::take;
 use crate::error::Error;
 use crate::flight::request::{Answers, Call};
 use crate::ingest::Ack;
@@ -39,7 +39,7 @@ pub(in crate::flight) fn put_in_progress(puts: &Puts, opened: Opened, mut call: 
     let (table, template) = (opened.table(), opened.template(puts));
     let puts = puts.clone();
     let put = tokio::spawn(async move {
-        let answer = take(&puts, opened, Some(progress), &mut call).await;
+        let answer = dispatch(&puts, opened, Some(progress), &mut call).await;
         call.end(answer)
     });
     let task = Task { put: Some(put), acks, table, template };

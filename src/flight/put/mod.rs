@@ -4,6 +4,7 @@
 
 mod answer;
 mod bulk;
+mod dispatch;
 mod gathered;
 mod in_progress;
 mod opened;
@@ -12,12 +13,11 @@ mod puts;
 mod repeated;
 mod rows;
 mod table;
-mod take;
 
 pub(super) use bulk::change_in_bulk;
+pub(super) use dispatch::dispatch;
 pub(super) use in_progress::put_in_progress;
 pub(super) use opened::{no_sources, open};
 pub(super) use puts::Puts;
 pub(super) use rows::{Destination, RowStream, store};
 pub(super) use table::PutTable;
-pub(super) use take::take;

@@ -43,7 +43,7 @@ pub(in crate::flight) async fn open(
     if options.sources.is_some() && !matches!(write, Write::Table(_)) {
         return Err(no_sources());
     }
-    Ok(Opened { ask: Ask { caller, run, form: Form::Plain }, options, write, incoming })
+    Ok(Opened { ask: Ask { caller, run, form: Form::Plain, endpoints: 1 }, options, write, incoming })
 }
 
 /// Says where sources can be declared, to a call that is none of it.

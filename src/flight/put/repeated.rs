@@ -2,7 +2,7 @@
 //! Runs on: the task of the call.
 //! Never: stores a row; takes other content for the same.
 
-use pintail_protocol::decode::Looked;
+use pintail_protocol::decode::CheckedMessage;
 
 use super::answer::PutOutcome;
 use super::puts::Puts;
@@ -22,17 +22,17 @@ pub(super) async fn answer_again(
 ) -> Result<PutOutcome> {
     let mut checksum = StreamChecksum::default();
     let mut intake = puts.ingest.intake()?;
-    while let Some(looked) = incoming.next().await? {
-        match looked {
-            Looked::Rows(rows) => {
+    while let Some(message) = incoming.next().await? {
+        match message {
+            CheckedMessage::Rows(rows) => {
                 let _room = intake.room(rows.need()).await;
                 checksum.add(&incoming.rows(rows)?)?;
             }
-            Looked::Dictionary(dictionary) => {
+            CheckedMessage::Dictionary(dictionary) => {
                 intake.dictionary(dictionary.dictionary(), dictionary.held_bytes()).await?;
                 incoming.dictionary(dictionary)?;
             }
-            Looked::Schema(_) | Looked::Nothing => {}
+            CheckedMessage::Schema(_) | CheckedMessage::Nothing => {}
         }
     }
     let (ack, on_conflict) = checksum.answer(known, table)?;

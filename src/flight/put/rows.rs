@@ -6,12 +6,12 @@ use std::time::Duration;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
-use pintail_protocol::decode::Looked;
+use pintail_protocol::decode::CheckedMessage;
 
 use crate::error::{Error, Result};
 use crate::flight::request::Call;
 use crate::flight::wire::Incoming;
-use crate::ingest::{Ingest, Need, Put, PutRequest, PutSummary, Target, Terms, sequence};
+use crate::ingest::{Ingest, Need, Put, PutRequest, PutSummary, PutTarget, Terms, sequence};
 use crate::session::Lease;
 
 /// The batches of one put.
@@ -40,7 +40,7 @@ impl RowStream {
 
 /// Where the rows of a stream go, and how.
 pub(in crate::flight) struct Destination {
-    pub(in crate::flight) target: Target,
+    pub(in crate::flight) target: PutTarget,
     pub(in crate::flight) lease: Lease,
     pub(in crate::flight) terms: Terms,
 }
@@ -152,15 +152,20 @@ impl Receiver<'_> {
     }
 
     /// Takes what came last.
-    async fn take(&mut self, message: Looked, incoming: &mut Incoming, call: &mut Call) -> Result<()> {
+    async fn take(
+        &mut self,
+        message: CheckedMessage,
+        incoming: &mut Incoming,
+        call: &mut Call,
+    ) -> Result<()> {
         match message {
-            Looked::Schema(schema) => self.put = Some(self.begin(schema)?),
-            Looked::Dictionary(dictionary) => {
+            CheckedMessage::Schema(schema) => self.put = Some(self.begin(schema)?),
+            CheckedMessage::Dictionary(dictionary) => {
                 let put = self.put.as_mut().ok_or_else(too_early)?;
                 put.dictionary(dictionary.dictionary(), dictionary.held_bytes()).await?;
                 incoming.dictionary(dictionary)?;
             }
-            Looked::Rows(rows) => {
+            CheckedMessage::Rows(rows) => {
                 let put = self.put.as_mut().ok_or_else(too_early)?;
                 let need = rows.need();
                 let room = put.room(need).await;
@@ -174,7 +179,7 @@ impl Receiver<'_> {
                 let seq = if self.is_numbered { Some(sequence(&incoming.app_metadata)?) } else { None };
                 put.send(batch, room, seq).await?;
             }
-            Looked::Nothing => {}
+            CheckedMessage::Nothing => {}
         }
         Ok(())
     }

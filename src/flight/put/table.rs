@@ -16,7 +16,7 @@ use crate::error::{Error, Result};
 use crate::flight::names::{TEMPORARY, full_name, temporary_name};
 use crate::flight::request::{Call, PutOptions};
 use crate::flight::wire::Incoming;
-use crate::ingest::{Ack, Commit, Keyed, Mode, PutSummary, Target, Terms};
+use crate::ingest::{Ack, Commit, Keyed, Mode, PutSummary, PutTarget, Terms};
 use crate::query::Query;
 use crate::session::{ClientSession, On};
 
@@ -43,8 +43,8 @@ impl PutTable {
     }
 
     /// The table as the write side takes it.
-    pub(in crate::flight) fn target(self) -> Target {
-        Target::Table { table: self.full, shown: self.shown, mode: self.mode }
+    pub(in crate::flight) fn target(self) -> PutTarget {
+        PutTarget::Table { table: self.full, shown: self.shown, mode: self.mode }
     }
 }
 

@@ -17,20 +17,22 @@ pub(in crate::flight) struct Ask {
     pub(in crate::flight) caller: Caller,
     pub(in crate::flight) run: RunOptions,
     pub(in crate::flight) form: Form,
+    /// In how many parts the result is to be given at most.
+    pub(in crate::flight) endpoints: usize,
 }
 
 impl Ask {
     /// Reads the headers of a call that runs a statement.
     pub(in crate::flight) fn new(caller: Caller, metadata: &MetadataMap) -> Result<Self> {
         let options = CallOptions::new(metadata, &caller.session);
-        let (run, form) = (options.run_options()?, options.form()?);
-        Ok(Self { caller, run, form })
+        let (run, form, endpoints) = (options.run_options()?, options.form()?, options.endpoints()?);
+        Ok(Self { caller, run, form, endpoints })
     }
 
     /// Reads the headers of a call that describes something and runs nothing.
     pub(in crate::flight) fn to_describe(caller: Caller, metadata: &MetadataMap) -> Result<Self> {
         let form = CallOptions::new(metadata, &caller.session).form()?;
-        Ok(Self { caller, run: RunOptions::default(), form })
+        Ok(Self { caller, run: RunOptions::default(), form, endpoints: 1 })
     }
 
     /// The session of who asks.

@@ -17,4 +17,4 @@ pub(super) use descriptor::{
     Read, Write, checked_sql, exchange_statement, handle_bytes, on, read, read_command, statement_handle,
     transaction_handle, write,
 };
-pub(super) use options::{CallOptions, OPTIONS, PutOptions, check_option};
+pub(super) use options::{CallOptions, OPTIONS, PutOptions, check_option, grpc_timeout};

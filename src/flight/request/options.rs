@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use arrow::ipc::CompressionType;
 use pintail_protocol::header::{
-    BATCH_ROWS, COMMIT, COMPRESSION, EPOCH, EXTENSION_TYPES, IDEMPOTENCY_KEY, MODE, ON_CONFLICT, PREFIX,
-    PRODUCER, PROGRESS, SOURCES, STREAM, TIMEOUT_MS,
+    BATCH_ROWS, COMMIT, COMPRESSION, ENDPOINTS, EPOCH, EXTENSION_TYPES, IDEMPOTENCY_KEY, MODE, ON_CONFLICT,
+    PREFIX, PRODUCER, PROGRESS, SOURCES, STREAM, TIMEOUT_MS,
 };
 use tonic::metadata::{KeyRef, MetadataMap};
 
@@ -18,7 +18,7 @@ use crate::query::RunOptions;
 use crate::session::ClientSession;
 
 /// Names of the options, which may come as a header of one call or as an option of the session.
-pub(in crate::flight) const OPTIONS: [&str; 10] = [
+pub(in crate::flight) const OPTIONS: [&str; 11] = [
     MODE,
     COMMIT,
     ON_CONFLICT,
@@ -29,7 +29,11 @@ pub(in crate::flight) const OPTIONS: [&str; 10] = [
     BATCH_ROWS,
     TIMEOUT_MS,
     EXTENSION_TYPES,
+    ENDPOINTS,
 ];
+
+/// Parts of a result that can be read beside each other.
+const ENDPOINTS_MAX: usize = 64;
 
 /// Headers that tell a stream from others, so that it is applied once.
 const STREAM_NAMES: [&str; 3] = [IDEMPOTENCY_KEY, PRODUCER, EPOCH];
@@ -112,6 +116,19 @@ impl<'a> CallOptions<'a> {
         };
         let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
         Ok(RunOptions { batch_rows_max, deadline, ..RunOptions::default() })
+    }
+
+    /// `pintail-endpoints`: in how many parts a result is to be given at most.
+    pub(in crate::flight) fn endpoints(&self) -> Result<usize> {
+        self.check_names()?;
+        match self.text(ENDPOINTS)? {
+            None => Ok(1),
+            Some(text) => text.parse().ok().filter(|count| (1..=ENDPOINTS_MAX).contains(count)).ok_or_else(|| {
+                Error::invalid(format!(
+                    "header {ENDPOINTS}: expected a whole number from 1 to {ENDPOINTS_MAX}, found \"{text}\""
+                ))
+            }),
+        }
     }
 
     /// `pintail-compression`: how result bodies are compressed; not at all unless asked.
@@ -246,12 +263,13 @@ pub(in crate::flight) fn check_option(name: &'static str, value: &str) -> Result
     let options = CallOptions { metadata: &metadata, session: None };
     options.put_options(true)?;
     options.compression()?;
+    options.endpoints()?;
     options.form()?;
     options.run_options().map(|_| ())
 }
 
 /// `TimeoutValue TimeoutUnit` of the gRPC protocol: up to eight digits and one of `H M S m u n`.
-fn grpc_timeout(text: &str) -> Option<Duration> {
+pub(in crate::flight) fn grpc_timeout(text: &str) -> Option<Duration> {
     let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
     let value: u64 = digits.parse().ok()?;
     match unit {
@@ -320,6 +338,9 @@ mod tests {
             ("pintail-sources", "twice"),
             ("pintail-compression", "gzip"),
             ("pintail-extension-types", "yes"),
+            ("pintail-endpoints", "0"),
+            ("pintail-endpoints", "65"),
+            ("pintail-endpoints", "all"),
         ] {
             assert!(check_option(name, value).unwrap_err().to_string().contains(name));
         }

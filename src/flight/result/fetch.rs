@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 
+use super::parts::Parts;
 use crate::engine::{Bound, Class, Described};
 use crate::flight::metadata::Metadata;
 use crate::query::ResultStream;
@@ -29,6 +30,8 @@ pub(in crate::flight) enum Fetch {
     Metadata { metadata: Metadata, owner: Owner },
     /// The result of a change that has been made.
     Stored { schema: SchemaRef, class: Class, batches: Vec<RecordBatch> },
+    /// One endpoint of a result that has several. To be fetched once.
+    Part(Arc<Parts>),
     /// A result that has begun. To be fetched once.
     Begun(Mutex<Option<Box<ResultStream>>>),
 }
@@ -39,10 +42,19 @@ impl Fetch {
         Fetch::Begun(Mutex::new(Some(Box::new(result))))
     }
 
+    /// The statement it runs, if it is one.
+    pub(super) fn sql(&self) -> Option<&str> {
+        match self {
+            Fetch::Statement { sql, .. } => Some(sql),
+            Fetch::Bound { bound, .. } => Some(bound.sql()),
+            Fetch::Metadata { .. } | Fetch::Stored { .. } | Fetch::Part(_) | Fetch::Begun(_) => None,
+        }
+    }
+
     /// Whether it may be fetched again. What holds much memory is given up with the first fetch.
     pub(in crate::flight) fn can_repeat(&self) -> bool {
         match self {
-            Fetch::Begun(_) => false,
+            Fetch::Begun(_) | Fetch::Part(_) => false,
             Fetch::Bound { rows, .. } => {
                 let batches = rows.iter().flat_map(|rows| &rows.batches);
                 batches.map(RecordBatch::get_array_memory_size).sum::<usize>() <= REPEATED_BYTES_MAX
@@ -56,6 +68,7 @@ impl Fetch {
         match self {
             Fetch::Statement { sql, .. } => sql.len(),
             Fetch::Bound { bound, .. } => bound.sql().len(),
+            Fetch::Part(parts) => parts.bytes(),
             Fetch::Stored { batches, .. } => batches.iter().map(RecordBatch::get_array_memory_size).sum(),
             Fetch::Metadata { .. } | Fetch::Begun(_) => 0,
         }

@@ -51,6 +51,7 @@ impl Results {
             Fetch::Stored { schema, class, batches } => {
                 Ok(ResultStream::stored(Arc::clone(schema), *class, batches.clone()))
             }
+            Fetch::Part(parts) => parts.open(self, options, call).await,
             Fetch::Begun(result) => {
                 let begun = result.lock().unwrap_or_else(PoisonError::into_inner).take();
                 begun.map(|result| *result).ok_or_else(|| {

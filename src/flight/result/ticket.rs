@@ -3,14 +3,15 @@
 //! Never: puts SQL into a ticket; gives out a change twice.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use futures::channel::oneshot;
+use tokio_util::sync::CancellationToken;
 
 use super::fetch::Fetch;
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
+use crate::session::{Counted, Share};
 
 /// First bytes of a server-made ticket. A leading NUL starts neither SQL text nor a protobuf message, so a
 /// ticket is never taken for a client's own command.
@@ -27,28 +28,53 @@ struct Entry {
     expires: Instant,
     // May make room for others at any time: it was fetched, or is one of a listing.
     spare: bool,
-    // The streams that fetch it now; a message stops one.
-    streams: Vec<oneshot::Sender<()>>,
+    // Whose it is, and its place among those that wait, until it is fetched.
+    client: Weak<Share>,
+    waiting: Option<Counted>,
+    // The streams that fetch it now.
+    streams: Vec<Weak<CancellationToken>>,
 }
 
 impl Entry {
     /// Whether a stream fetches it now: that can be stopped, however long it takes.
     fn is_streaming(&self) -> bool {
-        self.streams.iter().any(|stream| !stream.is_canceled())
+        self.streams.iter().any(|stream| stream.strong_count() > 0)
     }
 }
 
 /// How a client came to be given a ticket.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::flight) enum Asked {
-    /// It asked for this very result.
-    ForIt,
+#[derive(Clone, Copy)]
+pub(in crate::flight) enum Asked<'a> {
+    /// It asked for this very result, and it is this client's.
+    ForItBy(&'a Arc<Share>),
     /// It asked for a list, of whose tickets it will fetch few: they are the first to make room.
     InListing,
 }
 
-/// Completes when the stream is to be stopped.
-pub(in crate::flight) type Stop = oneshot::Receiver<()>;
+/// Tells a stream that its ticket has been taken back.
+pub(in crate::flight) struct Stop(Arc<CancellationToken>);
+
+impl Stop {
+    fn new() -> Self {
+        Self(Arc::default())
+    }
+
+    /// Whether the stream is to be stopped.
+    pub(in crate::flight) fn is_told(&self) -> bool {
+        self.0.is_cancelled()
+    }
+
+    /// Completes when the stream is to be stopped.
+    pub(in crate::flight) fn told(&self) -> impl Future<Output = ()> + Send + use<> {
+        CancellationToken::clone(&self.0).cancelled_owned()
+    }
+
+    /// What the client of the stream hears then. Not CANCELLED: pyarrow takes that for a Ctrl-C of its own user
+    /// (ARCHITECTURE.md).
+    pub(in crate::flight) fn why() -> Error {
+        Error::new(Kind::Aborted, "the query was cancelled by another call")
+    }
+}
 
 /// Tickets given out and not yet expired.
 pub(in crate::flight) struct Tickets {
@@ -71,8 +97,12 @@ impl Tickets {
     /// A ticket for `fetch`.
     ///
     /// Errors: `Exhausted` naming `session.max_tickets` when too many young tickets wait to be fetched.
-    pub(in crate::flight) fn issue(&self, fetch: Fetch, asked: Asked) -> Result<Bytes> {
+    pub(in crate::flight) fn issue(&self, fetch: Fetch, asked: Asked<'_>) -> Result<Bytes> {
         let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
+        let (client, waiting) = match asked {
+            Asked::InListing => (Weak::new(), None),
+            Asked::ForItBy(client) => (Arc::downgrade(client), Some(self.count(&mut entries, client)?)),
+        };
         let held =
             || entries.values().flat_map(|entry| &entry.fetch).map(|fetch| fetch.bytes()).sum::<usize>();
         if entries.len() >= self.entries_max || (fetch.bytes() > 4096 && held() > HELD_BYTES_MAX) {
@@ -84,11 +114,27 @@ impl Tickets {
             fetch: Some(Arc::new(fetch)),
             issued: now,
             expires: now + LIFETIME,
-            spare: asked == Asked::InListing,
+            spare: waiting.is_none(),
+            client,
+            waiting,
             streams: Vec::new(),
         };
         entries.insert(number, entry);
         Ok(encode(number))
+    }
+
+    /// A place among the tickets that wait for this client, whose oldest ones make room for it.
+    fn count(&self, entries: &mut HashMap<u128, Entry>, client: &Arc<Share>) -> Result<Counted> {
+        if let Ok(counted) = client.ticket(self.entries_max) {
+            return Ok(counted);
+        }
+        let is_old = |entry: &Entry| {
+            entry.waiting.is_some()
+                && entry.issued.elapsed() > UNFETCHED_MIN
+                && entry.client.as_ptr() == Arc::as_ptr(client)
+        };
+        entries.retain(|_, entry| !is_old(entry));
+        client.ticket(self.entries_max)
     }
 
     /// Forgets the expired and, if that is not enough, the older half of those that can be spared.
@@ -128,10 +174,11 @@ impl Tickets {
             _ => entry.fetch.take().ok_or_else(unknown)?,
         };
         entry.spare = true;
-        entry.streams.retain(|stream| !stream.is_canceled());
-        let (stop, stopped) = oneshot::channel();
-        entry.streams.push(stop);
-        Ok(Some((fetch, stopped)))
+        entry.waiting = None;
+        entry.streams.retain(|stream| stream.strong_count() > 0);
+        let stop = Stop::new();
+        entry.streams.push(Arc::downgrade(&stop.0));
+        Ok(Some((fetch, stop)))
     }
 
     /// Lets a ticket live for its whole lifetime again.
@@ -151,10 +198,8 @@ impl Tickets {
         let Ok(Some(number)) = decode(ticket) else { return false };
         let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(entry) = entries.remove(&number) else { return false };
-        for stream in entry.streams {
-            // A stream that has ended needs no telling.
-            let _ = stream.send(());
-        }
+        // A stream that has ended needs no telling.
+        entry.streams.iter().filter_map(Weak::upgrade).for_each(|stream| stream.cancel());
         true
     }
 
@@ -183,7 +228,6 @@ fn decode(ticket: &[u8]) -> Result<Option<u128>> {
 mod tests {
     use super::*;
     use crate::engine::{Class, Described};
-    use crate::error::Kind;
 
     fn stored() -> Fetch {
         let schema = Described::count().schema;
@@ -193,13 +237,14 @@ mod tests {
     #[test]
     fn tickets_are_opaque_and_can_be_taken_back() {
         let tickets = Tickets::new(10);
-        let ticket = tickets.issue(stored(), Asked::ForIt).unwrap();
+        let client = Share::new(1);
+        let ticket = tickets.issue(stored(), Asked::ForItBy(&client)).unwrap();
         assert!(ticket.starts_with(MAGIC) && ticket.len() == MAGIC.len() + 16);
-        let (_, mut stop) = tickets.redeem(&ticket).unwrap().unwrap();
-        assert!(stop.try_recv().is_ok_and(|told| told.is_none()));
+        let (_, stop) = tickets.redeem(&ticket).unwrap().unwrap();
+        assert!(!stop.is_told());
         tickets.renew(&ticket).unwrap();
         assert!(tickets.cancel(&ticket));
-        assert_eq!(stop.try_recv(), Ok(Some(())), "the stream is told");
+        assert!(stop.is_told(), "the stream is told");
         for gone in [&ticket[..], &encode(7), b"\0pintail\x01short"] {
             assert_eq!(tickets.redeem(gone).err().map(|error| error.kind()), Some(Kind::NotFound));
         }
@@ -211,29 +256,35 @@ mod tests {
     #[test]
     fn a_ticket_lives_as_long_as_its_stream() {
         let tickets = Tickets::new(2);
-        let ticket = tickets.issue(stored(), Asked::ForIt).unwrap();
-        let (_, mut stop) = tickets.redeem(&ticket).unwrap().unwrap();
+        let ticket = tickets.issue(stored(), Asked::ForItBy(&Share::new(1))).unwrap();
+        let (_, stop) = tickets.redeem(&ticket).unwrap().unwrap();
         for _ in 0..10 {
             tickets.issue(stored(), Asked::InListing).unwrap();
         }
         tickets.entries.lock().unwrap().values_mut().for_each(|entry| entry.expires = entry.issued);
         tickets.sweep();
         assert!(tickets.cancel(&ticket));
-        assert_eq!(stop.try_recv(), Ok(Some(())));
+        assert!(stop.is_told());
     }
 
     #[test]
     fn fetched_and_listed_tickets_make_room_and_waiting_ones_do_not() {
         let tickets = Tickets::new(10);
+        let (client, other) = (Share::new(1), Share::new(1));
         for _ in 0..100 {
             tickets.issue(stored(), Asked::InListing).unwrap();
-            let ticket = tickets.issue(stored(), Asked::ForIt).unwrap();
+            let ticket = tickets.issue(stored(), Asked::ForItBy(&client)).unwrap();
             drop(tickets.redeem(&ticket).unwrap());
         }
         let tickets = Tickets::new(10);
-        let waiting: Vec<Bytes> = (0..10).map(|_| tickets.issue(stored(), Asked::ForIt).unwrap()).collect();
-        let refused = tickets.issue(stored(), Asked::ForIt).unwrap_err();
+        let issue = |client: &Arc<Share>| tickets.issue(stored(), Asked::ForItBy(client));
+        let mut waiting: Vec<Bytes> = (0..5).map(|_| issue(&client).unwrap()).collect();
+        let refused = issue(&client).unwrap_err().to_string();
+        assert!(refused.contains("session.max_tickets") && refused.contains("this client"), "{refused}");
+        waiting.extend((0..5).map(|_| issue(&other).unwrap()));
+        let refused = issue(&Share::new(1)).unwrap_err();
         assert!(refused.to_string().contains("session.max_tickets"), "{refused}");
         assert!(waiting.iter().all(|ticket| tickets.redeem(ticket).is_ok()));
+        issue(&client).unwrap();
     }
 }

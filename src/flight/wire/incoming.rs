@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use arrow::array::RecordBatch;
 use arrow_flight::{FlightData, FlightDescriptor};
 use bytes::Bytes;
-use pintail_protocol::decode::{Decoder, Looked, Waiting};
+use pintail_protocol::decode::{CheckedMessage, Decoder, Undecoded};
 use tonic::{Code, Request, Streaming};
 
 use super::body::Arrived;
@@ -21,7 +21,7 @@ pub(in crate::flight) struct Incoming {
     // The first message, until it has been decoded.
     first: Option<FlightData>,
     // What was given back.
-    unread: Option<Looked>,
+    unread: Option<CheckedMessage>,
     /// `app_metadata` of the message that came last.
     pub(in crate::flight) app_metadata: Bytes,
     /// Time spent on decoding.
@@ -57,9 +57,9 @@ impl Incoming {
 
     /// The next message, or `None` when the client has said that it is done. Rows and dictionaries are to be decoded
     /// before the next one is asked for.
-    pub(in crate::flight) async fn next(&mut self) -> Result<Option<Looked>> {
-        if let Some(looked) = self.unread.take() {
-            return Ok(Some(looked));
+    pub(in crate::flight) async fn next(&mut self) -> Result<Option<CheckedMessage>> {
+        if let Some(message) = self.unread.take() {
+            return Ok(Some(message));
         }
         let message = match self.first.take() {
             Some(first) => first,
@@ -71,13 +71,14 @@ impl Incoming {
         let started = Instant::now();
         // Copied: it is a part of the message, and would keep all of it in memory.
         self.app_metadata = Bytes::copy_from_slice(&message.app_metadata);
-        let looked = self.decoder.look(message);
+        let message = self.decoder.look(message);
         self.decode += started.elapsed();
-        looked.map(Some)
+        message.map(Some)
     }
 
     /// Decodes the rows that `next` gave last.
-    pub(in crate::flight) fn rows(&mut self, waiting: Waiting) -> Result<RecordBatch> {
+    pub(in crate::flight) fn rows(&mut self, waiting: Undecoded) -> Result<RecordBatch> {
+        self.arrived.is_taken();
         let started = Instant::now();
         let batch = self.decoder.rows(waiting);
         self.decode += started.elapsed();
@@ -85,7 +86,8 @@ impl Incoming {
     }
 
     /// Takes the dictionary that `next` gave last.
-    pub(in crate::flight) fn dictionary(&mut self, waiting: Waiting) -> Result<()> {
+    pub(in crate::flight) fn dictionary(&mut self, waiting: Undecoded) -> Result<()> {
+        self.arrived.is_taken();
         let started = Instant::now();
         let taken = self.decoder.dictionary(waiting);
         self.decode += started.elapsed();
@@ -93,8 +95,8 @@ impl Incoming {
     }
 
     /// Gives back what `next` gave last.
-    pub(in crate::flight) fn unread(&mut self, looked: Looked) {
-        self.unread = Some(looked);
+    pub(in crate::flight) fn unread(&mut self, message: CheckedMessage) {
+        self.unread = Some(message);
     }
 
     async fn message(&mut self) -> Result<Option<FlightData>> {
@@ -102,6 +104,7 @@ impl Incoming {
             let text = "the client left before the end of the stream; nothing was stored";
             Error::new(Kind::Cancelled, text)
         };
+        self.arrived.is_taken();
         match self.stream.message().await {
             Ok(Some(mut message)) => {
                 let body = self.arrived.body();

@@ -6,14 +6,16 @@ mod body;
 mod connection;
 mod encode;
 mod form;
+mod gathering;
 mod incoming;
+mod parts;
 mod pieces;
 
-pub use connection::{Connection, accept};
+pub use connection::{Connection, Link, accept};
 pub use encode::Encoder;
 
-pub(in crate::flight) use body::{Aligned, Arrived, Pool};
-pub(in crate::flight) use connection::Link;
+pub(in crate::flight) use body::{Aligned, Arrived, Pool, Room};
 pub(in crate::flight) use form::Form;
 pub(in crate::flight) use incoming::Incoming;
+pub(in crate::flight) use parts::Parts;
 pub(in crate::flight) use pieces::Pieces;

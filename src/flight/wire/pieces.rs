@@ -1,38 +1,85 @@
 //! Frames of a result -> the body of an HTTP/2 response, whose data are the batches' own buffers.
-//! Runs on: tonic's connection tasks.
+//! Runs on: the connection tasks.
 //! Never: copies a buffer of some size; ends a result without its status.
 //!
 //! A tonic codec writes a message into one buffer, so that every byte of a result was copied once more on its way to the
-//! socket. HTTP/2 takes the parts of a message one by one.
+//! socket. Here an HTTP/2 frame refers to the buffers of one message or several.
 
+use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use bytes::Bytes;
+use bytes::{Buf, BufMut, Bytes, BytesMut};
 use futures::Stream;
 use http::HeaderMap;
 use http_body::{Body, Frame as HttpFrame};
-use pintail_protocol::frame::{Frame, Outgoing};
+use pintail_protocol::frame::Frame;
 use tonic::Status;
+
+use super::parts::Parts;
+
+/// Parts of a message below it are copied together: a slice of a system call costs about as much.
+const SMALL_BYTES: usize = 2 << 10;
+/// A message below it is copied into one piece.
+const WHOLE_BYTES: usize = 64 << 10;
+/// Bytes of one frame's data; a client takes no larger ones.
+const FRAME_BYTES: usize = 1 << 20;
 
 /// The body of a response to DoGet.
 pub(in crate::flight) struct Pieces<S> {
     /// `None` once its end has been told.
     frames: Option<S>,
-    outgoing: Outgoing,
+    /// What is there to leave.
+    ready: VecDeque<Bytes>,
+    ready_bytes: usize,
     /// How the result has ended, until the client has heard it.
     ended: Option<Status>,
 }
 
 impl<S> Pieces<S> {
     pub(in crate::flight) fn of(frames: S) -> Self {
-        Self { frames: Some(frames), outgoing: Outgoing::default(), ended: None }
+        Self { frames: Some(frames), ready: VecDeque::new(), ready_bytes: 0, ended: None }
+    }
+
+    fn push(&mut self, frame: Frame) -> Result<(), Status> {
+        let small = if frame.encoded_len() < WHOLE_BYTES { usize::MAX } else { SMALL_BYTES };
+        for piece in frame.into_pieces(small).map_err(Status::from)? {
+            self.ready_bytes += piece.len();
+            self.ready.push_back(piece);
+        }
+        Ok(())
+    }
+
+    /// The data of the next frame, of what is there.
+    fn data(&mut self) -> Option<HttpFrame<Parts>> {
+        let mut parts = Parts::default();
+        // Whole messages of a small result lie in one piece each; together they leave in one, too.
+        let mut small = BytesMut::new();
+        while let Some(piece) = self.ready.front_mut() {
+            let room = FRAME_BYTES - parts.remaining() - small.len();
+            if room == 0 {
+                break;
+            }
+            let taken = piece.split_to(room.min(piece.len()));
+            if piece.is_empty() {
+                self.ready.pop_front();
+            }
+            self.ready_bytes -= taken.len();
+            if taken.len() < SMALL_BYTES {
+                small.put_slice(&taken);
+                continue;
+            }
+            parts.push(small.split().freeze());
+            parts.push(taken);
+        }
+        parts.push(small.freeze());
+        parts.has_remaining().then(|| HttpFrame::data(parts))
     }
 }
 
 /// What ends the response.
-fn trailers(status: &Status) -> HttpFrame<Bytes> {
+fn trailers(status: &Status) -> HttpFrame<Parts> {
     let mut trailers = HeaderMap::new();
     if status.add_header(&mut trailers).is_err() {
         // Words that HTTP does not have; the code goes alone.
@@ -46,42 +93,33 @@ impl<S> Body for Pieces<S>
 where
     S: Stream<Item = Result<Frame, Status>> + Unpin,
 {
-    type Data = Bytes;
+    type Data = Parts;
     type Error = Infallible;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
-    ) -> Poll<Option<Result<HttpFrame<Bytes>, Infallible>>> {
+    ) -> Poll<Option<Result<HttpFrame<Parts>, Infallible>>> {
         let this = &mut *self;
-        loop {
-            if let Some(piece) = this.outgoing.next_full() {
-                return Poll::Ready(Some(Ok(HttpFrame::data(piece))));
-            }
-            if let Some(frames) = &mut this.frames {
-                let status = match Pin::new(frames).poll_next(context) {
-                    Poll::Pending => {
-                        let rest = this.outgoing.next_rest().map(|piece| Ok(HttpFrame::data(piece)));
-                        return rest.map_or(Poll::Pending, |rest| Poll::Ready(Some(rest)));
-                    }
-                    Poll::Ready(Some(Ok(frame))) => match frame.into_pieces() {
-                        Ok(pieces) => {
-                            this.outgoing.push(pieces);
-                            continue;
-                        }
-                        Err(error) => Status::from(error),
-                    },
-                    Poll::Ready(Some(Err(status))) => status,
-                    Poll::Ready(None) => Status::ok(""),
-                };
-                // The frames are let go of before the client hears of the end.
-                (this.frames, this.ended) = (None, Some(status));
-            }
-            if let Some(piece) = this.outgoing.next_rest() {
-                return Poll::Ready(Some(Ok(HttpFrame::data(piece))));
-            }
-            return Poll::Ready(this.ended.take().map(|status| Ok(trailers(&status))));
+        while this.ready_bytes < FRAME_BYTES {
+            let Some(frames) = &mut this.frames else { break };
+            let status = match Pin::new(frames).poll_next(context) {
+                Poll::Pending => {
+                    let data = this.data();
+                    return data.map_or(Poll::Pending, |data| Poll::Ready(Some(Ok(data))));
+                }
+                Poll::Ready(Some(Ok(frame))) => match this.push(frame) {
+                    Ok(()) => continue,
+                    Err(status) => status,
+                },
+                Poll::Ready(Some(Err(status))) => status,
+                Poll::Ready(None) => Status::ok(""),
+            };
+            // The frames are let go of before the client hears of the end.
+            (this.frames, this.ended) = (None, Some(status));
         }
+        let next = this.data().or_else(|| this.ended.take().map(|status| trailers(&status)));
+        Poll::Ready(next.map(Ok))
     }
 }
 
@@ -103,7 +141,10 @@ mod tests {
         while let Some(frame) = block_on(poll_fn(|context| Pin::new(&mut body).poll_frame(context))) {
             assert!(trailers.is_none(), "something comes after the status");
             match frame.unwrap().into_data() {
-                Ok(data) => bytes.extend_from_slice(&data),
+                Ok(mut data) => {
+                    assert!(data.remaining() <= FRAME_BYTES);
+                    bytes.extend_from_slice(&data.copy_to_bytes(data.remaining()));
+                }
                 Err(frame) => trailers = frame.into_trailers().ok(),
             }
         }

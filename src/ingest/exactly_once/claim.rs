@@ -13,7 +13,7 @@ use super::checksum::Checksum;
 use super::entry::{Entry, KeyEntry, Line};
 use super::image::{Newest, Recent};
 use crate::error::{Error, Kind, Result};
-use crate::ingest::vocabulary::counts::Counts;
+use crate::ingest::counts::Counts;
 use pintail_protocol::header::OnConflict;
 
 /// The right to apply a stream: nobody else has it at the same time.

@@ -11,7 +11,7 @@ use pintail_protocol::header::{IDEMPOTENCY_KEY, OnConflict, PRODUCER};
 use crate::catalog::TableName;
 use crate::engine::LedgerRow;
 use crate::error::{Error, Kind, Result, shorten};
-use crate::ingest::vocabulary::counts::Counts;
+use crate::ingest::counts::Counts;
 
 /// What was stored under a key.
 #[derive(Debug, Clone)]

@@ -9,7 +9,7 @@ use super::checksum::Checksum;
 use super::entry::KeyEntry;
 use crate::catalog::TableName;
 use crate::error::Result;
-use crate::ingest::vocabulary::counts::Ack;
+use crate::ingest::counts::Ack;
 
 /// Checksum of a stream that is not to be stored.
 #[derive(Default)]

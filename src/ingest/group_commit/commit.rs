@@ -4,37 +4,36 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::member::{GroupOutcome, Member};
 use super::placement_cache::PlacementCache;
 use super::shape::{Shape, append_shape, shapes};
 use crate::engine::Connection;
 use crate::error::{Error, Kind, Result};
+use crate::ingest::counts::{Counts, PutSummary, Timings};
 use crate::ingest::error::PutError;
-use crate::ingest::placement::{self, Placement};
+use crate::ingest::placement::{self, Patience, Placement};
+use crate::ingest::request::PutTarget;
 use crate::ingest::shared::Shared;
-use crate::ingest::vocabulary::counts::{Counts, PutSummary, Timings};
-use crate::ingest::vocabulary::request::Target;
 use crate::ingest::writer::roll_back;
-
-/// How often a group begins anew when tables change while it looks at one.
-const TRIES: u32 = 5;
 
 /// One transaction for all `members`, on a connection of the pool.
 pub(super) fn commit(
     shared: &Shared,
     members: &[Member],
     cache: &mut PlacementCache,
+    patience: &mut Patience,
 ) -> Result<Vec<PutSummary>> {
     let Some(first) = members.first() else { return Ok(Vec::new()) };
-    let Target::Table { table, .. } = &first.job.target else {
+    let PutTarget::Table { table, .. } = &first.job.target else {
         return Err(Error::internal("a small put goes into no table"));
     };
     let user = shared.tables.enter(table);
     let mut connection = shared.database.connection()?;
     let shapes = shapes(members);
-    let mut attempt = Attempt { shared, connection: &mut connection, members, shapes: &shapes, cache };
+    let mut attempt =
+        Attempt { shared, connection: &mut connection, members, shapes: &shapes, cache, patience };
     let mut made_table = false;
     let committed = attempt.run(&mut made_table);
     if committed.is_err() {
@@ -54,6 +53,7 @@ struct Attempt<'a> {
     members: &'a [Member],
     shapes: &'a [Shape],
     cache: &'a mut PlacementCache,
+    patience: &'a mut Patience,
 }
 
 /// How far a way of committing came.
@@ -78,7 +78,7 @@ impl Attempt<'_> {
         if members.iter().any(Member::is_claimed) {
             shared.ledger.prepare(self.connection)?;
         }
-        for _ in 0..TRIES {
+        loop {
             for shape in self.shapes {
                 self.cache.refresh(shared.database.shape());
                 // Where its placement is known, the table is there.
@@ -90,7 +90,8 @@ impl Attempt<'_> {
             let version = shared.database.shape();
             self.cache.refresh(version);
             let Some(version) = version else {
-                std::thread::sleep(Duration::from_millis(1));
+                self.patience.pause(&members[0].job.shown)?;
+                check_no_client_left(members)?;
                 continue;
             };
             let progress = match self.as_one_insert(version)? {
@@ -106,9 +107,9 @@ impl Attempt<'_> {
                 return Ok(members.iter().zip(parts).map(summary).collect());
             }
             self.cache.refresh(None);
+            self.patience.pause(&members[0].job.shown)?;
+            check_no_client_left(members)?;
         }
-        let shown = &members[0].job.shown;
-        Err(Error::new(Kind::Aborted, format!("table {shown} is being changed; send it again")))
     }
 
     /// Where all there is to do is one INSERT, it commits itself: two statements less. `version` is that of the tables'

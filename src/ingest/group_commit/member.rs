@@ -10,10 +10,10 @@ use tokio::sync::oneshot;
 use crate::engine::group_commit::Work;
 use crate::error::{Error, Result};
 use crate::ingest::admission::Permit;
+use crate::ingest::counts::{Ack, Counts, PutSummary, Timings};
 use crate::ingest::exactly_once::{self, Checksum, ClaimKind, Entry};
 use crate::ingest::job::{Job, Message};
 use crate::ingest::placement::{Placement, Transaction, Wanted};
-use crate::ingest::vocabulary::counts::{Ack, Counts, PutSummary, Timings};
 
 pub(super) type Reply = oneshot::Sender<Result<PutSummary>>;
 

@@ -16,8 +16,9 @@ use commit::commit;
 use member::{Member, Reply};
 use placement_cache::PlacementCache;
 
+use super::counts::PutSummary;
+use super::placement::Patience;
 use super::shared::Shared;
-use super::vocabulary::counts::PutSummary;
 use crate::catalog::TableName;
 use crate::engine::UNIT_ROWS;
 use crate::engine::group_commit::{Answer, Groups};
@@ -55,6 +56,8 @@ fn commit_group(
 ) -> Vec<(Reply, Result<PutSummary>)> {
     let mut answers = Vec::with_capacity(group.len());
     let mut members: Vec<Member> = Vec::with_capacity(group.len());
+    // One for all: whoever waits behind the group has waited along.
+    let mut patience = Patience::new();
     for put in group {
         match Member::judge(put) {
             Ok(member) => members.push(member),
@@ -62,7 +65,7 @@ fn commit_group(
         }
     }
     if members.len() > 1 {
-        match commit(shared, &members, cache) {
+        match commit(shared, &members, cache, &mut patience) {
             Ok(summaries) => {
                 let replies = members.into_iter().map(|member| member.reply);
                 answers.extend(replies.zip(summaries.into_iter().map(Ok)));
@@ -75,14 +78,14 @@ fn commit_group(
     }
     for member in members {
         let alone = [member];
-        let mut outcome = commit(shared, &alone, cache);
+        let mut outcome = commit(shared, &alone, cache, &mut patience);
         for attempt in 1..TRIES {
             // It met another transaction; nothing of it was applied.
             if !outcome.as_ref().is_err_and(|error| error.kind() == Kind::Aborted && !alone[0].is_claimed()) {
                 break;
             }
             std::thread::sleep(Duration::from_millis(5) * attempt);
-            outcome = commit(shared, &alone, cache);
+            outcome = commit(shared, &alone, cache, &mut patience);
         }
         let outcome = outcome.map(|summaries| summaries.into_iter().next().unwrap_or_default());
         let [member] = alone;

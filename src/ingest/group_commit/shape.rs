@@ -12,10 +12,10 @@ use pintail_protocol::header::OnConflict;
 use super::member::Member;
 use crate::engine::{Connection, UNIT_ROWS};
 use crate::error::Result;
+use crate::ingest::counts::Counts;
 use crate::ingest::job::Job;
 use crate::ingest::placement::Placement;
 use crate::ingest::row_groups::{self, Rows};
-use crate::ingest::vocabulary::counts::Counts;
 
 /// Puts of one shape, whose rows go into one INSERT.
 pub(super) struct Shape {

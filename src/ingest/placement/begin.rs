@@ -6,18 +6,16 @@ use std::sync::PoisonError;
 
 use pintail_protocol::header::Mode;
 
+use super::patience::Patience;
 use super::place::{check_not_internal, place};
 use super::plan::{Placement, Wanted};
 use super::table::{new_types, offered};
 use crate::catalog::{self, IfThere, TableName};
 use crate::engine::{self, Connection};
-use crate::error::{Error, Kind, Result};
+use crate::error::{Kind, Result};
+use crate::ingest::request::PutTarget;
 use crate::ingest::shared::Shared;
 use crate::ingest::tables::User;
-use crate::ingest::vocabulary::request::Target;
-
-/// How often a put begins anew when tables change while it looks at one.
-const TRIES: usize = 50;
 
 /// Makes what a put needs before its own transaction, and says whether that was its table.
 ///
@@ -25,7 +23,7 @@ const TRIES: usize = 50;
 /// inside of a long transaction would turn the others away.
 pub(in crate::ingest) fn prepare(wanted: &Wanted<'_>, connection: &mut Connection) -> Result<bool> {
     let shared = wanted.shared;
-    let Target::Table { table, shown, mode } = wanted.target else { return Ok(false) };
+    let PutTarget::Table { table, shown, mode } = wanted.target else { return Ok(false) };
     check_not_internal(table)?;
     let mut created = false;
     if *mode == Mode::CreateAppend && engine::find_table(connection, table)?.is_none() {
@@ -42,10 +40,11 @@ pub(in crate::ingest) fn prepare(wanted: &Wanted<'_>, connection: &mut Connectio
 
 /// Opens a put's transaction with its table looked up inside of it, and does what comes before the first row.
 ///
-/// Errors: as [`place`]; `Aborted` when tables change at every attempt.
+/// Errors: as [`place`]; `Aborted` when tables go on changing for longer than [`Patience`].
 pub(in crate::ingest) fn begin(wanted: &Wanted<'_>, connection: &mut Connection) -> Result<Placement> {
     let (shared, target) = (wanted.shared, wanted.target);
-    for attempt in 0..TRIES {
+    let mut patience = Patience::new();
+    loop {
         let shape = shared.database.shape();
         connection.begin()?;
         let placed = place(wanted, connection);
@@ -56,9 +55,8 @@ pub(in crate::ingest) fn begin(wanted: &Wanted<'_>, connection: &mut Connection)
             return Ok(placement);
         }
         connection.rollback()?;
-        std::thread::sleep(std::time::Duration::from_millis(attempt as u64));
+        patience.pause(target)?;
     }
-    Err(Error::new(Kind::Aborted, format!("table {target} is being changed; send it again")))
 }
 
 /// Makes a table for a stream; false when another stream has made it first.

@@ -5,6 +5,7 @@
 
 mod begin;
 mod key;
+mod patience;
 mod place;
 mod plan;
 mod statement;
@@ -12,5 +13,6 @@ mod table;
 
 pub(super) use begin::{begin, prepare, remove_if_empty};
 pub(super) use key::key_of;
+pub(super) use patience::Patience;
 pub(super) use place::place;
 pub(super) use plan::{Placement, Transaction, Wanted};

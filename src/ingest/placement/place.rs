@@ -13,7 +13,7 @@ use super::table::{declared_table, keeps_its_shape, new_table, new_types, offere
 use crate::catalog::{self, Contract, Declaration, IfThere, Offered, Placed, Table, TableName};
 use crate::engine::{self, Connection, Insert};
 use crate::error::{Error, Kind, Result};
-use crate::ingest::vocabulary::request::Target;
+use crate::ingest::request::PutTarget;
 
 /// The table that a put names, and how.
 struct Named<'a> {
@@ -43,11 +43,11 @@ pub(super) fn check_not_internal(table: &TableName) -> Result<()> {
 /// Finds the table, or decides how it is made, and how columns go in.
 pub(in crate::ingest) fn place(wanted: &Wanted<'_>, connection: &Connection) -> Result<Placement> {
     match wanted.target {
-        Target::Table { table, shown, mode } => {
+        PutTarget::Table { table, shown, mode } => {
             check_not_internal(table)?;
             into_table(wanted, &Named { table, shown, mode: *mode }, connection)
         }
-        Target::Statement { bulk, table } => statement(wanted, bulk, table.as_ref(), connection),
+        PutTarget::Statement { bulk, table } => statement(wanted, bulk, table.as_ref(), connection),
     }
 }
 

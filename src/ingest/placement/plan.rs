@@ -11,8 +11,8 @@ use crate::engine::{Connection, Insert};
 use crate::error::{Error, Result};
 use crate::ingest::engine_text;
 use crate::ingest::error::PutError;
+use crate::ingest::request::PutTarget;
 use crate::ingest::shared::Shared;
-use crate::ingest::vocabulary::request::Target;
 
 /// What to do when an index keeps a column from getting its type.
 const INDEX_ADVICE: &str =
@@ -31,7 +31,7 @@ pub(in crate::ingest) enum Transaction {
 #[derive(Clone, Copy)]
 pub(in crate::ingest) struct Wanted<'a> {
     pub(in crate::ingest) shared: &'a Shared,
-    pub(in crate::ingest) target: &'a Target,
+    pub(in crate::ingest) target: &'a PutTarget,
     pub(in crate::ingest) schema: &'a SchemaRef,
     /// The batches that are there already: of a new table's types some depend on values.
     pub(in crate::ingest) begun: &'a [RecordBatch],

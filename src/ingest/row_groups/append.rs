@@ -14,9 +14,9 @@ use super::offending_row;
 use super::rows::{Rows, count};
 use crate::engine::{self, Connection, Segment, Unit};
 use crate::error::Result;
+use crate::ingest::counts::Counts;
 use crate::ingest::error::PutError;
 use crate::ingest::placement::Placement;
-use crate::ingest::vocabulary::counts::Counts;
 
 /// Appends rows. After an error the transaction is to be rolled back.
 ///

@@ -9,8 +9,8 @@ use super::rows::{Rows, count};
 use crate::catalog::{self, Cast, Placed, ROW, TableName, quote_name, quote_text};
 use crate::engine::{self, Connection, Segment, Unit};
 use crate::error::{Error, Result};
+use crate::ingest::counts::Counts;
 use crate::ingest::placement::Placement;
-use crate::ingest::vocabulary::counts::Counts;
 
 /// Whether a row of these could break a rule: most streams need no second look.
 pub(super) fn may_reject(placement: &Placement, units: &[Unit]) -> bool {

@@ -3,9 +3,9 @@
 //! Never: acknowledges before COMMIT has returned, or commits a stream whose end it has not seen.
 
 mod event;
-mod holds;
 mod record;
 mod stream;
+mod table_hold;
 
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
@@ -13,9 +13,9 @@ use tokio::sync::mpsc;
 use stream::Writer;
 pub(super) use stream::roll_back;
 
+use super::counts::PutSummary;
 use super::job::{Job, Message};
 use super::placement::Transaction;
-use super::vocabulary::counts::PutSummary;
 use crate::error::Result;
 use crate::session::Lease;
 

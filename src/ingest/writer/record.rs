@@ -6,8 +6,8 @@ use arrow::array::RecordBatch;
 use pintail_protocol::header::OnConflict;
 
 use crate::error::Result;
+use crate::ingest::counts::{Ack, Counts};
 use crate::ingest::exactly_once::{self, Checksum, Claim, ClaimKind, Entry};
-use crate::ingest::vocabulary::counts::{Ack, Counts};
 
 /// The record of one stream, from commit to commit.
 #[derive(Default)]

@@ -12,18 +12,18 @@ use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 
 use super::event::{self, Event, SLICE_MAX};
-use super::holds::Holds;
 use super::record::Record;
+use super::table_hold::TableHold;
 use crate::engine::{self, Connection};
 use crate::error::{Error, Kind, Result};
 use crate::ingest::admission::Permit;
+use crate::ingest::counts::{Counts, PutSummary, Timings};
 use crate::ingest::error::PutError;
 use crate::ingest::exactly_once::{Declared, StreamLoad};
 use crate::ingest::job::{Job, Message};
 use crate::ingest::placement::{self, Placement, Transaction, Wanted};
+use crate::ingest::request::{Commit, PutTarget};
 use crate::ingest::row_groups::{self, Gather, Rows, Take};
-use crate::ingest::vocabulary::counts::{Counts, PutSummary, Timings};
-use crate::ingest::vocabulary::request::{Commit, Target};
 use crate::session::Open;
 
 /// Rolls back. The first error is the one the client needs; a connection that cannot roll back is closed.
@@ -36,7 +36,7 @@ pub(in crate::ingest) fn roll_back(connection: &mut Connection) {
 /// One stream under way.
 pub(super) struct Writer {
     pub(super) job: Job,
-    pub(super) holds: Holds,
+    pub(super) holds: TableHold,
     transaction: Transaction,
     pub(super) placement: Placement,
     /// Whether the old rows of a put that replaces them are away.
@@ -85,7 +85,7 @@ impl Writer {
                 Message::Large(..) | Message::Finish(_) => None,
             })
             .collect();
-        let mut holds = Holds::enter(&job, transaction)?;
+        let mut holds = TableHold::enter(&job, transaction)?;
         let started = Instant::now();
         connection.set_purpose(&purpose(&job));
         let wanted = job.wanted(&begun, transaction);
@@ -209,10 +209,10 @@ impl Writer {
         let started = Instant::now();
         // The first slice has made the table or replaced its rows; the later ones append.
         let target = match &self.job.target {
-            Target::Table { table, shown, .. } => {
-                &Target::Table { table: table.clone(), shown: shown.clone(), mode: Mode::Append }
+            PutTarget::Table { table, shown, .. } => {
+                &PutTarget::Table { table: table.clone(), shown: shown.clone(), mode: Mode::Append }
             }
-            statement @ Target::Statement { .. } => statement,
+            statement @ PutTarget::Statement { .. } => statement,
         };
         connection.set_purpose(&purpose(&self.job));
         let wanted = Wanted { target, ..self.job.wanted(&[], Transaction::Own) };
@@ -315,7 +315,7 @@ impl Writer {
         declared: Option<Box<Declared>>,
     ) -> Result<(), PutError> {
         let Job { shared, target, terms, .. } = &self.job;
-        let (Some(sources), Some(declared), Target::Table { table, shown, .. }) =
+        let (Some(sources), Some(declared), PutTarget::Table { table, shown, .. }) =
             (terms.sources, declared, target)
         else {
             return Ok(());

@@ -4,5 +4,6 @@ mod conflicts;
 mod encodings;
 mod hostile;
 mod open_columns;
+mod receiving;
 mod refusals;
 mod rows;

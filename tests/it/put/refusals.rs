@@ -185,7 +185,7 @@ async fn views_do_not_take_rows() {
 /// A client that ends its stream and then takes it back, before COMMIT, has stored nothing.
 #[tokio::test]
 async fn a_put_that_nobody_waits_for_is_not_committed() {
-    use pintail::ingest::{Ingest, Mode, Need, PutRequest, Target, Terms};
+    use pintail::ingest::{Ingest, Mode, Need, PutRequest, PutTarget, Terms};
     use pintail::session::Lease;
     let folder = tempfile::tempdir().unwrap();
     let database = open(file(folder.path()));
@@ -193,7 +193,7 @@ async fn a_put_that_nobody_waits_for_is_not_committed() {
     let ingest =
         Ingest::new(Arc::clone(&database), &pintail::config::Ingest::default(), declarations).unwrap();
     let batches = well_batches(1_500_000, 122_880);
-    let target = Target::Table { table: table("wells"), shown: table("wells"), mode: Mode::Create };
+    let target = PutTarget::Table { table: table("wells"), shown: table("wells"), mode: Mode::Create };
     let lease = Lease::pooled(Arc::clone(&database));
     let mut put = ingest
         .begin(PutRequest { target, schema: batches[0].schema(), lease, terms: Terms::default() })

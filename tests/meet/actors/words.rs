@@ -22,6 +22,9 @@ const WORDS: [&str; 7] = [
     "TransactionContext Error: Conflict on tuple deletion, Catalog write-write conflict",
 ];
 
+/// How often a call is made that others get in the way of.
+const TRIES: u32 = 5;
+
 /// What breaks a constraint, or is not a value of its type, is the client's to mend.
 const OWN_FAULT: [Kind; 3] = [Kind::Conflict, Kind::Exists, Kind::Invalid];
 
@@ -47,35 +50,43 @@ async fn must_refuse(hand: &Hand, what: &str, outcome: Outcome<()>) -> Verdict {
     }
 }
 
-async fn step(hand: &mut Hand) -> Verdict {
-    let word = WORDS[hand.rng.random_range(0..WORDS.len())];
+/// One call that breaks a rule, and how it is named in a finding.
+async fn attempt(hand: &mut Hand, way: u32, word: &str) -> Verdict<(String, Outcome<()>)> {
     let calm = Manner::calm();
-    let batch = match hand.rng.random_range(0..6) {
+    let batch = match way {
         0 => worded(&[word, word], &[1, 1]),
         1 => worded(&[word], &[0]),
         2 => {
             let sql = format!("INSERT INTO worded VALUES ('{word}', '{word}', 1), ('{word}', 'x', 1)");
             let outcome = hand.update(&sql, None, &calm, &OWN_FAULT).await?;
-            return must_refuse(hand, &sql, outcome).await;
-        }
-        3 => {
-            let sql = format!("INSERT INTO worded VALUES ('{word}', '{word}', 0)");
-            let outcome = hand.sql(&sql, &calm, &OWN_FAULT).await?.map_done();
-            return must_refuse(hand, &sql, outcome).await;
-        }
-        4 => {
-            let sql = format!("SELECT '{word}'::INTEGER");
-            let outcome = hand.sql(&sql, &calm, &OWN_FAULT).await?.map_done();
-            return must_refuse(hand, &sql, outcome).await;
+            return Ok((sql, outcome));
         }
         _ => {
-            let sql = format!("SELECT error('{word}')");
+            let sql = match way {
+                3 => format!("INSERT INTO worded VALUES ('{word}', '{word}', 0)"),
+                4 => format!("SELECT '{word}'::INTEGER"),
+                _ => format!("SELECT error('{word}')"),
+            };
             let outcome = hand.sql(&sql, &calm, &OWN_FAULT).await?.map_done();
-            return must_refuse(hand, &sql, outcome).await;
+            return Ok((sql, outcome));
         }
     };
     let load = Load { table: "worded".into(), put: 0, batches: vec![batch], headers: Vec::new() };
     let what = format!("a put of \"{word}\" that breaks a constraint");
-    let outcome = hand.send(&load, &calm, &OWN_FAULT).await?.map_done();
+    Ok((what, hand.send(&load, &calm, &OWN_FAULT).await?.map_done()))
+}
+
+async fn step(hand: &mut Hand) -> Verdict {
+    let word = WORDS[hand.rng.random_range(0..WORDS.len())];
+    let way = hand.rng.random_range(0..6);
+    let (mut what, mut outcome) = attempt(hand, way, word).await?;
+    for _ in 1..TRIES {
+        // It may really have met a change of the tables. What is taken for a collision by its words is one every time.
+        if !matches!(&outcome, Outcome::Refused(error) if error.kind() == Kind::Aborted) {
+            break;
+        }
+        hand.pause(200).await;
+        (what, outcome) = attempt(hand, way, word).await?;
+    }
     must_refuse(hand, &what, outcome).await
 }

@@ -49,7 +49,7 @@ impl Bound {
         Ok(Self { sql, parameters, rows })
     }
 
-    /// Makes sure the connection has the statement prepared.
+    /// Makes sure the connection has the statement prepared, for `execute` and `open`.
     pub fn keep(&self, connection: &mut Connection) -> Result<()> {
         connection.keep(&self.sql, |connection| Ok(parse(connection, &self.sql)?.statement))
     }
@@ -57,6 +57,11 @@ impl Bound {
     /// The statement's text.
     pub fn sql(&self) -> &str {
         &self.sql
+    }
+
+    /// Another statement over the same rows.
+    pub(super) fn with_sql(&self, sql: String) -> Self {
+        Self { sql, ..self.clone() }
     }
 
     /// The bound rows.
@@ -89,7 +94,10 @@ impl Bound {
     /// Runs to the end and returns the changed-row count. `keep` comes first.
     pub fn execute(&self, connection: &Connection, row: &BoundRow) -> Result<u64> {
         let kept = connection.kept(&self.sql)?;
-        let changed = self.with(row, |values| kept.execute(values)?.drain());
+        let named: Vec<(&str, &dyn QueryParameter)> =
+            self.named(row).map(|(name, value)| (name, value as &dyn QueryParameter)).collect();
+        let values = if named.is_empty() { Parameters::None } else { Parameters::Named(&named) };
+        let changed = kept.execute(values).and_then(|mut result| result.drain());
         changed.map(|rows| rows as u64).map_err(|error| connection.database().note(error))
     }
 
@@ -101,16 +109,27 @@ impl Bound {
         schema: &SchemaRef,
         size: ArraySize,
     ) -> Result<Cursor<'connection>> {
-        self.with(row, |values| Cursor::open_bound(connection, &self.sql, values, schema, size))
+        let values: Vec<(&str, &Value)> = self.named(row).collect();
+        Cursor::open_bound(connection, &self.sql, &values, schema, size)
     }
 
-    fn with<T>(&self, row: &BoundRow, work: impl FnOnce(Parameters<'_>) -> T) -> T {
-        let named: Vec<(&str, &dyn QueryParameter)> = self
-            .parameters
-            .iter()
-            .zip(&row.0)
-            .map(|(parameter, value)| (parameter.name.as_str(), value as &dyn QueryParameter))
-            .collect();
-        work(if named.is_empty() { Parameters::None } else { Parameters::Named(&named) })
+    /// Starts the only run and streams its result, without preparing the statement: the engine binds what reads a table again
+    /// at every execution, so that preparing pays only for several.
+    pub fn open_once<'connection>(
+        &self,
+        connection: &'connection Connection,
+        row: &BoundRow,
+        schema: &SchemaRef,
+        size: ArraySize,
+    ) -> Result<Cursor<'connection>> {
+        let statement = parse(connection, &self.sql)?;
+        let values: Vec<(&str, &Value)> = self.named(row).collect();
+        let cursor = Cursor::open_with(connection, &statement, &values, schema, size)?;
+        statement.keep(connection, &self.sql);
+        Ok(cursor)
+    }
+
+    fn named<'a>(&'a self, row: &'a BoundRow) -> impl Iterator<Item = (&'a str, &'a Value)> {
+        self.parameters.iter().map(|parameter| parameter.name.as_str()).zip(&row.0)
     }
 }

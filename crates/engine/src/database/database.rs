@@ -14,11 +14,13 @@ use super::checkpoint_gate::CheckpointGate;
 use super::holders::{CheckpointHold, Holders};
 use super::open::{connect, open, temp_directory};
 use super::options::Options;
+use super::read_ahead::ReadAhead;
 use crate::duckdb_error::from_duckdb;
 use crate::error::{Error, Kind, Result};
 use crate::ffi::RawConnection;
 use crate::group_commit::SmallInserts;
 use crate::health::{Health, lost};
+use crate::read::Likely;
 use crate::sql::Surface;
 use crate::table_functions::{Descriptions, Segments, random_token};
 
@@ -38,6 +40,7 @@ pub struct Database {
     pub(crate) segments: Segments,
     pub(crate) small_inserts: SmallInserts,
     pub(crate) descriptions: Descriptions,
+    pub(crate) likely: Likely,
     surface: OnceLock<Surface>,
     health: Health,
     commits: AtomicU64,
@@ -45,6 +48,7 @@ pub struct Database {
     pub(crate) copying: Mutex<Option<BackupTarget>>,
     pub(crate) gate: Arc<CheckpointGate>,
     pub(crate) holders: Arc<Holders>,
+    pub(crate) read_ahead: Arc<ReadAhead>,
 }
 
 impl Database {
@@ -53,6 +57,7 @@ impl Database {
     /// Errors: `Invalid` for a setting DuckDB refuses, a file that is not a database, or one locked by
     /// another process; the text says which.
     pub fn open(options: Options) -> Result<Arc<Self>> {
+        let read_ahead = ReadAhead::new(options.result_buffer_bytes, options.read_ahead_bytes);
         let database = Self {
             instance: RwLock::new(None),
             wal_path: options.is_on_disk().then(|| PathBuf::from(format!("{}.wal", options.path))),
@@ -63,12 +68,14 @@ impl Database {
             segments: Segments::default(),
             small_inserts: SmallInserts::default(),
             descriptions: Descriptions::default(),
+            likely: Likely::default(),
             surface: OnceLock::new(),
             health: Health::default(),
             commits: AtomicU64::new(0),
             copying: Mutex::new(None),
             gate: Arc::default(),
             holders: Arc::default(),
+            read_ahead: Arc::new(read_ahead),
         };
         database.open_instance(&mut database.instance.write().unwrap_or_else(PoisonError::into_inner))?;
         Ok(Arc::new(database))
@@ -92,7 +99,8 @@ impl Database {
         let instance = instance.as_ref().ok_or_else(lost)?;
         let token = random_token();
         let connection = connect(instance, &self.options, &token).map_err(from_duckdb)?;
-        Ok(RawConnection::new(connection, token, Arc::clone(&self.alive)))
+        let ahead = self.options.result_buffer_bytes;
+        Ok(RawConnection::new(connection, token, ahead, Arc::clone(&self.alive)))
     }
 
     /// Opens the database anew after a fatal error: closes the instance once nobody uses a connection to it any more,

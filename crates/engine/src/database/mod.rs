@@ -9,6 +9,7 @@ mod holders;
 mod interrupt;
 mod open;
 mod options;
+mod read_ahead;
 
 pub use backup_target::BackupTarget;
 pub(crate) use checkpoint_gate::CommitKind;
@@ -18,5 +19,6 @@ pub(crate) use files::{remove_files, sync_folder, with_ending};
 pub use holders::CheckpointHold;
 pub(crate) use holders::Hold;
 pub use interrupt::{Interrupt, Progress};
-pub(crate) use open::LOSSLESS;
+pub(crate) use open::{LOSSLESS, set_buffer};
 pub use options::Options;
+pub(crate) use read_ahead::Running;

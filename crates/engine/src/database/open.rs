@@ -96,13 +96,14 @@ pub(crate) fn connect(
     token: &str,
 ) -> duckdb::Result<DuckDBConnection> {
     let connection = instance.connect()?;
-    let buffer = format!("{}B", options.result_buffer_bytes);
-    {
-        let config = connection.config()?;
-        config.set_text(BUFFER, &buffer, SettingScope::Session)?;
-        config.set_text(OWNER, token, SettingScope::Session)?;
-    }
+    connection.config()?.set_text(OWNER, token, SettingScope::Session)?;
+    set_buffer(&connection, options.result_buffer_bytes)?;
     Ok(connection)
+}
+
+/// Bounds what is queued of each of a connection's results that begins from now on.
+pub(crate) fn set_buffer(connection: &DuckDBConnection, bytes: u64) -> duckdb::Result<()> {
+    connection.config()?.set_text(BUFFER, &format!("{bytes}B"), SettingScope::Session)
 }
 
 /// Where what does not fit into memory goes; it may have to be made.

@@ -20,8 +20,12 @@ pub struct Options {
     pub checkpoint_bytes: u64,
     /// How long a transaction may keep checkpoints off once the log is twice that size.
     pub checkpoint_hold: Duration,
-    /// Result bytes DuckDB may queue per query ahead of the reader.
+    /// Result bytes DuckDB may queue ahead of the reader of each query, however many run.
     pub result_buffer_bytes: u64,
+    /// And of a query while few run.
+    pub read_ahead_bytes: u64,
+    /// Whether results are gathered by the engine's own format, whose arrays are bounded in rows alone.
+    pub engine_arrays: bool,
     /// DuckDB's own time zone extension; `None` uses the functions of `timezone` instead.
     pub icu_extension: Option<PathBuf>,
 }
@@ -30,5 +34,23 @@ impl Options {
     /// Whether there is a file behind the database.
     pub(crate) fn is_on_disk(&self) -> bool {
         self.path != ":memory:"
+    }
+
+    /// A small database in memory.
+    #[cfg(test)]
+    pub(crate) fn in_memory() -> Self {
+        Self {
+            path: ":memory:".into(),
+            memory_limit_bytes: 1 << 28,
+            threads: 2,
+            temp_directory: None,
+            max_temp_bytes: 1 << 28,
+            checkpoint_bytes: 1 << 28,
+            checkpoint_hold: Duration::from_secs(300),
+            result_buffer_bytes: 1 << 20,
+            read_ahead_bytes: 1 << 20,
+            engine_arrays: false,
+            icu_extension: None,
+        }
     }
 }

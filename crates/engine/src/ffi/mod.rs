@@ -1,12 +1,16 @@
-//! The only unsafe code: Arrow structs across the C Data Interface, vectors lent to DuckDB, and prepared
-//! statements kept beside the connection they belong to.
+//! The only unsafe code: Arrow structs across the C Data Interface, vectors lent to DuckDB, prepared statements kept
+//! beside the connection they belong to, results in arrays of our size, and how malloc is set up.
 //! Never: decides anything; each function is one conversion or one loan.
 #![allow(unsafe_code)]
 
+mod arrays;
 mod arrow;
+mod malloc;
 mod raw_connection;
 mod vectors;
 
+pub(crate) use arrays::{Arrays, Bounds};
 pub(crate) use arrow::{import_batch, import_schema};
+pub use malloc::tune_malloc;
 pub(crate) use raw_connection::RawConnection;
 pub(crate) use vectors::{Importer, write_lists};

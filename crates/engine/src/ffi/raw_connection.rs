@@ -1,7 +1,7 @@
-//! Prepared statements kept beside the connection they belong to.
+//! Statements kept beside the connection they belong to: prepared, or only read.
 //! Never: hands out a statement for longer than the connection is borrowed.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::mem::transmute;
 use std::sync::Arc;
 
@@ -17,8 +17,15 @@ pub(crate) struct RawConnection {
     // The server's own, which run to their end: prepared, and those that cannot be only read once.
     own: RefCell<Vec<(String, Box<PreparedStatement<'static>>)>>,
     read: RefCell<Vec<(&'static str, Statement<'static>)>>,
+    describing: RefCell<Option<Statement<'static>>>,
+    // Clients' statements that were read a moment ago, by their text, the one used last at the end.
+    recent: RefCell<Vec<(String, Statement<'static>)>>,
+    // Whether results leave in the engine's lossless form.
+    lossless: Cell<bool>,
     duckdb: Box<DuckDBConnection>,
     token: String,
+    // What the engine may queue of a result.
+    ahead: Cell<u64>,
     // Dropped last: as long as it is there, so may be the connection.
     _alive: Arc<()>,
 }
@@ -30,20 +37,30 @@ pub(crate) struct RawConnection {
 unsafe impl Send for RawConnection {}
 
 impl RawConnection {
-    /// `token`: a word that no other connection has. `alive` is held for as long as the connection is open.
-    pub(crate) fn new(duckdb: DuckDBConnection, token: String, alive: Arc<()>) -> Self {
+    /// `token`: a word that no other connection has. `ahead`: what the engine may queue of its results, as it is set.
+    /// `alive` is held for as long as the connection is open.
+    pub(crate) fn new(duckdb: DuckDBConnection, token: String, ahead: u64, alive: Arc<()>) -> Self {
         Self {
             kept: Vec::new(),
             own: RefCell::default(),
             read: RefCell::default(),
+            describing: RefCell::default(),
+            recent: RefCell::default(),
+            lossless: Cell::new(false),
             duckdb: Box::new(duckdb),
             token,
+            ahead: Cell::new(ahead),
             _alive: alive,
         }
     }
 
     pub(crate) fn token(&self) -> &str {
         &self.token
+    }
+
+    /// What the engine may queue of a result that begins.
+    pub(crate) fn ahead(&self) -> &Cell<u64> {
+        &self.ahead
     }
 
     pub(crate) fn duckdb(&self) -> &DuckDBConnection {
@@ -106,6 +123,41 @@ impl RawConnection {
         read[index].1.query(&self.duckdb, Parameters::None)?.drain()
     }
 
+    /// Binds the statement by which `table_functions` describes columns to this connection; it is read the first time.
+    pub(crate) fn bind_describing(&self) -> Result<()> {
+        let mut describing = self.describing.borrow_mut();
+        let statement = match &mut *describing {
+            Some(statement) => statement,
+            none => none.insert(self.parse(&format!("FROM system.main.pintail_describe('{}')", self.token))?),
+        };
+        statement.bind(&self.duckdb).map(|_| ())
+    }
+
+    /// A client's statement with the text `sql`, if it was read a moment ago. Reading one takes as long as binding it.
+    pub(crate) fn take_recent(&self, sql: &str) -> Option<Statement<'static>> {
+        let mut recent = self.recent.borrow_mut();
+        let index = recent.iter().rposition(|(known, _)| known == sql)?;
+        Some(recent.remove(index).1)
+    }
+
+    /// Keeps a client's statement for a moment; `bytes_max` of text in all.
+    pub(crate) fn keep_recent(&self, sql: &str, statement: Statement<'static>, bytes_max: usize) {
+        let mut recent = self.recent.borrow_mut();
+        recent.push((sql.to_owned(), statement));
+        let mut bytes: usize = recent.iter().map(|(sql, _)| sql.len()).sum();
+        let mut forgotten = 0;
+        while bytes > bytes_max {
+            bytes -= recent[forgotten].0.len();
+            forgotten += 1;
+        }
+        recent.drain(..forgotten);
+    }
+
+    /// Whether results leave in the engine's lossless form; set by whoever changes it.
+    pub(crate) fn lossless(&self) -> &Cell<bool> {
+        &self.lossless
+    }
+
     /// Whether `sql` is kept; marks it as the one used last.
     pub(crate) fn touch(&mut self, sql: &str) -> bool {
         let Some(index) = self.kept.iter().position(|(kept, _)| kept == sql) else { return false };
@@ -124,5 +176,6 @@ impl RawConnection {
     pub(crate) fn forget(&mut self) {
         self.kept.clear();
         self.own.get_mut().clear();
+        self.recent.get_mut().clear();
     }
 }

@@ -13,4 +13,4 @@ pub use constraints::{ForeignKeyColumn, PrimaryKeyColumn, foreign_keys, primary_
 pub use extras::table_extras;
 pub use metadata::{ColumnEntry, SchemaInfo, TableEntry, columns, columns_between, schemas, tables};
 pub(crate) use rows::rows;
-pub use table::find_table;
+pub use table::{find_table, table_schema};

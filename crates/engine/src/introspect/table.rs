@@ -1,14 +1,19 @@
-//! The database's own catalog -> what the columns of a table look like.
+//! The database's own catalog -> what the columns of a table look like, and the schema that reading it gives.
 //! Runs on: the thread of the connection; blocks for a catalog query.
 //! Never: reads table rows.
 
+use std::sync::Arc;
+
+use arrow::datatypes::SchemaRef;
 use duckdb::description::TableDescription;
 use duckdb::qualified_name::QualifiedName;
 
+use super::metadata::TableEntry;
 use crate::catalog::{Column, Table, TableName};
 use crate::connection::Connection;
 use crate::duckdb_error::is_no_table;
 use crate::error::{Error, Kind, Result};
+use crate::read::{arrow_schema, describe};
 
 /// The columns of `name`, or `None` when there is no such table.
 ///
@@ -44,4 +49,27 @@ pub fn find_table(connection: &Connection, name: &TableName) -> Result<Option<Ta
             }
         }
     }
+}
+
+/// The schema of `SELECT * FROM entry`. What the engine knows of a table is there without a statement, which takes longer to
+/// read than to bind.
+///
+/// Errors: as [`describe`].
+pub fn table_schema(connection: &Connection, entry: &TableEntry) -> Result<SchemaRef> {
+    let read = || {
+        let parts: Vec<&str> = entry.path.iter().map(String::as_str).collect();
+        let description =
+            TableDescription::new(connection.duckdb_for_binding(), &QualifiedName::from_parts(&parts)?)?;
+        let columns = description.columns()?;
+        columns
+            .iter()
+            .map(|column| Ok((column.name()?.to_owned(), column.logical_type()?)))
+            .collect::<duckdb::Result<Vec<_>>>()
+    };
+    // A view, or a table in a schema that is inside another one.
+    let Ok(columns) = read() else {
+        return describe(connection, &format!("SELECT * FROM {}", entry.to_sql()))
+            .map(|described| described.schema);
+    };
+    arrow_schema(connection, columns).map(Arc::new)
 }

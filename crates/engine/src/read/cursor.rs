@@ -4,15 +4,16 @@
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::{DataType, Fields, SchemaRef};
-use duckdb::Parameters;
 use duckdb::arrow::ArrowArray;
-use duckdb::query_result::{ArrowQueryResult, ArrowResultStep};
+use duckdb::query_result::ArrowResultStep;
+use duckdb::value::Value;
 
-use super::export::{Exported, Form, Lossless, needs_lossless};
+use super::export::{Exported, Form, needs_lossless};
 use super::statement::Parsed;
 use crate::connection::Connection;
+use crate::database::Running;
 use crate::error::{Error, Kind, Result};
-use crate::ffi;
+use crate::ffi::{self, Arrays, Bounds};
 use crate::table_functions::UNIT_ROWS;
 
 /// Outcome of one [`Cursor::step`].
@@ -27,7 +28,7 @@ pub enum Step {
 
 /// A running query.
 pub struct Cursor<'connection> {
-    result: ArrowQueryResult<'connection>,
+    result: Arrays<'connection>,
     connection: &'connection Connection,
     exported: Exported,
     // An array that had to be waited for before the schema was known.
@@ -38,6 +39,8 @@ pub struct Cursor<'connection> {
     was_at_rest: bool,
     // Whether the last row has come.
     is_over: bool,
+    // Dropped last: until then the engine may hold what it has built ahead.
+    _running: Running,
 }
 
 /// How large the arrays of a result are to be.
@@ -55,33 +58,44 @@ const VECTORS: [usize; 12] = [60, 30, 20, 15, 12, 10, 6, 5, 4, 3, 2, 1];
 /// Rows of a vector.
 const VECTOR_ROWS: usize = UNIT_ROWS / VECTORS[0];
 
-/// Rows per array, from the schema: what its bytes hold, a fifth more at most. Values of variable length
-/// are guessed; what the guess misses is merged or sliced later.
+/// When an array is full.
+fn bounds(connection: &Connection, schema: &SchemaRef, size: ArraySize) -> Bounds {
+    if connection.database().options().engine_arrays {
+        return Bounds::Rows(array_rows(schema, size) as u64);
+    }
+    let rows = size.rows_max.unwrap_or(UNIT_ROWS).clamp(1, UNIT_ROWS);
+    Bounds::Bytes(size.bytes as u64, rows as u64)
+}
+
+/// Rows of the engine's own arrays, from the schema: what the bytes hold, a fifth more at most. Of values of variable
+/// length nothing is known, so there are no more than a vector of them.
 fn array_rows(schema: &SchemaRef, ArraySize { bytes, rows_max }: ArraySize) -> usize {
-    let vectors_max = (bytes + bytes / 5) / row_bytes(schema.fields()).max(1).saturating_mul(VECTOR_ROWS);
+    let vectors_max = match row_bytes(schema.fields()) {
+        Some(width) => (bytes + bytes / 5) / width.max(1).saturating_mul(VECTOR_ROWS),
+        None => 1,
+    };
     let vectors = VECTORS.into_iter().find(|vectors| *vectors <= vectors_max).unwrap_or(1);
     rows_max.map_or(vectors * VECTOR_ROWS, |limit| (vectors * VECTOR_ROWS).min(limit.max(1)))
 }
 
-/// Arrays of arrays of arrays have more bytes than there are numbers for.
-fn row_bytes(fields: &Fields) -> usize {
-    fields.iter().fold(0, |bytes: usize, field| bytes.saturating_add(value_bytes(field.data_type())))
+/// Bytes of a row, unless that differs from row to row. Arrays of arrays of arrays have more bytes than there are numbers
+/// for.
+fn row_bytes(fields: &Fields) -> Option<usize> {
+    fields
+        .iter()
+        .try_fold(0_usize, |bytes, field| Some(bytes.saturating_add(value_bytes(field.data_type())?)))
 }
 
-fn value_bytes(data_type: &DataType) -> usize {
-    match data_type {
-        DataType::Utf8 | DataType::Binary | DataType::LargeUtf8 | DataType::LargeBinary => 16,
-        DataType::List(child) | DataType::LargeList(child) | DataType::Map(child, _) => {
-            value_bytes(child.data_type()).saturating_mul(4)
-        }
+fn value_bytes(data_type: &DataType) -> Option<usize> {
+    Some(match data_type {
         DataType::FixedSizeList(child, size) => {
-            value_bytes(child.data_type()).saturating_mul(usize::try_from(*size).unwrap_or(1))
+            value_bytes(child.data_type())?.saturating_mul(usize::try_from(*size).unwrap_or(1))
         }
         DataType::FixedSizeBinary(size) => usize::try_from(*size).unwrap_or(16),
-        DataType::Struct(fields) => row_bytes(fields),
+        DataType::Struct(fields) => row_bytes(fields)?,
         DataType::Boolean | DataType::Null => 1,
-        other => other.primitive_width().unwrap_or(16),
-    }
+        other => other.primitive_width()?,
+    })
 }
 
 impl<'connection> Cursor<'connection> {
@@ -92,10 +106,60 @@ impl<'connection> Cursor<'connection> {
         schema: &SchemaRef,
         size: ArraySize,
     ) -> Result<Self> {
-        let rows = array_rows(schema, size);
+        Self::open_with(connection, statement, &[], schema, size)
+    }
+
+    /// Starts `statement` without describing it first, where its result says by itself what its columns are, as the `likely`
+    /// one did: so it is bound once. `None` where it does not, or where the engine refuses it, which a description explains.
+    ///
+    /// Errors: `Cancelled`.
+    pub fn open_evident(
+        connection: &'connection Connection,
+        statement: &Parsed,
+        likely: &SchemaRef,
+        size: ArraySize,
+    ) -> Result<Option<Self>> {
+        let note = |error| connection.database().note(error);
+        let bounds = bounds(connection, likely, size);
+        let running = connection.begin_result()?;
+        let was_at_rest = connection.rests();
+        // Only in this form nothing stands for something else.
+        Form::Lossless.set(connection).map_err(note)?;
+        let started = Arrays::of(connection.duckdb(), &statement.statement, &[], bounds)
+            .and_then(|result| Ok((result.schema().and_then(ffi::import_schema)?, result)));
+        let (raw, result) = match started.map_err(note) {
+            Ok(started) => started,
+            Err(error) if error.kind() == Kind::Cancelled => return Err(error),
+            Err(_) => return Ok(None),
+        };
+        let Some(exported) = Exported::evident(raw) else {
+            stop(connection);
+            return Ok(None);
+        };
+        Ok(Some(Self {
+            result,
+            connection,
+            exported,
+            first: None,
+            rows: 0,
+            was_at_rest,
+            is_over: false,
+            _running: running,
+        }))
+    }
+
+    /// Starts a statement with the values of one row for its parameters.
+    pub(crate) fn open_with(
+        connection: &'connection Connection,
+        statement: &Parsed,
+        values: &[(&str, &Value)],
+        schema: &SchemaRef,
+        size: ArraySize,
+    ) -> Result<Self> {
+        let bounds = bounds(connection, schema, size);
         let was_at_rest = connection.rests();
         Self::started(connection, schema, was_at_rest, || {
-            statement.statement.arrow_query(connection.duckdb(), Parameters::None, Some(rows))
+            Arrays::of(connection.duckdb(), &statement.statement, values, bounds)
         })
     }
 
@@ -103,27 +167,29 @@ impl<'connection> Cursor<'connection> {
     pub(crate) fn open_bound(
         connection: &'connection Connection,
         sql: &str,
-        values: Parameters<'_>,
+        values: &[(&str, &Value)],
         schema: &SchemaRef,
         size: ArraySize,
     ) -> Result<Self> {
-        let rows = array_rows(schema, size);
+        let bounds = bounds(connection, schema, size);
         let was_at_rest = connection.rests();
         let kept = connection.kept(sql)?;
-        Self::started(connection, schema, was_at_rest, || kept.execute_arrow(values, Some(rows)))
+        Self::started(connection, schema, was_at_rest, || {
+            Arrays::of_prepared(connection.duckdb(), kept, values, bounds)
+        })
     }
 
     fn started(
         connection: &'connection Connection,
         schema: &SchemaRef,
         was_at_rest: bool,
-        start: impl FnOnce() -> duckdb::Result<ArrowQueryResult<'connection>>,
+        start: impl FnOnce() -> duckdb::Result<Arrays<'connection>>,
     ) -> Result<Self> {
         let note = |error| connection.database().note(error);
+        let running = connection.begin_result()?;
         // The form is fixed when the result knows its columns.
         let form = if needs_lossless(schema) { Form::Lossless } else { Form::Default };
-        let _lossless =
-            (form == Form::Lossless).then(|| Lossless::on(connection)).transpose().map_err(note)?;
+        form.set(connection).map_err(note)?;
         let mut result = start().map_err(note)?;
         let mut first = None;
         let raw = match result.schema().and_then(ffi::import_schema) {
@@ -135,7 +201,16 @@ impl<'connection> Cursor<'connection> {
             }
         };
         let exported = Exported::new(raw, form, schema)?;
-        Ok(Self { result, connection, exported, first, rows: 0, was_at_rest, is_over: false })
+        Ok(Self {
+            result,
+            connection,
+            exported,
+            first,
+            rows: 0,
+            was_at_rest,
+            is_over: false,
+            _running: running,
+        })
     }
 
     /// Schema of the batches.
@@ -194,10 +269,15 @@ impl Drop for Cursor<'_> {
     /// unless they are interrupted.
     fn drop(&mut self) {
         if !self.is_over {
-            // The only error is a closed connection, and then there is nothing to stop.
-            let _ = self.connection.duckdb().interrupt_handle().interrupt();
+            stop(self.connection);
         }
     }
+}
+
+/// Stops what runs on a connection.
+fn stop(connection: &Connection) {
+    // The only error is a closed connection, and then there is nothing to stop.
+    let _ = connection.duckdb().interrupt_handle().interrupt();
 }
 
 #[cfg(test)]
@@ -209,18 +289,7 @@ mod tests {
     /// Nobody has to interrupt what is merely let go of.
     #[test]
     fn a_cursor_that_is_dropped_stops_its_query() {
-        let database = crate::Database::open(crate::Options {
-            path: ":memory:".into(),
-            memory_limit_bytes: 1 << 28,
-            threads: 2,
-            temp_directory: None,
-            max_temp_bytes: 1 << 28,
-            checkpoint_bytes: 1 << 28,
-            checkpoint_hold: std::time::Duration::from_secs(300),
-            result_buffer_bytes: 1 << 20,
-            icu_extension: None,
-        })
-        .unwrap();
+        let database = crate::Database::open(crate::Options::in_memory()).unwrap();
         let connection = database.connection().unwrap();
         let sql = "SELECT sum(a.range * b.range) FROM range(10000000) a, range(10000000) b";
         let statement = crate::parse(&connection, sql).unwrap();

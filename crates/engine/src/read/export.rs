@@ -18,11 +18,10 @@ use arrow::compute::cast;
 use arrow::datatypes::{
     DataType, Decimal128Type, Field, FieldRef, IntervalMonthDayNanoType, IntervalUnit, Schema, SchemaRef,
 };
-use duckdb::connection::SettingScope;
 use duckdb::logical_type::{LogicalType, LogicalTypeID};
 
+use super::evident::{certain, is_evident};
 use crate::connection::Connection;
-use crate::database::LOSSLESS;
 use crate::error::{Error, Kind, Result};
 use crate::plain::{BIT, Extension, STANDS_FOR};
 use crate::rebuild::{rebuilt, with_fields};
@@ -37,11 +36,21 @@ pub(crate) enum Form {
     Lossless,
 }
 
+impl Form {
+    /// Lets what `connection` describes and runs from now on have this form.
+    pub(crate) fn set(self, connection: &Connection) -> duckdb::Result<()> {
+        connection.set_lossless(self == Self::Lossless)
+    }
+}
+
 /// The Arrow form of `columns`; a type that a parameter has yet to decide becomes `Null`.
 ///
 /// Errors: `Unsupported` naming column and type where Arrow has no form.
 pub(crate) fn arrow_schema(connection: &Connection, columns: Vec<(String, LogicalType)>) -> Result<Schema> {
     let note = |error| connection.database().note(error);
+    if let Some(schema) = certain(&columns).map_err(note)? {
+        return Ok(schema);
+    }
     let mut known = Vec::new();
     let mut open = Vec::new();
     let mut marks = Vec::new();
@@ -94,12 +103,8 @@ fn announced_by_engine(
     form: Form,
 ) -> Result<Schema> {
     let ask = |columns: Vec<(String, LogicalType)>| {
-        let ask =
-            || connection.database().descriptions.arrow_schema(connection.duckdb_for_binding(), columns);
-        match form {
-            Form::Default => ask(),
-            Form::Lossless => Lossless::on(connection)?.over(ask),
-        }
+        form.set(connection)?;
+        connection.describe_columns(columns)
     };
     match ask(columns.clone()).map_err(|error| connection.database().note(error)) {
         Ok(schema) => Ok(announced(&schema)),
@@ -118,35 +123,6 @@ fn announced_by_engine(
         }
         Err(error) => Err(error),
     }
-}
-
-/// The engine's lossless form for one statement of a connection.
-pub(crate) struct Lossless<'connection>(&'connection Connection);
-
-impl<'connection> Lossless<'connection> {
-    /// Switches it on, until dropped.
-    pub(crate) fn on(connection: &'connection Connection) -> duckdb::Result<Self> {
-        set_form(connection, Form::Lossless)?;
-        Ok(Self(connection))
-    }
-
-    fn over<T>(self, work: impl FnOnce() -> T) -> T {
-        work()
-    }
-}
-
-impl Drop for Lossless<'_> {
-    fn drop(&mut self) {
-        if let Err(error) = set_form(self.0, Form::Default) {
-            // Results are compared with what was announced, so the connection's next one is refused, not misread.
-            tracing::error!(error = %error.message, "the engine's form of results could not be set back");
-        }
-    }
-}
-
-fn set_form(connection: &Connection, form: Form) -> duckdb::Result<()> {
-    let value = if form == Form::Lossless { "true" } else { "false" };
-    connection.duckdb().config()?.set_text(LOSSLESS, value, SettingScope::Session)
 }
 
 /// Whether a result with the announced `schema` has to be taken in the lossless form: what it holds has no other one,
@@ -242,6 +218,13 @@ impl Exported {
         };
         let has_intervals = any_field(&raw, &|field| is_interval(field.data_type()));
         Ok(Self { raw: Arc::new(raw), schema, has_intervals })
+    }
+
+    /// A result whose columns say by themselves what they are: what the engine gives in its lossless form and what leaves
+    /// here are the same. `None` where they are not.
+    pub(crate) fn evident(raw: Schema) -> Option<Self> {
+        let schema = is_evident(&raw).then(|| Arc::new(raw))?;
+        Some(Self { raw: Arc::clone(&schema), schema, has_intervals: false })
     }
 
     /// Schema of the engine's arrays.

@@ -12,14 +12,19 @@ use duckdb::error::DuckDBError;
 use duckdb::statement::{Statement, Statements};
 
 use super::export::arrow_schema;
+use super::likely::words_of;
 use crate::connection::Connection;
 use crate::error::{Error, Result};
 use crate::sql::{
-    ALWAYS, Class, Inside, Judge, Judged, Token, depth, next_statement, tokens, with_types, without_casts,
+    ALWAYS, Class, Inside, Judge, Judged, Token, depth, is_read_alike, next_statement, tokens, with_types,
+    without_casts,
 };
 
-/// The end of the engine's refusal of a change in a transaction of `Connection::begin_read_only`.
-pub const READ_ONLY: &str = "transaction is launched in read-only mode";
+/// Whether the engine refused a change because its transaction is one of `Connection::begin_read_only`. The engine has
+/// no type of its own for it; its sentence ends the text, behind everything that is the client's.
+pub fn is_read_only_refusal(error: &Error) -> bool {
+    error.message().ends_with("transaction is launched in read-only mode")
+}
 
 /// A parameter of a statement: `?`, `$1` or `$name`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -70,8 +75,7 @@ impl Described {
 
     /// Whether it can still be said that it reads only.
     pub fn is_proven(&self, connection: &Connection) -> bool {
-        self.proven_at
-            .is_some_and(|version| version == ALWAYS || version == connection.database().surface().version())
+        self.proven_at.is_some_and(|version| still_holds(version, connection))
     }
 
     /// Refuses a statement whose parameters nobody has given values for.
@@ -79,6 +83,11 @@ impl Described {
         let names: Vec<&str> = self.parameters.iter().map(|parameter| parameter.name.as_str()).collect();
         refuse_parameters(&names).map(|()| self)
     }
+}
+
+/// Whether what was known at a version of the surface still is.
+fn still_holds(version: u64, connection: &Connection) -> bool {
+    version == ALWAYS || version == connection.database().surface().version()
 }
 
 fn refuse_parameters(names: &[&str]) -> Result<()> {
@@ -101,6 +110,8 @@ pub(crate) fn names_of(parameters: &[Parameter]) -> String {
 pub struct Parsed {
     pub(crate) statement: Statement<'static>,
     judged: Judged,
+    /// Its words without its literals, where its result may look as that of another statement with the same words did.
+    words: Option<u64>,
 }
 
 /// Reads the one statement in `sql`.
@@ -110,14 +121,24 @@ pub struct Parsed {
 pub fn parse(connection: &Connection, sql: &str) -> Result<Parsed> {
     let note = |error| connection.database().note(error);
     let tokens = bearable_tokens(connection, sql)?;
-    let mut statements = connection.duckdb_for_binding().parse(sql).map_err(note)?;
+    let statement = match connection.take_recent(sql) {
+        Some(statement) => statement,
+        None => read(connection, sql)?,
+    };
+    let judged = judge_of(connection).judge(statement.get_type().map_err(note)?, sql, &tokens)?;
+    let words = (judged.class == Class::Query).then(|| words_of(&tokens));
+    Ok(Parsed { statement, judged, words })
+}
+
+fn read(connection: &Connection, sql: &str) -> Result<Statement<'static>> {
+    let mut statements =
+        connection.duckdb_for_binding().parse(sql).map_err(|error| connection.database().note(error))?;
     let statement = next(connection, &mut statements)?
         .ok_or_else(|| Error::invalid("expected one SQL statement, found none"))?;
     if next(connection, &mut statements)?.is_some() {
         return Err(Error::invalid("expected one SQL statement, found several; send them one by one"));
     }
-    let judged = judge_of(connection).judge(statement.get_type().map_err(note)?, sql, &tokens)?;
-    Ok(Parsed { statement, judged })
+    Ok(statement)
 }
 
 /// Reads a query of the server's own, which may look at what no client may.
@@ -126,7 +147,7 @@ pub(crate) fn parse_own(connection: &Connection, sql: &str) -> Result<Parsed> {
         connection.duckdb_for_binding().parse(sql).map_err(|error| connection.database().note(error))?;
     let statement = next(connection, &mut statements)?
         .ok_or_else(|| Error::internal("a statement of the server's own vanished while parsing"))?;
-    Ok(Parsed { statement, judged: Judged::own_query() })
+    Ok(Parsed { statement, judged: Judged::own_query(), words: None })
 }
 
 /// Reads all statements in `sql`, at least one.
@@ -145,7 +166,7 @@ pub fn parse_script(connection: &Connection, sql: &str) -> Result<Vec<Parsed>> {
             let text = statement.get_text().map_err(note)?;
             judge_of(connection).judge(kind, text, &bearable_tokens(connection, text)?)?
         };
-        Ok(Parsed { statement, judged })
+        Ok(Parsed { statement, judged, words: None })
     };
     let mut parsed = Vec::new();
     loop {
@@ -197,7 +218,10 @@ pub fn count_batch(rows: u64) -> Result<RecordBatch> {
 /// Errors: `Invalid` with DuckDB's text (position included) for SQL that does not parse or bind,
 /// `NotFound` for tables that do not exist, `Denied` for statements that reach past the database.
 pub fn describe(connection: &Connection, sql: &str) -> Result<Described> {
-    parse(connection, sql)?.describe(connection)
+    let parsed = parse(connection, sql)?;
+    let described = parsed.describe(connection)?;
+    parsed.keep(connection, sql);
+    Ok(described)
 }
 
 impl Parsed {
@@ -209,6 +233,28 @@ impl Parsed {
     /// As [`Described::seeds`].
     pub fn seeds(&self) -> bool {
         self.judged.reach.seeds
+    }
+
+    /// Whether it is a query whose text says that it reads only; see [`Described::is_proven`].
+    pub fn is_proven(&self, connection: &Connection) -> bool {
+        self.proven_at().is_some_and(|version| still_holds(version, connection))
+    }
+
+    fn proven_at(&self) -> Option<u64> {
+        let Judged { class, reach, version, .. } = self.judged;
+        (class == Class::Query && reach.is_proven).then_some(version)
+    }
+
+    /// What its result has, if it has the words of a statement that was described before; it may be mistaken.
+    pub fn likely_schema(&self, connection: &Connection) -> Option<SchemaRef> {
+        connection.database().likely.schema(self.words?)
+    }
+
+    /// Lets its connection keep it for the next call, which often runs what the last one has described.
+    pub fn keep(self, connection: &Connection, sql: &str) {
+        if is_read_alike(sql) {
+            connection.keep_recent(sql, self.statement);
+        }
     }
 
     /// Its text.
@@ -227,8 +273,8 @@ impl Parsed {
     /// Errors: as [`describe`].
     pub fn describe(&self, connection: &Connection) -> Result<Described> {
         let note = |error| connection.database().note(error);
-        let Judged { class, gives_rows, reach, version } = self.judged;
-        let proven_at = (class == Class::Query && reach.is_proven).then_some(version);
+        let Judged { class, gives_rows, reach, .. } = self.judged;
+        let proven_at = self.proven_at();
         if class == Class::Definition {
             // Binding a definition would look its new objects up; only its parameters matter.
             let names = self.statement.parameter_names().map_err(note)?;
@@ -279,6 +325,8 @@ impl Parsed {
         let mut schema = Arc::new(arrow_schema(connection, columns)?);
         if is_guess {
             schema = without_casts_in(&schema, &parameters);
+        } else if let Some(words) = self.words {
+            connection.database().likely.note(words, &schema);
         }
         Ok(Described {
             class,

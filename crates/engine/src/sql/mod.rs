@@ -18,6 +18,6 @@ pub(crate) use class::{Impact, impact};
 pub use depth::STACK_BYTES;
 pub use insert::{BulkInsert, Insert};
 pub(crate) use judge::{ALWAYS, Judge, Judged};
-pub(crate) use series::{UTC_FUNCTION, next_statement};
+pub(crate) use series::{UTC_FUNCTION, is_read_alike, next_statement};
 pub(crate) use surface::Surface;
 pub(crate) use token::{Token, tokens};

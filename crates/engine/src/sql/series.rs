@@ -49,14 +49,19 @@ pub(crate) fn next_statement(
     }
 }
 
+/// Whether a text always becomes the same statement: what has no such call does.
+pub(crate) fn is_read_alike(sql: &str) -> bool {
+    let lower = sql.to_ascii_lowercase();
+    !["range", "generate_series"].iter().any(|name| lower.contains(name))
+}
+
 /// The statement, with series of timestamps with a zone counted in UTC where the engine has no such table.
 fn with_series(
     connection: &DuckDBConnection,
     statement: Statement<'static>,
 ) -> duckdb::Result<Statement<'static>> {
     let text = statement.get_text()?;
-    let lower = text.to_ascii_lowercase();
-    if !["range", "generate_series"].iter().any(|name| lower.contains(name)) {
+    if is_read_alike(text) {
         return Ok(statement);
     }
     let others = series_in_utc(connection, text)?;

@@ -3,8 +3,8 @@
 //! Never: reads a row.
 //!
 //! A bound statement knows its column types, but the C API converts types to Arrow only inside a callback.
-//! So the columns are left under a token, and the bind callback of `pintail_describe(token)` converts them
-//! with the same exporter, settings and connection that the running result will use.
+//! So the columns are left under the connection's token, and the bind callback of `pintail_describe(token)` converts
+//! them with the same exporter, settings and connection that the running result will use.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -21,7 +21,7 @@ use duckdb::table_function::{
     BindFunctionHandle, ExecColumnInfo, TableFunctionBuilder, TableFunctionCallbacks,
 };
 
-use crate::ffi;
+use crate::ffi::{self, RawConnection};
 
 enum Entry {
     Asked(Vec<(String, LogicalType)>),
@@ -42,23 +42,16 @@ impl Descriptions {
         .register(connection)
     }
 
-    /// The Arrow schema that `connection` would give a result of `columns`.
+    /// The Arrow schema that `connection`, which one thread uses at a time, would give a result of `columns`.
     pub(crate) fn arrow_schema(
         &self,
-        connection: &DuckDBConnection,
+        connection: &RawConnection,
         columns: Vec<(String, LogicalType)>,
     ) -> duckdb::Result<Schema> {
-        let token = format!("{:032x}", rand::random::<u128>());
-        self.set(&token, Entry::Asked(columns));
-        let bound = connection.parse(format!("FROM system.main.pintail_describe('{token}')")).and_then(
-            |mut statements| {
-                let statement = statements
-                    .next()
-                    .ok_or_else(|| duckdb::Error::api_error("describe statement vanished while parsing"))??;
-                statement.bind(connection)
-            },
-        );
-        let entry = self.take(&token);
+        let token = connection.token();
+        self.set(token, Entry::Asked(columns));
+        let bound = connection.bind_describing();
+        let entry = self.take(token);
         bound?;
         match entry {
             Some(Entry::Answered(schema)) => Ok(schema),

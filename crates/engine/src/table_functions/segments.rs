@@ -299,18 +299,7 @@ mod tests {
     /// A token is good on the connection that its segment was published for, once or again, and nowhere else.
     #[test]
     fn a_token_is_worth_nothing_on_another_connection() {
-        let database = Database::open(crate::Options {
-            path: ":memory:".into(),
-            memory_limit_bytes: 1 << 28,
-            threads: 2,
-            temp_directory: None,
-            max_temp_bytes: 1 << 28,
-            checkpoint_bytes: 1 << 28,
-            checkpoint_hold: std::time::Duration::from_secs(300),
-            result_buffer_bytes: 1 << 20,
-            icu_extension: None,
-        })
-        .unwrap();
+        let database = Database::open(crate::Options::in_memory()).unwrap();
         let (own, other) = (database.connection().unwrap(), database.connection().unwrap());
         let schema = Arc::new(Schema::new(vec![Field::new("a", DataType::Int64, false)]));
         let segment = || {

@@ -12,7 +12,7 @@ use pintail::error::{Error, Result};
 use super::block::{Block, trimmed};
 use super::column::{Column, readable, spoken};
 use super::header::{Field, fields_of};
-use super::told::{BATCH_ROWS, Told, shortened};
+use super::shortened::{BATCH_ROWS, ErrorContext, shortened};
 use super::value::{Class, classify};
 
 /// The classes met in one column.
@@ -83,10 +83,10 @@ impl Inference {
     }
 
     /// Errors: `Invalid` naming file and line of a record with too few or too many fields.
-    pub(super) fn add(&mut self, block: &Block, told: &Told) -> Result<()> {
+    pub(super) fn add(&mut self, block: &Block, context: &ErrorContext) -> Result<()> {
         let mut fields = Vec::new();
         for (place, record) in block.records() {
-            if !split(block, place, record, self.delimiter, &self.names, told, &mut fields)? {
+            if !split(block, place, record, self.delimiter, &self.names, context, &mut fields)? {
                 continue;
             }
             for (met, field) in self.met.iter_mut().zip(&fields) {
@@ -135,14 +135,15 @@ fn split<'a>(
     record: &'a str,
     delimiter: u8,
     names: &[String],
-    told: &Told,
+    context: &ErrorContext,
     fields: &mut Vec<Field<'a>>,
 ) -> Result<bool> {
     let record = trimmed(record);
     if record.is_empty() && names.len() > 1 {
         return Ok(false);
     }
-    let refuse = |text: &str| Error::invalid(format!("{}, line {}: {text}", told.shown, block.line(place)));
+    let refuse =
+        |text: &str| Error::invalid(format!("{}, line {}: {text}", context.shown, block.line(place)));
     fields_of(record, delimiter, fields).map_err(refuse)?;
     if fields.len() != names.len() {
         return Err(refuse(&format!(
@@ -162,13 +163,13 @@ pub(super) struct CsvBatches {
     schema: SchemaRef,
     names: Vec<String>,
     delimiter: u8,
-    told: Arc<Told>,
+    context: Arc<ErrorContext>,
 }
 
 impl CsvBatches {
-    pub(super) fn new(block: Block, schema: SchemaRef, delimiter: u8, told: Arc<Told>) -> Self {
+    pub(super) fn new(block: Block, schema: SchemaRef, delimiter: u8, context: Arc<ErrorContext>) -> Self {
         let names = schema.fields().iter().map(|field| field.name().clone()).collect();
-        Self { block, next: 0, schema, names, delimiter, told }
+        Self { block, next: 0, schema, names, delimiter, context }
     }
 
     fn batch(&mut self) -> Result<Option<RecordBatch>> {
@@ -180,7 +181,7 @@ impl CsvBatches {
             let place = self.next.checked_sub(1).map_or(0, |last| self.block.ends[last]);
             let record = &self.block.text[place..self.block.ends[self.next]];
             self.next += 1;
-            if !split(&self.block, place, record, self.delimiter, &self.names, &self.told, &mut fields)? {
+            if !split(&self.block, place, record, self.delimiter, &self.names, &self.context, &mut fields)? {
                 continue;
             }
             rows += 1;
@@ -189,15 +190,15 @@ impl CsvBatches {
                     None => column.push_null(),
                     Some(text) if column.push(text) => {}
                     Some(text) => {
-                        let told = &self.told;
+                        let context = &self.context;
                         return Err(Error::invalid(format!(
                             "{}, line {}, column \"{}\": expected {}, found \"{}\"; {}",
-                            told.shown,
+                            context.shown,
                             self.block.line(place),
                             self.names[index],
                             spoken(self.schema.field(index).data_type()),
                             shortened(text),
-                            told.advice
+                            context.advice
                         )));
                     }
                 }

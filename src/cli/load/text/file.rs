@@ -10,7 +10,7 @@ use pintail::error::Result;
 use xxhash_rust::xxh3::Xxh3;
 
 use super::block::{At, BLOCK_BYTES, Block, Blocks, trimmed};
-use super::told::Told;
+use super::shortened::ErrorContext;
 use super::unpack::open_blocks;
 use super::{csv, json};
 use crate::cli::load::found::FoundFile;
@@ -32,7 +32,7 @@ pub(super) struct Content {
     /// The first line of CSV.
     pub(super) head: String,
     pub(super) schema: SchemaRef,
-    pub(super) told: Arc<Told>,
+    pub(super) context: Arc<ErrorContext>,
     /// Where blocks begin, as far as any reader got.
     pub(super) starts: Mutex<Vec<At>>,
     pub(super) pieces: Vec<Piece>,
@@ -85,10 +85,10 @@ impl Content {
     }
 
     fn batches(&self, block: Block) -> Batches {
-        let (schema, told) = (Arc::clone(&self.schema), Arc::clone(&self.told));
+        let (schema, context) = (Arc::clone(&self.schema), Arc::clone(&self.context));
         match self.delimiter {
-            Some(delimiter) => Box::new(csv::CsvBatches::new(block, schema, delimiter, told)),
-            None => Box::new(json::JsonBatches::new(block, schema, told)),
+            Some(delimiter) => Box::new(csv::CsvBatches::new(block, schema, delimiter, context)),
+            None => Box::new(json::JsonBatches::new(block, schema, context)),
         }
     }
 
@@ -169,7 +169,7 @@ impl TextReader {
         let (known, at) = self.file.start(wanted);
         let behind = self.blocks.is_none() || self.next > wanted || self.next < known;
         if behind {
-            let (delimiter, shown) = (self.file.delimiter, self.file.told.shown.as_str());
+            let (delimiter, shown) = (self.file.delimiter, self.file.context.shown.as_str());
             self.blocks = Some(open_blocks(&self.input, Compression::None, delimiter, shown, at)?);
             self.next = known;
         }
@@ -228,7 +228,7 @@ impl PieceReader for TextReader {
         let start = file.start(0).1;
         let input = self.input.clone();
         let mut blocks =
-            Some(open_blocks(&input, file.compression, file.delimiter, &file.told.shown, start)?);
+            Some(open_blocks(&input, file.compression, file.delimiter, &file.context.shown, start)?);
         let mut mark = start.offset;
         let mut open: Option<Batches> = None;
         Ok(Box::new(std::iter::from_fn(move || {

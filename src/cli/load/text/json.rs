@@ -16,7 +16,7 @@ use serde_json::value::RawValue;
 use super::block::Block;
 use super::column::{Column, readable, spoken};
 use super::shape::{Json, Misfit, Shape, fields_of, learn_keys, object};
-use super::told::{BATCH_ROWS, Told, shortened};
+use super::shortened::{BATCH_ROWS, ErrorContext, shortened};
 
 /// Objects and arrays in one another; the server takes no type that is deeper.
 const LEVELS_MAX: usize = 50;
@@ -29,7 +29,12 @@ pub(super) struct Inference {
 
 impl Inference {
     /// Errors: `Invalid` naming file, line and field.
-    pub(super) fn add(&mut self, block: &Block, given: Option<&Schema>, told: &Told) -> Result<()> {
+    pub(super) fn add(
+        &mut self,
+        block: &Block,
+        given: Option<&Schema>,
+        context: &ErrorContext,
+    ) -> Result<()> {
         // Keys that the table has no column for are text, whatever they hold.
         let known = |_: &str| given.is_some();
         for (place, record) in block.records() {
@@ -37,7 +42,7 @@ impl Inference {
             if record.is_empty() {
                 continue;
             }
-            let refuse = |misfit| told.misfit(Some(block.line(place)), misfit);
+            let refuse = |misfit| context.misfit(Some(block.line(place)), misfit);
             if is_deep(record) {
                 return Err(refuse(Misfit::new(format!("nests more than {LEVELS_MAX} levels"))));
             }
@@ -48,9 +53,14 @@ impl Inference {
     }
 
     /// `whole`: all of the file was seen.
-    pub(super) fn schema(self, given: Option<&Schema>, whole: bool, told: &Told) -> Result<Schema> {
+    pub(super) fn schema(
+        self,
+        given: Option<&Schema>,
+        whole: bool,
+        context: &ErrorContext,
+    ) -> Result<Schema> {
         let Some(given) = given else {
-            let fields = fields_of(&self.fields, whole).map_err(|misfit| told.misfit(None, misfit))?;
+            let fields = fields_of(&self.fields, whole).map_err(|misfit| context.misfit(None, misfit))?;
             return Ok(Schema::new(fields));
         };
         let of_table = |name: &str| {
@@ -272,12 +282,12 @@ pub(super) struct JsonBatches {
     /// Records that were read.
     next: usize,
     schema: SchemaRef,
-    told: Arc<Told>,
+    context: Arc<ErrorContext>,
 }
 
 impl JsonBatches {
-    pub(super) fn new(block: Block, schema: SchemaRef, told: Arc<Told>) -> Self {
-        Self { block, next: 0, schema, told }
+    pub(super) fn new(block: Block, schema: SchemaRef, context: Arc<ErrorContext>) -> Self {
+        Self { block, next: 0, schema, context }
     }
 
     fn batch(&mut self) -> Result<Option<RecordBatch>> {
@@ -292,12 +302,12 @@ impl JsonBatches {
                 continue;
             }
             rows += 1;
-            let refuse = |misfit| self.told.misfit(Some(self.block.line(place)), misfit);
+            let refuse = |misfit| self.context.misfit(Some(self.block.line(place)), misfit);
             if is_deep(record) {
                 return Err(refuse(Misfit::new(format!("nests more than {LEVELS_MAX} levels"))));
             }
             let entries = object(record).map_err(|error| refuse(no_object(record, &error)))?;
-            push_entries(fields, &mut nodes, &entries, self.told.typed).map_err(refuse)?;
+            push_entries(fields, &mut nodes, &entries, self.context.typed).map_err(refuse)?;
         }
         if rows == 0 {
             return Ok(None);
@@ -320,7 +330,7 @@ impl Iterator for JsonBatches {
     }
 }
 
-impl Told {
+impl ErrorContext {
     fn misfit(&self, line: Option<u64>, misfit: Misfit) -> Error {
         let line = line.map(|line| format!(", line {line}")).unwrap_or_default();
         let path = match misfit.path.is_empty() {

@@ -17,9 +17,9 @@ mod file;
 mod header;
 mod json;
 mod shape;
+mod shortened;
 #[cfg(test)]
 mod tests;
-mod told;
 mod unpack;
 mod value;
 
@@ -32,7 +32,7 @@ use pintail::error::{Error, Result};
 
 use self::block::{At, BLOCK_BYTES, Block, Blocks, trimmed};
 use self::file::{Content, TextFile};
-use self::told::Told;
+use self::shortened::ErrorContext;
 use self::unpack::{open_blocks, unpacked};
 use super::found::FoundFile;
 use super::input::{Input, LoadFile, Piece};
@@ -63,7 +63,7 @@ pub(super) fn open(
     known: &Arc<HashSet<u64>>,
 ) -> Result<Arc<dyn LoadFile>> {
     let input = found.open()?;
-    let told = Told {
+    let context = ErrorContext {
         shown: found.shown.clone(),
         advice: match given {
             Some(_) => "change the value, or the type of the table's column",
@@ -75,15 +75,15 @@ pub(super) fn open(
         typed: given.is_some(),
     };
     let begin = first_byte(&input, compression)?;
-    let open_with = |delimiter| open_blocks(&input, compression, delimiter, &told.shown, begin);
+    let open_with = |delimiter| open_blocks(&input, compression, delimiter, &context.shown, begin);
     let mut blocks = open_with(None)?;
     let (mut head, mut names, mut delimiter) = (String::new(), Vec::new(), None);
     if kind == Kind::Csv {
-        let found_delimiter = header::delimiter(&first_line(&mut open_with(Some(b','))?, &told)?);
+        let found_delimiter = header::delimiter(&first_line(&mut open_with(Some(b','))?, &context)?);
         // Once more, for a name may hold a newline and the delimiter tells where its quotes are.
         blocks = open_with(Some(found_delimiter))?;
-        head = first_line(&mut blocks, &told)?;
-        names = header::names(&head, found_delimiter, &told.shown)?;
+        head = first_line(&mut blocks, &context)?;
+        names = header::names(&head, found_delimiter, &context.shown)?;
         delimiter = Some(found_delimiter);
     }
     let start = blocks.at();
@@ -92,13 +92,13 @@ pub(super) fn open(
         (Kind::Csv, Some(_), Some(given)) => csv::given_schema(&names, given),
         (Kind::Csv, Some(delimiter), None) => {
             let mut inference = csv::Inference::new(&names, delimiter);
-            let whole = infer(&mut blocks, start, |block| inference.add(block, &told))?;
+            let whole = infer(&mut blocks, start, |block| inference.add(block, &context))?;
             inference.schema(whole)
         }
         _ => {
             let mut inference = json::Inference::default();
-            let whole = infer(&mut blocks, start, |block| inference.add(block, given, &told))?;
-            inference.schema(given, whole, &told)?
+            let whole = infer(&mut blocks, start, |block| inference.add(block, given, &context))?;
+            inference.schema(given, whole, &context)?
         }
     };
     let (pieces, unfinished) = pieces(&input, compression, start)?;
@@ -109,7 +109,7 @@ pub(super) fn open(
         delimiter,
         head,
         schema: Arc::new(schema),
-        told: Arc::new(told),
+        context: Arc::new(context),
         starts: Mutex::new(vec![start]),
         pieces,
         unfinished,
@@ -118,11 +118,11 @@ pub(super) fn open(
 }
 
 /// The first record of CSV.
-fn first_line(blocks: &mut Blocks, told: &Told) -> Result<String> {
+fn first_line(blocks: &mut Blocks, context: &ErrorContext) -> Result<String> {
     let first = blocks.next(blocks.at().offset + 1)?;
     match first.as_ref().map(|block| trimmed(&block.text)) {
         None | Some("") => {
-            Err(Error::invalid(format!("{}, line 1: expected the names of the columns", told.shown)))
+            Err(Error::invalid(format!("{}, line 1: expected the names of the columns", context.shown)))
         }
         Some(line) => Ok(line.to_owned()),
     }

@@ -1,25 +1,28 @@
 //! The body of a DoPut or DoExchange -> the same gRPC messages, whose Arrow bodies lie aligned in memory.
 //! Runs on: tonic's connection tasks.
-//! Never: holds more than one message; decides whether a message is right: what it cannot read passes as it is.
+//! Never: holds more than one message, or one that has no room; decides whether a message is right: what it cannot read passes as it is.
 //!
 //! tonic joins the frames of a message in a buffer in which the Arrow body starts at any byte, so that it had to be copied
 //! once more. Here `FlightData.data_body` is taken out of the message below tonic: its frames are joined where the arrays
 //! will lie. The call finds it in [`Arrived`], one for each message.
 
 mod pool;
+mod room;
 
 use std::collections::VecDeque;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use http_body::{Body, Frame, SizeHint};
 
 use pintail_protocol::frame::{BODY_KEY, PREFIX_BYTES as PREFIX};
 pub(in crate::flight) use pool::Pool;
-use pool::{Landing, Stream};
+use pool::{Landing, SMALL_BYTES, Stream};
+pub(in crate::flight) use room::Room;
+use room::{Door, Held};
 
 /// What a request's body has brought, beside what tonic hands on.
 #[derive(Debug, Clone, Default)]
@@ -28,7 +31,16 @@ pub(in crate::flight) struct Arrived(Arc<Shared>);
 #[derive(Debug, Default)]
 struct Shared {
     ended: AtomicBool,
-    bodies: Mutex<VecDeque<Bytes>>,
+    bodies: Mutex<VecDeque<Arrow>>,
+    // Of the message that was given last.
+    held: Mutex<Option<Held>>,
+}
+
+/// The Arrow body of a message, and its room.
+#[derive(Debug, Default)]
+struct Arrow {
+    bytes: Bytes,
+    held: Option<Held>,
 }
 
 impl Arrived {
@@ -44,10 +56,21 @@ impl Arrived {
 
     /// The Arrow body of the next message; empty where it has none, or still has it itself.
     pub(in crate::flight) fn body(&self) -> Bytes {
-        self.bodies().pop_front().unwrap_or_default()
+        let Arrow { bytes, held } = self.bodies().pop_front().unwrap_or_default();
+        *self.held() = held;
+        bytes
     }
 
-    fn bodies(&self) -> std::sync::MutexGuard<'_, VecDeque<Bytes>> {
+    /// The last message is counted elsewhere from now on, or gone.
+    pub(in crate::flight) fn is_taken(&self) {
+        *self.held() = None;
+    }
+
+    fn held(&self) -> std::sync::MutexGuard<'_, Option<Held>> {
+        self.0.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn bodies(&self) -> std::sync::MutexGuard<'_, VecDeque<Arrow>> {
         self.0.bodies.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -57,6 +80,7 @@ pub(in crate::flight) struct Aligned<B> {
     body: Pin<Box<B>>,
     arrived: Arrived,
     stream: Stream,
+    door: Door,
     /// A message above it is tonic's to refuse.
     message_bytes_max: usize,
     position: Position,
@@ -82,6 +106,9 @@ struct Message {
     field: usize,
     /// The Arrow body, and how much of it has not come.
     body: Option<(Landing, usize)>,
+    /// Bytes of an Arrow body that there has to be room for first.
+    wants: Option<usize>,
+    held: Option<Held>,
 }
 
 impl<B> Aligned<B> {
@@ -91,6 +118,7 @@ impl<B> Aligned<B> {
             body: Box::pin(body),
             arrived,
             stream: pool.stream(),
+            door: pool.room().door(),
             message_bytes_max,
             position,
             unread: Bytes::new(),
@@ -100,7 +128,7 @@ impl<B> Aligned<B> {
 
     /// Takes what it can of the bytes that are there; what goes on to tonic.
     fn read(&mut self) -> Option<Bytes> {
-        while !self.unread.is_empty() {
+        while !self.unread.is_empty() || self.is_whole() {
             match &mut self.position {
                 Position::Passing(left) => {
                     let taken = self.unread.split_to(self.unread.len().min(*left));
@@ -118,7 +146,7 @@ impl<B> Aligned<B> {
                         let is_packed = prefix[0] != 0;
                         let length = (&prefix[1..]).get_u32() as usize;
                         if is_packed || length == 0 || length > self.message_bytes_max {
-                            self.arrived.bodies().push_back(Bytes::new());
+                            self.arrived.bodies().push_back(Arrow::default());
                             self.position = match length {
                                 0 => Position::Prefix(BytesMut::with_capacity(PREFIX)),
                                 _ => Position::Passing(length),
@@ -130,11 +158,16 @@ impl<B> Aligned<B> {
                             left: length,
                             field: PREFIX,
                             body: None,
+                            wants: None,
+                            held: None,
                         });
                     }
                 }
                 Position::Message(message) => {
                     message.take(&mut self.unread, &self.stream);
+                    if message.wants.is_some() {
+                        return None;
+                    }
                     if message.left == 0 {
                         let (message, body) = message.whole();
                         self.arrived.bodies().push_back(body);
@@ -148,9 +181,36 @@ impl<B> Aligned<B> {
     }
 }
 
+impl<B> Aligned<B> {
+    /// Whether all of a message is there, and it only waited for room.
+    fn is_whole(&self) -> bool {
+        matches!(&self.position, Position::Message(message) if message.left == 0 && message.wants.is_none())
+    }
+
+    fn wants_room(&self) -> bool {
+        matches!(&self.position, Position::Message(message) if message.wants.is_some())
+    }
+
+    /// Waits for the room that the message wants.
+    fn poll_room(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        let Self { position, door, stream, .. } = self;
+        if let Position::Message(message) = position
+            && let Some(bytes) = message.wants
+        {
+            message.held = ready!(door.poll(bytes, context));
+            message.wants = None;
+            message.find_body(stream);
+        }
+        Poll::Ready(())
+    }
+}
+
 impl Message {
-    /// Takes bytes of this message.
+    /// Takes bytes of this message, unless there has to be room for it first.
     fn take(&mut self, unread: &mut Bytes, stream: &Stream) {
+        if self.wants.is_some() {
+            return;
+        }
         let mut here = unread.split_to(unread.len().min(self.left));
         self.left -= here.len();
         if let Some((body, missing)) = &mut self.body {
@@ -174,6 +234,10 @@ impl Message {
             let (start, from) = (self.field, self.field + from);
             let here = self.kept.len() - from;
             if is_arrow && length <= here + self.left {
+                if length >= SMALL_BYTES && self.held.is_none() {
+                    self.wants = Some(length);
+                    return;
+                }
                 let mut body = stream.body(length);
                 let part = length.min(here);
                 body.extend(&self.kept[from..from + part]);
@@ -192,13 +256,13 @@ impl Message {
     }
 
     /// The message without its Arrow body, and that.
-    fn whole(&mut self) -> (Bytes, Bytes) {
+    fn whole(&mut self) -> (Bytes, Arrow) {
         let mut kept = std::mem::take(&mut self.kept);
         // It was not longer before, when its length was 4 bytes.
         let length = u32::try_from(kept.len() - PREFIX).unwrap_or(u32::MAX);
         (&mut kept[1..PREFIX]).put_u32(length);
-        let body = self.body.take().map_or_else(Bytes::new, |(body, _)| body.landed());
-        (kept.freeze(), body)
+        let bytes = self.body.take().map_or_else(Bytes::new, |(body, _)| body.landed());
+        (kept.freeze(), Arrow { bytes, held: self.held.take() })
     }
 }
 
@@ -257,6 +321,10 @@ impl<B: Body> Body for Aligned<B> {
         loop {
             if let Some(bytes) = self.read() {
                 return Poll::Ready(Some(Ok(Frame::data(bytes))));
+            }
+            if self.wants_room() {
+                ready!(self.poll_room(context));
+                continue;
             }
             if self.is_over {
                 return Poll::Ready(None);

@@ -10,14 +10,19 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use arrow::buffer::MutableBuffer;
 use bytes::Bytes;
 
+use super::room::Room;
+
 /// Bytes that are kept at most, beside those in use.
 const KEPT_BYTES: usize = 48 << 20;
 /// Bodies below it are the allocator's alone.
-const SMALL_BYTES: usize = 128 << 10;
+pub(super) const SMALL_BYTES: usize = 128 << 10;
 
-/// The memory of bodies that are gone, for those to come. Clones are one pool.
-#[derive(Debug, Clone, Default)]
-pub(in crate::flight) struct Pool(Arc<Mutex<Kept>>);
+/// The memory of bodies that are gone, for those to come, and the room that all of them have. Clones are one pool.
+#[derive(Debug, Clone)]
+pub(in crate::flight) struct Pool {
+    kept: Arc<Mutex<Kept>>,
+    room: Room,
+}
 
 #[derive(Debug, Default)]
 struct Kept {
@@ -27,6 +32,14 @@ struct Kept {
 }
 
 impl Pool {
+    pub(in crate::flight) fn new(room: Room) -> Self {
+        Self { kept: Arc::default(), room }
+    }
+
+    pub(super) fn room(&self) -> &Room {
+        &self.room
+    }
+
     /// A stream for whose bodies memory is kept.
     pub(super) fn stream(&self) -> Stream {
         self.lock().streams += 1;
@@ -34,7 +47,7 @@ impl Pool {
     }
 
     fn lock(&self) -> MutexGuard<'_, Kept> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -115,7 +128,7 @@ mod tests {
 
     #[test]
     fn memory_is_used_again_while_a_stream_is_open() {
-        let pool = Pool::default();
+        let pool = Pool::new(Room::of(1 << 30));
         let stream = pool.stream();
         let fill = |stream: &Stream, length: usize| {
             let mut body = stream.body(length);

@@ -37,12 +37,12 @@ fn passed(stream: &[u8], cuts: &[usize]) -> (Vec<u8>, Vec<Bytes>, bool) {
         rest = after;
     }
     let arrived = Arrived::default();
-    let mut body = Aligned::new(Frames(frames), arrived.clone(), &Pool::default(), 1 << 20);
+    let mut body = Aligned::new(Frames(frames), arrived.clone(), &Pool::new(Room::of(1 << 30)), 1 << 20);
     let mut out = Vec::new();
     while let Some(frame) = block_on(poll_fn(|context| Pin::new(&mut body).poll_frame(context))) {
         out.extend_from_slice(&frame.unwrap().into_data().unwrap());
     }
-    let bodies = std::iter::from_fn(|| arrived.bodies().pop_front()).collect();
+    let bodies = std::iter::from_fn(|| arrived.bodies().pop_front().map(|arrow| arrow.bytes)).collect();
     (out, bodies, arrived.ended_properly())
 }
 
@@ -128,4 +128,39 @@ fn large_messages_pass() {
     let (out, bodies, _) = passed(&stream, &[10_000]);
     assert_eq!(out.len(), stream.len());
     assert_eq!(bodies, [Bytes::new()]);
+}
+
+/// A message without room stays with its client until another one is taken; small ones pass.
+#[test]
+fn messages_wait_for_room() {
+    let body = |bytes: usize| {
+        framed(&FlightData { data_body: vec![7; bytes].into(), ..FlightData::new() }.encode_to_vec())
+    };
+    let pool = Pool::new(Room::of(1 << 20));
+    let open = |bytes: Vec<u8>| {
+        let arrived = Arrived::default();
+        let frames = Frames(VecDeque::from([Bytes::from(bytes)]));
+        (Aligned::new(frames, arrived.clone(), &pool, 1 << 30), arrived)
+    };
+    let next = |body: &mut Aligned<Frames>| {
+        let mut context = Context::from_waker(futures::task::noop_waker_ref());
+        Pin::new(body).poll_frame(&mut context).map(|frame| frame.is_some_and(|frame| frame.is_ok()))
+    };
+    let (mut large, taken) = open(body(900_000));
+    assert_eq!(next(&mut large), Poll::Ready(true));
+    let (mut waiting, arrived) = open(body(800_000));
+    assert_eq!(next(&mut waiting), Poll::Pending);
+    assert_eq!(next(&mut open(body(1000)).0), Poll::Ready(true));
+    assert_eq!(taken.body().len(), 900_000);
+    assert_eq!(next(&mut waiting), Poll::Pending, "it waits for room in the budget of rows");
+    taken.is_taken();
+    assert_eq!(next(&mut waiting), Poll::Ready(true));
+    assert_eq!(arrived.body(), vec![7; 800_000]);
+    // Larger than all of it: alone, and cut off in its midst it gives its room back.
+    let (mut huge, _) = open(body(5 << 20));
+    assert_eq!(next(&mut huge), Poll::Pending);
+    arrived.is_taken();
+    assert_eq!(next(&mut huge), Poll::Ready(true));
+    drop((huge, waiting, large));
+    assert_eq!(next(&mut open(body(1_000_000)).0), Poll::Ready(true));
 }

@@ -15,7 +15,7 @@ use arrow_flight::{FlightData, SchemaAsIpc};
 use proptest::prelude::*;
 
 use super::super::written::{Written, written};
-use super::super::{Decoder, Looked, Need};
+use super::super::{CheckedMessage, Decoder, Need};
 use crate::error::{Error, Kind, Result};
 
 #[path = "../../../../../tests/support/forged.rs"]
@@ -38,12 +38,12 @@ fn decoded(messages: Vec<FlightData>) -> Result<Vec<(RecordBatch, Need)>> {
     let mut batches = Vec::new();
     for message in messages {
         match decoder.look(message)? {
-            Looked::Rows(waiting) => {
+            CheckedMessage::Rows(waiting) => {
                 let need = waiting.need();
                 batches.push((decoder.rows(waiting)?, need));
             }
-            Looked::Dictionary(waiting) => decoder.dictionary(waiting)?,
-            Looked::Schema(_) | Looked::Nothing => {}
+            CheckedMessage::Dictionary(waiting) => decoder.dictionary(waiting)?,
+            CheckedMessage::Schema(_) | CheckedMessage::Nothing => {}
         }
     }
     Ok(batches)

@@ -7,7 +7,7 @@ pub(super) const BATCH_ROWS: usize = 8_192;
 
 /// What errors say besides what is wrong.
 #[derive(Debug)]
-pub(super) struct Told {
+pub(super) struct ErrorContext {
     pub(super) shown: String,
     pub(super) advice: &'static str,
     /// The types are the table's.

@@ -33,7 +33,7 @@ impl Commit {
 
 /// Where the rows of a stream go.
 #[derive(Debug, Clone)]
-pub enum Target {
+pub enum PutTarget {
     /// Into a table.
     Table {
         /// Its full name.
@@ -52,12 +52,12 @@ pub enum Target {
     },
 }
 
-impl fmt::Display for Target {
+impl fmt::Display for PutTarget {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Target::Table { shown, .. } => shown.fmt(f),
-            Target::Statement { table: Some(table), .. } => f.write_str(&table.table),
-            Target::Statement { table: None, .. } => f.write_str("of the statement"),
+            PutTarget::Table { shown, .. } => shown.fmt(f),
+            PutTarget::Statement { table: Some(table), .. } => f.write_str(&table.table),
+            PutTarget::Statement { table: None, .. } => f.write_str("of the statement"),
         }
     }
 }
@@ -80,7 +80,7 @@ pub struct Terms {
 /// A stream about to begin.
 pub struct PutRequest {
     /// Where the rows go.
-    pub target: Target,
+    pub target: PutTarget,
     /// Schema of the batches as they arrive.
     pub schema: SchemaRef,
     /// The connection to put through.

@@ -8,11 +8,11 @@ use crate::engine::Connection;
 use crate::error::Result;
 use crate::ingest::job::Job;
 use crate::ingest::placement::{self, Transaction};
+use crate::ingest::request::PutTarget;
 use crate::ingest::tables::{TableTurn, User};
-use crate::ingest::vocabulary::request::Target;
 
 /// What a put holds of its table until it ends.
-pub(super) struct Holds {
+pub(super) struct TableHold {
     pub(super) user: Option<User>,
     /// The table's turn, for a put that replaces it.
     pub(super) turn: Option<TableTurn>,
@@ -20,9 +20,9 @@ pub(super) struct Holds {
     pub(super) made_table: bool,
 }
 
-impl Holds {
+impl TableHold {
     pub(super) fn enter(job: &Job, transaction: Transaction) -> Result<Self> {
-        let Target::Table { table, shown, mode } = &job.target else {
+        let PutTarget::Table { table, shown, mode } = &job.target else {
             return Ok(Self { user: None, turn: None, made_table: false });
         };
         let tables = &job.shared.tables;
@@ -34,7 +34,8 @@ impl Holds {
 
     /// Takes back the table that the put made, if nobody uses it.
     pub(super) fn remove_table(&self, job: &Job, connection: &mut Connection) {
-        if let (true, Some(user), Target::Table { table, .. }) = (self.made_table, &self.user, &job.target) {
+        if let (true, Some(user), PutTarget::Table { table, .. }) = (self.made_table, &self.user, &job.target)
+        {
             placement::remove_if_empty(&job.shared, connection, table, user);
         }
     }

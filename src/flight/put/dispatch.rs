@@ -20,7 +20,7 @@ use crate::query::Statement;
 use crate::session::On;
 
 /// Takes one DoPut stream to its commit and gives its last answer. `progress` hears of the commits before.
-pub(in crate::flight) async fn take(
+pub(in crate::flight) async fn dispatch(
     puts: &Puts,
     opened: Opened,
     progress: Option<watch::Sender<Ack>>,

@@ -1,0 +1,97 @@
+//! What one client has of what all share: places for queries, seats in their queue, tickets that wait to be fetched.
+//! Runs on: async tasks; a look into memory.
+//! Never: lets one client take all of it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use crate::error::{Error, Result};
+
+/// One client's part.
+pub struct Share {
+    queries: Arc<Semaphore>,
+    queries_max: usize,
+    queued: Arc<AtomicUsize>,
+    tickets: Arc<AtomicUsize>,
+}
+
+/// One of what is counted; given back when dropped.
+pub struct Counted(Arc<AtomicUsize>);
+
+impl Counted {
+    fn below(limit: usize, count: &Arc<AtomicUsize>) -> std::result::Result<Self, usize> {
+        let taken = count.fetch_add(1, Ordering::Relaxed);
+        let counted = Self(Arc::clone(count));
+        if taken < limit { Ok(counted) } else { Err(taken) }
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// A client's part of a queue or a store that all clients share.
+fn part(all: usize) -> usize {
+    all.div_ceil(2)
+}
+
+impl Share {
+    /// The part of a client that may run `queries_max` queries at one time.
+    pub fn new(queries_max: usize) -> Arc<Self> {
+        Arc::new(Self {
+            queries: Arc::new(Semaphore::new(queries_max)),
+            queries_max,
+            queued: Arc::default(),
+            tickets: Arc::default(),
+        })
+    }
+
+    /// Queries that it may run at one time.
+    pub fn queries_max(&self) -> usize {
+        self.queries_max
+    }
+
+    /// Whether it runs as many queries as it may.
+    pub fn is_used_up(&self) -> bool {
+        self.queries.available_permits() == 0
+    }
+
+    /// The right to run one more query, if it has one.
+    pub fn try_query(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.queries).try_acquire_owned().ok()
+    }
+
+    /// Waits for the right to run one more query.
+    pub async fn query(&self) -> Result<OwnedSemaphorePermit> {
+        let own = Arc::clone(&self.queries).acquire_owned().await;
+        own.map_err(|_| Error::internal("the places of a client were closed"))
+    }
+
+    /// A seat in the queue of queries, which has `seats` for all clients.
+    ///
+    /// Errors: `Exhausted` naming `query.max_queued` when it has taken half of them.
+    pub fn queue(&self, seats: usize) -> Result<Counted> {
+        Counted::below(part(seats), &self.queued).map_err(|taken| {
+            Error::exhausted(
+                "query.max_queued",
+                format!("{taken} queries of this client are waiting, half of all that may"),
+            )
+        })
+    }
+
+    /// Counts a ticket that waits to be fetched; the server keeps `tickets` of them.
+    ///
+    /// Errors: `Exhausted` naming `session.max_tickets` when it has half of them.
+    pub fn ticket(&self, tickets: usize) -> Result<Counted> {
+        Counted::below(part(tickets), &self.tickets).map_err(|taken| {
+            Error::exhausted(
+                "session.max_tickets",
+                format!("{taken} results of this client are waiting to be fetched, half of all that may"),
+            )
+        })
+    }
+}
