@@ -11,7 +11,8 @@ ROUNDS ?= 200
 # Seconds that everybody meets in `make meet`; `cargo test` has 60.
 SECONDS ?= 600
 
-.PHONY: build test test-rust test-python lint deny crash meet recovery bench bench-point bench-small bench-adbc bench-index bench-load bench-criterion
+.PHONY: build test test-rust test-python lint deny crash meet recovery bench bench-peers bench-point bench-small bench-adbc bench-index bench-load \
+	bench-criterion transport
 
 build:
 	$(CARGO) build --release --bins --examples
@@ -47,21 +48,30 @@ meet:
 recovery:
 	$(CARGO) test --release --test crash -- --nocapture --ignored recovery_time
 
-# End to end, with real clients: writes bench-out/results.md and plots. BENCH="--quick" for a short look.
-bench: build $(STAMP)
+# End to end, with real clients, beside DuckDB in process and a pyarrow.flight server: writes bench-out/results.md and plots.
+# BENCH="--quick" for a short look, "--only reads" for a part; bench/run.py says the rest.
+bench: build $(STAMP) transport
 	PINTAIL_BIN=$(BIN) $(VENV)/bin/python bench/run.py --out bench-out $(BENCH)
 
-# Point queries: in process, by DoGet, through ADBC, and through a server with constant answers. BENCH="--base PATH" adds an earlier build.
-bench-point: build $(STAMP)
-	PINTAIL_BIN=$(BIN) $(VENV)/bin/python bench/point.py $(BENCH)
+# The same beside Quack, roapi and Sail as well, each installed into an environment of its own.
+bench-peers: build $(STAMP) transport
+	PINTAIL_BIN=$(BIN) $(VENV)/bin/python bench/run.py --out bench-out --peers $(BENCH)
 
-# Connecting, a session's calls, single-row puts of one client, catalogs of 10,000 tables.
+# Point queries alone: by DoGet, and through ADBC as text and prepared.
+bench-point: build $(STAMP)
+	PINTAIL_BIN=$(BIN) $(VENV)/bin/python bench/run.py --out bench-out --only points $(BENCH)
+
+# The servers with nothing behind them that bench/run.py starts.
+transport:
+	$(CARGO) build --release --bench transport
+
+# Connecting and first calls, catalogs of 10,000 tables, small puts.
 bench-small: build $(STAMP)
-	PINTAIL_BIN=$(BIN) $(VENV)/bin/python bench/small.py $(BENCH)
+	PINTAIL_BIN=$(BIN) $(VENV)/bin/python bench/run.py --out bench-out --only starts --only small $(BENCH)
 
 # Large results through ADBC against a Flight SQL server in C++ around DuckDB.
 bench-adbc: build $(STAMP)
-	PINTAIL_BIN=$(BIN) $(VENV)/bin/python bench/adbc_reads.py $(BENCH)
+	PINTAIL_BIN=$(BIN) $(VENV)/bin/python bench/run.py --out bench-out --only reads --sides "pintail,adbc,adbc base,adbc peer" $(BENCH)
 
 # A declared index: point lookups with and without it, and what it costs on ingest.
 bench-index: build $(STAMP)

@@ -9,7 +9,6 @@ import os
 import random
 import re
 import statistics
-import subprocess
 import tempfile
 import time
 from pathlib import Path
@@ -17,6 +16,8 @@ from pathlib import Path
 import numpy
 import pyarrow as pa
 import pyarrow.flight as flight
+
+from sides import Server
 
 BATCH_ROWS = 65_536
 DECLARATION = """
@@ -60,19 +61,11 @@ def batches(rows: int):
     return made
 
 
-class Server:
-    def __init__(self, folder: Path, name: str):
-        self.process = subprocess.Popen(
-            [os.environ["PINTAIL_BIN"], "serve", "--database", str(folder / f"{name}.duckdb"), "--schemas",
-             str(folder / "schemas"), "--listen", "127.0.0.1:0", "--http", "127.0.0.1:0"],
-            stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
-        )
-        self.client = flight.connect(re.search(r"grpc://\S+", self.process.stdout.readline()).group())
-
-    def stop(self):
-        self.client.close()
-        self.process.terminate()
-        self.process.wait()
+def serve(folder: Path, name: str) -> tuple[Server, flight.FlightClient]:
+    binary, database = os.environ["PINTAIL_BIN"], folder / f"{name}.duckdb"
+    ports = ["--listen", "127.0.0.1:0", "--http", "127.0.0.1:0"]
+    server = Server([binary, "serve", "--database", database, "--schemas", folder / "schemas", *ports])
+    return server, flight.connect(server.at)
 
 
 def put(client, table: str, made) -> float:
@@ -135,8 +128,8 @@ def main(options) -> None:
         seconds = {table: [] for table in tables}
         for round_ in range(options.rounds):
             for table in tables:
-                server = Server(folder, f"{table}-{round_}")
-                seconds[table].append(put(server.client, table, made))
+                server, client = serve(folder, f"{table}-{round_}")
+                seconds[table].append(put(client, table, made))
                 server.stop()
         print(f"{options.rows:,} rows of {len(SCHEMA)} columns, {options.lookups} lookups, {options.rounds} rounds of ingest\n")
         print("| key | lookup without index, ms | with index, ms | faster | in the engine, ms without / with | faster |")
@@ -144,14 +137,14 @@ def main(options) -> None:
         times = {}
         floor = None
         for table in tables:
-            server = Server(folder, f"{table}-{options.rounds - 1}")
+            server, client = serve(folder, f"{table}-{options.rounds - 1}")
             for key in keys if table == "plain" else [table.removeprefix("by_")]:
-                times[table, key] = lookups(server.client, table, key, options.rows, options.lookups)
+                times[table, key] = lookups(client, table, key, options.rows, options.lookups)
             if floor is None:
                 took = []
                 for _ in range(options.lookups):
                     start = time.perf_counter()
-                    get(server.client, "SELECT 1")
+                    get(client, "SELECT 1")
                     took.append((time.perf_counter() - start) * 1e3)
                 floor = statistics.median(took)
             server.stop()

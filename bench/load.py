@@ -7,6 +7,7 @@ one row each. A server runs beside `pintail load`, on the same cores. Prints the
 """
 
 import argparse
+import contextlib
 import os
 import re
 import resource
@@ -20,6 +21,8 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as parquet
 
+from sides import Side
+
 COPY = """
 import sys, time, duckdb
 database, file = sys.argv[1:]
@@ -31,22 +34,14 @@ print(time.perf_counter() - began)
 """
 
 
-class Server:
+@contextlib.contextmanager
+def served(binary: str, folder: Path):
     """A server over a new database."""
-
-    def __init__(self, binary: str, folder: Path):
-        self.process = subprocess.Popen(
-            [binary, "serve", "--database", str(folder / "served.duckdb"), "--listen", "127.0.0.1:0", "--http", "127.0.0.1:0"],
-            stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, cwd=folder,
-        )
-        self.uri = re.search(r"grpc://\S+", self.process.stdout.readline()).group()
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.process.kill()
-        self.process.wait()
+    server = Side("pintail load", "flight", "pintail", binary).serve(folder / "served.duckdb")
+    try:
+        yield server
+    finally:
+        server.stop()
 
 
 def copied(file: Path) -> float:
@@ -60,10 +55,10 @@ def copied(file: Path) -> float:
 
 def loaded(binary: str, source: Path, rows: int, flags=()) -> tuple[float, float]:
     """Seconds of the whole command, and the peak memory of the client in MiB."""
-    with tempfile.TemporaryDirectory() as folder, Server(binary, Path(folder)) as server:
+    with tempfile.TemporaryDirectory() as folder, served(binary, Path(folder)) as server:
         began = time.perf_counter()
         process = subprocess.Popen(
-            [binary, "load", str(source), "--table", "t", "--server", server.uri, *flags],
+            [binary, "load", str(source), "--table", "t", "--server", server.at, *flags],
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         )
         # What `wait` says of a child's memory begins with this process, so the kernel is asked while it runs.

@@ -9,6 +9,7 @@ downloaded.
 """
 
 import argparse
+import os
 import sys
 import tempfile
 import threading
@@ -18,7 +19,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.flight as flight
 
-from run import MIB, Server
+from sides import MIB, Side
 
 STREAMS = 4
 DATABASE_MIB, INGEST_MIB, BESIDE_MIB = 256, 64, 128
@@ -79,10 +80,10 @@ def put(uri: str, name: str, batch, times: int, compression, failed: list):
 def measure(kind: str, batch, times: int, compression) -> tuple[int, float, list]:
     """Peak in bytes, seconds, and what went wrong."""
     with tempfile.TemporaryDirectory() as folder:
-        server = Server("pintail", Path(folder), env=LIMITS)
+        server = Side("Pintail", "flight", "pintail", os.environ["PINTAIL_BIN"]).serve(Path(folder) / "bench.duckdb", env=LIMITS)
         failed, started = [], time.perf_counter()
         streams = [
-            threading.Thread(target=put, args=(server.uri, f"t{n}", batch, times, compression, failed))
+            threading.Thread(target=put, args=(server.at, f"t{n}", batch, times, compression, failed))
             for n in range(STREAMS)
         ]
         for stream in streams:
@@ -95,7 +96,7 @@ def measure(kind: str, batch, times: int, compression) -> tuple[int, float, list
             return 0, seconds, failed
         for n in range(STREAMS):
             sql = f"SELECT count(*) FROM t{n}".encode()
-            count = server.client().do_get(flight.Ticket(sql)).read_all().column(0)[0].as_py()
+            count = flight.connect(server.at).do_get(flight.Ticket(sql)).read_all().column(0)[0].as_py()
             if count != batch.num_rows * times:
                 failed.append(f"t{n}: {count} rows of {batch.num_rows * times}")
         peak = server.peak()

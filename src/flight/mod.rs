@@ -4,9 +4,11 @@
 //! place that names tonic or arrow_flight.
 //!
 //! A call passes the rooms from the top: `wire` (bytes and messages), `request` (who asks, and for what), then `put`,
-//! `info`, `get` or `action`. `result` has what tickets stand for, `metadata` the answers about the catalog.
+//! `info`, `get` or `action`. `result` has what tickets stand for, `metadata` the answers about the catalog. `alone` is `wire` for
+//! benches.
 
 mod action;
+mod alone;
 mod get;
 mod info;
 mod metadata;
@@ -27,6 +29,7 @@ use futures::StreamExt;
 use tonic::metadata::MetadataMap;
 use tonic::{Extensions, Request, Response, Status, Streaming};
 
+pub use alone::{Puts as ForgottenPuts, forgotten, sent};
 pub use pintail_protocol::decode::{CheckedMessage, Decoded, Decoder, Undecoded};
 pub use pintail_protocol::frame::Frame;
 pub use server::{FlightParts, FlightServer};
