@@ -14,11 +14,12 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use super::corked::Corked;
 use crate::session::ClientSession;
 
 /// A socket and its place among the connections allowed.
 pub struct Connection {
-    socket: TcpStream,
+    socket: Corked<TcpStream>,
     link: Link,
     _place: OwnedSemaphorePermit,
 }
@@ -60,7 +61,11 @@ pub fn accept(listener: TcpListener, connections_max: usize) -> impl Stream<Item
                     // Answers are small and late writes of large ones are batched by HTTP/2 already.
                     let _ = socket.set_nodelay(true);
                     let shared = Shared { address: Some(peer), session: OnceLock::new() };
-                    let connection = Connection { socket, link: Link(Arc::new(shared)), _place: place };
+                    let connection = Connection {
+                        socket: Corked::new(socket),
+                        link: Link(Arc::new(shared)),
+                        _place: place,
+                    };
                     return Some((Ok(connection), (listener, places)));
                 }
                 Err(error) => {

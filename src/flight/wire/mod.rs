@@ -4,6 +4,7 @@
 
 mod body;
 mod connection;
+mod corked;
 mod encode;
 mod form;
 mod incoming;
