@@ -12,7 +12,7 @@ ROUNDS ?= 200
 SECONDS ?= 600
 
 .PHONY: build test test-rust test-python lint deny crash meet recovery bench bench-peers bench-point bench-small bench-adbc bench-index bench-load \
-	bench-criterion transport
+	bench-criterion bench-tune profile-read transport
 
 build:
 	$(CARGO) build --release --bins --examples
@@ -80,6 +80,14 @@ bench-index: build $(STAMP)
 # pintail load against COPY FROM of in-process DuckDB, and many small files. BENCH="--base PATH" adds an earlier build.
 bench-load: build $(STAMP)
 	PINTAIL_BIN=$(BIN) $(VENV)/bin/python bench/load.py $(BENCH)
+
+# Where the time of a read goes, beside a pyarrow.flight server around DuckDB; with perf at hand, by part.
+profile-read: build $(STAMP)
+	PINTAIL_BIN=$(BIN) $(VENV)/bin/python bench/profile_read.py $(BENCH)
+
+# The sweep that the defaults of reads and loads come from.
+bench-tune: build $(STAMP)
+	PINTAIL_BIN=$(BIN) $(VENV)/bin/python bench/tune.py $(BENCH)
 
 # Stage by stage: decode, conform, append, query, encode.
 bench-criterion:

@@ -1,11 +1,11 @@
-"""Peak memory of four puts at a time whose rows are far larger than their messages.
+"""Peak memory of four puts at a time whose rows are far larger than their messages, and of reads of wide values.
 
     PINTAIL_BIN=target/release/pintail python bench/memory.py
     PINTAIL_BIN=target/release/pintail python bench/memory.py --rows 4000000 --only dictionary
 
 Each kind of encoding has a server of its own with `ingest.memory_limit = "64 MiB"`. Printed is the most memory that it had
-resident, beside `database.memory_limit` + `ingest.memory_limit` + 128 MiB. Ends with 1 when one is above. Nothing is
-downloaded.
+resident, beside `database.memory_limit` + `ingest.memory_limit` + 128 MiB. A gigabyte of wide values, made as it is read,
+is to take 200 MiB, whatever holds them. Ends with 1 when one is above. Nothing is downloaded.
 """
 
 import argparse
@@ -60,6 +60,27 @@ def kinds(rows: int) -> dict:
         "zeros, lz4": (zeros(unpacked), 10, "lz4"),
         "zeros, zstd": (zeros(unpacked), 10, "zstd"),
     }
+
+
+# A gigabyte each.
+READS = {
+    "read of 8 KB texts": "SELECT range AS n, repeat(md5(range::VARCHAR), 250) AS s FROM range(125_000)",
+    "read of lists of them": "SELECT range AS n, [repeat(md5(range::VARCHAR), 125), 'x', repeat('y', 4000)] AS l FROM range(125_000)",
+    "read of blobs in structs": "SELECT {'a': range, 'b': encode(repeat(md5(range::VARCHAR), 250))} AS s FROM range(125_000)",
+}
+READ_BOUND_MIB = 200
+
+
+def read(sql: str) -> tuple[int, float, int]:
+    """Peak in bytes, seconds and rows of one read of everything."""
+    with tempfile.TemporaryDirectory() as folder:
+        server = Side("Pintail", "flight", "pintail", os.environ["PINTAIL_BIN"]).serve(Path(folder) / "read.duckdb")
+        started = time.perf_counter()
+        rows = sum(chunk.data.num_rows for chunk in flight.connect(server.at).do_get(flight.Ticket(sql.encode())))
+        seconds = time.perf_counter() - started
+        peak = server.peak()
+        server.stop()
+        return peak, seconds, rows
 
 
 def put(uri: str, name: str, batch, times: int, compression, failed: list):
@@ -120,6 +141,12 @@ def main():
         for text in failed:
             print(f"  {text}", file=sys.stderr)
         above |= bool(failed) or peak > bound * MIB
+    for kind, sql in READS.items():
+        if arguments.only and not kind.startswith(arguments.only):
+            continue
+        peak, seconds, rows = read(sql)
+        print(f"| {kind} | {rows:,} | {seconds:.1f} | {peak // MIB} | {READ_BOUND_MIB} |", flush=True)
+        above |= peak > READ_BOUND_MIB * MIB
     sys.exit(1 if above else 0)
 
 

@@ -36,7 +36,8 @@ use http_body::{Body, Frame as HttpFrame};
 use hyper::server::conn::http2;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use pintail::flight::{Encoder, ForgottenPuts, Frame, accept, forgotten, sent};
+use pintail::flight::{Encoder, ForgottenPuts, Frame, connections, forgotten, sent};
+use pintail::tls::{Door, Protocol, accept};
 use tokio::net::TcpListener;
 use tokio_stream::wrappers::TcpListenerStream;
 use tonic::{Request, Response, Status, Streaming};
@@ -106,7 +107,8 @@ async fn ours(listener: TcpListener, rows: Arc<Rows>) -> anyhow::Result<()> {
     let service = Null { rows: Arc::clone(&rows), ours: true };
     let service = FlightServiceServer::new(service).max_decoding_message_size(MESSAGE_BYTES_MAX);
     let puts = ForgottenPuts::new(MESSAGE_BYTES_MAX);
-    let mut connections = pin!(accept(listener, CONNECTIONS_MAX, HANDSHAKE));
+    let door = Door { connections_max: CONNECTIONS_MAX, handshake_timeout: HANDSHAKE, tls: None };
+    let mut connections = pin!(connections(accept(listener, door, Protocol::Http2), HANDSHAKE));
     while let Some(connection) = connections.next().await {
         let connection = connection?;
         let (service, rows, puts) = (service.clone(), Arc::clone(&rows), puts.clone());

@@ -14,7 +14,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Sleep;
 
-use super::gathering::Gathering;
+use super::corked::Corked;
 use crate::auth::Principal;
 use crate::session::ClientSession;
 use crate::tls::{Incoming, Socket};
@@ -28,7 +28,7 @@ const HELLO_BYTES: usize = 24 + 9;
 
 /// A socket and its place among the connections allowed.
 pub struct Connection {
-    socket: Gathering<Socket>,
+    socket: Corked<Socket>,
     link: Link,
     // Until the client has said what it has to say first.
     hello: Option<Hello>,
@@ -95,7 +95,7 @@ pub fn connections(
         let shared = Shared { address, certificate, sessions: Mutex::default() };
         let until = Box::pin(tokio::time::sleep(handshake_timeout));
         let hello = Some(Hello { missing: HELLO_BYTES, until });
-        let socket = Gathering::new(socket);
+        let socket = Corked::new(socket);
         Ok(Connection { socket, link: Link(Arc::new(shared)), hello, _place: place })
     })
 }

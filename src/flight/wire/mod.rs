@@ -4,9 +4,9 @@
 
 mod body;
 mod connection;
+mod corked;
 mod encode;
 mod form;
-mod gathering;
 mod incoming;
 mod parts;
 mod pieces;

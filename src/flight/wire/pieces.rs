@@ -126,7 +126,9 @@ where
 #[cfg(test)]
 mod tests {
     use std::future::poll_fn;
+    use std::io::IoSlice;
 
+    use arrow::buffer::Buffer;
     use arrow_flight::FlightData;
     use futures::executor::block_on;
     use futures::stream;
@@ -167,5 +169,36 @@ mod tests {
         assert!(bytes.is_empty());
         assert_eq!(trailers["grpc-status"], "10");
         assert_eq!(Status::from_header_map(&trailers).unwrap().message(), "späť");
+    }
+
+    /// Buffers of some size leave from where they are, several in one frame of HTTP/2.
+    #[test]
+    fn frames_refer_to_the_buffers_of_their_messages() {
+        let body = |lengths: &[usize]| -> Vec<Buffer> {
+            lengths.iter().map(|length| Buffer::from(vec![7_u8; *length])).collect()
+        };
+        let large = body(&[3_000, 100, 500_000, 2_000, 700_000, 40_000]);
+        let places: Vec<(*const u8, usize)> = large.iter().map(|part| (part.as_ptr(), part.len())).collect();
+        let frames = [large, body(&[10_000, 20_000]), body(&[30])]
+            .map(|body| Ok(Frame { header: vec![1; 200].into(), body, ..Frame::default() }));
+        let mut pieces = Pieces::of(stream::iter(frames));
+        let mut sizes = Vec::new();
+        let mut kept = 0;
+        while let Some(frame) = block_on(poll_fn(|context| Pin::new(&mut pieces).poll_frame(context))) {
+            let Ok(data) = frame.unwrap().into_data() else { continue };
+            let mut slices = [IoSlice::new(&[]); 32];
+            let count = data.chunks_vectored(&mut slices);
+            let is_own = |slice: &&IoSlice<'_>| {
+                places.iter().any(|(place, length)| {
+                    (*place as usize..*place as usize + length).contains(&(slice.as_ptr() as usize))
+                })
+            };
+            kept += slices[..count].iter().filter(is_own).map(|slice| slice.len()).sum::<usize>();
+            assert_eq!(slices[..count].iter().map(|slice| slice.len()).sum::<usize>(), data.remaining());
+            sizes.push(data.remaining());
+        }
+        assert_eq!(kept, 3_000 + 500_000 + 700_000 + 40_000);
+        assert_eq!(sizes[0], FRAME_BYTES);
+        assert_eq!(sizes.len(), 2, "three messages in two frames");
     }
 }

@@ -173,6 +173,7 @@ public:
 
 //! Bytes of a column's buffers, and of its children's after it
 void Sizes(ArrowAppendData &column, vector<idx_t> &sizes) {
+	sizes.push_back(column.GetValidityBuffer().size());
 	sizes.push_back(column.GetMainBuffer().size());
 	sizes.push_back(column.GetAuxBuffer().size());
 	for (auto &child : column.child_data) {
@@ -180,15 +181,16 @@ void Sizes(ArrowAppendData &column, vector<idx_t> &sizes) {
 	}
 }
 
-//! Makes room in a column and its children for so many `parts` of `whole` of those sizes, and a little more
+//! Makes room in a column and its children for so many `parts` of `whole` of those sizes
 void Reserve(ArrowAppendData &column, const vector<idx_t> &sizes, idx_t &next, idx_t parts, idx_t whole) {
-	auto room = [&](idx_t size) {
-		auto scaled = size / whole * parts + size % whole * parts / whole;
-		return scaled + scaled / 16 + STEP_BYTES;
-	};
-	column.GetMainBuffer().reserve(room(sizes[next]));
-	column.GetAuxBuffer().reserve(room(sizes[next + 1]));
-	next += 2;
+	auto scaled = [&](idx_t size) { return size / whole * parts + size % whole * parts / whole; };
+	column.GetValidityBuffer().reserve(scaled(sizes[next]));
+	column.GetMainBuffer().reserve(scaled(sizes[next + 1]));
+	if (auto strings = scaled(sizes[next + 2])) {
+		// Their lengths vary.
+		column.GetAuxBuffer().reserve(strings + strings / 16 + STEP_BYTES);
+	}
+	next += 3;
 	for (auto &child : column.child_data) {
 		Reserve(*child, sizes, next, parts, whole);
 	}
@@ -321,8 +323,8 @@ private:
 	}
 
 	void Begin(idx_t limit, idx_t count) {
-		// A small result is not given the room of a large one.
-		const auto capacity = rows_before > 0 ? rows_before : count < STANDARD_VECTOR_SIZE ? MinValue(count, limit) : limit;
+		// A small result is not given the room of a large one. What is known better than by rows is reserved below.
+		const auto capacity = !sizes_before.empty() ? 1 : count < STANDARD_VECTOR_SIZE ? MinValue(count, limit) : limit;
 		auto &extensions = gstate.ExtensionTypes();
 		auto &types = gstate.Types();
 		for (idx_t i = 0; i < types.size(); i++) {
@@ -372,7 +374,6 @@ private:
 		if (is_full) {
 			sizes_before.clear();
 			SizesOfAll(sizes_before);
-			rows_before = rows;
 		}
 		auto wrapper = make_uniq<ArrowArrayWrapper>();
 		wrapper->arrow_array = Finalize();
@@ -414,7 +415,6 @@ private:
 	idx_t bytes = 0;
 	deque<unique_ptr<ArrayUnit>> sealed;
 	//! Of the last array that was full
-	idx_t rows_before = 0;
 	vector<idx_t> sizes_before;
 	//! Widths of rows
 	optional_idx fixed_width;
