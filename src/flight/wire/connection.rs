@@ -15,12 +15,11 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tonic::transport::server::Connected;
 
-use super::gathering::Gathering;
 use crate::session::ClientSession;
 
 /// A socket and its place among the connections allowed.
 pub struct Connection {
-    socket: Gathering<TcpStream>,
+    socket: TcpStream,
     link: Link,
     _place: OwnedSemaphorePermit,
 }
@@ -62,7 +61,6 @@ pub fn accept(listener: TcpListener, connections_max: usize) -> impl Stream<Item
                     // Answers are small and late writes of large ones are batched by HTTP/2 already.
                     let _ = socket.set_nodelay(true);
                     let shared = Shared { address: Some(peer), session: OnceLock::new() };
-                    let socket = Gathering::new(socket);
                     let connection = Connection { socket, link: Link(Arc::new(shared)), _place: place };
                     return Some((Ok(connection), (listener, places)));
                 }

@@ -6,7 +6,6 @@ mod body;
 mod connection;
 mod encode;
 mod form;
-mod gathering;
 mod incoming;
 mod pieces;
 
