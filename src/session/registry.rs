@@ -121,12 +121,11 @@ impl Sessions {
     pub fn cookie(&self, session: &Arc<ClientSession>) -> Result<Handle> {
         let mut registry = locked(&self.registry);
         let cookies = &mut registry.cookies;
-        cookies.retain(|_, (known, _)| known.strong_count() > 0);
-        if let Some((cookie, _)) =
-            cookies.iter().find(|(_, (known, _))| known.as_ptr() == Arc::as_ptr(session))
-        {
-            return Ok(*cookie);
+        // It is the session's own handle, which nobody else has.
+        if cookies.contains_key(&session.handle) {
+            return Ok(session.handle);
         }
+        cookies.retain(|_, (known, _)| known.strong_count() > 0);
         self.make_room(cookies, |(known, _)| known.upgrade())?;
         cookies.insert(session.handle, (Arc::downgrade(session), None));
         Ok(session.handle)

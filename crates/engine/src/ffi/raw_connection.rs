@@ -142,6 +142,9 @@ impl RawConnection {
 
     /// Keeps a client's statement for a moment; `bytes_max` of text in all.
     pub(crate) fn keep_recent(&self, sql: &str, statement: Statement<'static>, bytes_max: usize) {
+        if sql.len() > bytes_max {
+            return;
+        }
         let mut recent = self.recent.borrow_mut();
         recent.push((sql.to_owned(), statement));
         let mut bytes: usize = recent.iter().map(|(sql, _)| sql.len()).sum();
