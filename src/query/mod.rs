@@ -143,13 +143,13 @@ impl Query {
             });
         };
         let class = start.class;
-        let under_way = UnderWay::new(Begun { class, results, thread, outcome, place, in_use });
+        let under_way = UnderWay::new(Begun { class, results, thread, outcome, place, in_use, deadline });
         let began = Started { schema: start.schema, prepared: start.prepared, queued, at: started };
         let mut result = ResultStream::new(began, &under_way);
         if !options.is_shared {
             result.settle().await?;
         }
-        under_way.watch(deadline, self.config.stall_timeout.0);
+        under_way.watch(self.config.stall_timeout.0);
         self.list(&under_way);
         Ok(result)
     }

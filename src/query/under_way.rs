@@ -3,7 +3,7 @@
 //! has taken the last one.
 //! Never: keeps the engine, or a place, for a client that does not read.
 
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
@@ -32,8 +32,7 @@ pub(super) struct UnderWay {
     thread: Mutex<Option<EngineThread>>,
     outcome: Outcome,
     stopped: OnceLock<Error>,
-    // Its deadline has passed, and it was asked to stop.
-    is_late: AtomicBool,
+    deadline: Option<Instant>,
     // The thread holds it as well; the last one gives it back.
     place: Mutex<Option<Arc<Place>>>,
     // The session it is for, and its transaction, until its last batch is given.
@@ -52,6 +51,7 @@ pub(super) struct Begun {
     pub(super) outcome: Outcome,
     pub(super) place: Arc<Place>,
     pub(super) in_use: Vec<InUse>,
+    pub(super) deadline: Option<Instant>,
 }
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -60,7 +60,7 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl UnderWay {
     pub(super) fn new(begun: Begun) -> Arc<Self> {
-        let Begun { class, results, thread, outcome, place, in_use } = begun;
+        let Begun { class, results, thread, outcome, place, in_use, deadline } = begun;
         Arc::new(Self {
             class,
             clock: results.clock,
@@ -68,7 +68,7 @@ impl UnderWay {
             thread: Mutex::new(Some(thread)),
             outcome,
             stopped: OnceLock::new(),
-            is_late: AtomicBool::new(false),
+            deadline,
             place: Mutex::new(Some(place)),
             in_use: Mutex::new(in_use),
             readers: AtomicUsize::new(0),
@@ -146,7 +146,7 @@ impl UnderWay {
         }
         self.give_place_back();
         match self.outcome.get() {
-            Some(Err(error)) if error.kind() == Kind::Cancelled && self.is_late.load(Ordering::SeqCst) => {
+            Some(Err(error)) if error.kind() == Kind::Cancelled && self.is_late() => {
                 Err(Error::new(Kind::Deadline, STOPPED))
             }
             Some(ended) => ended.clone(),
@@ -175,13 +175,17 @@ impl UnderWay {
 
     /// Ends it when its deadline passes, or nobody has taken a batch for `stall_timeout`. A change is asked to stop, again and
     /// again: it may be in its COMMIT, and its own end says whether it was made.
-    pub(super) fn watch(self: &Arc<Self>, deadline: Option<Instant>, stall_timeout: Duration) {
+    pub(super) fn watch(self: &Arc<Self>, stall_timeout: Duration) {
         if self.is_over() {
             return;
         }
-        let task = tokio::spawn(watch(Arc::downgrade(self), deadline, stall_timeout));
+        let task = tokio::spawn(watch(Arc::downgrade(self), self.deadline, stall_timeout));
         // The first one stays: a statement is watched once.
         let _ = self.watch.set(task.abort_handle());
+    }
+
+    fn is_late(&self) -> bool {
+        self.deadline.is_some_and(|deadline| deadline <= Instant::now())
     }
 
     /// What is done about a deadline that has passed; when to look again.
@@ -200,7 +204,6 @@ impl UnderWay {
             ));
             return None;
         }
-        self.is_late.store(true, Ordering::SeqCst);
         if let Some(thread) = &*locked(&self.thread) {
             thread.ask_to_stop();
         }
