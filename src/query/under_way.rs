@@ -10,7 +10,6 @@ use std::time::{Duration, Instant};
 use async_channel::Receiver;
 use tokio::task::AbortHandle;
 
-use super::admission::Place;
 use super::opening::STOPPED;
 use super::queue::{Clock, Item, QueueReader};
 use crate::engine::Class;
@@ -33,8 +32,7 @@ pub(super) struct UnderWay {
     outcome: Outcome,
     stopped: OnceLock<Error>,
     deadline: Option<Instant>,
-    // The thread holds it as well; the last one gives it back.
-    place: Mutex<Option<Arc<Place>>>,
+    share: Option<Arc<Share>>,
     // The session it is for, and its transaction, until its last batch is given.
     in_use: Mutex<Vec<InUse>>,
     readers: AtomicUsize,
@@ -49,7 +47,8 @@ pub(super) struct Begun {
     pub(super) results: QueueReader,
     pub(super) thread: EngineThread,
     pub(super) outcome: Outcome,
-    pub(super) place: Arc<Place>,
+    /// Whose it is.
+    pub(super) share: Option<Arc<Share>>,
     pub(super) in_use: Vec<InUse>,
     pub(super) deadline: Option<Instant>,
 }
@@ -60,7 +59,7 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl UnderWay {
     pub(super) fn new(begun: Begun) -> Arc<Self> {
-        let Begun { class, results, thread, outcome, place, in_use, deadline } = begun;
+        let Begun { class, results, thread, outcome, share, in_use, deadline } = begun;
         Arc::new(Self {
             class,
             clock: results.clock,
@@ -69,7 +68,7 @@ impl UnderWay {
             outcome,
             stopped: OnceLock::new(),
             deadline,
-            place: Mutex::new(Some(place)),
+            share,
             in_use: Mutex::new(in_use),
             readers: AtomicUsize::new(0),
             joined: AtomicUsize::new(0),
@@ -116,21 +115,12 @@ impl UnderWay {
 
     /// A reader has taken a batch.
     pub(super) fn taken(&self) {
-        if self.clock.taken() == 0 {
-            self.give_place_back();
-        }
+        self.clock.taken();
     }
 
     /// Nothing is left to be read.
     pub(super) fn is_over(&self) -> bool {
         self.stopped.get().is_some() || (self.outcome.get().is_some() && self.items.is_empty())
-    }
-
-    /// The place goes when there is neither a thread nor a batch left.
-    pub(super) fn give_place_back(&self) {
-        if self.is_over() {
-            *locked(&self.place) = None;
-        }
     }
 
     /// Why it was stopped, if it was.
@@ -144,7 +134,6 @@ impl UnderWay {
         if let Some(why) = self.stopped.get() {
             return Err(why.clone());
         }
-        self.give_place_back();
         match self.outcome.get() {
             Some(Err(error)) if error.kind() == Kind::Cancelled && self.is_late() => {
                 Err(Error::new(Kind::Deadline, STOPPED))
@@ -162,7 +151,6 @@ impl UnderWay {
         self.items.close();
         while self.items.try_recv().is_ok() {}
         self.let_go_of_thread();
-        *locked(&self.place) = None;
         locked(&self.in_use).clear();
     }
 
@@ -222,9 +210,9 @@ impl UnderWay {
         Instant::now()
     }
 
-    /// Whether it has a place of this client.
+    /// Whether it is this client's.
     pub(super) fn is_of(&self, share: &Arc<Share>) -> bool {
-        locked(&self.place).as_ref().is_some_and(|place| place.is_of(share))
+        self.share.as_ref().is_some_and(|own| Arc::ptr_eq(own, share))
     }
 
     /// Cuts its reader, for another query that waits for its place.
