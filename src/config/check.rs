@@ -95,6 +95,9 @@ impl Config {
         if self.ingest.receive_memory_limit < Bytes::mib(8) {
             refuse("ingest.receive_memory_limit", "must be at least 8 MiB");
         }
+        if self.query.stall_timeout.0.is_zero() {
+            refuse("query.stall_timeout", "must be longer than 0 s");
+        }
         if self.query.busy_stall_timeout.0.is_zero() {
             refuse("query.busy_stall_timeout", "must be longer than 0 s");
         }

@@ -21,16 +21,8 @@ pub(super) struct Admission {
 
 /// A place for a running query; given back when dropped.
 pub(super) struct Place {
-    share: Option<Arc<Share>>,
     _own: Option<OwnedSemaphorePermit>,
     _place: OwnedSemaphorePermit,
-}
-
-impl Place {
-    /// Whether it is one of this client's.
-    pub(super) fn is_of(&self, share: &Arc<Share>) -> bool {
-        self.share.as_ref().is_some_and(|own| Arc::ptr_eq(own, share))
-    }
 }
 
 impl Admission {
@@ -54,7 +46,7 @@ impl Admission {
         if own.as_ref().is_none_or(Option::is_some)
             && let Ok(place) = Arc::clone(&self.places).try_acquire_owned()
         {
-            return Ok(Place { share: share.cloned(), _own: own.flatten(), _place: place });
+            return Ok(Place { _own: own.flatten(), _place: place });
         }
         drop(own);
         let _seat = Seat::take(self)?;
@@ -68,7 +60,7 @@ impl Admission {
             };
             let place = Arc::clone(&self.places).acquire_owned().await;
             let place = place.map_err(|_| Error::internal("the query places were closed"))?;
-            Ok(Place { share: share.cloned(), _own: own, _place: place })
+            Ok(Place { _own: own, _place: place })
         };
         match tokio::time::timeout_at(until.into(), place).await {
             Ok(place) => place,

@@ -96,7 +96,7 @@ impl Query {
     pub async fn run(&self, lease: Lease, statement: Statement, options: RunOptions) -> Result<ResultStream> {
         let started = Instant::now();
         let share = lease.share().cloned();
-        let place = Arc::new(self.enter(share.as_ref(), options.deadline).await?);
+        let place = self.enter(share.as_ref(), options.deadline).await?;
         let queued = started.elapsed();
         let own_limit = (!self.config.timeout.0.is_zero()).then(|| started + self.config.timeout.0);
         let deadline = match (options.deadline, own_limit) {
@@ -104,7 +104,7 @@ impl Query {
             (one, other) => one.or(other),
         };
         let (opened, opening) = oneshot::channel();
-        let (queue, results) = queue::queue(self.config.buffer_bytes.as_usize());
+        let (queue, results) = queue::queue(self.config.buffer_bytes.as_usize(), place);
         let (interrupt, outcome) = (Arc::new(OnceLock::new()), Arc::new(OnceLock::new()));
         let in_use = lease.in_use();
         let job = reader::Job {
@@ -123,12 +123,11 @@ impl Query {
             },
         };
         let runtime = tokio::runtime::Handle::current();
-        let thread_has = (Arc::clone(&place), Arc::clone(&outcome), Arc::clone(&self.running));
+        let thread_has = (queue, Arc::clone(&outcome), Arc::clone(&self.running));
         #[expect(clippy::disallowed_methods, reason = "this is the bridge: one blocking thread per query")]
         let handle = tokio::task::spawn_blocking(move || {
-            let (place, outcome, running) = thread_has;
+            let (queue, outcome, running) = thread_has;
             let ended = reader::run(job, &runtime, opened, &queue).map_err(|error| running.explain(error));
-            drop(place);
             // Before the queue ends, whose readers ask for it then.
             let _ = outcome.set(ended.clone());
             ended
@@ -143,13 +142,13 @@ impl Query {
             });
         };
         let class = start.class;
-        let under_way = UnderWay::new(Begun { class, results, thread, outcome, place, in_use });
+        let under_way = UnderWay::new(Begun { class, results, thread, outcome, share, in_use, deadline });
         let began = Started { schema: start.schema, prepared: start.prepared, queued, at: started };
         let mut result = ResultStream::new(began, &under_way);
         if !options.is_shared {
             result.settle().await?;
         }
-        under_way.watch(deadline, self.config.stall_timeout.0);
+        under_way.watch(self.config.stall_timeout.0);
         self.list(&under_way);
         Ok(result)
     }

@@ -10,6 +10,7 @@ use async_channel::{Receiver, Sender};
 use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use super::admission::Place;
 use crate::error::{Error, Kind, Result};
 use crate::size::batch_bytes;
 
@@ -23,18 +24,27 @@ pub(super) struct Item {
     pub(super) batch: RecordBatch,
     pub(super) bytes: u64,
     _room: Option<OwnedSemaphorePermit>,
+    place: Option<Arc<Place>>,
 }
 
 impl Item {
     /// A batch that takes no room of a queue.
     pub(super) fn free(batch: RecordBatch) -> Self {
         let bytes = batch_bytes(&batch) as u64;
-        Self { batch, bytes, _room: None }
+        Self { batch, bytes, _room: None, place: None }
+    }
+
+    /// The batch is kept elsewhere, and its query needs no place for it.
+    pub(super) fn without_place(mut self) -> Self {
+        self.place = None;
+        self
     }
 }
 
 /// The thread's end.
 pub(super) struct Queue {
+    // The query's place, which every batch in the queue keeps as well. Given back before the queue ends.
+    place: Arc<Place>,
     items: Sender<Item>,
     room: Arc<Semaphore>,
     room_permits: usize,
@@ -59,13 +69,17 @@ struct Waiting {
 }
 
 /// Both ends of a queue that holds `buffer_bytes`.
-pub(super) fn queue(buffer_bytes: usize) -> (Queue, QueueReader) {
+pub(super) fn queue(buffer_bytes: usize, place: Place) -> (Queue, QueueReader) {
     let room_permits = (buffer_bytes / PERMIT_BYTES).max(1);
     let (sender, items) = async_channel::bounded(QUEUE_BATCHES);
     let waiting = Waiting { batches: 0, has_begun: false, since: Instant::now() };
     let clock = Arc::new(Clock(Mutex::new(waiting)));
     let room = Arc::new(Semaphore::new(room_permits));
-    (Queue { items: sender, room, room_permits, clock: Arc::clone(&clock) }, QueueReader { items, clock })
+    let place = Arc::new(place);
+    (
+        Queue { place, items: sender, room, room_permits, clock: Arc::clone(&clock) },
+        QueueReader { items, clock },
+    )
 }
 
 impl Queue {
@@ -87,7 +101,8 @@ impl Queue {
                 }
             })?,
         };
-        let item = Item { batch, bytes: bytes as u64, _room: Some(room) };
+        let place = Some(Arc::clone(&self.place));
+        let item = Item { batch, bytes: bytes as u64, _room: Some(room), place };
         self.items.send_blocking(item).map_err(|_| gone())
     }
 }
@@ -103,12 +118,11 @@ impl Clock {
         waiting.has_begun = true;
     }
 
-    /// A reader has taken one; gives how many are left.
-    pub(super) fn taken(&self) -> usize {
+    /// A reader has taken one.
+    pub(super) fn taken(&self) {
         let mut waiting = self.lock();
         waiting.batches = waiting.batches.saturating_sub(1);
         waiting.since = Instant::now();
-        waiting.batches
     }
 
     /// How long batches have waited for somebody to take one; `None` when there are none.
@@ -133,6 +147,7 @@ mod tests {
 
     use arrow::array::{ArrayRef, Int64Array};
 
+    use super::super::admission::Admission;
     use super::*;
 
     fn batch(rows: i64) -> RecordBatch {
@@ -143,7 +158,8 @@ mod tests {
     /// A full queue lets go of its thread when it is closed, whatever is in it, and knows how long it has waited.
     #[tokio::test]
     async fn a_full_queue_waits_for_its_reader_and_not_for_one_that_has_gone() {
-        let (queue, reader) = queue(16 * 1024);
+        let admission = Admission::new(1, 0, Duration::ZERO);
+        let (queue, reader) = queue(16 * 1024, admission.enter(None, None).await.unwrap());
         let handle = Handle::current();
         let thread = std::thread::Builder::new()
             .spawn(move || (0..).find_map(|_| queue.push(&handle, batch(1000)).err()))
@@ -158,5 +174,8 @@ mod tests {
         reader.items.close();
         let error = thread.join().unwrap().unwrap();
         assert_eq!(error.kind(), Kind::Cancelled);
+        assert_eq!(admission.running(), 1, "a batch is in the queue");
+        while reader.items.try_recv().is_ok() {}
+        assert_eq!(admission.running(), 0);
     }
 }

@@ -196,7 +196,7 @@ impl ResultStream {
         }
         let following = poll_fn(|context| self.poll_item(context)).await;
         if let Some(item) = following.transpose()? {
-            self.ahead.push_back(item);
+            self.ahead.push_back(item.without_place());
         }
         Ok(())
     }
@@ -214,7 +214,7 @@ impl ResultStream {
         }
         let end = poll_fn(|context| self.poll_item(context));
         match tokio::time::timeout(SETTLE, end).await {
-            Ok(Some(Ok(item))) => self.ahead.push_back(item),
+            Ok(Some(Ok(item))) => self.ahead.push_back(item.without_place()),
             Ok(Some(Err(error))) => return Err(error),
             Ok(None) | Err(_) => {}
         }

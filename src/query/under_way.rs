@@ -3,14 +3,13 @@
 //! has taken the last one.
 //! Never: keeps the engine, or a place, for a client that does not read.
 
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use async_channel::Receiver;
 use tokio::task::AbortHandle;
 
-use super::admission::Place;
 use super::opening::STOPPED;
 use super::queue::{Clock, Item, QueueReader};
 use crate::engine::Class;
@@ -32,10 +31,8 @@ pub(super) struct UnderWay {
     thread: Mutex<Option<EngineThread>>,
     outcome: Outcome,
     stopped: OnceLock<Error>,
-    // Its deadline has passed, and it was asked to stop.
-    is_late: AtomicBool,
-    // The thread holds it as well; the last one gives it back.
-    place: Mutex<Option<Arc<Place>>>,
+    deadline: Option<Instant>,
+    share: Option<Arc<Share>>,
     // The session it is for, and its transaction, until its last batch is given.
     in_use: Mutex<Vec<InUse>>,
     readers: AtomicUsize,
@@ -50,8 +47,10 @@ pub(super) struct Begun {
     pub(super) results: QueueReader,
     pub(super) thread: EngineThread,
     pub(super) outcome: Outcome,
-    pub(super) place: Arc<Place>,
+    /// Whose it is.
+    pub(super) share: Option<Arc<Share>>,
     pub(super) in_use: Vec<InUse>,
+    pub(super) deadline: Option<Instant>,
 }
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -60,7 +59,7 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl UnderWay {
     pub(super) fn new(begun: Begun) -> Arc<Self> {
-        let Begun { class, results, thread, outcome, place, in_use } = begun;
+        let Begun { class, results, thread, outcome, share, in_use, deadline } = begun;
         Arc::new(Self {
             class,
             clock: results.clock,
@@ -68,8 +67,8 @@ impl UnderWay {
             thread: Mutex::new(Some(thread)),
             outcome,
             stopped: OnceLock::new(),
-            is_late: AtomicBool::new(false),
-            place: Mutex::new(Some(place)),
+            deadline,
+            share,
             in_use: Mutex::new(in_use),
             readers: AtomicUsize::new(0),
             joined: AtomicUsize::new(0),
@@ -116,21 +115,12 @@ impl UnderWay {
 
     /// A reader has taken a batch.
     pub(super) fn taken(&self) {
-        if self.clock.taken() == 0 {
-            self.give_place_back();
-        }
+        self.clock.taken();
     }
 
     /// Nothing is left to be read.
     pub(super) fn is_over(&self) -> bool {
         self.stopped.get().is_some() || (self.outcome.get().is_some() && self.items.is_empty())
-    }
-
-    /// The place goes when there is neither a thread nor a batch left.
-    pub(super) fn give_place_back(&self) {
-        if self.is_over() {
-            *locked(&self.place) = None;
-        }
     }
 
     /// Why it was stopped, if it was.
@@ -144,9 +134,8 @@ impl UnderWay {
         if let Some(why) = self.stopped.get() {
             return Err(why.clone());
         }
-        self.give_place_back();
         match self.outcome.get() {
-            Some(Err(error)) if error.kind() == Kind::Cancelled && self.is_late.load(Ordering::SeqCst) => {
+            Some(Err(error)) if error.kind() == Kind::Cancelled && self.is_late() => {
                 Err(Error::new(Kind::Deadline, STOPPED))
             }
             Some(ended) => ended.clone(),
@@ -162,7 +151,6 @@ impl UnderWay {
         self.items.close();
         while self.items.try_recv().is_ok() {}
         self.let_go_of_thread();
-        *locked(&self.place) = None;
         locked(&self.in_use).clear();
     }
 
@@ -175,13 +163,17 @@ impl UnderWay {
 
     /// Ends it when its deadline passes, or nobody has taken a batch for `stall_timeout`. A change is asked to stop, again and
     /// again: it may be in its COMMIT, and its own end says whether it was made.
-    pub(super) fn watch(self: &Arc<Self>, deadline: Option<Instant>, stall_timeout: Duration) {
+    pub(super) fn watch(self: &Arc<Self>, stall_timeout: Duration) {
         if self.is_over() {
             return;
         }
-        let task = tokio::spawn(watch(Arc::downgrade(self), deadline, stall_timeout));
+        let task = tokio::spawn(watch(Arc::downgrade(self), self.deadline, stall_timeout));
         // The first one stays: a statement is watched once.
         let _ = self.watch.set(task.abort_handle());
+    }
+
+    fn is_late(&self) -> bool {
+        self.deadline.is_some_and(|deadline| deadline <= Instant::now())
     }
 
     /// What is done about a deadline that has passed; when to look again.
@@ -200,7 +192,6 @@ impl UnderWay {
             ));
             return None;
         }
-        self.is_late.store(true, Ordering::SeqCst);
         if let Some(thread) = &*locked(&self.thread) {
             thread.ask_to_stop();
         }
@@ -219,9 +210,9 @@ impl UnderWay {
         Instant::now()
     }
 
-    /// Whether it has a place of this client.
+    /// Whether it is this client's.
     pub(super) fn is_of(&self, share: &Arc<Share>) -> bool {
-        locked(&self.place).as_ref().is_some_and(|place| place.is_of(share))
+        self.share.as_ref().is_some_and(|own| Arc::ptr_eq(own, share))
     }
 
     /// Cuts its reader, for another query that waits for its place.

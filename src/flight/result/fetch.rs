@@ -5,11 +5,11 @@ use std::sync::{Arc, Mutex};
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
+use tokio::sync::OnceCell;
 
-use super::parts::Parts;
 use crate::engine::{Bound, Class, Described};
 use crate::flight::metadata::Metadata;
-use crate::query::ResultStream;
+use crate::query::{ResultStream, SharedResult};
 use crate::session::{BoundRows, On, Owner, Prepared};
 
 /// Bytes of bound rows that a fetched ticket may keep for another fetch.
@@ -68,9 +68,25 @@ impl Fetch {
         match self {
             Fetch::Statement { sql, .. } => sql.len(),
             Fetch::Bound { bound, .. } => bound.sql().len(),
-            Fetch::Part(parts) => parts.bytes(),
+            Fetch::Part(parts) => parts.fetch.bytes(),
             Fetch::Stored { batches, .. } => batches.iter().map(RecordBatch::get_array_memory_size).sum(),
             Fetch::Metadata { .. } | Fetch::Begun(_) => 0,
         }
+    }
+}
+
+/// One result in several endpoints: one run over one snapshot, whose batches go to whichever endpoint asks for the next.
+/// Endpoints that are still to be fetched keep it, and calls that read from it; without them it is stopped.
+pub(in crate::flight) struct Parts {
+    pub(super) fetch: Fetch,
+    /// Once the first endpoint is fetched.
+    pub(super) opened: OnceCell<SharedResult>,
+}
+
+impl Parts {
+    /// `count` endpoints of what `fetch` stands for.
+    pub(in crate::flight) fn of(fetch: Fetch, count: usize) -> Vec<Fetch> {
+        let parts = Arc::new(Self { fetch, opened: OnceCell::new() });
+        (0..count).map(|_| Fetch::Part(Arc::clone(&parts))).collect()
     }
 }

@@ -2,13 +2,11 @@
 //! Runs on: the task of the call.
 
 mod fetch;
-mod parts;
 mod prepared;
 mod run;
 mod ticket;
 
-pub(super) use fetch::Fetch;
-pub(super) use parts::Parts;
+pub(super) use fetch::{Fetch, Parts};
 pub(super) use prepared::{fetch_prepared, prepared_fetch, result_schema};
 pub(super) use run::{Results, changed_rows, count_changed};
 pub(super) use ticket::{Asked, LIFETIME, Stop, Tickets};

@@ -8,9 +8,9 @@ use arrow::array::{AsArray, RecordBatch};
 use arrow::datatypes::Int64Type;
 use futures::{StreamExt, stream};
 
-use super::fetch::Fetch;
+use super::fetch::{Fetch, Parts};
 use crate::engine::Class;
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::flight::metadata::Metadata;
 use crate::flight::request::Call;
 use crate::query::{Query, ResultStream, RunOptions, Statement};
@@ -51,7 +51,7 @@ impl Results {
             Fetch::Stored { schema, class, batches } => {
                 Ok(ResultStream::stored(Arc::clone(schema), *class, batches.clone()))
             }
-            Fetch::Part(parts) => parts.open(self, options, call).await,
+            Fetch::Part(parts) => self.join(parts, options, call).await,
             Fetch::Begun(result) => {
                 let begun = result.lock().unwrap_or_else(PoisonError::into_inner).take();
                 begun.map(|result| *result).ok_or_else(|| {
@@ -59,6 +59,31 @@ impl Results {
                 })
             }
         }
+    }
+
+    /// Joins those who read a result through its endpoints; the first one starts it. A deadline ends it for all of them.
+    async fn join(&self, parts: &Parts, options: RunOptions, call: &mut Call) -> Result<ResultStream> {
+        if let Some(sql) = parts.fetch.sql() {
+            call.about(sql);
+        }
+        let deadline = options.deadline;
+        let start = parts.opened.get_or_try_init(|| async {
+            let options = RunOptions { is_shared: true, ..options };
+            let first = Box::pin(self.open(&parts.fetch, options, call)).await?;
+            let shared = first.into_shared();
+            shared.ok_or_else(|| Error::internal("a result in several endpoints has no statement"))
+        });
+        let shared = match deadline {
+            None => start.await?,
+            Some(deadline) => tokio::time::timeout_at(deadline.into(), start)
+                .await
+                .map_err(|_| Error::new(Kind::Deadline, "the deadline passed before the query started"))??,
+        };
+        let mut result = shared.read();
+        if let Some(deadline) = deadline {
+            result.end_at(deadline);
+        }
+        Ok(result)
     }
 
     /// Reads the beginning of an answer; the rest is read piece by piece as the client takes it, past the places and the

@@ -233,9 +233,9 @@ async fn a_change_whose_rows_are_not_read_was_made() {
     assert_eq!(number(&mut watcher, "SELECT count(*) FROM t").await, 300_000);
 }
 
-/// A server that has to end does not wait for readers that have stalled.
+/// A server that has to end tells a reader that has stalled so, and does not wait for it.
 #[tokio::test]
-async fn a_server_that_stops_ends_stalled_readers() {
+async fn a_server_that_stops_tells_its_readers() {
     let server = TestServer::start_with(|config| {
         config.server.drain_timeout = "300 ms".parse().unwrap();
     })
