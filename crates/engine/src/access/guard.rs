@@ -458,10 +458,11 @@ impl Names for Resolver<'_> {
         let Guard { connection, access } = *self.guard;
         let catalog = connection.database().catalog();
         let first = path.first().map(|part| part.to_lowercase()).unwrap_or_default();
-        if path.len() > 1
-            && ["temp", "system", "pg_catalog", super::window::DATABASE].contains(&first.as_str())
-        {
+        if path.len() > 1 && ["temp", "system", "pg_catalog"].contains(&first.as_str()) {
             return Ok(Place::Itself);
+        }
+        if first == super::window::DATABASE {
+            return Err(denied(format!("{first} is the server's own")));
         }
         let (schema, table) = self.guard.place_of(path);
         let is_main = path.len() == 1 || schema.eq_ignore_ascii_case("main");

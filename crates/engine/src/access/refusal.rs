@@ -106,7 +106,7 @@ impl Access {
     /// Refuses definitions whose names everybody meets, before they are noted: verb and kind, such as `create` and `view`.
     pub(crate) fn check_noted(&self, [verb, kind]: &[String; 2]) -> Result<()> {
         match (verb.as_str(), kind.as_str()) {
-            ("create", "macro" | "function" | "trigger" | "recursive" | "secure") => {
+            ("create", "macro" | "function" | "trigger") => {
                 Err(for_role(self, &format!("CREATE {}", kind.to_uppercase()), "admin"))
             }
             ("create", "view") if !self.defines_something() => Err(lacks(self, Right::Define, "*", "*")),

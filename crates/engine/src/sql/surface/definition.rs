@@ -13,7 +13,8 @@ use crate::error::{Error, Kind, Result};
 use crate::sql::token::Token;
 
 /// Words between CREATE and what is made.
-const BEFORE: [&str; 7] = ["or", "replace", "temp", "temporary", "local", "global", "persistent"];
+const BEFORE: [&str; 9] =
+    ["or", "replace", "temp", "temporary", "local", "global", "persistent", "secure", "recursive"];
 
 /// Verb and kind of a definition, such as `create` and `view`; empty where there is none.
 pub(crate) fn defined_kind(tokens: &[Token<'_>]) -> [String; 2] {
