@@ -42,7 +42,9 @@ impl Credentials {
                 "header authorization: expected \"Basic\" and the base64 of user:password, or \"Bearer\" and a token",
             )
         };
-        let Some(header) = header else { return Ok(Credentials::None) };
+        let Some(header) = header.filter(|header| !header.trim_ascii().is_empty()) else {
+            return Ok(Credentials::None);
+        };
         let header = std::str::from_utf8(header).map_err(|_| wrong())?;
         let (scheme, value) = header.trim().split_once(' ').ok_or_else(wrong)?;
         let value = value.trim();
@@ -86,8 +88,10 @@ mod tests {
             assert_eq!(Credentials::read(Some(good.as_bytes())).unwrap(), expected, "{good}");
         }
         assert_eq!(Credentials::read(Some(b"Bearer x")).unwrap(), Credentials::Bearer("x".to_owned()));
-        assert_eq!(Credentials::read(None).unwrap(), Credentials::None);
-        for bad in ["", "Basic", "Basic !!", "Basic dXNlcg", "Digest x", "Basic //4="] {
+        for nothing in [None, Some(&b""[..]), Some(b" ")] {
+            assert_eq!(Credentials::read(nothing).unwrap(), Credentials::None);
+        }
+        for bad in ["Basic", "Basic !!", "Basic dXNlcg", "Digest x", "Basic //4="] {
             let error = Credentials::read(Some(bad.as_bytes())).unwrap_err();
             assert!(error.to_string().contains("authorization"), "{bad}");
         }

@@ -2,7 +2,7 @@
 //! Runs on: async tasks; a look into memory.
 //! Never: locks anybody out: who has logged in from an address before waits for nothing but that address's own failures.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -35,7 +35,7 @@ struct State {
     addresses: HashMap<IpAddr, Failures>,
     users: HashMap<String, Failures>,
     // Who has logged in from where.
-    good: HashMap<(IpAddr, String), Instant>,
+    good: HashSet<(IpAddr, String)>,
     waiting: usize,
 }
 
@@ -51,15 +51,15 @@ struct Failures {
 pub(super) struct Attempt<'a> {
     slow: &'a Slow,
     address: Option<IpAddr>,
-    user: Option<String>,
+    user: String,
     over: bool,
 }
 
 impl Slow {
-    /// Begins an attempt, after the wait that earlier ones have earned. `user` is who it says to be, where it says so.
+    /// Begins an attempt, after the wait that earlier ones have earned. `user` is who it says to be.
     ///
     /// Errors: `Exhausted` when too many wait already.
-    pub(super) async fn begin(&self, address: Option<IpAddr>, user: Option<&str>) -> Result<Attempt<'_>> {
+    pub(super) async fn begin(&self, address: Option<IpAddr>, user: &str) -> Result<Attempt<'_>> {
         let (attempt, wait) = self.enter(address, user)?;
         if !wait.is_zero() {
             let _waits = Waits::new(self);
@@ -69,7 +69,7 @@ impl Slow {
     }
 
     /// An attempt, and how long it is to wait.
-    fn enter(&self, address: Option<IpAddr>, user: Option<&str>) -> Result<(Attempt<'_>, Duration)> {
+    fn enter(&self, address: Option<IpAddr>, user: &str) -> Result<(Attempt<'_>, Duration)> {
         let address = address.map(network);
         let mut state = self.state();
         let wait = state.wait(address, user);
@@ -80,8 +80,7 @@ impl Slow {
             ));
         }
         state.each(address, user, |failures| failures.open += 1);
-        let user = user.map(ToOwned::to_owned);
-        Ok((Attempt { slow: self, address, user, over: false }, wait))
+        Ok((Attempt { slow: self, address, user: user.to_owned(), over: false }, wait))
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -94,17 +93,17 @@ impl Attempt<'_> {
     pub(super) fn succeeded(mut self) {
         self.over = true;
         let mut state = self.slow.state();
-        state.each(self.address, self.user.as_deref(), |failures| {
+        state.each(self.address, &self.user, |failures| {
             failures.open = failures.open.saturating_sub(1);
         });
-        if let (Some(address), Some(user)) = (self.address, &self.user) {
+        if let Some(address) = self.address {
             if state.good.len() >= KNOWN_MAX {
                 state.good.clear();
             }
-            state.good.insert((address, user.clone()), Instant::now());
-            // A success does not forgive the address: its owner could else try others' passwords in between.
-            state.users.remove(user);
+            state.good.insert((address, self.user.clone()));
         }
+        // A success does not forgive the address: its owner could else try others' passwords in between.
+        state.users.remove(&self.user);
     }
 }
 
@@ -114,7 +113,7 @@ impl Drop for Attempt<'_> {
             return;
         }
         // An attempt that its client gave up counts as well: it would else be a way around the wait.
-        self.slow.state().each(self.address, self.user.as_deref(), |failures| {
+        self.slow.state().each(self.address, &self.user, |failures| {
             failures.open = failures.open.saturating_sub(1);
             failures.count += 1;
             failures.last = Instant::now();
@@ -123,12 +122,10 @@ impl Drop for Attempt<'_> {
 }
 
 impl State {
-    fn wait(&self, address: Option<IpAddr>, user: Option<&str>) -> Duration {
+    fn wait(&self, address: Option<IpAddr>, user: &str) -> Duration {
         let by_address = address.and_then(|address| self.addresses.get(&address));
-        let is_good = address
-            .zip(user)
-            .is_some_and(|(address, user)| self.good.contains_key(&(address, user.to_owned())));
-        let by_user = user.filter(|_| !is_good).and_then(|user| self.users.get(user));
+        let is_good = address.is_some_and(|address| self.good.contains(&(address, user.to_owned())));
+        let by_user = if is_good { None } else { self.users.get(user) };
         let of = |failures: Option<&Failures>, most: Duration| {
             failures.map_or(Duration::ZERO, |failures| failures.wait().min(most))
         };
@@ -136,7 +133,7 @@ impl State {
     }
 
     /// Changes what is known of an address and of a user; `change` finds them as new when they are not known.
-    fn each(&mut self, address: Option<IpAddr>, user: Option<&str>, change: impl Fn(&mut Failures)) {
+    fn each(&mut self, address: Option<IpAddr>, user: &str, change: impl Fn(&mut Failures)) {
         let new = || Failures { count: 0, open: 0, last: Instant::now() };
         let stale = |failures: &Failures| failures.open == 0 && failures.last.elapsed() > FORGOTTEN;
         if self.addresses.len() + self.users.len() >= KNOWN_MAX {
@@ -151,12 +148,10 @@ impl State {
                 None => {}
             }
         }
-        if let Some(user) = user {
-            match self.users.get_mut(user) {
-                Some(failures) => change(failures),
-                None if has_room => change(self.users.entry(user.to_owned()).or_insert_with(new)),
-                None => {}
-            }
+        match self.users.get_mut(user) {
+            Some(failures) => change(failures),
+            None if has_room => change(self.users.entry(user.to_owned()).or_insert_with(new)),
+            None => {}
         }
     }
 }
@@ -208,7 +203,7 @@ mod tests {
 
     fn fail(slow: &Slow, address: Option<IpAddr>, user: &str, times: usize) {
         for _ in 0..times {
-            drop(slow.enter(address, Some(user)).unwrap());
+            drop(slow.enter(address, user).unwrap());
         }
     }
 
@@ -216,32 +211,32 @@ mod tests {
     fn failures_cost_time_and_never_more_than_the_most() {
         let slow = Slow::default();
         fail(&slow, HERE, "ada", 2);
-        assert_eq!(slow.state().wait(HERE, Some("ada")), Duration::ZERO, "people mistype");
+        assert_eq!(slow.state().wait(HERE, "ada"), Duration::ZERO, "people mistype");
         fail(&slow, HERE, "ada", 1);
-        assert_eq!(slow.state().wait(HERE, Some("ada")), FIRST);
+        assert_eq!(slow.state().wait(HERE, "ada"), FIRST);
         fail(&slow, HERE, "ada", 20);
-        assert_eq!(slow.state().wait(HERE, Some("ada")), ADDRESS_MAX);
-        assert_eq!(slow.state().wait(HERE, Some("bob")), ADDRESS_MAX, "the address is at fault");
-        assert_eq!(slow.state().wait(THERE, Some("ada")), USER_MAX, "the owner comes from elsewhere");
-        assert_eq!(slow.state().wait(THERE, Some("bob")), Duration::ZERO);
+        assert_eq!(slow.state().wait(HERE, "ada"), ADDRESS_MAX);
+        assert_eq!(slow.state().wait(HERE, "bob"), ADDRESS_MAX, "the address is at fault");
+        assert_eq!(slow.state().wait(THERE, "ada"), USER_MAX, "the owner comes from elsewhere");
+        assert_eq!(slow.state().wait(THERE, "bob"), Duration::ZERO);
     }
 
     #[test]
     fn who_was_right_before_does_not_wait_for_others_failures() {
         let slow = Slow::default();
-        slow.enter(HERE, Some("ada")).unwrap().0.succeeded();
+        slow.enter(HERE, "ada").unwrap().0.succeeded();
         fail(&slow, THERE, "ada", 20);
-        assert_eq!(slow.state().wait(HERE, Some("ada")), Duration::ZERO);
+        assert_eq!(slow.state().wait(HERE, "ada"), Duration::ZERO);
         assert!(slow.state().users.values().all(|failures| failures.open == 0));
     }
 
     #[test]
     fn attempts_at_one_time_count_as_failures() {
         let slow = Slow::default();
-        let open: Vec<_> = (0..OPEN + FREE).map(|_| slow.enter(HERE, Some("ada")).unwrap().0).collect();
-        assert_eq!(slow.state().wait(HERE, Some("bob")), FIRST);
+        let open: Vec<_> = (0..OPEN + FREE).map(|_| slow.enter(HERE, "ada").unwrap().0).collect();
+        assert_eq!(slow.state().wait(HERE, "bob"), FIRST);
         open.into_iter().for_each(Attempt::succeeded);
-        assert_eq!(slow.state().wait(HERE, Some("bob")), Duration::ZERO);
+        assert_eq!(slow.state().wait(HERE, "bob"), Duration::ZERO);
     }
 
     #[test]

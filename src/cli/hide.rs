@@ -26,7 +26,8 @@ pub(super) fn secrets() -> Result<(), Failure> {
     }
     let Some((name, kept)) = kept.split_first() else { return Ok(()) };
     // Comes back only when it did not work.
-    let error = Command::new("/proc/self/exe").arg0(name).args(kept).envs(found).exec();
+    let program = std::env::current_exe().unwrap_or_else(|_| "/proc/self/exe".into());
+    let error = Command::new(program).arg0(name).args(kept).envs(found).exec();
     Err(Failure::Usage(Error::invalid(format!(
         "the password or token cannot be taken out of the list of processes ({error}); set PINTAIL_PASSWORD or \
          PINTAIL_TOKEN instead"
