@@ -26,7 +26,8 @@ def measure(bench) -> None:
 
 def one(bench, servers, name: str, do: str) -> dict:
     server, database = servers[name]
-    return bench.side(name).run(server, database, do=do)
+    few = {"times": 3} if bench.quick else {}
+    return bench.side(name).run(server, database, do=do, **few)
 
 
 class Empty:
