@@ -9,7 +9,7 @@ use crate::error::Result;
 use crate::internal::INTERNAL_SCHEMA;
 
 /// Table functions that tell nothing of what is stored.
-const COMPUTING: [&str; 16] = [
+const COMPUTING: [&str; 15] = [
     "generate_series",
     "icu_calendar_names",
     "json_each",
@@ -22,7 +22,6 @@ const COMPUTING: [&str; 16] = [
     "range",
     "repeat",
     "repeat_row",
-    "summary",
     "test_all_types",
     "test_vector_types",
     "unnest",

@@ -233,6 +233,7 @@ fn instead(name: &str) -> &'static str {
         "duckdb_databases" | "pragma_database_list" => {
             "; information_schema.schemata lists catalogs and schemas"
         }
+        "summary" => "; SUMMARIZE does the same",
         "json_execute_serialized_sql" => "; send the SQL as a statement of its own",
         _ => "",
     }

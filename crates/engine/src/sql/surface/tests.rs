@@ -117,6 +117,7 @@ fn what_no_client_may_call_is_refused_on_every_way() {
         ("FROM duckdb_temporary_files()", Kind::Denied, "duckdb_temporary_files"),
         ("FROM duckdb_extensions()", Kind::Denied, "duckdb_extensions"),
         ("FROM arrow_scan(1, 2, 3)", Kind::Denied, "arrow_scan"),
+        ("FROM summary((SELECT 1))", Kind::Denied, "SUMMARIZE"),
         ("CALL register_external_resource_type('x')", Kind::Denied, "register_external_resource_type"),
         ("SELECT write_log('x')", Kind::Denied, "write_log"),
         ("SELECT sleep_ms(1000)", Kind::Denied, "sleep_ms"),
