@@ -25,7 +25,7 @@ SWEEP = {
         size: {"PINTAIL_QUERY__BATCH_BYTES": size} for size in ["512 KiB", "896 KiB", "1344 KiB", "2688 KiB", "3584 KiB"]
     },
     "buffer_bytes": {size: {"PINTAIL_QUERY__BUFFER_BYTES": size} for size in ["4 MiB", "16 MiB", "32 MiB"]},
-    "read_ahead": {size: {"PINTAIL_QUERY__READ_AHEAD": size} for size in ["8 MiB", "16 MiB", "64 MiB"]},
+    "read_ahead": {size: {"PINTAIL_QUERY__READ_AHEAD": size} for size in ["16 MiB", "32 MiB", "64 MiB"]},
     "engine_arrays": {"true": {"PINTAIL_QUERY__ENGINE_ARRAYS": "true"}},
     "malloc": {
         "arenas 2": {"MALLOC_ARENA_MAX": "2"},
