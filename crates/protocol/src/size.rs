@@ -66,12 +66,13 @@ mod tests {
         let fixed: ArrayRef = Arc::new(FixedSizeListArray::new(Arc::clone(&item), 3, numbers, None));
         let of_lists = Arc::new(Field::new("item", lists.data_type().clone(), true));
         let deep: ArrayRef = Arc::new(ListArray::new(
-            Arc::clone(&of_lists),
+            of_lists,
             OffsetBuffer::from_lengths(vec![1; 2000]),
             Arc::clone(&lists),
             None,
         ));
-        let structs: ArrayRef = Arc::new(StructArray::from(vec![(of_lists, Arc::clone(&deep))]));
+        let column = Arc::new(Field::new("deep", deep.data_type().clone(), true));
+        let structs: ArrayRef = Arc::new(StructArray::from(vec![(column, Arc::clone(&deep))]));
         for (name, array) in [("lists", lists), ("fixed", fixed), ("deep", deep), ("structs", structs)] {
             let batch = RecordBatch::try_from_iter([(name, array)]).unwrap();
             let whole = batch_bytes(&batch);
