@@ -88,9 +88,11 @@ pub(super) fn run_script(connection: &mut Open, sql: &str, sink: &mut ResultSink
     if sink.open(&schema, class).is_err() {
         return Ok(class);
     }
+    let mut is_admitted = false;
     if single && !connection.joins_transaction() && statements[0].without_parameters(connection).is_ok() {
         // It may run on another connection, whose statements are not held to anything.
         statements = statements.into_iter().map(|one| one.admitted(connection)).collect::<Result<_>>()?;
+        is_admitted = true;
         if let Some(rows) = connection.execute_in_group(class, sql) {
             sink.count(rows?)?;
             return Ok(class);
@@ -110,7 +112,7 @@ pub(super) fn run_script(connection: &mut Open, sql: &str, sink: &mut ResultSink
         // What it may touch is looked at when it is its turn: it may be about what one before it has made.
         let changed = statement
             .without_parameters(connection)
-            .and_then(|()| statement.admitted(connection))
+            .and_then(|()| if is_admitted { Ok(statement) } else { statement.admitted(connection) })
             .and_then(|statement| {
                 let _turn = connection.turn(statement.class(), statement.sql(connection)?);
                 connection.execute_parsed(&statement)

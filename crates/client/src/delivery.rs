@@ -357,8 +357,15 @@ mod tests {
     fn refusals_are_final_and_breaks_are_not() {
         let is_final = |kind| matches!(Failure::from(Error::new(kind, "x")), Failure::Final(_));
         let finals: Vec<Kind> = Kind::ALL.into_iter().filter(|kind| is_final(*kind)).collect();
-        let expected =
-            [Kind::Invalid, Kind::NotFound, Kind::Exists, Kind::Conflict, Kind::Unsupported, Kind::Denied];
+        let expected = [
+            Kind::Invalid,
+            Kind::NotFound,
+            Kind::Exists,
+            Kind::Conflict,
+            Kind::Unsupported,
+            Kind::Denied,
+            Kind::Unauthenticated,
+        ];
         assert_eq!(finals, expected);
     }
 }

@@ -128,6 +128,7 @@ async fn add_token(server: &FlightServer, ask: &Ask, body: TokenBody) -> Result<
         Some(user) => user,
         None if principal.is_account_in_person() => principal.name.to_string(),
         None => {
+            check_admin(ask, action::TOKEN_ADD)?;
             return Err(Error::invalid(
                 "pintail.token_add: expected the user whose token it is (`pintail token add --user NAME`)",
             ));

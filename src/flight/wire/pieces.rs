@@ -178,6 +178,8 @@ mod tests {
             lengths.iter().map(|length| Buffer::from(vec![7_u8; *length])).collect()
         };
         let large = body(&[3_000, 100, 500_000, 2_000, 700_000, 40_000]);
+        // Kept, so that their places are not used again.
+        let _kept = large.clone();
         let places: Vec<(*const u8, usize)> = large.iter().map(|part| (part.as_ptr(), part.len())).collect();
         let frames = [large, body(&[10_000, 20_000]), body(&[30])]
             .map(|body| Ok(Frame { header: vec![1; 200].into(), body, ..Frame::default() }));

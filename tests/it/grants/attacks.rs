@@ -109,14 +109,13 @@ const ATTACKS: &[(&str, &str)] = &[
     ("FROM 'other'.'secret'", "eeeee"),
     ("SELECT x.token FROM other.secret AS x(f, token)", "yyynn"),
     // The server's own.
-    ("FROM pintail_internal.ingest_ledger", "ynnnn"),
+    ("FROM pintail_internal.grants g", "ynnnn"),
     ("SELECT count(*) FROM pintail_internal.grants", "ynnnn"),
     ("FROM \"PINTAIL_INTERNAL\".grants", "ynnnn"),
     ("FROM query('FROM pintail_internal.grants')", "ynnnn"),
     ("FROM query_table('pintail_internal.grants')", "ynnnn"),
     ("DESCRIBE pintail_internal.grants", "y..nn"),
     ("SELECT (SELECT count(*) FROM pintail_internal.grants)", "ynnnn"),
-    ("FROM pintail_internal.users", "nnnnn"),
     ("FROM pintail_access.w.w0", "eeenn"),
     ("SELECT * FROM pintail_segment('x')", "eeeee"),
     // Listings and what tells of others.
@@ -151,7 +150,6 @@ const ATTACKS: &[(&str, &str)] = &[
     ("FROM duckdb_prepared_statements()", "nnnnn"),
     ("SELECT current_setting('temp_directory')", "nnnnn"),
     ("SELECT getenv('HOME')", "nnnnn"),
-    ("SELECT currval('ids')", "eeenn"),
     ("SELECT index_key({'table': 'other.secret'}, 1)", "eeenn"),
     // Files, other databases, settings.
     ("FROM read_csv('/etc/passwd')", "nnnnn"),
@@ -258,7 +256,12 @@ async fn no_statement_gets_through_on_any_way() {
                 let found = run(&mut client, way, sql).await;
                 let is_right = match (&found, expected) {
                     (Ok(_), b'y') => true,
-                    (Err(status), b'n') => status.code() == Code::PermissionDenied,
+                    (Err(status), b'n') => {
+                        // DoExchange makes nothing temporary, whoever asks.
+                        let is_temporary = way == Way::Exchange && sql.contains(" TEMP ");
+                        status.code() == Code::PermissionDenied
+                            || (is_temporary && status.code() == Code::Unimplemented)
+                    }
                     (Err(status), b'e') => status.code() != Code::Internal && status.code() != Code::Unknown,
                     // What only fails when it runs.
                     (Ok(_), b'e') => way == Way::Schema,

@@ -88,7 +88,10 @@ fn check(who: Option<&Arc<Access>>, cases: &[(&str, std::result::Result<&str, Ki
     for (sql, expected, part) in cases {
         let mut connection = database.connection().unwrap();
         connection.hold_to(who.cloned());
+        // What one of them changes is not there for the next.
+        connection.begin().unwrap();
         let found = run(&connection, sql);
+        connection.rollback().unwrap();
         let (is_right, text) = match (&found, expected) {
             (Ok(text), Ok(wanted)) => (text.contains(wanted) && text.contains(part), text.clone()),
             (Err(error), Err(kind)) => {
@@ -201,7 +204,11 @@ fn a_customer_sees_the_granted_part_and_nothing_else() {
                 "",
             ),
             ("SELECT column_name FROM information_schema.columns WHERE table_name = 'wells'", Ok("oil"), ""),
-            ("SELECT count(*) AS n FROM duckdb_columns() WHERE column_name = 'field_code'", Ok("| 0 |"), ""),
+            (
+                "SELECT count(*) AS n FROM duckdb_columns() WHERE table_name = 'wells' AND column_name = 'field_code'",
+                Ok("| 0 |"),
+                "",
+            ),
             ("SELECT schema_name FROM information_schema.schemata", Ok("main"), ""),
             ("SELECT count(*) FROM duckdb_schemas() WHERE schema_name = 'other'", Ok("| 0"), ""),
             ("SELECT view_name, sql FROM duckdb_views() d", Ok("open_view"), ""),
@@ -286,13 +293,13 @@ fn a_writer_with_grants_changes_what_is_granted() {
             ("UPDATE other.secret SET nothing = 1", denied, "does not bind"),
             ("UPDATE other.nothing SET nothing = 1", denied, "does not bind"),
             ("UPDATE open_table SET nothing = 1", Err(Kind::Invalid), "nothing"),
-            ("INSERT INTO s.over_wells VALUES (1)", Err(Kind::Invalid), ""),
+            ("INSERT INTO s.over_wells VALUES (1)", Err(Kind::NotFound), ""),
             ("INSERT INTO open_table SELECT 1, token FROM other.secret", denied, ""),
             ("UPDATE open_table SET b = (SELECT token FROM other.secret LIMIT 1)", denied, ""),
             ("DELETE FROM open_table USING other.secret WHERE a = field_code", denied, ""),
             ("INSERT INTO pintail_internal.users VALUES ('me')", denied, "server's own"),
             ("CREATE TABLE s.n (a INTEGER)", Ok("0"), ""),
-            ("CREATE TABLE s.fk (a INTEGER REFERENCES s.t (a))", denied, ""),
+            ("CREATE TABLE s.fk (a INTEGER REFERENCES s.t (a))", Ok("0"), ""),
             ("CREATE TABLE main.n (a INTEGER)", denied, "define"),
             ("CREATE TABLE s.c AS SELECT * FROM main.open_table", Ok(""), ""),
             ("CREATE TEMP TABLE scratch (a INTEGER)", Ok("0"), ""),
@@ -340,7 +347,7 @@ fn without_grants_a_role_means_what_it_says() {
             ("EXPLAIN SELECT * FROM open_table", Ok("explain"), ""),
             ("DESCRIBE wells", Ok("field_code"), ""),
             ("SELECT count(*) FROM duckdb_tables() WHERE table_name = 'wells'", Ok("1"), ""),
-            ("SELECT nothing FROM wells", Err(Kind::Invalid), "LINE 1"),
+            ("SELECT nothing FROM wells", Err(Kind::Invalid), "not found"),
             ("FROM nothing", Err(Kind::NotFound), "nothing"),
             ("FROM pintail_internal.users", denied, "server's own"),
             ("FROM query('FROM pintail_internal.users')", denied, "server's own"),
