@@ -90,8 +90,8 @@ def test_a_writer_has_a_schema(granted):
         assert cursor.fetchone() == (6,)
         for work in [
             lambda: cursor.execute("SELECT * FROM wells"),
-            lambda: cursor.adbc_ingest("wells", rows, mode="append"),
-            lambda: cursor.adbc_ingest("elsewhere", rows, mode="create"),
+            lambda: cursor.adbc_ingest("wells", rows, mode="append", db_schema_name="main"),
+            lambda: cursor.adbc_ingest("elsewhere", rows, mode="create", db_schema_name="main"),
         ]:
             with pytest.raises(AdbcError, match="(?i)not there|grant"):
                 work()

@@ -5,11 +5,8 @@
 use crate::catalog::{quote_name, quote_text};
 use crate::connection::Connection;
 use crate::error::{Error, Result};
-use crate::internal::{INTERNAL_SCHEMA, own_name};
+use crate::internal::{IDENTITY_TABLES, INTERNAL_SCHEMA, own_name};
 use crate::introspect::{find_table, rows};
-
-/// Their names are refused wherever they stand in a statement.
-pub(crate) const IDENTITY_TABLES: [&str; 2] = ["pintail_users", "pintail_tokens"];
 
 const USERS: &str = IDENTITY_TABLES[0];
 const USER_COLUMNS: [(&str, &str); 3] =

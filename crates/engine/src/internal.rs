@@ -5,6 +5,9 @@ use crate::catalog::TableName;
 /// Schema of the server's own tables, which no listing shows.
 pub const INTERNAL_SCHEMA: &str = "pintail_internal";
 
+/// Tables of users and tokens. Their names are refused wherever they stand in a statement.
+pub(crate) const IDENTITY_TABLES: [&str; 2] = ["pintail_users", "pintail_tokens"];
+
 /// A column that a table has only inside a transaction that keeps every other writer out of it.
 ///
 /// The engine lets a DROP TABLE pass over rows that its snapshot does not see. A table that is altered takes no rows from

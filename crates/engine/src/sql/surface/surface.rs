@@ -25,7 +25,7 @@ use super::names::Names;
 use super::reach::Reach;
 use crate::duckdb_error::from_duckdb;
 use crate::error::{Error, Kind, Result};
-use crate::identities::IDENTITY_TABLES;
+use crate::internal::IDENTITY_TABLES;
 use crate::sql::depth;
 use crate::sql::token::{self, Token};
 
