@@ -32,8 +32,13 @@ pub struct Connection {
     link: Link,
     // Until the client has said what it has to say first.
     hello: Option<Hello>,
+    // Once nothing more is written to the client.
+    farewell: Option<Pin<Box<Sleep>>>,
     _place: OwnedSemaphorePermit,
 }
+
+/// How long a client may take to close its side once ours is closed.
+const LINGER: Duration = Duration::from_millis(500);
 
 /// A client that is to begin.
 struct Hello {
@@ -96,7 +101,7 @@ pub fn connections(
         let until = Box::pin(tokio::time::sleep(handshake_timeout));
         let hello = Some(Hello { missing: HELLO_BYTES, until });
         let socket = Corked::new(socket);
-        Ok(Connection { socket, link: Link(Arc::new(shared)), hello, _place: place })
+        Ok(Connection { socket, link: Link(Arc::new(shared)), hello, farewell: None, _place: place })
     })
 }
 
@@ -155,7 +160,22 @@ impl AsyncWrite for Connection {
         Pin::new(&mut self.socket).poll_flush(context)
     }
 
+    /// Closes our side and waits for the client to close its own: a socket that is closed while its client still says that
+    /// it has read something resets the connection, and the client may lose its last status over that.
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.socket).poll_shutdown(context)
+        let this = &mut *self;
+        if this.farewell.is_none() {
+            ready!(Pin::new(&mut this.socket).poll_shutdown(context))?;
+        }
+        let farewell = this.farewell.get_or_insert_with(|| Box::pin(tokio::time::sleep(LINGER)));
+        let mut unread = [0; 4096];
+        while farewell.as_mut().poll(context).is_pending() {
+            let mut buffer = ReadBuf::new(&mut unread);
+            let read = ready!(Pin::new(&mut this.socket).poll_read(context, &mut buffer));
+            if read.is_err() || buffer.filled().is_empty() {
+                break;
+            }
+        }
+        Poll::Ready(Ok(()))
     }
 }
