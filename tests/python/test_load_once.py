@@ -55,8 +55,9 @@ def test_a_load_cut_by_kill_is_finished_by_the_same_command(tmp_path):
     _, error = load.communicate(timeout=60)
     assert load.returncode == 1, "the load ended before the server was killed"
     found = re.search(r"(\d) of 4 pieces of \S*many.parquet", error)
-    assert found and "run the same command again" in error, error
-    confirmed = int(found.group(1))
+    # The kill may have come before the answer to the first part.
+    assert (found or "nothing was confirmed" in error) and "run the same command again" in error, error
+    confirmed = int(found.group(1)) if found else 0
 
     server = Server(tmp_path)
     stored = committed(server.client(), "t")
