@@ -1,7 +1,7 @@
 """Where the time of a read goes: one DoGet of a whole table, Pintail beside a pyarrow.flight server around DuckDB.
 
     make profile-read                        all tables
-    make profile-read BENCH="--tables wells,long --rounds 3 --scale 0.2 --base PATH_OF_AN_EARLIER_PINTAIL"
+    make profile-read BENCH="--table wells --table strings --rounds 3 --scale 0.2 --base PATH_OF_AN_EARLIER_PINTAIL"
 
 Rounds take turns, every read by a new client process. Per GB of Arrow data: processor seconds of the server (user +
 kernel), page faults, context switches, writes to the socket. With `perf` at hand, one more read of each server tells
@@ -9,7 +9,6 @@ where its processor was: by the symbol that ran, so that a copy made for DuckDB 
 """
 
 import argparse
-import os
 import re
 import shutil
 import statistics
@@ -17,7 +16,10 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from reads import GB, Read, Server, TABLES, copy, make, read
+from data import TABLES, Data
+from sides import MIB, Server, Side, sides
+
+GB = 1e9
 
 # The first that matches a line of perf, "object symbol", is its share.
 SHARES = [
@@ -29,23 +31,30 @@ SHARES = [
     ("copies", r"mem(move|cpy|set)"),
     ("allocator", r"malloc|free|calloc|realloc|mi_|je_|rallocx|brk|_int_"),
 ]
+HEAD = ["table", "server", "of the peer", "GB/s", "first batch, ms", "core-s a GB (user + kernel)", "page faults a GB"]
+HEAD += ["context switches a GB", "writes a GB", "peak MiB"]
 
 
-def per_gb(reads: list[Read], value) -> float:
-    return statistics.median(value(done) / (done.size / GB) for done in reads)
+def read(side: Side, server: Server, data: Data, table: str) -> dict:
+    """One read of all rows by a new client process."""
+    found = side.run(server, data.database, do="read", sql=f"SELECT * FROM {table}")
+    if found["rows"] != data.rows[table]:
+        raise ValueError(f"{side.name} read {found['rows']:,} rows of {table}, which has {data.rows[table]:,}")
+    return found
 
 
-def shares(server: Server, sql: str, folder: Path) -> dict:
+def shares(side: Side, server: Server, data: Data, table: str) -> dict:
     """Share of the server's processor time by part, in per cent."""
-    data = folder / "perf.data"
-    record = ["perf", "record", "-q", "-F", "499", "-o", str(data), "-p", str(server.process.pid)]
-    recording = subprocess.Popen(record, stderr=subprocess.DEVNULL)
-    read(server, sql)
-    recording.terminate()
-    recording.wait()
-    report = ["perf", "report", "-i", str(data), "--stdio", "-F", "overhead,dso,symbol", "-t", "|"]
-    lines = subprocess.run(report, capture_output=True, text=True).stdout.splitlines()
     found = dict.fromkeys([name for name, _ in SHARES] + ["rest"], 0.0)
+    with tempfile.TemporaryDirectory() as folder:
+        recorded = f"{folder}/perf.data"
+        record = ["perf", "record", "-q", "-F", "499", "-o", recorded, "-p", str(server.process.pid)]
+        recording = subprocess.Popen(record, stderr=subprocess.DEVNULL)
+        read(side, server, data, table)
+        recording.terminate()
+        recording.wait()
+        report = ["perf", "report", "-i", recorded, "--stdio", "-F", "overhead,dso,symbol", "-t", "|"]
+        lines = subprocess.run(report, capture_output=True, text=True).stdout.splitlines()
     for line in lines:
         if line.startswith("#") or line.count("|") < 2:
             continue
@@ -61,65 +70,54 @@ def shares(server: Server, sql: str, folder: Path) -> dict:
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--tables", default=",".join(["lineitem", *TABLES]))
+    parser.add_argument("--table", action="append", choices=TABLES, help="a table alone; may be given again")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--scale", type=float, default=1)
-    parser.add_argument("--lineitem", type=Path, help="a Parquet file, instead of generating one")
     parser.add_argument("--base", help="an earlier pintail, beside the others")
-    parser.add_argument("--no-peer", action="store_true")
-    parser.add_argument("--keep", type=Path, help="a folder for the database, used again when it is there")
     arguments = parser.parse_args()
-    names = arguments.tables.split(",")
-    kinds = {"Pintail": os.environ["PINTAIL_BIN"]}
-    kinds |= {"earlier": arguments.base} if arguments.base else {}
-    kinds |= {} if arguments.no_peer else {"peer": "peer"}
+    known = sides(arguments.base)
+    chosen = {name: known[name] for name in ("pintail", "base", "peer") if name in known}
+    has_perf = bool(shutil.which("perf"))
+    titles = HEAD + ([name for name, _ in SHARES] + ["rest"] if has_perf else [])
     with tempfile.TemporaryDirectory() as temporary:
-        folder = arguments.keep or Path(temporary)
-        folder.mkdir(exist_ok=True)
-        database = folder / "reads.duckdb"
-        if not database.exists():
-            make(folder, arguments.scale, names, arguments.lineitem)
-        titles = ["table", "server", "of the peer", "GB/s", "first batch, ms", "core-s a GB (user + kernel)",
-                  "page faults a GB", "context switches a GB", "writes a GB", "peak MiB"]
-        titles += [name for name, _ in SHARES] + ["rest"] if shutil.which("perf") else []
+        data = Data(Path(temporary), arguments.scale, arguments.table or TABLES)
         print("| " + " | ".join(titles) + " |\n|" + "---|" * len(titles), flush=True)
-        copies = {kind: copy(database, f"{kind}.duckdb") for kind in kinds}
-        for name in names:
-            sql = f"SELECT * FROM {name}"
-            servers = {kind: Server(command, copies[kind]) for kind, command in kinds.items()}
+        copies = {name: Path(shutil.copy(data.database, f"{temporary}/{name}.duckdb")) for name in chosen}
+        for table in data.tables:
+            servers = {name: side.serve(copies[name]) for name, side in chosen.items()}
             try:
-                for server in servers.values():
-                    read(server, sql)
-                    server.reset_peak()
-                done: dict[str, list[Read]] = {kind: [] for kind in kinds}
-                for turn in range(arguments.rounds):
-                    order = list(kinds) if turn % 2 == 0 else list(kinds)[::-1]
-                    for kind in order:
-                        done[kind].append(read(servers[kind], sql))
-                for kind, reads in done.items():
-                    row = line(name, kind, reads, done.get("peer"), servers[kind])
-                    if shutil.which("perf"):
-                        row += [f"{share:.0f} %" for share in shares(servers[kind], sql, folder).values()]
+                for row in profiled(chosen, servers, data, table, arguments.rounds, has_perf):
                     print("| " + " | ".join(row) + " |", flush=True)
             finally:
                 for server in servers.values():
-                    server.__exit__()
+                    server.stop()
 
 
-def line(name: str, kind: str, reads: list[Read], peer: list[Read] | None, server: Server) -> list[str]:
-    seconds = statistics.median(done.seconds for done in reads)
+def profiled(chosen: dict, servers: dict, data: Data, table: str, rounds: int, has_perf: bool):
+    for name, side in chosen.items():
+        read(side, servers[name], data, table)
+    done: dict[str, list] = {name: [] for name in chosen}
+    for turn in range(rounds):
+        for name in list(chosen) if turn % 2 == 0 else list(chosen)[::-1]:
+            done[name].append(read(chosen[name], servers[name], data, table))
+    for name, side in chosen.items():
+        row = line(table, side.name, done[name], done["peer"], data.bytes[table] / GB)
+        told = shares(side, servers[name], data, table) if has_perf else {}
+        yield row + [f"{share:.0f} %" for share in told.values()]
+
+
+def line(table: str, name: str, runs: list, peer: list, size: float) -> list[str]:
+    def middle(of) -> float:
+        return statistics.median(of(run) for run in runs)
+
     # Read by read, so that what disturbs a round disturbs both.
-    ratio = statistics.median(theirs.seconds / mine.seconds for theirs, mine in zip(peer, reads)) if peer else None
+    ratio = statistics.median(theirs["seconds"] / mine["seconds"] for theirs, mine in zip(peer, runs))
+    user, kernel = (middle(lambda run: getattr(run["used"], part)) / size for part in ("user", "kernel"))
     return [
-        name, kind, "" if ratio is None else f"{ratio:.2f}",
-        f"{reads[0].size / GB / seconds:.2f}",
-        f"{statistics.median(done.first for done in reads) * 1e3:.0f}",
-        f"{per_gb(reads, lambda done: done.used.user + done.used.kernel):.2f} "
-        f"({per_gb(reads, lambda done: done.used.user):.2f} + {per_gb(reads, lambda done: done.used.kernel):.2f})",
-        f"{per_gb(reads, lambda done: done.used.faults):,.0f}",
-        f"{per_gb(reads, lambda done: done.used.switches):,.0f}",
-        f"{per_gb(reads, lambda done: done.used.writes):,.0f}",
-        f"{server.memory('VmHWM:') >> 20}",
+        table, name, f"{ratio:.2f}", f"{size / middle(lambda run: run['seconds']):.2f}",
+        f"{middle(lambda run: run['first']) * 1e3:.0f}", f"{user + kernel:.2f} ({user:.2f} + {kernel:.2f})",
+        *(f"{middle(lambda run: getattr(run['used'], part)) / size:,.0f}" for part in ("faults", "switches", "writes")),
+        f"{max(run['server_peak'] for run in runs) // MIB}",
     ]
 
 

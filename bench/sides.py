@@ -43,6 +43,24 @@ def free_port() -> int:
         return listener.getsockname()[1]
 
 
+@dataclass
+class Used:
+    """What a process has used: processor seconds, page faults, context switches, writes."""
+
+    user: float
+    kernel: float
+    faults: int
+    switches: int
+    writes: int
+
+    def __sub__(self, other):
+        return Used(*(mine - theirs for mine, theirs in zip(vars(self).values(), vars(other).values())))
+
+    @property
+    def cpu(self) -> float:
+        return self.user + self.kernel
+
+
 class Server:
     """A server process. It says where it listens in the last word of its first line, or is told a port and waited for."""
 
@@ -75,10 +93,15 @@ class Server:
         """The most memory it had resident, in bytes."""
         return int(Path(f"/proc/{self.process.pid}/status").read_text().split("VmHWM:")[1].split()[0]) * 1024
 
-    def cpu(self) -> float:
-        """Processor seconds so far, in user and kernel."""
-        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rsplit(")", 1)[1].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    def used(self) -> Used:
+        """What it has used so far."""
+        of = Path(f"/proc/{self.process.pid}")
+        fields = (of / "stat").read_text().rsplit(")", 1)[1].split()
+        ticks = os.sysconf("SC_CLK_TCK")
+        told = [line for task in (of / "task").iterdir() for line in (task / "status").read_text().splitlines()]
+        switches = sum(int(line.split()[1]) for line in told if "ctxt_switches" in line)
+        writes = int((of / "io").read_text().split("syscw: ")[1].split()[0])
+        return Used(int(fields[11]) / ticks, int(fields[12]) / ticks, int(fields[7]), switches, writes)
 
     def stop(self) -> None:
         self.process.terminate()
@@ -120,7 +143,7 @@ class Client:
 def run_clients(count: int, server: Server | None, works, cores=None) -> dict:
     """Clients that start together; `works` gives the interpreter and the work of each.
 
-    What they saw, the server's processor seconds and peak memory meanwhile, and the seconds from their start to the last end.
+    What they saw, what the server used meanwhile, its peak memory, and the seconds from their start to the last end.
     """
     clients = [Client(python, cores, **work) for python, work in (works(n) for n in range(count))]
     try:
@@ -128,7 +151,7 @@ def run_clients(count: int, server: Server | None, works, cores=None) -> dict:
             client.wait_ready()
         if server:
             server.reset_peak()
-        before, started = server.cpu() if server else 0.0, time.perf_counter()
+        before, started = server.used() if server else None, time.perf_counter()
         for client in clients:
             client.go()
         results = [client.result() for client in clients]
@@ -140,7 +163,8 @@ def run_clients(count: int, server: Server | None, works, cores=None) -> dict:
                 client.process.wait()
     found = {"results": results, "seconds": seconds}
     if server:
-        found |= {"cpu": server.cpu() - before, "server_peak": server.peak()}
+        used = server.used() - before
+        found |= {"cpu": used.cpu, "used": used, "server_peak": server.peak()}
     return found
 
 
@@ -198,9 +222,9 @@ class Side:
         return self.python, {"protocol": self.protocol, "at": at, **work}
 
     def run(self, server: Server | None, database: Path, cores=None, **work) -> dict:
-        """One client alone: what it saw, with the server's processor seconds and peak memory beside it."""
+        """One client alone: what it saw, with what the server used and its peak memory beside it."""
         found = run_clients(1, server, lambda _: self.work(server, database, **work), cores)
-        return {**found["results"][0], **{key: found[key] for key in ("cpu", "server_peak") if key in found}}
+        return {**found["results"][0], **{key: found[key] for key in ("cpu", "used", "server_peak") if key in found}}
 
 
 def version(binary: str) -> str:
