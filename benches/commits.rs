@@ -121,7 +121,6 @@ fn in_process(folder: &Path, length: Duration) -> f64 {
         checkpoint_bytes: 1 << 30,
         checkpoint_hold: Duration::from_secs(300),
         result_buffer_bytes: 8 << 20,
-        read_ahead_bytes: 32 << 20,
         engine_arrays: false,
         icu_extension: None,
     })

@@ -152,7 +152,6 @@ fn open(directory: &tempfile::TempDir) -> Arc<Database> {
         checkpoint_bytes: 1 << 30,
         checkpoint_hold: std::time::Duration::from_secs(300),
         result_buffer_bytes: 8 << 20,
-        read_ahead_bytes: 32 << 20,
         engine_arrays: false,
         icu_extension: None,
     })

@@ -261,9 +261,6 @@ pub struct Query {
     pub batch_bytes: Bytes,
     /// Result bytes buffered per query, by DuckDB and again behind it. Default 8 MiB.
     pub buffer_bytes: Bytes,
-    /// Result bytes that DuckDB buffers per query while up to four run; more share as much, down to `buffer_bytes` each.
-    /// Default 8 MiB, which is `buffer_bytes`.
-    pub read_ahead: Bytes,
     /// Gather results with the engine's own code instead of the server's, which is faster and bounds arrays in bytes.
     /// Default false; for when an array is in doubt.
     pub engine_arrays: bool,
@@ -280,7 +277,6 @@ impl Default for Query {
             busy_stall_timeout: Span(Duration::from_secs(10)),
             batch_bytes: Bytes(1792 * 1024),
             buffer_bytes: Bytes::mib(8),
-            read_ahead: Bytes::mib(8),
             engine_arrays: false,
         }
     }

@@ -27,7 +27,6 @@ pub fn engine_options(config: &Config) -> Options {
         checkpoint_bytes: config.database.checkpoint_bytes.0,
         checkpoint_hold: config.database.checkpoint_hold.0,
         result_buffer_bytes: config.query.buffer_bytes.0,
-        read_ahead_bytes: config.query.read_ahead.0,
         engine_arrays: config.query.engine_arrays,
         icu_extension: config.database.icu_extension.clone(),
     }

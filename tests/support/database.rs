@@ -22,7 +22,6 @@ pub fn options(path: impl Into<PathBuf>) -> Options {
         checkpoint_bytes: 1 << 30,
         checkpoint_hold: Duration::from_secs(300),
         result_buffer_bytes: 8 << 20,
-        read_ahead_bytes: 32 << 20,
         engine_arrays: false,
         icu_extension: None,
     }

@@ -11,7 +11,7 @@ use duckdb::connection::Connection as DuckDBConnection;
 
 use crate::access::Access;
 use crate::catalog::quote_name;
-use crate::database::{Database, Hold, Interrupt, Progress, Running, set_buffer};
+use crate::database::{Database, Hold, Interrupt, Progress};
 use crate::duckdb_error::has_no_transaction;
 use crate::error::{Error, Kind, Result};
 use crate::ffi::RawConnection;
@@ -92,15 +92,6 @@ impl Connection {
     /// Notes that a query which found the connection at rest was read to its end, which ends its own transaction.
     pub(crate) fn rests_again(&self) {
         self.is_at_rest.set(true);
-    }
-
-    /// A result begins: makes room for what the engine may build ahead of its reader.
-    pub(crate) fn begin_result(&self) -> Result<Running> {
-        let (bytes, running) = self.database.read_ahead.begin();
-        if self.raw().ahead().replace(bytes) != bytes {
-            set_buffer(self.duckdb_for_binding(), bytes).map_err(|error| self.database.note(error))?;
-        }
-        Ok(running)
     }
 
     /// The database this connection belongs to.

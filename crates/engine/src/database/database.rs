@@ -14,7 +14,6 @@ use super::checkpoint_gate::CheckpointGate;
 use super::holders::{CheckpointHold, Holders};
 use super::open::{connect, open, temp_directory};
 use super::options::Options;
-use super::read_ahead::ReadAhead;
 use crate::access::Windows;
 use crate::duckdb_error::from_duckdb;
 use crate::error::{Error, Kind, Result};
@@ -50,7 +49,6 @@ pub struct Database {
     pub(crate) copying: Mutex<Option<BackupTarget>>,
     pub(crate) gate: Arc<CheckpointGate>,
     pub(crate) holders: Arc<Holders>,
-    pub(crate) read_ahead: Arc<ReadAhead>,
 }
 
 impl Database {
@@ -59,7 +57,6 @@ impl Database {
     /// Errors: `Invalid` for a setting DuckDB refuses, a file that is not a database, or one locked by
     /// another process; the text says which.
     pub fn open(options: Options) -> Result<Arc<Self>> {
-        let read_ahead = ReadAhead::new(options.result_buffer_bytes, options.read_ahead_bytes);
         let database = Self {
             instance: RwLock::new(None),
             wal_path: options.is_on_disk().then(|| PathBuf::from(format!("{}.wal", options.path))),
@@ -78,7 +75,6 @@ impl Database {
             copying: Mutex::new(None),
             gate: Arc::default(),
             holders: Arc::default(),
-            read_ahead: Arc::new(read_ahead),
         };
         database.open_instance(&mut database.instance.write().unwrap_or_else(PoisonError::into_inner))?;
         Ok(Arc::new(database))
@@ -102,8 +98,7 @@ impl Database {
         let instance = instance.as_ref().ok_or_else(lost)?;
         let token = random_token();
         let connection = connect(instance, &self.options, &token).map_err(from_duckdb)?;
-        let ahead = self.options.result_buffer_bytes;
-        Ok(RawConnection::new(connection, token, ahead, Arc::clone(&self.alive)))
+        Ok(RawConnection::new(connection, token, Arc::clone(&self.alive)))
     }
 
     /// Opens the database anew after a fatal error: closes the instance once nobody uses a connection to it any more,

@@ -9,7 +9,6 @@ mod holders;
 mod interrupt;
 mod open;
 mod options;
-mod read_ahead;
 
 pub use backup_target::BackupTarget;
 pub(crate) use checkpoint_gate::CommitKind;
@@ -19,6 +18,5 @@ pub(crate) use files::{remove_files, sync_folder, with_ending};
 pub use holders::CheckpointHold;
 pub(crate) use holders::Hold;
 pub use interrupt::{Interrupt, Progress};
-pub(crate) use open::{LOSSLESS, set_buffer};
+pub(crate) use open::LOSSLESS;
 pub use options::Options;
-pub(crate) use read_ahead::Running;

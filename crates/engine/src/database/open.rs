@@ -96,14 +96,11 @@ pub(crate) fn connect(
     token: &str,
 ) -> duckdb::Result<DuckDBConnection> {
     let connection = instance.connect()?;
-    connection.config()?.set_text(OWNER, token, SettingScope::Session)?;
-    set_buffer(&connection, options.result_buffer_bytes)?;
+    let config = connection.config()?;
+    config.set_text(OWNER, token, SettingScope::Session)?;
+    // Bounds what is queued of each of its results.
+    config.set_text(BUFFER, &format!("{}B", options.result_buffer_bytes), SettingScope::Session)?;
     Ok(connection)
-}
-
-/// Bounds what is queued of each of a connection's results that begins from now on.
-pub(crate) fn set_buffer(connection: &DuckDBConnection, bytes: u64) -> duckdb::Result<()> {
-    connection.config()?.set_text(BUFFER, &format!("{bytes}B"), SettingScope::Session)
 }
 
 /// Where what does not fit into memory goes; it may have to be made.

@@ -20,10 +20,8 @@ pub struct Options {
     pub checkpoint_bytes: u64,
     /// How long a transaction may keep checkpoints off once the log is twice that size.
     pub checkpoint_hold: Duration,
-    /// Result bytes DuckDB may queue ahead of the reader of each query, however many run.
+    /// Result bytes DuckDB may queue ahead of the reader of each query.
     pub result_buffer_bytes: u64,
-    /// And of a query while few run.
-    pub read_ahead_bytes: u64,
     /// Whether results are gathered by the engine's own format, whose arrays are bounded in rows alone.
     pub engine_arrays: bool,
     /// DuckDB's own time zone extension; `None` uses the functions of `timezone` instead.
@@ -48,7 +46,6 @@ impl Options {
             checkpoint_bytes: 1 << 28,
             checkpoint_hold: Duration::from_secs(300),
             result_buffer_bytes: 1 << 20,
-            read_ahead_bytes: 1 << 20,
             engine_arrays: false,
             icu_extension: None,
         }

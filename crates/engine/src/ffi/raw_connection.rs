@@ -25,7 +25,6 @@ pub(crate) struct RawConnection {
     duckdb: Box<DuckDBConnection>,
     token: String,
     // What the engine may queue of a result.
-    ahead: Cell<u64>,
     // Dropped last: as long as it is there, so may be the connection.
     _alive: Arc<()>,
 }
@@ -37,9 +36,8 @@ pub(crate) struct RawConnection {
 unsafe impl Send for RawConnection {}
 
 impl RawConnection {
-    /// `token`: a word that no other connection has. `ahead`: what the engine may queue of its results, as it is set.
-    /// `alive` is held for as long as the connection is open.
-    pub(crate) fn new(duckdb: DuckDBConnection, token: String, ahead: u64, alive: Arc<()>) -> Self {
+    /// `token`: a word that no other connection has. `alive` is held for as long as the connection is open.
+    pub(crate) fn new(duckdb: DuckDBConnection, token: String, alive: Arc<()>) -> Self {
         Self {
             kept: Vec::new(),
             own: RefCell::default(),
@@ -49,18 +47,12 @@ impl RawConnection {
             lossless: Cell::new(false),
             duckdb: Box::new(duckdb),
             token,
-            ahead: Cell::new(ahead),
             _alive: alive,
         }
     }
 
     pub(crate) fn token(&self) -> &str {
         &self.token
-    }
-
-    /// What the engine may queue of a result that begins.
-    pub(crate) fn ahead(&self) -> &Cell<u64> {
-        &self.ahead
     }
 
     pub(crate) fn duckdb(&self) -> &DuckDBConnection {

@@ -11,7 +11,6 @@ use duckdb::value::Value;
 use super::export::{Exported, Form, needs_lossless};
 use super::statement::Parsed;
 use crate::connection::Connection;
-use crate::database::Running;
 use crate::error::{Error, Kind, Result};
 use crate::ffi::{self, Arrays, Bounds};
 use crate::table_functions::UNIT_ROWS;
@@ -39,8 +38,6 @@ pub struct Cursor<'connection> {
     was_at_rest: bool,
     // Whether the last row has come.
     is_over: bool,
-    // Dropped last: until then the engine may hold what it has built ahead.
-    _running: Running,
 }
 
 /// How large the arrays of a result are to be.
@@ -121,7 +118,6 @@ impl<'connection> Cursor<'connection> {
     ) -> Result<Option<Self>> {
         let note = |error| connection.database().note(error);
         let bounds = bounds(connection, likely, size);
-        let running = connection.begin_result()?;
         let was_at_rest = connection.rests();
         // Only in this form nothing stands for something else.
         Form::Lossless.set(connection).map_err(note)?;
@@ -136,16 +132,7 @@ impl<'connection> Cursor<'connection> {
             stop(connection);
             return Ok(None);
         };
-        Ok(Some(Self {
-            result,
-            connection,
-            exported,
-            first: None,
-            rows: 0,
-            was_at_rest,
-            is_over: false,
-            _running: running,
-        }))
+        Ok(Some(Self { result, connection, exported, first: None, rows: 0, was_at_rest, is_over: false }))
     }
 
     /// Starts a statement with the values of one row for its parameters.
@@ -186,7 +173,6 @@ impl<'connection> Cursor<'connection> {
         start: impl FnOnce() -> duckdb::Result<Arrays<'connection>>,
     ) -> Result<Self> {
         let note = |error| connection.database().note(error);
-        let running = connection.begin_result()?;
         // The form is fixed when the result knows its columns.
         let form = if needs_lossless(schema) { Form::Lossless } else { Form::Default };
         form.set(connection).map_err(note)?;
@@ -201,16 +187,7 @@ impl<'connection> Cursor<'connection> {
             }
         };
         let exported = Exported::new(raw, form, schema)?;
-        Ok(Self {
-            result,
-            connection,
-            exported,
-            first,
-            rows: 0,
-            was_at_rest,
-            is_over: false,
-            _running: running,
-        })
+        Ok(Self { result, connection, exported, first, rows: 0, was_at_rest, is_over: false })
     }
 
     /// Schema of the batches.
