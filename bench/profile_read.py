@@ -112,11 +112,11 @@ def line(table: str, name: str, runs: list, peer: list, size: float) -> list[str
 
     # Read by read, so that what disturbs a round disturbs both.
     ratio = statistics.median(theirs["seconds"] / mine["seconds"] for theirs, mine in zip(peer, runs))
-    user, kernel = (middle(lambda run: getattr(run["used"], part)) / size for part in ("user", "kernel"))
+    user, kernel = (middle(lambda run: run["used"][part]) / size for part in ("user", "kernel"))
     return [
         table, name, f"{ratio:.2f}", f"{size / middle(lambda run: run['seconds']):.2f}",
         f"{middle(lambda run: run['first']) * 1e3:.0f}", f"{user + kernel:.2f} ({user:.2f} + {kernel:.2f})",
-        *(f"{middle(lambda run: getattr(run['used'], part)) / size:,.0f}" for part in ("faults", "switches", "writes")),
+        *(f"{middle(lambda run: run['used'][part]) / size:,.0f}" for part in ("faults", "switches", "writes")),
         f"{max(run['server_peak'] for run in runs) // MIB}",
     ]
 

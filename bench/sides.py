@@ -164,7 +164,7 @@ def run_clients(count: int, server: Server | None, works, cores=None) -> dict:
     found = {"results": results, "seconds": seconds}
     if server:
         used = server.used() - before
-        found |= {"cpu": used.cpu, "used": used, "server_peak": server.peak()}
+        found |= {"cpu": used.cpu, "used": vars(used), "server_peak": server.peak()}
     return found
 
 

@@ -87,7 +87,7 @@ def sweep(side: Side, setting: str, data: Data, table: str, rounds: int, folder:
 
         row = [
             setting, value, table, f"{speed('read'):.2f}", f"{middle(lambda read: read['cpu']) / size:.2f}",
-            f"{middle(lambda read: read['used'].faults) / size:,.0f}", f"{middle(lambda read: read['first']) * 1e3:.0f}",
+            f"{middle(lambda read: read['used']['faults']) / size:,.0f}", f"{middle(lambda read: read['first']) * 1e3:.0f}",
             f"{max(one['read']['server_peak'] for one in found) // MIB}", f"{speed('put'):.2f}",
             f"{max(one['put']['server_peak'] for one in found) // MIB}",
         ]

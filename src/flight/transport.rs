@@ -76,7 +76,11 @@ impl Transport {
         match timeout {
             None => answered,
             Some(timeout) => Box::pin(async move {
-                let late = || Status::cancelled("Timeout expired").into_http().map(other);
+                // Not CANCELLED, as tonic has it: pyarrow takes that for a Ctrl-C of its own user.
+                let late = || {
+                    let text = "the call's own time limit (grpc-timeout) passed before it was answered";
+                    Status::deadline_exceeded(text).into_http().map(other)
+                };
                 tokio::time::timeout(timeout, answered).await.unwrap_or_else(|_| late())
             }),
         }

@@ -3,8 +3,12 @@
 use std::time::{Duration, Instant};
 
 use arrow_flight::Ticket;
+use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt};
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use pintail::error::Kind;
+use prost::Message;
+use tokio::net::TcpStream;
 use tonic::{Code, Request};
 
 use crate::support::calls::{drain_slowly, query_error, rows};
@@ -65,6 +69,27 @@ async fn a_deadline_stops_the_query() {
     let stopped = Instant::now();
     wait_for_running(&mut client, 0).await;
     assert!(stopped.elapsed() < STOPS_WITHIN);
+}
+
+/// A client that leaves the clock to the server hears DEADLINE_EXCEEDED, as gRPC's specification has it.
+#[tokio::test]
+async fn the_server_says_that_a_call_is_late() {
+    let server = TestServer::start().await;
+    let socket = TcpStream::connect(server.uri.trim_start_matches("grpc://")).await.unwrap();
+    let (mut sender, connection) =
+        hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(socket)).await.unwrap();
+    tokio::spawn(connection);
+    let ticket = Ticket::new(ENDLESS).encode_to_vec();
+    let framed = [&[0][..], &(ticket.len() as u32).to_be_bytes(), &ticket].concat();
+    let request = http::Request::post("http://pintail/arrow.flight.protocol.FlightService/DoGet")
+        .header("content-type", "application/grpc")
+        .header("te", "trailers")
+        .header("grpc-timeout", "200m")
+        .body(tonic::body::Body::new(http_body_util::Full::new(Bytes::from(framed))))
+        .unwrap();
+    let response = sender.send_request(request).await.unwrap();
+    assert_eq!(response.headers()["grpc-status"], "4", "{:?}", response.headers());
+    wait_for_running(&mut server.client().await, 0).await;
 }
 
 /// A reader that takes nothing for too long is cut, because it pins a snapshot.
