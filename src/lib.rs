@@ -33,6 +33,7 @@ pub mod session;
 
 pub mod auth;
 pub mod config;
+pub mod files;
 pub mod metrics;
 pub mod running;
 pub mod tls;
