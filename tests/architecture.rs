@@ -87,8 +87,8 @@ const RULES: &[(&str, &[&str])] = &[
         "files",
         &[
             "tonic",
-            "arrow_flight",
             "crate::query",
+            "crate::flight",
             "crate::session",
             "crate::operations",
             "crate::auth",

@@ -13,10 +13,10 @@ mod window;
 use std::sync::Arc;
 
 use crate::error::{Error, Kind, Result};
-use crate::flight::{Decoded, Decoder};
 use crate::ingest::StreamChecksum;
 use arrow::datatypes::SchemaRef;
 use arrow_flight::FlightData;
+use pintail_protocol::decode::{Decoded, Decoder};
 use xxhash_rust::xxh3::Xxh3;
 
 use super::found::FoundFile;

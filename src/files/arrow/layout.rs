@@ -3,9 +3,9 @@
 //! Never: allocates what a length declares before it is held against the file.
 
 use crate::error::{Error, Result};
-use crate::flight::Decoder;
 use arrow::ipc::{MessageHeader, root_as_footer, root_as_message};
 use arrow_flight::FlightData;
+use pintail_protocol::decode::Decoder;
 
 use super::super::input::Input;
 
