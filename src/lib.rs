@@ -37,6 +37,7 @@ pub mod files;
 pub mod metrics;
 pub mod running;
 pub mod tls;
+pub mod written;
 
 pub use pintail_catalog as catalog;
 pub use pintail_client as client;
