@@ -33,9 +33,11 @@ pub mod session;
 
 pub mod auth;
 pub mod config;
+pub mod files;
 pub mod metrics;
 pub mod running;
 pub mod tls;
+pub mod written;
 
 pub use pintail_catalog as catalog;
 pub use pintail_client as client;

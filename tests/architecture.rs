@@ -84,6 +84,19 @@ const RULES: &[(&str, &[&str])] = &[
         ],
     ),
     (
+        "files",
+        &[
+            "tonic",
+            "crate::query",
+            "crate::flight",
+            "crate::session",
+            "crate::operations",
+            "crate::auth",
+            "crate::server",
+            "crate::client",
+        ],
+    ),
+    (
         "tls",
         &[
             "tonic",

@@ -8,8 +8,8 @@ use pintail::error::Result;
 
 use super::super::Failure;
 use super::report::{count, files};
-use super::sniff::Format;
 use super::{Prepared, blocking};
+use pintail::files::sniff::Format;
 
 /// What would become of a file.
 #[derive(Default)]

@@ -10,13 +10,13 @@ use ::arrow::datatypes::{DataType, Fields, SchemaRef};
 use pintail::error::{Error, Result};
 
 use super::find::DataFile;
-use super::input::{LoadFile, Piece, PieceReader};
 use super::known::Known;
 use super::partition::{Partitions, partition_fields};
 use super::plan::{self, Part, Place, Planned};
 use super::schema::{self, Adapter, Joined};
-use super::sniff::Format;
-use super::{arrow as ipc, parquet, text};
+use pintail::files::input::{LoadFile, Piece, PieceReader};
+use pintail::files::sniff::Format;
+use pintail::files::{arrow as ipc, parquet, text};
 
 /// Files whose plans stay in memory; later ones are planned again when they are read.
 const PLANS_KEPT: usize = 4_096;

@@ -18,14 +18,14 @@ use pintail::error::{Error, Kind, Result};
 use self::naming::{name_of, not_there, shown};
 pub(super) use self::result::{DataFile, Finding, Found, Skipped};
 use self::standard_input::standard_input;
-use super::found::{FoundFile, Place};
 use super::glob;
-use super::input::Stamp;
-use super::lake::Lakes;
 use super::partition;
-use super::sniff::{Cause, Format, Naming, Refusal, sniff};
-use super::store::is_url;
 use super::walk::{Walk, is_set_aside, lost};
+use pintail::files::found::{FoundFile, Place};
+use pintail::files::input::Stamp;
+use pintail::files::lake::Lakes;
+use pintail::files::sniff::{Cause, Format, Naming, Refusal, sniff};
+use pintail::files::store::is_url;
 
 /// What files were found to be, by their real paths and whether text of any ending was meant.
 type Known = HashMap<(PathBuf, bool), (Stamp, Result<Format, Refusal>)>;

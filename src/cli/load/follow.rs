@@ -10,8 +10,8 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::super::Failure;
 use super::find::{Finder, Found};
-use super::input::Stamp;
 use super::{Load, blocking};
+use pintail::files::input::Stamp;
 
 /// How often the folders are listed. A file that has not changed from one listing to the next is finished.
 const LIST_EVERY: Duration = Duration::from_secs(1);

@@ -1,28 +1,20 @@
 //! `pintail load`: files of any writer as put streams, each piece of each file once.
 //! Runs on: the task of the command; threads read. Never: holds a file whole; loads a piece twice unasked.
 
-mod arrow;
 mod dry_run;
 mod files;
 mod find;
 mod follow;
-mod found;
 mod glob;
-mod input;
 mod known;
-mod lake;
 mod objects;
-mod parquet;
 mod partition;
 mod plan;
 mod read;
 mod report;
 mod schema;
 mod send;
-mod sniff;
-mod store;
 mod target;
-mod text;
 mod walk;
 
 use std::ffi::OsString;
@@ -41,9 +33,9 @@ use self::find::{DataFile, Finder, Finding};
 use self::known::Known;
 use self::report::{Progress, Tally};
 use self::send::Sending;
-use self::sniff::Cause;
 use self::target::Target;
 use super::{Failure, Remote};
+use pintail::files::sniff::Cause;
 
 /// Put streams at a time, where `--jobs` says nothing: some are read and sent while another is committed.
 const JOBS: usize = 3;

@@ -7,8 +7,10 @@ use pintail::error::{Error, Result};
 
 use super::find::{DataFile, Found, Skipped};
 use super::partition::folders_of;
-use super::sniff::{Naming, sniff};
-use super::{blocking, store};
+use pintail::files::sniff::{Naming, sniff};
+use pintail::files::store;
+
+use super::blocking;
 
 /// Lists the URLs of `found` and puts their objects where their arguments stand.
 ///

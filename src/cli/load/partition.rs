@@ -15,7 +15,7 @@ use percent_encoding::percent_decode;
 use pintail::error::{Error, Kind, Result};
 use std::os::unix::ffi::OsStrExt;
 
-use super::found::FoundFile;
+use pintail::files::found::FoundFile;
 
 /// What writers put in the place of NULL. It is compared as it stands: a value that reads so is written with a percent sign.
 const NULL_FOLDER: &[u8] = b"__HIVE_DEFAULT_PARTITION__";

@@ -12,11 +12,11 @@ use pintail::error::{Error, Kind, Result};
 use tokio::sync::mpsc::Sender;
 
 use super::files::{Content, Opened};
-use super::found::FoundFile;
-use super::input::PieceReader;
 use super::known::Known;
 use super::plan::Part;
 use super::report::Progress;
+use pintail::files::found::FoundFile;
+use pintail::files::input::PieceReader;
 
 /// Rows and bytes that small batches are joined up to.
 const JOINED_ROWS: usize = 65_536;

@@ -2,34 +2,22 @@
 //! Runs on: the task of the command. Never: leaves a file that looks whole and is not; writes anything but the value in
 //! the place of one.
 
-mod cell;
-mod extension;
-mod json;
 mod target;
-mod text;
-mod time;
+#[cfg(test)]
+mod tests;
 
 use std::io::{IsTerminal, Write};
 use std::path::Path;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, RecordBatch, StringArray};
-use arrow::datatypes::{DataType, Field, IntervalUnit, Schema, SchemaRef};
-use arrow::ipc::writer::StreamWriter;
+use arrow::array::RecordBatch;
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use arrow::util::pretty::pretty_format_batches_with_schema;
 use clap::ValueEnum;
-use parquet::arrow::ArrowWriter;
-use parquet::basic::{Compression, ZstdLevel};
-use parquet::file::properties::WriterProperties;
-use pintail::error::Error;
+use pintail::written::{self, Unwritten, Writer};
 
 use super::Failure;
-use cell::Cell;
 use target::{Named, Target};
-
-/// Rows of a Parquet row group at most, and their bytes: wide rows would fill the memory before they are that many.
-const GROUP_ROWS: usize = 122_880;
-const GROUP_BYTES: usize = 32 << 20;
 
 /// How rows are written.
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -46,6 +34,19 @@ pub(super) enum Form {
     Parquet,
 }
 
+impl Form {
+    /// The form of a file; a table for people is none.
+    fn of_file(self) -> Option<written::Form> {
+        Some(match self {
+            Form::Table => return None,
+            Form::Csv => written::Form::Csv,
+            Form::Json => written::Form::Json,
+            Form::Arrow => written::Form::Arrow,
+            Form::Parquet => written::Form::Parquet,
+        })
+    }
+}
+
 /// Takes batches and writes them in one form.
 enum Sink {
     Table {
@@ -56,17 +57,14 @@ enum Sink {
         more: bool,
         target: Target,
     },
-    Csv(Target),
-    Json(Target),
-    Arrow(Box<StreamWriter<Target>>),
-    Parquet(Box<ArrowWriter<Target>>),
+    File(Writer<Target>),
 }
 
 /// A file that gets its name when it is complete.
 pub(super) struct Output {
     sink: Sink,
     named: Named,
-    // Rows written, for errors.
+    // Rows shown before, for errors.
     rows: u64,
 }
 
@@ -78,10 +76,13 @@ impl Output {
         schema: &SchemaRef,
         rows_max: usize,
     ) -> Result<Self, Failure> {
-        check(form, schema)?;
-        let (mut target, named) = target::open(path)?;
-        let sink = match form {
-            Form::Table => Sink::Table {
+        let of_file = form.of_file();
+        if let Some(form) = of_file {
+            written::check(form, schema)?;
+        }
+        let (target, named) = target::open(path)?;
+        let sink = match of_file {
+            None => Sink::Table {
                 schema: textual(schema),
                 rows: Vec::new(),
                 rows_left: rows_max,
@@ -89,26 +90,7 @@ impl Output {
                 more: false,
                 target,
             },
-            Form::Csv => {
-                let names = schema.fields().iter().map(|field| Some(field.name().as_str()));
-                let mut line = String::new();
-                csv_line(&mut line, names);
-                target.write_all(line.as_bytes())?;
-                Sink::Csv(target)
-            }
-            Form::Json => Sink::Json(target),
-            Form::Arrow => Sink::Arrow(Box::new(StreamWriter::try_new(target, schema)?)),
-            Form::Parquet => {
-                let properties = WriterProperties::builder()
-                    .set_compression(Compression::ZSTD(ZstdLevel::default()))
-                    .set_max_row_group_row_count(Some(GROUP_ROWS))
-                    .set_max_row_group_bytes(Some(GROUP_BYTES))
-                    .build();
-                let writer = ArrowWriter::try_new(target, Arc::clone(schema), Some(properties));
-                Sink::Parquet(Box::new(
-                    writer.map_err(|error| Error::unsupported(format!("no Parquet form: {error}")))?,
-                ))
-            }
+            Some(form) => Sink::File(Writer::new(form, schema, target)?),
         };
         Ok(Self { sink, named, rows: 0 })
     }
@@ -118,36 +100,24 @@ impl Output {
     /// Errors: naming row and column of a value that has no text.
     pub(super) fn write(&mut self, batch: &RecordBatch) -> Result<bool, Failure> {
         let written = self.write_on(batch);
-        self.rows += batch.num_rows() as u64;
         written.map_err(|failure| self.named.explain(failure))
     }
 
     fn write_on(&mut self, batch: &RecordBatch) -> Result<bool, Failure> {
-        let first = self.rows;
         match &mut self.sink {
             Sink::Table { schema, rows, rows_left, more, .. } => {
                 if batch.num_rows() > *rows_left {
                     *more = true;
                 }
+                // No more than is shown becomes text.
                 let batch = batch.slice(0, batch.num_rows().min(*rows_left));
                 *rows_left -= batch.num_rows();
-                rows.push(shown(&batch, schema, first)?);
-                return Ok(!*more);
+                rows.push(RecordBatch::try_new(Arc::clone(schema), written::texts(&batch, self.rows)?)?);
+                self.rows += batch.num_rows() as u64;
+                Ok(!*more)
             }
-            Sink::Csv(target) => csv(target, batch, first)?,
-            Sink::Json(target) => {
-                let mut line = String::new();
-                for row in 0..batch.num_rows() {
-                    line.clear();
-                    json::row(&mut line, batch, row)
-                        .map_err(|(column, why)| refused(&column, first + row as u64, &why))?;
-                    target.write_all(line.as_bytes())?;
-                }
-            }
-            Sink::Arrow(writer) => writer.write(batch)?,
-            Sink::Parquet(writer) => writer.write(batch).map_err(parquet_failure)?,
+            Sink::File(writer) => Ok(writer.write(batch).map(|()| true)?),
         }
-        Ok(true)
     }
 
     /// Completes the output and gives the file its name. A file that is dropped before that is removed.
@@ -170,73 +140,17 @@ fn complete(sink: Sink) -> Result<(), Failure> {
             }
             target.flush()?;
         }
-        Sink::Csv(mut target) | Sink::Json(mut target) => target.flush()?,
-        Sink::Arrow(mut writer) => {
-            writer.finish()?;
-            writer.into_inner()?.flush()?;
-        }
-        Sink::Parquet(writer) => writer.into_inner().map_err(parquet_failure)?.flush()?,
+        Sink::File(writer) => writer.finish()?,
     }
     Ok(())
 }
 
-fn parquet_failure(error: parquet::errors::ParquetError) -> Failure {
-    match error {
-        parquet::errors::ParquetError::External(error) => match error.downcast::<std::io::Error>() {
-            Ok(error) => (*error).into(),
-            Err(error) => Failure::Work(Error::internal(format!("cannot write Parquet: {error}"))),
-        },
-        other => Failure::Work(Error::internal(format!("cannot write Parquet: {other}"))),
-    }
-}
-
-/// The row is counted from 1, as people do.
-fn refused(column: &str, row: u64, why: &str) -> Error {
-    Error::unsupported(format!("column \"{column}\", row {}: {why}; cast it to VARCHAR", row + 1))
-}
-
-/// Whether `form` has a place for every column of `schema`.
-fn check(form: Form, schema: &Schema) -> Result<(), Error> {
-    match form {
-        Form::Json => match json::repeated(schema) {
-            None => Ok(()),
-            Some(name) => Err(Error::unsupported(format!(
-                "the result has two columns \"{name}\", and a JSON object has one field of a name; give one of them another \
-                 with AS"
-            ))),
-        },
-        Form::Parquet => {
-            let column =
-                schema.fields().iter().find_map(|field| Some((field, no_parquet(field.data_type())?)));
-            match column {
-                None => Ok(()),
-                Some((field, what)) => Err(Error::unsupported(format!(
-                    "column \"{}\" has {what}, which the Parquet writer does not write; cast it to VARCHAR, or use --format \
-                     arrow",
-                    field.name()
-                ))),
-            }
+impl From<Unwritten> for Failure {
+    fn from(unwritten: Unwritten) -> Self {
+        match unwritten {
+            Unwritten::Target(error) => error.into(),
+            Unwritten::Rows(error) => error.into(),
         }
-        Form::Table | Form::Csv | Form::Arrow => Ok(()),
-    }
-}
-
-/// What in a type the Parquet writer has no form for. It panics at a union, and refuses the others only when rows come.
-fn no_parquet(data_type: &DataType) -> Option<&'static str> {
-    match data_type {
-        DataType::Interval(IntervalUnit::MonthDayNano) => Some("an INTERVAL"),
-        DataType::Union(..) => Some("a UNION"),
-        DataType::Struct(fields) if fields.is_empty() => Some("a STRUCT without fields"),
-        DataType::Struct(fields) => fields.iter().find_map(|field| no_parquet(field.data_type())),
-        DataType::List(field)
-        | DataType::LargeList(field)
-        | DataType::ListView(field)
-        | DataType::LargeListView(field)
-        | DataType::FixedSizeList(field, _)
-        | DataType::Map(field, _) => no_parquet(field.data_type()),
-        DataType::Dictionary(_, values) => no_parquet(values),
-        DataType::RunEndEncoded(_, values) => no_parquet(values.data_type()),
-        _ => None,
     }
 }
 
@@ -246,66 +160,7 @@ fn textual(schema: &Schema) -> SchemaRef {
     Arc::new(Schema::new(schema.fields().iter().map(text).collect::<Vec<_>>()))
 }
 
-/// The texts of a batch, for people: they hold no more than is shown.
-fn shown(batch: &RecordBatch, schema: &SchemaRef, first: u64) -> Result<RecordBatch, Failure> {
-    let mut columns: Vec<ArrayRef> = Vec::with_capacity(batch.num_columns());
-    for (field, column) in batch.schema_ref().fields().iter().zip(batch.columns()) {
-        let mut texts = Vec::with_capacity(batch.num_rows());
-        for row in 0..batch.num_rows() {
-            let mut text = String::new();
-            let is_valid = text::write(&mut text, &Cell::new(column.as_ref(), field, row))
-                .map_err(|why| refused(field.name(), first + row as u64, &why))?;
-            texts.push(if is_valid { text } else { "NULL".to_owned() });
-        }
-        columns.push(Arc::new(StringArray::from(texts)));
-    }
-    Ok(RecordBatch::try_new(Arc::clone(schema), columns)?)
-}
-
-fn csv(target: &mut Target, batch: &RecordBatch, first: u64) -> Result<(), Failure> {
-    let fields = batch.schema_ref().fields();
-    let mut texts = vec![String::new(); fields.len()];
-    let mut are_valid = vec![false; fields.len()];
-    let mut line = String::new();
-    for row in 0..batch.num_rows() {
-        for (index, field) in fields.iter().enumerate() {
-            texts[index].clear();
-            are_valid[index] =
-                text::write(&mut texts[index], &Cell::new(batch.column(index).as_ref(), field, row))
-                    .map_err(|why| refused(field.name(), first + row as u64, &why))?;
-        }
-        line.clear();
-        csv_line(
-            &mut line,
-            texts.iter().zip(&are_valid).map(|(text, is_valid)| is_valid.then_some(text.as_str())),
-        );
-        target.write_all(line.as_bytes())?;
-    }
-    Ok(())
-}
-
-/// RFC 4180, with quotes where they are needed; an empty text has them, so that it is not a NULL.
-fn csv_line<'a>(line: &mut String, fields: impl Iterator<Item = Option<&'a str>>) {
-    for (index, field) in fields.enumerate() {
-        if index > 0 {
-            line.push(',');
-        }
-        let Some(text) = field else { continue };
-        if !text.is_empty() && !text.contains([',', '"', '\n', '\r']) {
-            line.push_str(text);
-            continue;
-        }
-        line.push('"');
-        line.push_str(&text.replace('"', "\"\""));
-        line.push('"');
-    }
-    line.push('\n');
-}
-
 /// Whether standard output is a terminal, where bytes would only make noise.
 pub(super) fn stdout_is_terminal() -> bool {
     std::io::stdout().is_terminal()
 }
-
-#[cfg(test)]
-mod tests;

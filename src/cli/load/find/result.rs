@@ -2,9 +2,9 @@
 //! Runs on: any thread; values.
 //! Never: looks at a disk.
 
-use crate::cli::load::found::FoundFile;
-use crate::cli::load::input::Stamp;
-use crate::cli::load::sniff::{Format, Refusal};
+use pintail::files::found::FoundFile;
+use pintail::files::input::Stamp;
+use pintail::files::sniff::{Format, Refusal};
 
 /// How the arguments are understood.
 #[derive(Debug, Clone, Copy, Default)]

@@ -7,9 +7,9 @@ use std::sync::Arc;
 
 use pintail::error::{Error, Kind, Result};
 
-use crate::cli::load::found::{Copied, FoundFile, Place};
-use crate::cli::load::input::{Input, unreadable};
-use crate::cli::load::sniff::{Format, Naming, sniff};
+use pintail::files::found::{Copied, FoundFile, Place};
+use pintail::files::input::{Input, unreadable};
+use pintail::files::sniff::{Format, Naming, sniff};
 
 /// Copies standard input into a temporary file.
 ///

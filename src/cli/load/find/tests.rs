@@ -8,7 +8,7 @@ use std::os::unix::fs::symlink;
 use tempfile::TempDir;
 
 use super::*;
-use crate::cli::load::sniff::Compression;
+use pintail::files::sniff::Compression;
 
 const HIVE: Finding = Finding { hive: true, follow: false, keep_going: false };
 
