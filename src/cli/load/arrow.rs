@@ -298,7 +298,7 @@ fn undecoded(batch: u64, error: Error) -> Error {
             UNPACKED_BYTES_MAX >> 30
         ));
     }
-    Error::new(error.kind(), format!("record batch {number}: {error}"))
+    error.reworded(format!("record batch {number}: {error}"))
 }
 
 fn failed(found: &FoundFile, error: Error) -> Error {

@@ -94,7 +94,7 @@ impl Opened {
                     super::report::files(more)
                 ),
             };
-            return Err(Error::new(error.kind(), format!("{}{more}", error.message())));
+            return Err(error.reworded(format!("{}{more}", error.message())));
         }
         let whole =
             || files.iter().zip(&looked).filter_map(|(file, looked)| Some((file, looked.as_ref().ok()?)));

@@ -132,18 +132,21 @@ impl Sending {
                 continue;
             }
             match error.kind() {
-                Kind::Unavailable | Kind::Exhausted | Kind::Cancelled | Kind::Deadline | Kind::Denied => {
-                    tally.files[part.pieces[0].file].failed = Some(error.clone());
-                    waiting.clear();
-                    fatal = Some(error);
-                }
-                // Another client was quicker; what it has stored is left out now.
-                Kind::Aborted if tries < TRIES => {
-                    tokio::time::sleep(Duration::from_millis(20 << tries)).await;
+                // Another client was quicker, and what it has stored is left out now; or the server is busy, and says for how long.
+                Kind::Aborted | Kind::Exhausted
+                    if tries < TRIES && (error.kind() == Kind::Aborted || error.retry_after().is_some()) =>
+                {
+                    let pause = Duration::from_millis(20 << tries);
+                    tokio::time::sleep(pause.max(error.retry_after().unwrap_or_default())).await;
                     waiting.push_front((part, tries + 1));
                     if running.is_empty() && !self.is_again {
                         self.look_again(&settled).await?;
                     }
+                }
+                Kind::Unavailable | Kind::Exhausted | Kind::Cancelled | Kind::Deadline | Kind::Denied => {
+                    tally.files[part.pieces[0].file].failed = Some(error.clone());
+                    waiting.clear();
+                    fatal = Some(error);
                 }
                 // The server does not know of files: half of them at a time, until it is one.
                 _ if part.files().len() > 1 => {
