@@ -1,0 +1,200 @@
+//! What earlier loads have stored, piece by piece.
+//! Runs on: the task of the command asks the server; threads that read look up.
+//! Never: takes one piece for another; believes what is said of a table that is gone.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use crate::catalog::{TableName, quote_text};
+use crate::client::Client;
+use crate::error::{Error, Kind, Result};
+use arrow::array::AsArray;
+use arrow::datatypes::{Int64Type, UInt64Type};
+use futures::StreamExt;
+use xxhash_rust::xxh3::xxh3_128;
+
+/// The pieces that the server has, by file, and how often: a file can have equal row groups.
+#[derive(Default)]
+pub(super) struct Known(Mutex<HashMap<u128, OfFile>>);
+
+/// The pieces of a file.
+#[derive(Default)]
+struct OfFile {
+    pieces: HashMap<u64, Count>,
+    /// How many are stored, or on their way.
+    stored: u64,
+}
+
+/// One piece of a file.
+#[derive(Default, Clone, Copy)]
+struct Count {
+    /// How often it is stored and was not met in the file yet.
+    left: u64,
+    /// How often it is stored, or on its way.
+    stored: u64,
+}
+
+impl Known {
+    /// Asks for the pieces of `table`.
+    pub(super) async fn of(client: &mut Client, table: &TableName) -> Result<Self> {
+        let sql = format!(
+            "SELECT file, piece, count(*) FROM pintail_internal.load_ledger WHERE table_name = {} GROUP BY ALL",
+            quote_text(&table.in_ledger())
+        );
+        let mut known = HashMap::new();
+        let mut rows = match client.query(&sql, &[]).await {
+            Ok(rows) => rows,
+            Err(error) if error.kind() == Kind::NotFound => return Ok(Self::default()),
+            Err(error) => return Err(error),
+        };
+        while let Some(batch) = rows.batches.next().await {
+            let batch = batch?;
+            let files = batch.column(0).as_string::<i32>();
+            let pieces = batch.column(1).as_primitive::<UInt64Type>();
+            let counts = batch.column(2).as_primitive::<Int64Type>();
+            for row in 0..batch.num_rows() {
+                let count = u64::try_from(counts.value(row)).unwrap_or_default();
+                let of_file: &mut OfFile = known.entry(name(files.value(row))).or_default();
+                of_file.pieces.insert(pieces.value(row), Count { left: count, stored: count });
+                of_file.stored += count;
+            }
+        }
+        Ok(Self(Mutex::new(known)))
+    }
+
+    /// Asks once more. Of `kept` files that was right when they were planned, and stays: text is cut by what was known.
+    pub(super) async fn again(
+        &self,
+        client: &mut Client,
+        table: &TableName,
+        kept: impl Iterator<Item = &str>,
+    ) -> Result<Self> {
+        let new = Self::of(client, table).await?;
+        {
+            let (mut old, mut new) = (self.lock(), new.lock());
+            for file in kept.map(name) {
+                match old.remove(&file) {
+                    Some(known) => new.insert(file, known),
+                    None => new.remove(&file),
+                };
+            }
+        }
+        Ok(new)
+    }
+
+    /// The checksums of what is stored of a file.
+    pub(super) fn of_file(&self, file: &str) -> HashSet<u64> {
+        self.lock().get(&name(file)).map(|known| known.pieces.keys().copied().collect()).unwrap_or_default()
+    }
+
+    /// Whether one more piece of this file with this checksum is there; each that is there is found once.
+    pub(super) fn take(&self, file: &str, piece: u64) -> bool {
+        match self.lock().get_mut(&name(file)).and_then(|known| known.pieces.get_mut(&piece)) {
+            Some(count) if count.left > 0 => {
+                count.left -= 1;
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Takes a [`Known::take`] back.
+    pub(super) fn give_back(&self, file: &str, piece: u64) {
+        self.lock().entry(name(file)).or_default().pieces.entry(piece).or_default().left += 1;
+    }
+
+    /// A piece is on its way; how often it is stored without it, and how many pieces of the file, as far as this load
+    /// knows.
+    pub(super) fn send(&self, file: &str, piece: u64) -> (u64, u64) {
+        let mut known = self.lock();
+        let of_file = known.entry(name(file)).or_default();
+        let count = of_file.pieces.entry(piece).or_default();
+        count.stored += 1;
+        of_file.stored += 1;
+        (count.stored - 1, of_file.stored - 1)
+    }
+
+    /// A [`Known::send`] that did not arrive.
+    pub(super) fn lose(&self, file: &str, piece: u64) {
+        if let Some(of_file) = self.lock().get_mut(&name(file)) {
+            of_file.stored = of_file.stored.saturating_sub(1);
+            if let Some(count) = of_file.pieces.get_mut(&piece) {
+                count.stored = count.stored.saturating_sub(1);
+            }
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<u128, OfFile>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn name(file: &str) -> u128 {
+    xxh3_128(file.as_bytes())
+}
+
+/// Refuses to go on where a version of Pintail that remembered files in another way has loaded this table.
+pub(super) async fn check_earlier_version(client: &mut Client, table: &TableName) -> Result<()> {
+    let name = quote_text(&table.in_ledger());
+    let sql = format!(
+        "SELECT count(*) FROM pintail_internal.ingest_ledger WHERE key LIKE 'load:%' AND table_name = {name}"
+    );
+    if number(client, &sql).await?.unwrap_or(0) == 0 {
+        return Ok(());
+    }
+    let sql = format!("SELECT count(*) FROM pintail_internal.load_ledger WHERE table_name = {name}");
+    if number(client, &sql).await?.unwrap_or(0) > 0 {
+        return Ok(());
+    }
+    Err(Error::new(
+        Kind::Conflict,
+        format!(
+            "table {table} holds files that an earlier version loaded, which remembered them in another way; load only \
+             new files with --again, which takes what it is given, or make the table anew with --mode replace"
+        ),
+    ))
+}
+
+/// The first number of a result; `None` when there is no row, or no such table.
+pub(super) async fn number(client: &mut Client, sql: &str) -> Result<Option<i64>> {
+    let mut rows = match client.query(sql, &[]).await {
+        Ok(rows) => rows,
+        Err(error) if error.kind() == Kind::NotFound => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    while let Some(batch) = rows.batches.next().await {
+        let batch = batch?;
+        if batch.num_rows() > 0 {
+            return Ok(Some(batch.column(0).as_primitive::<Int64Type>().value(0)));
+        }
+    }
+    Ok(None)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_piece_is_found_as_often_as_it_is_there() {
+        let known = Known::default();
+        assert!(!known.take("a", 1));
+        known.give_back("a", 1);
+        known.give_back("a", 1);
+        assert!(!known.take("a", 2));
+        assert!(!known.take("b", 1));
+        assert!(known.take("a", 1) && known.take("a", 1) && !known.take("a", 1));
+        known.give_back("a", 1);
+        assert!(known.take("a", 1));
+    }
+
+    /// Equal pieces of one file on their way at once do not look like those of another load.
+    #[test]
+    fn what_is_on_its_way_is_counted() {
+        let known = Known::default();
+        assert_eq!((known.send("a", 1), known.send("a", 1), known.send("b", 1)), ((0, 0), (1, 1), (0, 0)));
+        known.lose("a", 1);
+        assert_eq!((known.send("a", 1), known.send("a", 2)), ((1, 1), (0, 2)));
+        assert_eq!(known.of_file("a"), HashSet::from([1, 2]));
+    }
+}

@@ -1,0 +1,316 @@
+//! Parts -> put streams, some of them at a time, each one transaction.
+//! Runs on: the task of the command; a thread reads each part.
+//! Never: counts what was not confirmed; sends a piece that is there; ends a stream whose reader has stopped early.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::catalog::TableName;
+use crate::client::{Loaded, PutAnswer};
+use crate::error::{Error, Kind, Result};
+use arrow::datatypes::SchemaRef;
+use futures::stream::{self, StreamExt};
+use pintail_protocol::header::{self, Mode, OnConflict, Sources};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::task::JoinSet;
+
+use super::Clients;
+use super::files::Opened;
+use super::known::Known;
+use super::plan::Part;
+use super::read::{ReadPart, read_part};
+use super::report::{Progress, Tally};
+
+/// Batches read ahead of the network.
+const READ_AHEAD: usize = 2;
+/// MiB that parts which are read at the same time hold between them, as far as can be told before; one alone may hold more.
+const READING_MIB: u32 = 96;
+/// How often a part is tried that collides with another client's work.
+const TRIES: u32 = 5;
+
+/// Whether the table is made, whatever is there.
+pub(super) fn is_new(mode: Mode) -> bool {
+    matches!(mode, Mode::Create | Mode::Replace | Mode::ReplaceExisting)
+}
+
+/// Everything that a part's put needs to know.
+pub(super) struct Sending {
+    pub(super) clients: Clients,
+    pub(super) table: TableName,
+    pub(super) mode: Mode,
+    pub(super) on_conflict: Option<OnConflict>,
+    /// `--again`: what is there already is sent as well.
+    pub(super) is_again: bool,
+    /// Whether parts may be sent while others are committed; `None` until the table is there.
+    pub(super) may_overlap: Option<bool>,
+    /// The table is there and empty, or is made: what was remembered of it is void.
+    pub(super) begins_anew: bool,
+    pub(super) keep_going: bool,
+    /// Put streams at a time, once the table is there.
+    pub(super) jobs: usize,
+    pub(super) files: Arc<Opened>,
+    pub(super) known: Arc<Known>,
+    pub(super) progress: Arc<dyn Progress>,
+    pub(super) memory: Memory,
+}
+
+/// The memory of parts that are being read.
+#[derive(Clone)]
+pub(super) struct Memory(Arc<Semaphore>);
+
+impl Default for Memory {
+    fn default() -> Self {
+        Self(Arc::new(Semaphore::new(READING_MIB as usize)))
+    }
+}
+
+impl Memory {
+    /// Waits for the room that pieces need which hold up to `bytes`.
+    async fn room(self, bytes: u64) -> Result<OwnedSemaphorePermit> {
+        let mib = u32::try_from(bytes >> 20).unwrap_or(u32::MAX).clamp(1, READING_MIB);
+        let room = self.0.acquire_many_owned(mib).await;
+        room.map_err(|_| Error::internal("the memory of parts is gone"))
+    }
+}
+
+/// A part that was read and put, or not.
+struct Done {
+    part: Part,
+    read: ReadPart,
+    answer: Result<Option<PutAnswer>>,
+}
+
+impl Sending {
+    /// Sends all parts; what became of each file is in `tally`. Stops at the first file that fails, unless it keeps going.
+    ///
+    /// Errors: what no other part can be better off with, such as a server that is gone.
+    pub(super) async fn run(mut self, parts: Vec<Part>, tally: &mut Tally) -> Result<()> {
+        let mut waiting: VecDeque<(Part, u32)> = parts.into_iter().map(|part| (part, 0)).collect();
+        let mut running: JoinSet<(Done, u32)> = JoinSet::new();
+        let mut settled: Vec<(usize, u64)> = Vec::new();
+        let jobs_if = |overlap: bool, jobs: usize| if overlap { jobs } else { 1 };
+        let mut jobs = self.may_overlap.map(|overlap| jobs_if(overlap, self.jobs));
+        let mut fatal = None;
+        loop {
+            // The first part goes alone: it makes the table, or says what the table is.
+            while running.len() < jobs.unwrap_or(1) {
+                let Some((part, tries)) = waiting.pop_front() else { break };
+                let put = self.put(part, jobs.is_none());
+                running.spawn(async move { (put.await, tries) });
+            }
+            // What runs is waited for also after a failure: it may be committed already.
+            let Some(done) = running.join_next().await else { break };
+            let (Done { part, read, answer }, tries) =
+                done.map_err(|error| Error::internal(format!("a part could not be sent: {error}")))?;
+            let error = match answer {
+                Ok(answer) => {
+                    for (file, _) in &read.sent {
+                        tally.files[*file].stored += 1;
+                    }
+                    for (file, _) in &read.left_out {
+                        tally.files[*file].left_out += 1;
+                    }
+                    settled.extend(read.sent.iter().chain(&read.left_out));
+                    if let Some(answer) = answer {
+                        tally.add(&answer);
+                        if jobs.is_none() {
+                            let collide =
+                                super::target::has_unique_rows(&mut self.clients.asks, &self.table).await?;
+                            jobs = Some(jobs_if(!collide, self.jobs));
+                        }
+                    }
+                    continue;
+                }
+                Err(error) => error,
+            };
+            for (file, piece) in &read.left_out {
+                self.known.give_back(&self.files.files[*file].data.file.name, *piece);
+            }
+            for (file, piece) in &read.sent {
+                self.known.lose(&self.files.files[*file].data.file.name, *piece);
+            }
+            if let Some((file, _)) = read.failed {
+                tally.files[file].failed = Some(error);
+                waiting.push_front((part.without(file), tries));
+                self.drop_failed(&mut waiting, file);
+                continue;
+            }
+            match error.kind() {
+                // Another client was quicker, and what it has stored is left out now; or the server is busy, and says for how long.
+                Kind::Aborted | Kind::Exhausted
+                    if tries < TRIES && (error.kind() == Kind::Aborted || error.retry_after().is_some()) =>
+                {
+                    let pause = Duration::from_millis(20 << tries);
+                    tokio::time::sleep(pause.max(error.retry_after().unwrap_or_default())).await;
+                    waiting.push_front((part, tries + 1));
+                    if running.is_empty() && !self.is_again {
+                        self.look_again(&settled).await?;
+                    }
+                }
+                Kind::Unavailable | Kind::Exhausted | Kind::Cancelled | Kind::Deadline | Kind::Denied => {
+                    tally.files[part.pieces[0].file].failed = Some(error.clone());
+                    waiting.clear();
+                    fatal = Some(error);
+                }
+                // The server does not know of files: half of them at a time, until it is one.
+                _ if part.files().len() > 1 => {
+                    let (first, second) = part.halves();
+                    waiting.push_front((second, 0));
+                    waiting.push_front((first, 0));
+                }
+                _ => {
+                    let file = part.pieces[0].file;
+                    tally.files[file].failed = Some(error);
+                    self.drop_failed(&mut waiting, file);
+                }
+            }
+        }
+        fatal.map_or(Ok(()), Err)
+    }
+
+    /// Takes out what is not to be sent after `file` has failed: the rest of it, and of a load that does not keep going
+    /// everything behind it. What comes before it may have been rolled back with it.
+    fn drop_failed(&self, waiting: &mut VecDeque<(Part, u32)>, file: usize) {
+        for (part, _) in waiting.iter_mut() {
+            part.pieces.retain(|place| place.file < file || (self.keep_going && place.file != file));
+        }
+        waiting.retain(|(part, _)| !part.pieces.is_empty());
+    }
+
+    /// Asks once more what is there, apart from what this load has dealt with.
+    async fn look_again(&mut self, settled: &[(usize, u64)]) -> Result<()> {
+        let files = self.files.files.iter().map(|file| &file.data);
+        let text = files.filter(|data| data.format.is_text()).map(|data| data.file.name.as_str());
+        let known = self.known.again(&mut self.clients.asks, &self.table, text).await?;
+        for (file, piece) in settled {
+            known.take(&self.files.files[*file].data.file.name, *piece);
+        }
+        self.known = Arc::new(known);
+        Ok(())
+    }
+
+    /// Reads a part, and puts what of it is not there.
+    fn put(&self, part: Part, is_first: bool) -> impl Future<Output = Done> + Send + 'static {
+        let mode = if !is_first && is_new(self.mode) { Mode::Append } else { self.mode };
+        let mut headers = vec![(header::MODE, mode.name().to_owned())];
+        headers.push((header::SOURCES, self.sources(is_first).name().to_owned()));
+        if let Some(choice) = self.on_conflict {
+            headers.push((header::ON_CONFLICT, choice.name().to_owned()));
+        }
+        let schema = self.files.sent(part.pieces[0].file);
+        let (mut client, table) = (self.clients.puts.clone(), self.table.clone());
+        let (files, progress) = (Arc::clone(&self.files), Arc::clone(&self.progress));
+        let (known, is_again) = (Arc::clone(&self.known), self.is_again);
+        let held = part.pieces.iter().map(|place| self.files.held_bytes(*place)).max().unwrap_or_default();
+        let memory = self.memory.clone();
+        async move {
+            let room = match memory.room(held).await {
+                Ok(room) => room,
+                Err(error) => return Done { part, read: ReadPart::default(), answer: Err(error) },
+            };
+            let (sender, mut batches) = mpsc::channel(READ_AHEAD);
+            let of = part.clone();
+            #[expect(clippy::disallowed_methods, reason = "files are read on threads of their own")]
+            let reading = tokio::task::spawn_blocking(move || {
+                let read = read_part(&of, &files, (&*known, is_again), &*progress, &sender);
+                // While this part is committed, the next one may be read.
+                drop(room);
+                if read.failed.is_none() {
+                    // Nobody may be there to take it.
+                    let _ = sender.blocking_send(Ok(None));
+                }
+                read
+            });
+            // A stream is opened for a part that has something to send.
+            let answer = match batches.recv().await {
+                Some(Ok(None)) => Ok(None),
+                Some(Ok(Some(first))) => {
+                    let all = stream::iter([Ok(first)]).chain(to_the_end(batches));
+                    match schema {
+                        Ok(schema) => client.put_loaded(&table, schema, all, &headers).await.map(Some),
+                        Err(error) => Err(error),
+                    }
+                }
+                Some(Err(error)) => Err(error),
+                None => Err(ended_early()),
+            };
+            let read = match reading.await {
+                Ok(read) => read,
+                Err(error) => {
+                    let error = Error::internal(format!("the reading thread failed: {error}"));
+                    return Done { part, read: ReadPart::default(), answer: Err(error) };
+                }
+            };
+            // The file's own error says more than that the stream was cut.
+            let answer = match &read.failed {
+                Some((_, error)) => Err(error.clone()),
+                None => answer,
+            };
+            Done { part, read, answer }
+        }
+    }
+
+    fn sources(&self, is_first: bool) -> Sources {
+        if is_first && self.begins_anew {
+            Sources::Anew
+        } else if self.is_again {
+            Sources::Again
+        } else {
+            Sources::Once
+        }
+    }
+
+    /// Makes the table, without a row.
+    pub(super) async fn make_table(&mut self, schema: SchemaRef) -> Result<()> {
+        self.put_nothing(schema).await?;
+        self.begins_anew = false;
+        let collide = super::target::has_unique_rows(&mut self.clients.asks, &self.table).await?;
+        self.may_overlap = Some(!collide);
+        Ok(())
+    }
+
+    /// A put without rows, which makes the table where no file has any.
+    pub(super) async fn put_nothing(&mut self, schema: SchemaRef) -> Result<PutAnswer> {
+        let mut headers = vec![(header::MODE, self.mode.name().to_owned())];
+        headers.push((header::SOURCES, self.sources(true).name().to_owned()));
+        self.clients.puts.put_loaded(&self.table, schema, stream::empty(), &headers).await
+    }
+}
+
+/// The batches up to the reader's word that there are no more. A reader that is gone without it has not read everything.
+fn to_the_end(
+    batches: mpsc::Receiver<Result<Option<Loaded>>>,
+) -> impl futures::Stream<Item = Result<Loaded>> + Send + 'static {
+    stream::unfold(Some(batches), |batches| async move {
+        let mut batches = batches?;
+        match batches.recv().await {
+            Some(Ok(Some(loaded))) => Some((Ok(loaded), Some(batches))),
+            Some(Ok(None)) => None,
+            Some(Err(error)) => Some((Err(error), None)),
+            None => Some((Err(ended_early()), None)),
+        }
+    })
+}
+
+fn ended_early() -> Error {
+    Error::internal("the reading thread ended before the end of its files")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Without the last word the stream ends with an error, so that the put is cut and rolled back.
+    #[tokio::test]
+    async fn a_reader_that_is_gone_has_not_ended() {
+        let (sender, batches) = mpsc::channel(4);
+        drop(sender);
+        let all: Vec<_> = to_the_end(batches).collect().await;
+        assert_eq!(all.len(), 1);
+        assert!(all[0].is_err());
+        let (sender, batches) = mpsc::channel(4);
+        sender.send(Ok(None)).await.unwrap();
+        assert_eq!(to_the_end(batches).collect::<Vec<_>>().await.len(), 0);
+    }
+}
