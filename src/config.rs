@@ -5,7 +5,9 @@
 
 mod auth;
 mod check;
+mod in_force;
 mod load;
+mod machine;
 mod problems;
 mod units;
 
@@ -81,6 +83,10 @@ pub struct Server {
     pub handshake_timeout: Span,
     /// Largest gRPC message taken from a client. Default 256 MiB; too small refuses wide batches.
     pub max_message_bytes: Bytes,
+    /// Memory that the process may take. Above it, the statement that has worked for longest without giving a batch is stopped
+    /// with RESOURCE_EXHAUSTED, until it is below. Default: nine tenths of the cgroup's limit, or of the machine's memory.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub memory_limit: Option<Bytes>,
     /// How long SIGTERM waits for calls in flight before it interrupts them. Default 30 s.
     pub drain_timeout: Span,
 }
@@ -97,6 +103,7 @@ impl Default for Server {
             max_connections: 1024,
             handshake_timeout: Span(Duration::from_secs(10)),
             max_message_bytes: Bytes::mib(256),
+            memory_limit: None,
             drain_timeout: Span(Duration::from_secs(30)),
         }
     }
@@ -108,10 +115,11 @@ impl Default for Server {
 pub struct Database {
     /// Database file, or `:memory:`. Default `pintail.duckdb`.
     pub path: String,
-    /// DuckDB's buffer memory. Default: half of the machine's memory. Too small makes large sorts spill.
+    /// DuckDB's buffer memory. Default: half of the cgroup's limit, or of the machine's memory, or of `server.memory_limit`
+    /// where that is set. Too small makes large sorts spill.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub memory_limit: Option<Bytes>,
-    /// DuckDB's worker threads. Default: the number of cores.
+    /// DuckDB's worker threads. Default: the number of cores, or the cgroup's quota of them, rounded up.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub threads: Option<usize>,
     /// Where DuckDB spills. Default: the database's path with `.tmp` appended.
@@ -160,26 +168,6 @@ impl Database {
         let folder = Path::new(&self.path).parent().filter(|_| self.path != ":memory:")?;
         Some(if folder.as_os_str().is_empty() { PathBuf::from(".") } else { folder.to_owned() })
     }
-
-    /// The memory limit in force: the setting, or half of the machine's memory.
-    pub fn memory_limit_bytes(&self) -> u64 {
-        self.memory_limit.map_or_else(|| machine_memory_bytes() / 2, |limit| limit.0)
-    }
-
-    /// The worker threads in force: the setting, or the number of cores.
-    pub fn worker_threads(&self) -> usize {
-        self.threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from))
-    }
-}
-
-fn machine_memory_bytes() -> u64 {
-    // 8 GiB where the system does not say; the limit can always be set by hand.
-    let fallback = 8 * 1024 * MIB;
-    let Ok(text) = std::fs::read_to_string("/proc/meminfo") else { return fallback };
-    text.lines()
-        .find_map(|line| line.strip_prefix("MemTotal:"))
-        .and_then(|rest| rest.trim().trim_end_matches("kB").trim().parse::<u64>().ok())
-        .map_or(fallback, |kib| kib * 1024)
 }
 
 /// `[schemas]`
@@ -291,6 +279,9 @@ pub struct Session {
     /// A session that makes no call for this long loses its temporary tables, transactions, prepared
     /// statements and options. Default 30 min.
     pub idle_timeout: Span,
+    /// A bearer token that stands for a password is taken for this long after the log in, however often it is used.
+    /// Default 12 h.
+    pub login_lifetime: Span,
     /// Queries of one session running at one time; more of them wait, whatever place is free. Default 16.
     pub max_queries: usize,
     /// Transactions open at one time. Default 64; each holds a connection and pins a snapshot.
@@ -310,6 +301,7 @@ impl Default for Session {
         Self {
             max_sessions: 1024,
             idle_timeout: Span(Duration::from_secs(1800)),
+            login_lifetime: Span(Duration::from_secs(12 * 3600)),
             max_queries: 16,
             max_transactions: 64,
             transaction_idle_timeout: Span(Duration::from_secs(300)),
@@ -332,7 +324,7 @@ pub struct Auth {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub users: Vec<User>,
     /// File of API tokens (TOML: `[[token]]` with `name`, `user`, `role`, `tables`, `hash`, `expires`), beside those of
-    /// `pintail token`. Default: none.
+    /// `pintail token`; read again when it changes. Default: none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tokens_file: Option<PathBuf>,
     /// JSON web tokens: `jwks_file`, `issuer`, `audience`, `algorithms`, `user_claim`, `role_claim`. Default: none are

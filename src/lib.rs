@@ -25,6 +25,8 @@ pub mod server;
 
 pub mod flight;
 
+pub mod load;
+
 pub mod ingest;
 pub mod operations;
 pub mod query;

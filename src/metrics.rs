@@ -54,6 +54,10 @@ fn install_first() -> Result<PrometheusHandle, String> {
         "pintail_recoveries_total",
         "Times the database was opened anew after a fatal engine error"
     );
+    describe_counter!(
+        "pintail_memory_sacrifices_total",
+        "Statements stopped because the process was above its memory limit"
+    );
     describe_counter!("pintail_logins_total", "Passwords and tokens checked, by outcome (ok, refused)");
     describe_counter!(
         "pintail_renewal_failures_total",
@@ -140,6 +144,11 @@ pub fn levels(levels: &Levels) {
     gauge!("pintail_wal_bytes").set(levels.wal_bytes as f64);
     gauge!("pintail_database_bytes").set(levels.database_bytes as f64);
     gauge!("process_resident_memory_bytes").set(resident_bytes() as f64);
+}
+
+/// A statement was stopped because the process was above its memory limit.
+pub fn sacrificed() {
+    counter!("pintail_memory_sacrifices_total").increment(1);
 }
 
 /// Resident memory of this process in bytes; 0 where the system does not say.

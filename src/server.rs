@@ -2,6 +2,7 @@
 //! Runs on: the async runtime; opening and closing the database block it, which start and stop allow.
 //! Never: serves before the database is open; loses an acknowledged row on the way down.
 
+mod memory;
 mod parts;
 mod ports;
 mod renewal;
@@ -29,6 +30,7 @@ use crate::tls::{Door, Protocol, Tls, accept};
 pub use parts::engine_options;
 pub use renewal::Renewal;
 
+use memory::Guard;
 use parts::Parts;
 
 /// How long interrupted calls get to send their last status.
@@ -60,6 +62,7 @@ pub struct Server {
     sweeper: JoinHandle<()>,
     renewal: Renewal,
     renewing: JoinHandle<()>,
+    _memory: Guard,
     is_secret: bool,
     drain_timeout: Duration,
 }
@@ -125,6 +128,11 @@ impl Server {
         }
         let (is_secret, renewal) = (tls.is_some(), Renewal::default());
         let renewing = tokio::spawn(renewal::watch(tls, Arc::clone(&parts.gate), renewal.clone()));
+        let memory =
+            Guard::start(config.process_memory_bytes(), Arc::clone(&parts.running), Arc::clone(&parts.query))
+                .map_err(|error| {
+                    Error::internal(format!("cannot start the thread that looks at memory: {error}"))
+                })?;
         Ok(Self {
             flight_addr,
             http_addr,
@@ -145,6 +153,7 @@ impl Server {
             sweeper,
             renewal,
             renewing,
+            _memory: memory,
             is_secret,
             drain_timeout: config.server.drain_timeout.0,
         })

@@ -1,11 +1,13 @@
-//! Compiles `src/ffi/arrays.cpp` with the headers of the DuckDB that is linked.
+//! Compiles the C++ of `src/ffi` with the headers of the DuckDB that is linked.
 //! Never: builds against an engine whose own structs are not those that the file writes down.
 
 use std::error::Error;
 use std::path::Path;
 use std::{env, fs};
 
+/// Has structs of the engine's written down.
 const FILE: &str = "src/ffi/arrays.cpp";
+const OTHER: &str = "src/ffi/memory.cpp";
 
 /// What the engine's sources say of structs that no header declares, and `arrays.cpp` has again.
 const LAYOUTS: [(&str, &str); 2] = [
@@ -34,6 +36,7 @@ public:
 
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo:rerun-if-changed={FILE}");
+    println!("cargo:rerun-if-changed={OTHER}");
     println!("cargo:rerun-if-env-changed=DEP_DUCKDB_INCLUDE");
     // Told by libduckdb-sys; only a build that links no engine, such as a check with its build script replaced, is without.
     let Ok(include) = env::var("DEP_DUCKDB_INCLUDE") else { return Ok(()) };
@@ -48,7 +51,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         }
     }
     let mut build = cc::Build::new();
-    build.cpp(true).std("c++17").warnings(false).file(FILE).include(&include);
+    build.cpp(true).std("c++17").warnings(false).files([FILE, OTHER]).include(&include);
     // As libduckdb-sys compiles the engine: the layout of its classes depends on it, and of functions that both have the
     // linker takes one.
     build

@@ -3,6 +3,7 @@
 //! Never: keeps a password or a token; forgets one kind of account for another in silence.
 
 use std::collections::HashMap;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -63,6 +64,7 @@ pub struct NewToken {
 /// Users and API tokens.
 pub struct Accounts {
     database: Arc<Database>,
+    tokens_file: Option<PathBuf>,
     known: RwLock<Arc<Known>>,
     // Changes, one after the other.
     changes: Mutex<()>,
@@ -93,14 +95,29 @@ impl Accounts {
             known.insert_token(token, false)?;
         }
         if let Some(file) = &config.tokens_file {
-            for token in StoredForm::read_file(file)? {
-                known.insert_token(token, true)?;
-            }
+            known.take_file(file)?;
         }
         Ok(Self {
             database: Arc::clone(database),
+            tokens_file: config.tokens_file.clone(),
             known: RwLock::new(Arc::new(known)),
             changes: Mutex::default(),
+        })
+    }
+
+    /// The file of tokens, if there is one.
+    pub(super) fn tokens_file(&self) -> Option<&Path> {
+        self.tokens_file.as_deref()
+    }
+
+    /// Reads the file of tokens again. Those that are not there any more are taken no longer. Blocks.
+    ///
+    /// Errors: `Invalid` for a file that cannot be read; the tokens stay as they were.
+    pub(super) fn reload(&self) -> Result<()> {
+        let Some(file) = &self.tokens_file else { return Ok(()) };
+        self.replace(|known| {
+            known.tokens.retain(|_, token| !token.is_configured);
+            known.take_file(file)
         })
     }
 
@@ -269,15 +286,28 @@ impl Accounts {
 
     /// Makes a change in the database, and then in memory.
     fn change(&self, change: impl FnOnce(&mut Known, &mut Connection) -> Result<()>) -> Result<()> {
+        self.replace(|known| change(known, &mut self.database.connection()?))
+    }
+
+    /// Changes what is known, or nothing of it.
+    fn replace(&self, change: impl FnOnce(&mut Known) -> Result<()>) -> Result<()> {
         let _one_at_a_time = self.changes.lock().unwrap_or_else(PoisonError::into_inner);
         let mut known = Known::clone(&self.known());
-        change(&mut known, &mut self.database.connection()?)?;
+        change(&mut known)?;
         *self.known.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(known);
         Ok(())
     }
 }
 
 impl Known {
+    /// Takes the tokens of a file.
+    fn take_file(&mut self, file: &Path) -> Result<()> {
+        for token in StoredForm::read_file(file)? {
+            self.insert_token(token, true)?;
+        }
+        Ok(())
+    }
+
     fn insert_token(&mut self, token: StoredToken, is_configured: bool) -> Result<()> {
         let wrong = |error: Error| error.context(format!("token \"{}\"", token.name));
         let hash = token.hash.parse().map_err(wrong)?;

@@ -3,7 +3,7 @@
 //! Never: tells a wrong password from an unknown user; takes wrong credentials for none.
 
 use std::net::IpAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::accounts::Accounts;
@@ -148,8 +148,8 @@ impl Gate {
             return self.anonymous();
         }
         Err(refused(
-            "the session of this token has ended (after session.idle_timeout without a call, or with the server); log \
-             in again",
+            "the session of this token has ended (after session.idle_timeout without a call, after session.login_lifetime, or \
+             with the server); log in again",
         ))
     }
 
@@ -196,14 +196,16 @@ impl Gate {
 
     /// Files of the settings that are read again when they change.
     pub fn watched(&self) -> Vec<PathBuf> {
-        self.jwt.iter().map(Jwt::file).collect()
+        self.jwt.iter().map(Jwt::file).chain(self.accounts.tokens_file().map(Path::to_owned)).collect()
     }
 
-    /// Reads those files again. What was in force stays so when one cannot be read.
+    /// Reads one of those files again. What was in force stays so when it cannot be read. Blocks.
     ///
     /// Errors: `Invalid` naming the file.
-    pub fn reload(&self) -> Result<()> {
-        self.jwt.as_ref().map_or(Ok(()), Jwt::reload)
+    pub fn reload(&self, file: &Path) -> Result<()> {
+        let keys = self.jwt.as_ref().filter(|jwt| jwt.file() == file).map_or(Ok(()), Jwt::reload);
+        let has_tokens = self.accounts.tokens_file() == Some(file);
+        if has_tokens { keys.and(self.accounts.reload()) } else { keys }
     }
 }
 

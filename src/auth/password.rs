@@ -9,7 +9,7 @@ use argon2::password_hash::{PasswordHash, PasswordHasher, PasswordVerifier, Salt
 use argon2::{Algorithm, Argon2, Params, Version};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Result};
 
 /// Passwords checked at one time: each takes 19 MiB and a core.
 const CHECKS_MAX: usize = 4;
@@ -77,7 +77,10 @@ impl Checks {
     pub(super) async fn turn(&self) -> Result<Turn> {
         match tokio::time::timeout(TURN_MAX, Arc::clone(&self.turns).acquire_owned()).await {
             Ok(Ok(place)) => Ok(Turn { place, nobody: self.nobody.clone() }),
-            _ => Err(Error::new(Kind::Exhausted, "too many passwords are being checked; try again")),
+            _ => Err(Error::busy(
+                &format!("{CHECKS_MAX} passwords at one time"),
+                "too many passwords are being checked; try again",
+            )),
         }
     }
 }

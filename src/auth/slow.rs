@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Result};
 
 /// Failures that cost nothing: people mistype.
 const FREE: u32 = 3;
@@ -74,10 +74,11 @@ impl Slow {
         let mut state = self.state();
         let wait = state.wait(address, user);
         if !wait.is_zero() && state.waiting >= WAITING_MAX {
-            return Err(Error::new(
-                Kind::Exhausted,
+            return Err(Error::busy(
+                &format!("{WAITING_MAX} failed logins that wait"),
                 "too many logins have failed, and too many wait; try again in a minute",
-            ));
+            )
+            .again_after(Duration::from_secs(60)));
         }
         state.each(address, user, |failures| failures.open += 1);
         Ok((Attempt { slow: self, address, user: user.to_owned(), over: false }, wait))

@@ -166,7 +166,9 @@ pub(crate) fn run() -> ExitCode {
         Command::Revoke(command) => block_on(command.run()),
         Command::Grants(remote) => block_on(grants::list(remote)),
         Command::Profile => profile::list(),
-        Command::Config(ConfigCommand::Print(source)) => config(&source, Config::to_toml),
+        Command::Config(ConfigCommand::Print(source)) => {
+            config(&source, |config| config.in_force().to_toml())
+        }
         Command::Config(ConfigCommand::Check(source)) => {
             config(&source, |_| "configuration is right\n".to_owned())
         }

@@ -92,7 +92,7 @@ async fn serve(config: &Config, self_signed: Option<&SelfSigned>) -> Result<(), 
         Kind::Invalid => Failure::Usage(error),
         _ => Failure::Work(error),
     })?;
-    tracing::info!(config = %config.to_toml().replace('\n', "; "), "effective configuration");
+    tracing::info!(config = %config.in_force().to_toml().replace('\n', "; "), "effective configuration");
     // Whoever started the server may have closed its output.
     let (scheme, http) = if server.is_secret() { ("grpc+tls", "https") } else { ("grpc", "http") };
     let uri = format!("{scheme}://{}", server.flight_addr());

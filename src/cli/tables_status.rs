@@ -7,6 +7,7 @@ use arrow::datatypes::Schema;
 use clap::Args;
 use futures::StreamExt;
 use pintail::config::Bytes;
+pub(super) use pintail::load::grouped;
 use pintail_protocol::action;
 use serde_json::Value;
 
@@ -104,17 +105,4 @@ pub(super) fn rounded(bytes: u64) -> String {
         }
     }
     Bytes(bytes).to_string()
-}
-
-/// A count with its thousands apart: 6,001,215.
-pub(super) fn grouped(count: i64) -> String {
-    let digits = count.to_string();
-    let mut text = String::new();
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index).is_multiple_of(3) && digit.is_ascii_digit() {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
 }

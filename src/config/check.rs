@@ -53,6 +53,12 @@ impl Config {
         if self.server.max_connections == 0 {
             refuse("server.max_connections", "must be at least 1");
         }
+        if self.server.memory_limit.is_some_and(|limit| limit < Bytes::mib(128)) {
+            refuse("server.memory_limit", "must be at least 128 MiB");
+        }
+        if self.server.memory_limit.is_some_and(|limit| limit.0 < self.engine_memory_bytes()) {
+            refuse("server.memory_limit", "must not be below database.memory_limit");
+        }
         if self.database.path.is_empty() {
             refuse("database.path", "must be a file or \":memory:\"");
         }
@@ -114,6 +120,9 @@ impl Config {
             if limit == 0 {
                 refuse(key, "must be at least 1");
             }
+        }
+        if self.session.login_lifetime.0.is_zero() {
+            refuse("session.login_lifetime", "must be longer than 0 s");
         }
         if self.query.buffer_bytes < self.query.batch_bytes {
             refuse("query.buffer_bytes", "must not be below query.batch_bytes");

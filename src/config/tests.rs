@@ -42,6 +42,11 @@ fn wrong_keys_and_values_name_the_key_and_the_expectation() {
     check("[server]\nlisten = \"0.0.0.0:1\"", &["server.listen", "--insecure"]);
     check("[server]\nlisten = \"nowhere\"", &["server.listen", "expected host:port, found \"nowhere\""]);
     check("[ingest\n", &["not TOML"]);
+    check("[server]\nmemory_limit = \"1 MiB\"", &["server.memory_limit", "128 MiB"]);
+    check(
+        "[server]\nmemory_limit = \"1 GiB\"\n[database]\nmemory_limit = \"2 GiB\"",
+        &["server.memory_limit", "not be below database.memory_limit"],
+    );
     check("[query]\nbuffer_bytes = \"1 MiB\"", &["query.buffer_bytes"]);
 }
 
@@ -76,4 +81,20 @@ fn flags_beat_the_file() {
     std::fs::write(&path, "[database]\npath = \"from-file.duckdb\"").unwrap();
     let config = Config::load(Some(&path), &[("database.path", "from-flag.duckdb".into())]).unwrap();
     assert_eq!(config.database.path, "from-flag.duckdb");
+}
+
+/// What depends on the machine is filled in, and follows what is set.
+#[test]
+fn settings_that_were_left_open_have_a_value_in_force() {
+    let mut config = Config::default();
+    let whole = config.in_force();
+    let (process, engine) = (whole.server.memory_limit.unwrap(), whole.database.memory_limit.unwrap());
+    assert!(engine < process && engine.0 > 0, "{engine} of {process}");
+    assert!(whole.database.threads.is_some_and(|threads| threads > 0));
+    config.server.memory_limit = Some(Bytes::mib(1024));
+    assert_eq!(config.in_force().database.memory_limit, Some(Bytes::mib(512)));
+    config.database.memory_limit = Some(Bytes::mib(600));
+    config.database.threads = Some(3);
+    let set = config.in_force();
+    assert_eq!((set.database.memory_limit, set.database.threads), (Some(Bytes::mib(600)), Some(3)));
 }

@@ -8,7 +8,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::catalog::TableName;
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Result};
 
 /// How long whoever wants a table's turn waits for another one to end.
 const WAIT_FOR_TURN: Duration = Duration::from_secs(20);
@@ -74,12 +74,9 @@ impl Tables {
         let waited = self.changed.wait_timeout_while(self.state(), WAIT_FOR_TURN, taken);
         let (mut state, waited) = waited.unwrap_or_else(PoisonError::into_inner);
         if waited.timed_out() {
-            return Err(Error::new(
-                Kind::Aborted,
-                format!(
-                    "table {shown} is being replaced by another put, or takes files of another load; send it again later"
-                ),
-            ));
+            return Err(Error::collided(format!(
+                "table {shown} is being replaced by another put, or takes files of another load; send it again later"
+            )));
         }
         state.taken.insert(table.clone());
         Ok(TableTurn { tables: Arc::clone(self), table })

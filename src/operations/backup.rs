@@ -7,7 +7,7 @@ use std::sync::{Arc, OnceLock};
 
 use crate::engine::{self, BackupTarget, Database};
 use crate::error::Result;
-use crate::running::{EngineThread, Running};
+use crate::running::{EngineThread, Manner, Running};
 
 /// Cancels the copy when it is dropped: its caller has left, or has its answer.
 struct CancelOnDrop(Arc<AtomicBool>);
@@ -34,7 +34,7 @@ pub(super) async fn backup(
     let handle = tokio::task::spawn_blocking(move || {
         let mut connection = database.connection()?;
         let interrupt = own_interrupt.get_or_init(|| connection.interrupt());
-        let _entered = running.enter(interrupt.clone());
+        let _entered = running.enter(interrupt.clone(), Manner::Steady);
         let bytes =
             engine::backup(&mut connection, &target, &cancelled).map_err(|error| running.explain(error))?;
         // Set once, by this thread.

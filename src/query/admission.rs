@@ -70,14 +70,14 @@ impl Admission {
             Err(_) => {
                 let waited = humantime::format_duration(self.queue_timeout);
                 Err(match share.filter(|share| share.is_used_up()) {
-                    Some(share) => Error::exhausted(
+                    Some(share) => Error::busy(
                         "session.max_queries",
                         format!(
                             "{} queries of this client are running and none ended within {waited}",
                             share.queries_max()
                         ),
                     ),
-                    None => Error::exhausted(
+                    None => Error::busy(
                         "query.queue_timeout",
                         format!("{} queries are running and none ended within {waited}", self.places_max),
                     ),
@@ -101,7 +101,7 @@ impl<'a> Seat<'a> {
     fn take(admission: &'a Admission) -> Result<Self> {
         if admission.queued.fetch_add(1, Ordering::Relaxed) >= admission.queued_max {
             admission.queued.fetch_sub(1, Ordering::Relaxed);
-            return Err(Error::exhausted(
+            return Err(Error::busy(
                 "query.max_queued",
                 format!(
                     "{} queries are running and {} are waiting",

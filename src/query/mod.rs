@@ -200,6 +200,16 @@ impl Query {
         }
     }
 
+    /// Ends the result that has waited for its reader for longest, and says for how long it has; `None` when none waits.
+    pub(crate) fn let_go_of_one(&self, why: &Error) -> Option<Duration> {
+        let listed = self.under_way.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let waiting = listed.iter().filter_map(Weak::upgrade).filter(|one| !one.is_over());
+        let (waited, one) =
+            waiting.filter_map(|one| Some((one.clock.waited()?, one))).max_by_key(|(waited, _)| *waited)?;
+        one.stop(why.clone());
+        Some(waited)
+    }
+
     /// Queries running.
     pub fn running(&self) -> u64 {
         self.admission.running()

@@ -17,7 +17,7 @@ use super::statement::Statement;
 use super::{bound, text};
 use crate::engine::{Interrupt, Progress};
 use crate::error::{Error, Kind, Result};
-use crate::running::Running;
+use crate::running::{Manner, Running};
 use crate::session::Lease;
 
 /// A statement to be run, and how.
@@ -36,19 +36,21 @@ pub(super) struct Job {
 
 /// Runs the statement to its end.
 pub(super) fn run(job: Job, runtime: &Handle, opened: oneshot::Sender<Start>, queue: &Queue) -> Result<()> {
+    let started = Instant::now();
+    let mut connection = job.lease.open()?;
+    let interrupt = job.interrupt.get_or_init(|| connection.interrupt());
+    let entered = job.running.enter(interrupt.clone(), Manner::Client);
     let mut sink = ResultSink {
         runtime,
         queue,
+        entered: &entered,
         opened: Some(opened),
-        started: Instant::now(),
+        started,
         batch_bytes: job.batch_bytes,
         batch_rows_max: job.batch_rows_max,
         only_reads: job.only_reads,
         returned: job.returned,
     };
-    let mut connection = job.lease.open()?;
-    let interrupt = job.interrupt.get_or_init(|| connection.interrupt());
-    let _entered = job.running.enter(interrupt.clone());
     // Either this thread sees that nobody waits, or the call sees the interrupt and waits for what becomes of it.
     fence(Ordering::SeqCst);
     if sink.is_given_up() {
@@ -71,7 +73,7 @@ pub(super) fn run(job: Job, runtime: &Handle, opened: oneshot::Sender<Start>, qu
     };
     done.map_err(|error| {
         connection.database().failed(sql);
-        connection.explain(error)
+        connection.explain(entered.explain(error))
     })?;
     connection.keep_temporaries(sql)
 }

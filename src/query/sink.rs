@@ -16,6 +16,7 @@ use super::returned::{Limits, Returned};
 use super::shape::Shaper;
 use crate::engine::{self, ArraySize, Class, Cursor, Step};
 use crate::error::{Error, Kind, Result};
+use crate::running::Entered;
 use crate::session::Open;
 
 /// Arrays are built at twice the size of a message and sliced: handing an array from DuckDB's threads to this
@@ -26,6 +27,8 @@ const MESSAGES_PER_ARRAY: usize = 2;
 pub(super) struct ResultSink<'a> {
     pub(super) runtime: &'a Handle,
     pub(super) queue: &'a Queue,
+    /// The statement in the register of those that run.
+    pub(super) entered: &'a Entered,
     pub(super) opened: Option<oneshot::Sender<Start>>,
     pub(super) started: Instant,
     pub(super) batch_bytes: usize,
@@ -75,7 +78,7 @@ impl ResultSink<'_> {
     }
 
     pub(super) fn count(&self, rows: u64) -> Result<()> {
-        self.queue.push(self.runtime, engine::count_batch(rows)?)
+        self.push(engine::count_batch(rows)?)
     }
 
     pub(super) fn stream(&self, cursor: &mut Cursor<'_>) -> Result<()> {
@@ -118,15 +121,22 @@ impl ResultSink<'_> {
         given.and_then(|()| shaper.flush(&mut ready)).and_then(|()| self.push_all(&mut ready)).map_err(
             |error| {
                 let made = if connection.joins_transaction() { "was made" } else { "has been committed" };
-                Error::new(error.kind(), format!("{}; the change itself {made}", error.message()))
+                error.reworded(format!("{}; the change itself {made}", error.message()))
             },
         )
     }
 
     fn push_all(&self, ready: &mut Vec<RecordBatch>) -> Result<()> {
         for batch in ready.drain(..) {
-            self.queue.push(self.runtime, batch)?;
+            self.push(batch)?;
         }
         Ok(())
+    }
+
+    fn push(&self, batch: RecordBatch) -> Result<()> {
+        self.entered.waits();
+        let pushed = self.queue.push(self.runtime, batch);
+        self.entered.works();
+        pushed
     }
 }

@@ -8,7 +8,7 @@ use super::guarded::{changing, keep_returned, reading};
 use super::returned::Returned;
 use super::sink::ResultSink;
 use crate::engine::{self, Class, Cursor, Described, Parsed};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::session::Open;
 
 /// Runs one statement.
@@ -128,7 +128,7 @@ pub(super) fn run_script(connection: &mut Open, sql: &str, sink: &mut ResultSink
                     let _ = connection.rollback();
                 }
                 return Err(match own && !single {
-                    true => Error::new(error.kind(), format!("{} (nothing was kept)", error.message())),
+                    true => error.reworded(format!("{} (nothing was kept)", error.message())),
                     false => error,
                 });
             }

@@ -20,7 +20,7 @@ use crate::session::Sessions;
 pub fn engine_options(config: &Config) -> Options {
     Options {
         path: config.database.path.clone(),
-        memory_limit_bytes: config.database.memory_limit_bytes(),
+        memory_limit_bytes: config.engine_memory_bytes(),
         threads: config.database.worker_threads(),
         temp_directory: config.database.temp_directory.clone(),
         max_temp_bytes: config.database.max_temp_size.0,

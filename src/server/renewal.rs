@@ -1,4 +1,4 @@
-//! Certificates and key sets that change while the server serves -> in force.
+//! Certificates, key sets and tokens that change while the server serves -> in force.
 //! Runs on: a task of its own; files are read on a blocking thread.
 //! Never: gives up what works for what does not, or fails to do so in silence.
 
@@ -52,11 +52,14 @@ impl Watched {
             Some(Ok(false)) | None => {}
         }
         let contents = self.contents();
-        if contents != self.seen {
-            self.seen = contents;
-            match self.gate.reload() {
-                Ok(()) => tracing::info!("new keys for JSON web tokens are in force"),
-                Err(error) => self.tell(&error, "keys for JSON web tokens"),
+        let seen = std::mem::replace(&mut self.seen, contents);
+        for (number, file) in self.files.clone().iter().enumerate() {
+            if self.seen.get(number) == seen.get(number) {
+                continue;
+            }
+            match self.gate.reload(file) {
+                Ok(()) => tracing::info!(file = %file.display(), "new keys or tokens are in force"),
+                Err(error) => self.tell(&error, "keys or tokens"),
             }
         }
     }

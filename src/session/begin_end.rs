@@ -38,7 +38,7 @@ impl ClientSession {
     /// Errors: `Exhausted` naming `session.max_transactions`.
     pub async fn begin(self: &Arc<Self>) -> Result<Handle> {
         let place = Arc::clone(&self.limits.transactions).try_acquire_owned().map_err(|_| {
-            Error::exhausted(
+            Error::busy(
                 "session.max_transactions",
                 format!("{} transactions are open; end some", self.limits.config.max_transactions),
             )
@@ -138,7 +138,7 @@ impl ClientSession {
                 error.message()
             );
             holdings.ended.lose_told(text.clone());
-            return Err(Error::new(error.kind(), text));
+            return Err(error.reworded(text));
         }
         left.outcome
     }

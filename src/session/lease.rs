@@ -137,7 +137,7 @@ impl Open {
         } else {
             "the transaction is still open"
         };
-        Error::new(error.kind(), format!("{} ({state})", error.message()))
+        error.reworded(format!("{} ({state})", error.message()))
     }
 
     /// Before `sql` runs, which may make temporary objects: its connection never goes back to the pool, whatever
@@ -317,7 +317,7 @@ impl ClientSession {
     pub(super) async fn turn(&self, seat: Arc<Seat>) -> Result<OwnedMutexGuard<Seated>> {
         let wait = self.limits.seat_wait;
         tokio::time::timeout(wait, seat.lock_owned()).await.map_err(|_| {
-            Error::exhausted(
+            Error::busy(
                 "query.queue_timeout",
                 "the session's connection is busy with another statement or a result that has not been read \
                  to its end; read or cancel that first",

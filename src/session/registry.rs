@@ -5,7 +5,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, Weak};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::Semaphore;
 
@@ -35,8 +35,21 @@ struct Registry {
     // Cookies given out; one that came back keeps its session.
     cookies: HashMap<Handle, (Weak<ClientSession>, Option<Arc<ClientSession>>)>,
     // Bearer tokens given out.
-    bearers: HashMap<Handle, Arc<ClientSession>>,
+    bearers: HashMap<Handle, Login>,
     closed: VecDeque<Handle>,
+}
+
+/// What a bearer token stands for.
+struct Login {
+    session: Arc<ClientSession>,
+    since: Instant,
+}
+
+impl Login {
+    /// Whether it is for somebody who has to log in again.
+    fn has_expired(&self, lifetime: Duration) -> bool {
+        self.session.principal().is_known() && self.since.elapsed() > lifetime
+    }
 }
 
 impl Sessions {
@@ -132,9 +145,13 @@ impl Sessions {
     }
 
     /// The session of a bearer token; `None` when the token is not one of ours, or was forgotten. A token that stands for
-    /// a login ends when nobody has used it for `session.idle_timeout`.
+    /// a login ends when nobody has used it for `session.idle_timeout`, and after `session.login_lifetime` in any case.
     pub fn by_bearer(&self, token: Handle) -> Option<Arc<ClientSession>> {
-        let session = locked(&self.registry).bearers.get(&token).cloned()?;
+        let lifetime = self.limits.config.login_lifetime.0;
+        let registry = locked(&self.registry);
+        let login = registry.bearers.get(&token).filter(|login| !login.has_expired(lifetime))?;
+        let session = Arc::clone(&login.session);
+        drop(registry);
         (!session.principal().is_known() || !session.is_over()).then_some(session)
     }
 
@@ -144,15 +161,15 @@ impl Sessions {
     pub fn bearer(&self, principal: &Arc<Principal>) -> Result<Handle> {
         let session = self.open(principal);
         let mut registry = locked(&self.registry);
-        self.make_room(&mut registry.bearers, |session| Some(Arc::clone(session)))?;
+        self.make_room(&mut registry.bearers, |login| Some(Arc::clone(&login.session)))?;
         let token = rand::random();
-        registry.bearers.insert(token, session);
+        registry.bearers.insert(token, Login { session, since: Instant::now() });
         Ok(token)
     }
 
     /// Ends the logins of a user: the tokens that stand for their password.
     pub fn log_out(&self, user: &str) {
-        locked(&self.registry).bearers.retain(|_, session| *session.principal().name != *user);
+        locked(&self.registry).bearers.retain(|_, login| *login.session.principal().name != *user);
     }
 
     /// `session` stands in for that of a cookie or token which came with a call and is not known. What its client set
@@ -178,7 +195,7 @@ impl Sessions {
             Some((session.usage.idle()?, *handle))
         });
         let Some((_, oldest)) = over.max() else {
-            return Err(Error::exhausted(
+            return Err(Error::busy(
                 "session.max_sessions",
                 format!("{count} sessions are open; close some"),
             ));
@@ -191,6 +208,8 @@ impl Sessions {
     pub fn sweep(&self) {
         let sessions: Vec<Arc<ClientSession>> = {
             let mut registry = locked(&self.registry);
+            let lifetime = self.limits.config.login_lifetime.0;
+            registry.bearers.retain(|_, login| !login.has_expired(lifetime));
             registry.cookies.retain(|_, (known, _)| known.strong_count() > 0);
             registry.all.retain(|session| session.strong_count() > 0);
             registry.all.iter().filter_map(Weak::upgrade).collect()
@@ -221,7 +240,7 @@ impl Sessions {
             };
             let mut ends = ends;
             cookies.retain(|handle, (known, _)| ends(handle, known.as_ptr() == Arc::as_ptr(session)));
-            bearers.retain(|handle, known| ends(handle, Arc::ptr_eq(known, session)));
+            bearers.retain(|handle, known| ends(handle, Arc::ptr_eq(&known.session, session)));
             let forgotten = closed.len().saturating_sub(CLOSED_MAX);
             closed.drain(..forgotten);
         }

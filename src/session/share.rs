@@ -76,7 +76,7 @@ impl Share {
     /// Errors: `Exhausted` naming `query.max_queued` when it has taken half of them.
     pub fn queue(&self, seats: usize) -> Result<Counted> {
         Counted::below(part(seats), &self.queued).map_err(|taken| {
-            Error::exhausted(
+            Error::busy(
                 "query.max_queued",
                 format!("{taken} queries of this client are waiting, half of all that may"),
             )
@@ -88,7 +88,7 @@ impl Share {
     /// Errors: `Exhausted` naming `session.max_tickets` when it has half of them.
     pub fn ticket(&self, tickets: usize) -> Result<Counted> {
         Counted::below(part(tickets), &self.tickets).map_err(|taken| {
-            Error::exhausted(
+            Error::busy(
                 "session.max_tickets",
                 format!("{taken} results of this client are waiting to be fetched, half of all that may"),
             )

@@ -58,7 +58,7 @@ impl ClientSession {
     pub fn room(&self, bytes: usize) -> Result<Room> {
         let permits = u32::try_from(bytes.div_ceil(PERMIT_BYTES).max(1)).unwrap_or(u32::MAX);
         Arc::clone(&self.limits.bound_bytes).try_acquire_many_owned(permits).map(Room).map_err(|_| {
-            Error::exhausted(
+            Error::busy(
                 "session.bound_memory_limit",
                 "too many rows are bound to prepared statements; send rows with DoPut or ingest instead, or \
                  bind fewer at a time",

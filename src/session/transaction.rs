@@ -119,7 +119,7 @@ pub(super) fn settle(mut seated: OwnedMutexGuard<Seated>, ending: Ending) -> Lef
                     "{} (nothing of the transaction is kept: its connection was closed)",
                     error.message()
                 );
-                Error::new(error.kind(), text)
+                error.reworded(text)
             };
             (ended.is_ok(), ended.map_err(failed))
         }
@@ -157,5 +157,5 @@ fn not_committed(error: Error) -> Error {
         }
         _ => "the transaction has ended, and nothing of it is kept",
     };
-    Error::new(error.kind(), format!("{} ({state})", error.message()))
+    error.reworded(format!("{} ({state})", error.message()))
 }

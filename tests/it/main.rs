@@ -9,6 +9,7 @@ mod exchange;
 mod flight_sql;
 mod grants;
 mod identity;
+mod memory;
 mod polling;
 mod put;
 mod query;

@@ -27,6 +27,9 @@ const MESSAGES_AHEAD: usize = 4;
 /// How long connecting and asking where to resume may take; the server lets a stream wait 20 s for the one before.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(60);
 
+/// The longest pause that a server may ask for.
+const ASKED_MAX: Duration = Duration::from_secs(60);
+
 /// The sending side of a producer.
 pub(super) struct Delivery {
     shared: Arc<Shared>,
@@ -289,7 +292,7 @@ impl Delivery {
         outcome
     }
 
-    /// Waits before the next attempt, longer each time.
+    /// Waits before the next attempt, longer each time, and for as long as the server asks.
     ///
     /// Errors: a failure that no retry changes; `Unavailable` when nothing got through for `give_up`.
     async fn pause(&mut self, failure: Failure) -> Result<()> {
@@ -309,13 +312,14 @@ impl Delivery {
                 ),
             ));
         }
+        let asked = error.retry_after().unwrap_or_default().min(ASKED_MAX);
         let mut retries = 0;
         self.shared.state.send_modify(|state| {
             retries = state.retries;
             state.retries = state.retries.saturating_add(1);
             state.last_error = Some(error);
         });
-        tokio::time::sleep(backoff(options.backoff, options.backoff_max, retries)).await;
+        tokio::time::sleep(backoff(options.backoff, options.backoff_max, retries).max(asked)).await;
         Ok(())
     }
 }

@@ -22,6 +22,7 @@ mod identities;
 mod internal;
 mod introspect;
 mod ledgers;
+mod memory;
 mod plain;
 mod read;
 mod sql;
@@ -42,7 +43,7 @@ pub use declared::{
     RecordedVersion, apply_declared, drop_if_empty, earlier_declarations, plan_declared,
     recorded_declarations, recorded_versions,
 };
-pub use ffi::tune_malloc;
+pub use ffi::{trim_malloc, tune_malloc};
 pub use identities::{
     StoredToken, StoredUser, remove_token, remove_user, store_token, store_user, stored_tokens, stored_users,
 };
@@ -56,6 +57,7 @@ pub use ledgers::{
     cut_ledger, find_loads, forget_loads, forget_loads_sql, has_rows, ledger_lines, read_ledger,
     stored_loads,
 };
+pub use memory::{note_resident, set_process_limit};
 pub use pintail_protocol::expand::{expansion, may_expand, slice, slices};
 pub use plain::{BIT, STANDS_FOR, plain_batch, plain_schema};
 pub use read::{

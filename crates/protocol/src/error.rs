@@ -3,6 +3,7 @@
 //! Never: gRPC types; `status` alone maps a [`Kind`] to a status code.
 
 use std::fmt;
+use std::time::Duration;
 
 /// What the caller should do next. Few kinds, added rarely.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -59,7 +60,13 @@ impl Kind {
 pub struct Error {
     kind: Kind,
     message: String,
+    retry_after: Option<Duration>,
 }
+
+/// How long those whom a limit turned away are to stay away.
+const BUSY: Duration = Duration::from_secs(1);
+/// The same for those who lost to another transaction.
+const COLLIDED: Duration = Duration::from_millis(50);
 
 /// The library's result.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -67,7 +74,7 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 impl Error {
     /// An error of `kind`. Texts are lowercase, without a full stop, and say what was expected and what arrived.
     pub fn new(kind: Kind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into() }
+        Self { kind, message: message.into(), retry_after: None }
     }
 
     /// What the caller should do next.
@@ -82,7 +89,23 @@ impl Error {
 
     /// The same error with `what` in front, for example the table a stream was going to.
     pub fn context(self, what: impl fmt::Display) -> Self {
-        Self { kind: self.kind, message: format!("{what}: {}", self.message) }
+        let message = format!("{what}: {}", self.message);
+        Self { message, ..self }
+    }
+
+    /// The same error in other words.
+    pub fn reworded(&self, message: impl Into<String>) -> Self {
+        Self { kind: self.kind, message: message.into(), retry_after: self.retry_after }
+    }
+
+    /// The same error, of which the same call may be rid after so long: what is in its way goes by itself.
+    pub fn again_after(self, pause: Duration) -> Self {
+        Self { retry_after: Some(pause), ..self }
+    }
+
+    /// How long to wait before the same call is worth another try; `None` where waiting alone does not help.
+    pub fn retry_after(&self) -> Option<Duration> {
+        self.retry_after
     }
 
     /// [`Kind::Invalid`].
@@ -98,6 +121,16 @@ impl Error {
     /// [`Kind::Exhausted`]; `setting` is the configuration key of the limit that was hit.
     pub fn exhausted(setting: &str, message: impl fmt::Display) -> Self {
         Self::new(Kind::Exhausted, format!("{message} (limit: {setting})"))
+    }
+
+    /// As [`Error::exhausted`], for a limit that others leave again: the same call is worth another try in a second.
+    pub fn busy(setting: &str, message: impl fmt::Display) -> Self {
+        Self::exhausted(setting, message).again_after(BUSY)
+    }
+
+    /// [`Kind::Aborted`], by something that is over in a moment.
+    pub fn collided(message: impl Into<String>) -> Self {
+        Self::new(Kind::Aborted, message).again_after(COLLIDED)
     }
 
     /// [`Kind::Unsupported`].

@@ -68,7 +68,7 @@ impl Polls {
     fn add(&self, polled: Polled) -> Result<u128> {
         let mut polls = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if polls.len() >= POLLS_MAX {
-            return Err(Error::exhausted("256", "too many statements are polled at one time; cancel some"));
+            return Err(Error::busy("256", "too many statements are polled at one time; cancel some"));
         }
         let number = rand::random();
         polls.insert(number, polled);

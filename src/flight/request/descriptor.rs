@@ -9,7 +9,7 @@ use bytes::Bytes;
 use prost::Message;
 
 use crate::catalog::{TableName, quote_name};
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Result};
 use crate::flight::metadata::Metadata;
 use crate::flight::names::select_all;
 use crate::ingest::Mode;
@@ -207,10 +207,7 @@ fn sql_text(bytes: &[u8]) -> Result<String> {
 /// Refuses texts that are empty or too long.
 pub(in crate::flight) fn checked_sql(sql: String) -> Result<String> {
     if sql.len() > SQL_BYTES_MAX {
-        return Err(Error::new(
-            Kind::Exhausted,
-            "the SQL text is longer than 4 MiB; put rows with DoPut instead",
-        ));
+        return Err(Error::exhausted("4 MiB", "the SQL text is too long; put rows with DoPut instead"));
     }
     if sql.trim().is_empty() {
         return Err(Error::invalid("expected one SQL statement, found none"));
@@ -221,6 +218,7 @@ pub(in crate::flight) fn checked_sql(sql: String) -> Result<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::Kind;
     use arrow_flight::sql::{CommandStatementQuery, ProstMessageExt};
     use proptest::prelude::*;
 

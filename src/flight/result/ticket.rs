@@ -164,7 +164,7 @@ impl Tickets {
         let mut issued: Vec<Instant> =
             entries.values().filter(|entry| spare(entry)).map(|entry| entry.issued).collect();
         if issued.is_empty() {
-            return Err(Error::exhausted(
+            return Err(Error::busy(
                 "session.max_tickets",
                 format!("{} results are waiting to be fetched", entries.len()),
             ));

@@ -63,10 +63,7 @@ impl Budget {
     /// Errors: `Exhausted` naming `ingest.max_streams` when all places are taken.
     pub(super) fn open_stream(&self) -> Result<(u64, Arc<Holder>, OwnedSemaphorePermit)> {
         let place = Arc::clone(&self.streams).try_acquire_owned().map_err(|_| {
-            Error::exhausted(
-                "ingest.max_streams",
-                format!("{} put streams are open already", self.streams_max),
-            )
+            Error::busy("ingest.max_streams", format!("{} put streams are open already", self.streams_max))
         })?;
         let stream = self.next_stream.fetch_add(1, Ordering::Relaxed);
         let holder = Arc::new(Holder::default());

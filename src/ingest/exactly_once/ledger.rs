@@ -22,7 +22,7 @@ use super::image::{Bounds, CHECKSUMS_KEPT, LedgerImage, LineEntry, ProducerStatu
 use super::own_table::OwnTable;
 use crate::catalog::TableName;
 use crate::engine::{self, Connection, Database, LedgerBounds, LedgerRow};
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Result};
 
 /// Longest idempotency key or producer id, in bytes.
 const NAME_BYTES_MAX: usize = 256;
@@ -82,8 +82,7 @@ impl Ledger {
     pub(in crate::ingest) async fn claim_key(&self, key: &str, table: &TableName) -> Result<Keyed> {
         check_name(IDEMPOTENCY_KEY, key)?;
         let turn = self.turn(TurnOf::Key(key.to_owned())).await.ok_or_else(|| {
-            Error::new(
-                Kind::Aborted,
+            Error::collided(
                 format!(
                     "another stream with this {IDEMPOTENCY_KEY} is still open; send it again later, it will be applied \
                      once"
@@ -114,13 +113,10 @@ impl Ledger {
             return Err(fenced(producer, epoch, newest));
         }
         let turn = self.turn(TurnOf::Line(line.clone())).await.ok_or_else(|| {
-            Error::new(
-                Kind::Aborted,
-                format!(
-                    "another stream of producer \"{producer}\" into this table is still open; end it first, or \
+            Error::collided(format!(
+                "another stream of producer \"{producer}\" into this table is still open; end it first, or \
                      come back with a higher {EPOCH} to shut it out"
-                ),
-            )
+            ))
         })?;
         let (LineEntry { last, rows, recent, .. }, begins_anew) = {
             let image = self.image();

@@ -10,7 +10,7 @@ use super::own_table::OwnTable;
 use super::sources::Declared;
 use crate::catalog::TableName;
 use crate::engine::{self, Connection, Database};
-use crate::error::{Error, Kind, Result, shorten};
+use crate::error::{Error, Result, shorten};
 
 /// Bytes of a file's name in an error.
 const SHOWN_BYTES: usize = 300;
@@ -117,12 +117,9 @@ fn refused(stored: &[(u64, String)]) -> Option<Error> {
         1 => " and some of another file".to_owned(),
         files => format!(" and some of {files} more files"),
     };
-    Some(Error::new(
-        Kind::Aborted,
-        format!(
-            "another load has stored {count} of these pieces of file {}{others}; run it again: it will leave them out \
+    Some(Error::collided(format!(
+        "another load has stored {count} of these pieces of file {}{others}; run it again: it will leave them out \
              (nothing of this stream was stored)",
-            shorten(file, SHOWN_BYTES)
-        ),
-    ))
+        shorten(file, SHOWN_BYTES)
+    )))
 }

@@ -7,7 +7,7 @@ use pintail_protocol::header::SOURCES;
 use pintail_protocol::source::{Source, SourcesMessage};
 
 use crate::engine::LoadPieces;
-use crate::error::{Error, Kind, Result, shorten};
+use crate::error::{Error, Result, shorten};
 
 /// Bytes that the pieces of one stream may take.
 const BYTES_MAX: usize = 64 << 20;
@@ -69,13 +69,12 @@ impl Declared {
         };
         self.bytes += file.len() + PIECE_BYTES;
         if self.bytes > BYTES_MAX {
-            return Err(Error::new(
-                Kind::Exhausted,
+            return Err(Error::exhausted(
+                &format!("{} MiB", BYTES_MAX >> 20),
                 format!(
-                    "the stream declares more than {} pieces of files, and what is kept of those of one stream may take \
-                     {} MiB; put the files in several streams",
+                    "the stream declares more than {} pieces of files, too many to keep for one stream; put the files in \
+                     several streams",
                     self.pieces.len(),
-                    BYTES_MAX >> 20
                 ),
             ));
         }
@@ -121,6 +120,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::error::Kind;
 
     fn add(declared: &mut Declared, metadata: &serde_json::Value) -> Result<()> {
         declared.add(metadata.to_string().as_bytes())

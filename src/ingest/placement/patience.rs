@@ -5,7 +5,7 @@
 use std::fmt::Display;
 use std::time::{Duration, Instant};
 
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Result};
 
 /// How long tables may go on changing before the client is told to send its put again.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -36,7 +36,7 @@ impl Patience {
                 "table {table}: tables were being changed for {} s; nothing was stored, send it again",
                 PATIENCE.as_secs()
             );
-            return Err(Error::new(Kind::Aborted, text));
+            return Err(Error::collided(text));
         }
         std::thread::sleep(self.pause);
         self.pause = (self.pause * 2).min(LONGEST_PAUSE);
@@ -47,6 +47,7 @@ impl Patience {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::Kind;
 
     #[test]
     fn patience_ends_by_time_and_names_the_table() {

@@ -143,10 +143,9 @@ fn find(
         (Mode::Create | Mode::Replace, None) => Ok(Found::IsMade),
         (Mode::Append | Mode::CreateAppend, Some(existing)) => Ok(Found::Stays(existing, Vec::new())),
         (Mode::CreateAppend, None) if transaction == Transaction::Clients => Ok(Found::IsMade),
-        (Mode::CreateAppend, None) => Err(Error::new(
-            Kind::Aborted,
-            format!("table {shown} was dropped while the stream began; send it again"),
-        )),
+        (Mode::CreateAppend, None) => {
+            Err(Error::collided(format!("table {shown} was dropped while the stream began; send it again")))
+        }
     }
 }
 

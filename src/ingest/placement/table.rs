@@ -83,7 +83,7 @@ pub(super) fn offered(connection: &Connection, shown: &str, schema: &SchemaRef) 
         return Ok(Vec::new());
     }
     let columns = engine::describe_rows(connection, schema).map_err(|error| {
-        Error::new(error.kind(), format!("table {shown}: a column's type cannot be stored: {error}"))
+        error.reworded(format!("table {shown}: a column's type cannot be stored: {error}"))
     })?;
     let with_arrow = |((name, duckdb_type), field): ((String, String), &arrow::datatypes::FieldRef)| {
         Offered { name, duckdb_type, arrow: field.data_type().clone() }

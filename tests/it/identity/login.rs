@@ -208,3 +208,28 @@ async fn guessing_is_slow_and_the_owner_is_not_locked_out() {
     // So does everybody else with the right one, after a wait that has an end.
     asks(&mut server.client_as(&user("rita", PASSWORD)).await.unwrap()).await.unwrap();
 }
+
+/// However often it is used, a token that stands for a password ends.
+#[tokio::test]
+async fn a_login_has_a_longest_life() {
+    let server = TestServer::start_with(|config| {
+        users(config);
+        config.session.login_lifetime = Span(Duration::from_millis(500));
+    })
+    .await;
+    let bearer = handshake(&server, &basic("rita", PASSWORD)).await.unwrap();
+    let mut rita = server.client_as(&token(&bearer)).await.unwrap();
+    let started = Instant::now();
+    asks(&mut rita).await.unwrap();
+    // A handshake with a token gives that token back, and no longer life.
+    assert_eq!(handshake(&server, &format!("Bearer {bearer}")).await.unwrap(), bearer);
+    while asks(&mut rita).await.is_ok() {
+        assert!(started.elapsed() < Duration::from_secs(20), "the token is taken for ever");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert!(started.elapsed() > Duration::from_millis(300), "{:?}", started.elapsed());
+    refused(&mut rita, "session.login_lifetime").await;
+    let again = handshake(&server, &basic("rita", PASSWORD)).await.unwrap();
+    assert_ne!(again, bearer);
+    asks(&mut server.client_as(&token(&again)).await.unwrap()).await.unwrap();
+}

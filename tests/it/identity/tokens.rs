@@ -1,8 +1,13 @@
 //! API tokens and JSON web tokens.
 
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use pintail::client::Client;
 use pintail::error::Kind;
 use pintail_protocol::action;
 use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 
 use super::{PASSWORD, asks, refused, token, user, users};
 use crate::support::server::TestServer;
@@ -72,4 +77,54 @@ async fn a_token_expires_and_dies_with_its_user() {
     let server = TestServer::start_in(directory, users).await;
     asks(&mut server.client_as(&token(&whole)).await.unwrap()).await.unwrap();
     refused(&mut server.client_as(&token(made["token"].as_str().unwrap())).await.unwrap(), "revoked").await;
+}
+
+/// A line of `auth.tokens_file` for a token.
+fn line(name: &str, token: &str) -> String {
+    let hash: String = Sha256::digest(token.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("[[token]]\nname = \"{name}\"\nuser = \"wanda\"\nrole = \"writer\"\nhash = \"{hash}\"\n")
+}
+
+/// Waits until a token is taken, or is not.
+async fn until(server: &TestServer, client: &mut Client, is_taken: bool) {
+    let started = Instant::now();
+    while asks(client).await.is_ok() != is_taken {
+        assert!(started.elapsed() < Duration::from_secs(20), "the file of tokens is not read again");
+        server.renewal.look();
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+#[tokio::test]
+async fn the_file_of_tokens_is_read_again_and_a_broken_one_is_not_taken() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("tokens.toml");
+    let (first, second) = ("ptk_first", "ptk_second");
+    std::fs::write(&file, line("first", first)).unwrap();
+    let server = TestServer::start_in(directory, |config| {
+        users(config);
+        config.auth.tokens_file = Some(Path::new(&config.database.path).with_file_name("tokens.toml"));
+    })
+    .await;
+    let mut one = server.client_as(&token(first)).await.unwrap();
+    let mut other = server.client_as(&token(second)).await.unwrap();
+    asks(&mut one).await.unwrap();
+    refused(&mut other, "unknown or was revoked").await;
+    std::fs::write(&file, line("first", first) + &line("second", second)).unwrap();
+    until(&server, &mut other, true).await;
+    // Broken, and then gone: both stay.
+    for broken in [Some("[[token]]\nname = 1\n"), None] {
+        match broken {
+            Some(text) => std::fs::write(&file, text).unwrap(),
+            None => std::fs::remove_file(&file).unwrap(),
+        }
+        server.renewal.look();
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        asks(&mut one).await.unwrap();
+        asks(&mut other).await.unwrap();
+    }
+    std::fs::write(&file, line("second", second)).unwrap();
+    until(&server, &mut one, false).await;
+    refused(&mut one, "unknown or was revoked").await;
+    asks(&mut other).await.unwrap();
 }

@@ -57,7 +57,7 @@ pub fn backup(connection: &mut Connection, target: &BackupTarget, cancelled: &At
     {
         tracing::warn!(%error, "the remains of a failed backup are still there");
     }
-    written.map_err(|error| Error::new(error.kind(), target.hide(error.message())))?;
+    written.map_err(|error| error.reworded(target.hide(error.message())))?;
     Ok(target.bytes_written())
 }
 

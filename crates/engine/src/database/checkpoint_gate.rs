@@ -6,6 +6,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use crate::memory::{Checkpoints, Commits};
+
 /// Keeps commits and checkpoints apart.
 ///
 /// Symptom: after kill -9 in the middle of a checkpoint, rows with columns read as 0, and later "Failed to delete all
@@ -53,13 +55,17 @@ pub(crate) enum CommitKind {
 pub(crate) struct CommitTurn<'gate> {
     gate: &'gate CheckpointGate,
     reshapes: bool,
+    _memory: Commits,
 }
 
 /// A statement's turn, until it is dropped.
 pub struct StatementTurn(Arc<CheckpointGate>);
 
 /// A checkpoint's turn, until it is dropped.
-pub(crate) struct CheckpointTurn<'gate>(&'gate CheckpointGate);
+pub(crate) struct CheckpointTurn<'gate> {
+    gate: &'gate CheckpointGate,
+    _memory: Checkpoints,
+}
 
 impl CheckpointGate {
     fn turns(&self) -> MutexGuard<'_, Turns> {
@@ -101,7 +107,7 @@ impl CheckpointGate {
             self.begun.fetch_add(1, Ordering::SeqCst);
         }
         turns.commits += 1;
-        CommitTurn { gate: self, reshapes }
+        CommitTurn { gate: self, reshapes, _memory: Commits::begin() }
     }
 
     /// Waits until no checkpoint runs or wants to, for a statement that deletes rows or changes the shape of tables.
@@ -116,7 +122,7 @@ impl CheckpointGate {
     pub(crate) fn checkpoint(&self, patience: Duration) -> Option<CheckpointTurn<'_>> {
         let mut turns = self.wait(self.turns(), |turns| turns.stops_statements);
         turns.stops_statements = true;
-        let turn = CheckpointTurn(self);
+        let turn = CheckpointTurn { gate: self, _memory: Checkpoints::begin() };
         let until = Instant::now() + patience;
         while turns.statements > 0 {
             let left = until.saturating_duration_since(Instant::now());
@@ -159,10 +165,10 @@ impl Drop for StatementTurn {
 
 impl Drop for CheckpointTurn<'_> {
     fn drop(&mut self) {
-        let mut turns = self.0.turns();
+        let mut turns = self.gate.turns();
         turns.stops_statements = false;
         turns.stops_commits = false;
-        self.0.changed.notify_all();
+        self.gate.changed.notify_all();
     }
 }
 

@@ -39,6 +39,11 @@ impl Interrupt {
         self.0.handle.lock().unwrap_or_else(PoisonError::into_inner).take();
     }
 
+    /// Whether it still reaches a statement.
+    pub fn is_armed(&self) -> bool {
+        self.0.handle.lock().unwrap_or_else(PoisonError::into_inner).is_some()
+    }
+
     /// Whether the statement was asked to stop, also when it runs on another connection.
     pub(crate) fn was_asked(&self) -> bool {
         self.0.asked.load(Ordering::Acquire)

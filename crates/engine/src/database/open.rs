@@ -13,6 +13,7 @@ use super::options::Options;
 use crate::catalog::quote_text;
 use crate::duckdb_error::from_duckdb;
 use crate::error::{Error, Result};
+use crate::ffi::hold_allocations;
 use crate::sql::Surface;
 use crate::table_functions::{OWNER, register_owner};
 use crate::timezone;
@@ -65,6 +66,8 @@ pub(crate) fn open(
         .attach(AttachBuilder::new(location).make_default())
         .map_err(|error| explain_open(&options.path, &error))?;
     let connection = instance.connect().map_err(from_duckdb)?;
+    // After the log was replayed, which has to have what it needs.
+    hold_allocations(&connection);
     register_owner(&connection).map_err(from_duckdb)?;
     register(&connection).map_err(from_duckdb)?;
     match &options.icu_extension {

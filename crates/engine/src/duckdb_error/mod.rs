@@ -20,13 +20,17 @@ const TEXT_BYTES_MAX: usize = 1536;
 const FAILED_COMMIT: &str = "Failed to commit: ";
 
 /// How the engine's texts about its own allocations begin.
-const NO_MEMORY: [&str; 5] = [
+const NO_MEMORY: [&str; 6] = [
+    NO_PROCESS_MEMORY,
     "could not allocate block of size ",
     "failed to allocate data of size ",
     "failed to pin block of size ",
     "failed to offload data block of size ",
     "Failed to allocate ",
 ];
+
+/// What `ffi/memory.cpp` says when the whole process has no more.
+const NO_PROCESS_MEMORY: &str = "the server has no ";
 
 /// How the texts of file operations begin that can run out of disk.
 const FILE_WORK: [&str; 5] = [
@@ -162,7 +166,9 @@ pub(crate) fn from_duckdb(error: duckdb::Error) -> Error {
             text.truncate(position);
         }
         if has_no_memory {
-            text.push_str(" (limit: database.memory_limit)");
+            let of_process = words(&text).starts_with(NO_PROCESS_MEMORY);
+            let limit = if of_process { "server.memory_limit" } else { "database.memory_limit" };
+            text.push_str(&format!(" (limit: {limit})"));
         }
         text
     };
@@ -170,7 +176,8 @@ pub(crate) fn from_duckdb(error: duckdb::Error) -> Error {
         text.push_str(" (another transaction was first; nothing was applied, try again)");
     }
     let text = text::for_client(text.trim());
-    Error::new(kind, crate::error::shorten(&text, TEXT_BYTES_MAX))
+    let text = crate::error::shorten(&text, TEXT_BYTES_MAX);
+    if kind == Kind::Aborted { Error::collided(text) } else { Error::new(kind, text) }
 }
 
 /// What the caller of a COMMIT that failed should do.
@@ -284,6 +291,11 @@ mod tests {
             (
                 E::DatabaseTransaction,
                 "TransactionContext Error: Failed to commit: could not allocate block of size 256.0 KiB (1 GiB/1 GiB used)",
+                Kind::Exhausted,
+            ),
+            (
+                E::ResourceOutOfMemory,
+                "Out of Memory Error: the server has no 4.0 GiB more for a value or a buffer, its limit is 1.0 GiB",
                 Kind::Exhausted,
             ),
             (

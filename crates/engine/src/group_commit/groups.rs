@@ -11,7 +11,7 @@ use std::hash::Hash;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::error::{Error, Kind};
+use crate::error::Error;
 
 /// Pieces of work committed together at most.
 const GROUP_MAX: usize = 512;
@@ -112,7 +112,7 @@ impl<K: Clone + Eq + Hash + Send + 'static, W: Work> Groups<K, W> {
             });
         if let Err(error) = thread {
             let error =
-                Error::new(Kind::Exhausted, format!("the system gives no thread for a commit: {error}"));
+                Error::busy("the system's", format!("the system gives no thread for a commit: {error}"));
             queue.end(&error);
         }
     }
@@ -256,6 +256,7 @@ mod tests {
     use std::sync::mpsc::{Sender, channel};
 
     use super::*;
+    use crate::error::Kind;
     use crate::error::Result;
 
     struct Number {

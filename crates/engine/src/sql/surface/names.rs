@@ -98,7 +98,7 @@ impl Names {
             return false;
         }
         let text = format!("{} (through \"{name}\")", error.message());
-        self.refused.insert(name.to_owned(), Error::new(error.kind(), text));
+        self.refused.insert(name.to_owned(), error.reworded(text));
         true
     }
 

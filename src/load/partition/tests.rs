@@ -4,7 +4,7 @@ use arrow::array::{AsArray, DictionaryArray, Int64Array};
 use arrow::datatypes::{Date32Type, Int32Type, Int64Type};
 
 use super::*;
-use pintail::files::found::Place;
+use crate::files::found::Place;
 
 fn file(path: &str) -> FoundFile {
     FoundFile {

@@ -8,7 +8,7 @@ use std::os::unix::fs::symlink;
 use tempfile::TempDir;
 
 use super::*;
-use pintail::files::sniff::Compression;
+use crate::files::sniff::Compression;
 
 const HIVE: Finding = Finding { hive: true, follow: false, keep_going: false };
 

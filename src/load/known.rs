@@ -5,12 +5,12 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use crate::catalog::{TableName, quote_text};
+use crate::client::Client;
+use crate::error::{Error, Kind, Result};
 use arrow::array::AsArray;
 use arrow::datatypes::{Int64Type, UInt64Type};
 use futures::StreamExt;
-use pintail::catalog::{TableName, quote_text};
-use pintail::client::Client;
-use pintail::error::{Error, Kind, Result};
 use xxhash_rust::xxh3::xxh3_128;
 
 /// The pieces that the server has, by file, and how often: a file can have equal row groups.

@@ -7,8 +7,8 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use crate::error::{Error, Result};
 use glob::Pattern;
-use pintail::error::{Error, Result};
 
 use super::walk::{is_hidden, is_partition};
 

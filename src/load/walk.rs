@@ -9,7 +9,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use pintail::files::sniff::{Cause, Refusal};
+use crate::files::sniff::{Cause, Refusal};
 
 /// Ends of names that writers give to files they have not finished, and people to those they set aside.
 const SET_ASIDE: [&str; 14] = [

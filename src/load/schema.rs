@@ -9,9 +9,9 @@ use std::collections::HashMap;
 use std::fmt::Write;
 use std::sync::Arc;
 
+use crate::catalog::{Column, Contract, Offered, Table, TableName, conform_some, from_arrow};
+use crate::error::{Error, Result};
 use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
-use pintail::catalog::{Column, Contract, Offered, Table, TableName, conform_some, from_arrow};
-use pintail::error::{Error, Result};
 
 pub(super) use adapt::Adapter;
 

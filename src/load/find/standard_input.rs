@@ -5,11 +5,11 @@
 use std::io::{Read, Write};
 use std::sync::Arc;
 
-use pintail::error::{Error, Kind, Result};
+use crate::error::{Error, Kind, Result};
 
-use pintail::files::found::{Copied, FoundFile, Place};
-use pintail::files::input::{Input, unreadable};
-use pintail::files::sniff::{Format, Naming, sniff};
+use crate::files::found::{Copied, FoundFile, Place};
+use crate::files::input::{Input, unreadable};
+use crate::files::sniff::{Format, Naming, sniff};
 
 /// Copies standard input into a temporary file.
 ///

@@ -1,7 +1,7 @@
 //! The pieces of many files -> parts, each one put stream and one transaction.
 //! Runs on: any thread; pure values. Never: cuts a piece, or puts files that send other columns into one part.
 
-use pintail::files::input::Piece;
+use crate::files::input::Piece;
 
 /// Rows that a part is filled up to; a single piece may be larger. A commit costs a few milliseconds, a million rows take
 /// about a second, and what is read again after a failure is at most this much.

@@ -1,22 +1,55 @@
 //! What a load has done: progress while it runs, and the lines at its end.
-//! Runs on: the task of the command; threads that read advance the progress.
+//! Runs on: the task of the load; threads that read advance the progress.
 //! Never: counts a row as stored before its commit was confirmed.
 
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::Duration;
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use pintail::catalog::{TableName, rejected_name};
-use pintail::client::PutAnswer;
-use pintail::error::Error;
+use crate::catalog::{TableName, rejected_name};
+use crate::client::PutAnswer;
+use crate::error::{Error, Result};
 
-use super::super::is_terminal;
-use super::super::tables_status::grouped;
-
-/// How often a line is printed where there is no terminal for a bar.
-const LINE_EVERY: Duration = Duration::from_secs(5);
 /// Files that failed and are named, of very many.
 const NAMED: usize = 20;
+
+/// Where a load says what it does.
+pub trait Output: Send + Sync {
+    /// A line of what the load is asked for.
+    ///
+    /// Errors: nobody listens any more.
+    fn say(&self, line: &str) -> Result<()>;
+    /// A line about what is amiss, or left out.
+    fn tell(&self, line: &str);
+    /// Shows how far the load is, of so many rows, where the files say.
+    fn progress(&self, rows: Option<u64>) -> Arc<dyn Progress>;
+}
+
+/// How far a load is.
+pub trait Progress: Send + Sync {
+    /// So many more rows were read and are on their way.
+    fn advance(&self, rows: u64);
+    /// The load is over.
+    fn finish(&self);
+}
+
+/// What a load came to.
+#[derive(Debug, Clone)]
+pub struct Summary {
+    /// In words.
+    pub text: String,
+    /// Rows that were dealt with.
+    pub rows: u64,
+    /// Of those, rows that were left as they are in the table, that took the place of another, and that were set aside.
+    pub ignored: u64,
+    /// See [`Summary::ignored`].
+    pub replaced: u64,
+    /// See [`Summary::ignored`].
+    pub rejected: u64,
+    /// Files.
+    pub files: usize,
+    /// Files of which everything was there already.
+    pub left_out: usize,
+}
 
 /// What became of one file.
 #[derive(Debug, Default, Clone)]
@@ -86,8 +119,8 @@ impl Tally {
         text
     }
 
-    /// The line at the end.
-    pub(super) fn summary(&self, table: &TableName, took: Duration, is_again: bool) -> String {
+    /// What the load came to.
+    pub(super) fn summary(&self, table: &TableName, took: Duration, is_again: bool) -> Summary {
         let seconds = took.as_secs_f64();
         let rate = self.rows as f64 / seconds.max(1e-9);
         let whole = |file: &&FileState| file.failed.is_none();
@@ -122,7 +155,8 @@ impl Tally {
         if old > 0 && self.rows == 0 && !is_again {
             text.push_str(" (--again loads them again)");
         }
-        text
+        let Self { rows, ignored, replaced, rejected, .. } = *self;
+        Summary { text, rows, ignored, replaced, rejected, files: self.files.len(), left_out: old }
     }
 
     /// What is in the table after a failure.
@@ -177,48 +211,15 @@ pub(super) fn count(number: u64) -> String {
     grouped(i64::try_from(number).unwrap_or(i64::MAX))
 }
 
-/// A bar on a terminal, a line now and then elsewhere.
-#[derive(Clone)]
-pub(super) struct Progress {
-    bar: ProgressBar,
-    plain: Option<Arc<Mutex<Instant>>>,
-    started: Instant,
-}
-
-impl Progress {
-    /// For so many rows, where the files say.
-    pub(super) fn start(total: Option<u64>) -> Self {
-        let bar = match total {
-            Some(rows) => ProgressBar::new(rows)
-                .with_style(style("{bar:32} {human_pos} of {human_len} rows, {per_sec}, {eta} left")),
-            None => ProgressBar::no_length().with_style(style("{spinner} {human_pos} rows, {per_sec}")),
-        };
-        if !is_terminal() {
-            bar.set_draw_target(ProgressDrawTarget::hidden());
+/// A number with commas between its thousands.
+pub fn grouped(count: i64) -> String {
+    let digits = count.to_string();
+    let mut text = String::new();
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) && digit.is_ascii_digit() {
+            text.push(',');
         }
-        let started = Instant::now();
-        let plain = (!is_terminal()).then(|| Arc::new(Mutex::new(started)));
-        Self { bar, plain, started }
+        text.push(digit);
     }
-
-    pub(super) fn advance(&self, rows: u64) {
-        self.bar.inc(rows);
-        let Some(last) = &self.plain else { return };
-        let mut last = last.lock().unwrap_or_else(PoisonError::into_inner);
-        if last.elapsed() >= LINE_EVERY {
-            *last = Instant::now();
-            let sent = self.bar.position();
-            let of = self.bar.length().map_or(String::new(), |total| format!(" of {}", count(total)));
-            let rate = sent as f64 / self.started.elapsed().as_secs_f64();
-            eprintln!("sent {}{of} rows, {} rows/s", count(sent), grouped(rate as i64));
-        }
-    }
-
-    pub(super) fn finish(&self) {
-        self.bar.finish_and_clear();
-    }
-}
-
-fn style(template: &str) -> ProgressStyle {
-    ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
+    text
 }

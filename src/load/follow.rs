@@ -1,17 +1,17 @@
-//! `pintail load --follow`: new files are loaded as they are finished, until the command is stopped.
-//! Runs on: the task of the command. Never: loads a file that is still written to; stops for one that cannot be loaded.
+//! Following folders: new files are loaded as they are finished, until something fails for good.
+//! Runs on: the task of the load. Never: loads a file that is still written to; stops for one that cannot be loaded.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use pintail::catalog::TableName;
-use pintail::error::{Error, Kind, Result};
-use tokio::signal::unix::{SignalKind, signal};
+use crate::error::{Error, Kind, Result};
+use futures::future::BoxFuture;
 
-use super::super::Failure;
 use super::find::{Finder, Found};
-use super::{Load, blocking};
-use pintail::files::input::Stamp;
+use super::report::Output;
+use super::{Clients, Failed, Load, blocking};
+use crate::client::Client;
+use crate::files::input::Stamp;
 
 /// How often the folders are listed. A file that has not changed from one listing to the next is finished.
 const LIST_EVERY: Duration = Duration::from_secs(1);
@@ -34,20 +34,18 @@ struct Listings {
     gone_since: Option<Instant>,
 }
 
-pub(super) async fn run(load: &Load, table: &TableName, finder: Finder) -> Result<(), Failure> {
-    let cannot = |error| Error::internal(format!("cannot listen for signals: {error}"));
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(cannot)?;
-    let mut terminate = signal(SignalKind::terminate()).map_err(cannot)?;
-    tokio::select! {
-        // What is under way is taken back, and loaded by the next command.
-        _ = interrupt.recv() => Ok(()),
-        _ = terminate.recv() => Ok(()),
-        ended = follow(load, table, finder) => ended,
-    }
-}
+/// Makes a connection to the server, for each wave of files.
+pub type Connect<'a> = &'a (dyn Fn() -> BoxFuture<'a, Result<Client>> + Sync);
 
 /// Lists and loads until something fails for good.
-async fn follow(load: &Load, table: &TableName, mut finder: Finder) -> Result<(), Failure> {
+///
+/// Errors: what was named is not there; a server that stays away.
+pub async fn follow(
+    load: &Load,
+    connect: Connect<'_>,
+    output: &dyn Output,
+) -> std::result::Result<(), Failed> {
+    let mut finder = Finder::new(load.files.clone(), load.finding());
     let mut listings = Listings::default();
     loop {
         let listed = blocking(move || {
@@ -56,19 +54,19 @@ async fn follow(load: &Load, table: &TableName, mut finder: Finder) -> Result<()
         });
         let (found, back) = listed.await?;
         finder = back;
-        let found = found.map_err(Failure::Usage)?;
-        match super::objects::with_objects(found, !load.no_hive).await {
+        let found = found.map_err(Failed::NotFound)?;
+        match super::objects::with_objects(found, load.hive).await {
             Ok(mut found) => {
-                listings.say_skipped(&found);
+                listings.say_skipped(&found, output);
                 listings.keep_finished(&mut found);
                 if !found.files.is_empty() {
-                    listings.load(load, table, found).await?;
+                    listings.load(load, found, connect, output).await?;
                 }
                 tokio::time::sleep(LIST_EVERY).await;
             }
             // A prefix may have nothing below it yet, and a store may be gone for a while.
             Err(error) => {
-                eprintln!("{error}; trying again");
+                output.tell(&format!("{error}; trying again"));
                 tokio::time::sleep(LIST_EVERY * 5).await;
             }
         }
@@ -77,11 +75,11 @@ async fn follow(load: &Load, table: &TableName, mut finder: Finder) -> Result<()
 
 impl Listings {
     /// Says why files are left out, once for each reason.
-    fn say_skipped(&mut self, found: &Found) {
+    fn say_skipped(&mut self, found: &Found, output: &dyn Output) {
         for skipped in &found.skipped {
             let why = skipped.told();
             if self.is_news(&skipped.shown, &why) {
-                eprintln!("left out {why}");
+                output.tell(&format!("left out {why}"));
             }
         }
     }
@@ -108,22 +106,28 @@ impl Listings {
     /// Loads what is finished; what fails and may pass is tried again with the next listing.
     ///
     /// Errors: what has not passed for [`GIVE_UP`].
-    async fn load(&mut self, load: &Load, table: &TableName, found: Found) -> Result<(), Failure> {
+    async fn load(
+        &mut self,
+        load: &Load,
+        found: Found,
+        connect: Connect<'_>,
+        output: &dyn Output,
+    ) -> Result<()> {
         let names: Vec<String> = found.files.iter().map(|file| file.file.name.clone()).collect();
-        match wave(load, table, found).await {
+        match wave(load, found, connect, output).await {
             Ok(()) => self.gone_since = None,
             Err(error) if is_passing(&error) => {
                 let since = *self.gone_since.get_or_insert_with(Instant::now);
                 if since.elapsed() > GIVE_UP {
-                    return Err(error.into());
+                    return Err(error);
                 }
                 let text = error.to_string();
                 if self.is_news("", &text) {
-                    eprintln!("{text}; trying again");
+                    output.tell(&format!("{text}; trying again"));
                 }
                 return Ok(());
             }
-            Err(error) => eprintln!("{error}"),
+            Err(error) => output.tell(&error.to_string()),
         }
         for name in names {
             if let Some(file) = self.seen.get_mut(&name) {
@@ -143,12 +147,12 @@ fn is_passing(error: &Error) -> bool {
 }
 
 /// Loads the files that are finished.
-async fn wave(load: &Load, table: &TableName, found: Found) -> Result<()> {
+async fn wave(load: &Load, found: Found, connect: Connect<'_>, output: &dyn Output) -> Result<()> {
     let started = Instant::now();
-    let mut client = load.remote.connect().await.map_err(Failure::into_error)?;
+    let mut client = connect().await?;
     let load = Load { keep_going: true, ..load.clone() };
-    let prepared = load.prepare(&mut client, table, found.files).await?;
-    let (tally, names) = load.load(client, table, prepared).await?;
+    let prepared = load.prepare(&mut client, found.files).await?;
+    let (tally, names) = load.load(Clients::one(client), prepared, output).await?;
     if let Some(error) =
         tally.files.iter().find_map(|file| file.failed.as_ref().filter(|error| is_passing(error)))
     {
@@ -156,13 +160,10 @@ async fn wave(load: &Load, table: &TableName, found: Found) -> Result<()> {
     }
     if tally.has_stored() {
         // A reader of our output that is gone stops nothing.
-        let _ = std::io::Write::write_fmt(
-            &mut std::io::stdout(),
-            format_args!("{}\n", tally.summary(table, started.elapsed(), false)),
-        );
+        let _ = output.say(&tally.summary(&load.table, started.elapsed(), false).text);
     }
     for line in tally.failures(|file| &names[file]) {
-        eprintln!("{line}");
+        output.tell(&line);
     }
     Ok(())
 }

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use std::path::{Component, Path};
 use std::sync::Arc;
 
+use crate::error::{Error, Kind, Result};
 use arrow::array::{Array, ArrayRef, RecordBatch, Scalar, StringArray, UInt32Array, new_null_array};
 use arrow::compute::kernels::cmp::not_distinct;
 use arrow::compute::{CastOptions, cast, cast_with_options, take};
@@ -12,10 +13,9 @@ use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef, TimeUnit};
 use arrow::util::display::array_value_to_string;
 use chrono::NaiveDate;
 use percent_encoding::percent_decode;
-use pintail::error::{Error, Kind, Result};
 use std::os::unix::ffi::OsStrExt;
 
-use pintail::files::found::FoundFile;
+use crate::files::found::FoundFile;
 
 /// What writers put in the place of NULL. It is compared as it stands: a value that reads so is written with a percent sign.
 const NULL_FOLDER: &[u8] = b"__HIVE_DEFAULT_PARTITION__";

@@ -4,11 +4,11 @@
 use pintail_protocol::extension;
 use std::sync::Arc;
 
+use crate::catalog::{TableName, from_arrow, quote_name, quote_text, rejected_name};
+use crate::client::Client;
+use crate::error::{Error, Kind, Result};
 use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
 use futures::TryStreamExt;
-use pintail::catalog::{TableName, from_arrow, quote_name, quote_text, rejected_name};
-use pintail::client::Client;
-use pintail::error::{Error, Kind, Result};
 use pintail_protocol::{action, header};
 
 use super::known::number;

@@ -3,13 +3,12 @@
 
 use std::sync::Arc;
 
-use pintail::catalog::TableName;
-use pintail::error::Result;
+use crate::catalog::TableName;
+use crate::error::Result;
 
-use super::super::Failure;
-use super::report::{count, files};
+use super::report::{Output, count, files};
 use super::{Prepared, blocking};
-use pintail::files::sniff::Format;
+use crate::files::sniff::Format;
 
 /// What would become of a file.
 #[derive(Default)]
@@ -19,7 +18,12 @@ struct State {
     old: usize,
 }
 
-pub(super) async fn show(table: &TableName, prepared: Prepared, is_again: bool) -> Result<(), Failure> {
+pub(super) async fn show(
+    table: &TableName,
+    prepared: Prepared,
+    is_again: bool,
+    output: &dyn Output,
+) -> Result<()> {
     let Prepared { target, known, files: opened, .. } = prepared;
     let (opened, known) = (Arc::new(opened), Arc::new(known));
     let mut failed = 0;
@@ -37,7 +41,7 @@ pub(super) async fn show(table: &TableName, prepared: Prepared, is_again: bool) 
             Ok(checksums) => checksums,
             Err(error) => {
                 failed += 1;
-                say!("{shown}  {kind}: refused: {}", error.message());
+                output.say(&format!("{shown}  {kind}: refused: {}", error.message()))?;
                 continue;
             }
         };
@@ -54,22 +58,24 @@ pub(super) async fn show(table: &TableName, prepared: Prepared, is_again: bool) 
             format!("{} row{}", count(rows), if rows == 1 { "" } else { "s" })
         });
         match (state.new, state.old) {
-            (0, 0) => say!("{shown}  {kind}: no rows"),
-            (0, _) => say!("{shown}  {kind}: there already"),
-            (_, 0) => say!("{shown}  {kind}: new, {told}"),
-            (new, old) => say!("{shown}  {kind}: in part, {new} of {} pieces new, {told}", new + old),
+            (0, 0) => output.say(&format!("{shown}  {kind}: no rows"))?,
+            (0, _) => output.say(&format!("{shown}  {kind}: there already"))?,
+            (_, 0) => output.say(&format!("{shown}  {kind}: new, {told}"))?,
+            (new, old) => {
+                output.say(&format!("{shown}  {kind}: in part, {new} of {} pieces new, {told}", new + old))?
+            }
         }
         is_exact &= state.rows.is_some();
         rows += state.rows.unwrap_or_default();
     }
     let word = if is_exact { "" } else { "at least " };
-    say!(
+    output.say(&format!(
         "would load {word}{} row{} from {} into {table}, which {}",
         count(rows),
         if rows == 1 { "" } else { "s" },
         files(opened.files.len() - failed),
         if target.schema.is_some() { "is there" } else { "would be made" }
-    );
+    ))?;
     let joined = &opened.joined;
     for field in joined.schema.fields() {
         let has =
@@ -81,7 +87,7 @@ pub(super) async fn show(table: &TableName, prepared: Prepared, is_again: bool) 
         } else {
             ""
         };
-        say!("  {}: {}{note}", field.name(), field.data_type());
+        output.say(&format!("  {}: {}{note}", field.name(), field.data_type()))?;
     }
     Ok(())
 }

@@ -3,14 +3,13 @@
 
 use std::path::Path;
 
-use pintail::error::{Error, Result};
-
-use super::find::{DataFile, Found, Skipped};
-use super::partition::folders_of;
-use pintail::files::sniff::{Naming, sniff};
-use pintail::files::store;
+use crate::error::{Error, Result};
 
 use super::blocking;
+use super::find::{DataFile, Found, Skipped};
+use super::partition::folders_of;
+use crate::files::sniff::{Naming, sniff};
+use crate::files::store;
 
 /// Lists the URLs of `found` and puts their objects where their arguments stand.
 ///

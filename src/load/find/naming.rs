@@ -6,8 +6,8 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
+use crate::error::Error;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
-use pintail::error::Error;
 
 /// A real path as text. One that is not UTF-8 is written as a URL, whose first letter no other real path has.
 pub(super) fn name_of(real: &Path) -> String {

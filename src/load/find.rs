@@ -13,7 +13,7 @@ use std::io::Read;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use pintail::error::{Error, Kind, Result};
+use crate::error::{Error, Kind, Result};
 
 use self::naming::{name_of, not_there, shown};
 pub(super) use self::result::{DataFile, Finding, Found, Skipped};
@@ -21,11 +21,11 @@ use self::standard_input::standard_input;
 use super::glob;
 use super::partition;
 use super::walk::{Walk, is_set_aside, lost};
-use pintail::files::found::{FoundFile, Place};
-use pintail::files::input::Stamp;
-use pintail::files::lake::Lakes;
-use pintail::files::sniff::{Cause, Format, Naming, Refusal, sniff};
-use pintail::files::store::is_url;
+use crate::files::found::{FoundFile, Place};
+use crate::files::input::Stamp;
+use crate::files::lake::Lakes;
+use crate::files::sniff::{Cause, Format, Naming, Refusal, sniff};
+use crate::files::store::is_url;
 
 /// What files were found to be, by their real paths and whether text of any ending was meant.
 type Known = HashMap<(PathBuf, bool), (Stamp, Result<Format, Refusal>)>;

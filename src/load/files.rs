@@ -5,18 +5,18 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use crate::error::{Error, Result};
 use ::arrow::array::RecordBatch;
 use ::arrow::datatypes::{DataType, Fields, SchemaRef};
-use pintail::error::{Error, Result};
 
 use super::find::DataFile;
 use super::known::Known;
 use super::partition::{Partitions, partition_fields};
 use super::plan::{self, Part, Place, Planned};
 use super::schema::{self, Adapter, Joined};
-use pintail::files::input::{LoadFile, Piece, PieceReader};
-use pintail::files::sniff::Format;
-use pintail::files::{arrow as ipc, parquet, text};
+use crate::files::input::{LoadFile, Piece, PieceReader};
+use crate::files::sniff::Format;
+use crate::files::{arrow as ipc, parquet, text};
 
 /// Files whose plans stay in memory; later ones are planned again when they are read.
 const PLANS_KEPT: usize = 4_096;
@@ -94,7 +94,7 @@ impl Opened {
                     super::report::files(more)
                 ),
             };
-            return Err(Error::new(error.kind(), format!("{}{more}", error.message())));
+            return Err(error.reworded(format!("{}{more}", error.message())));
         }
         let whole =
             || files.iter().zip(&looked).filter_map(|(file, looked)| Some((file, looked.as_ref().ok()?)));
@@ -200,7 +200,7 @@ impl Opened {
                     return plan.reader();
                 }
                 Err(Error::new(
-                    pintail::error::Kind::Conflict,
+                    crate::error::Kind::Conflict,
                     format!(
                         "{} was written to while it was loaded; load it again when it is finished",
                         self.files[file].data.file.shown

@@ -4,19 +4,19 @@
 
 use std::sync::Arc;
 
+use crate::client::{Loaded, Source};
+use crate::error::{Error, Kind, Result};
 use arrow::array::RecordBatch;
 use arrow::compute::concat_batches;
 use arrow::datatypes::SchemaRef;
-use pintail::client::{Loaded, Source};
-use pintail::error::{Error, Kind, Result};
 use tokio::sync::mpsc::Sender;
 
 use super::files::{Content, Opened};
 use super::known::Known;
 use super::plan::Part;
 use super::report::Progress;
-use pintail::files::found::FoundFile;
-use pintail::files::input::PieceReader;
+use crate::files::found::FoundFile;
+use crate::files::input::PieceReader;
 
 /// Rows and bytes that small batches are joined up to.
 const JOINED_ROWS: usize = 65_536;
@@ -38,7 +38,7 @@ pub(super) fn read_part(
     part: &Part,
     files: &Opened,
     (known, is_again): (&Known, bool),
-    progress: &Progress,
+    progress: &dyn Progress,
     to: &Sender<Result<Option<Loaded>>>,
 ) -> ReadPart {
     let mut done = ReadPart::default();
@@ -134,7 +134,7 @@ struct Joined<'a> {
     rows: usize,
     bytes: usize,
     sources: Vec<Source<'static>>,
-    progress: &'a Progress,
+    progress: &'a dyn Progress,
     to: &'a Sender<Result<Option<Loaded>>>,
 }
 

@@ -6,16 +6,16 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::catalog::TableName;
+use crate::client::{Loaded, PutAnswer};
+use crate::error::{Error, Kind, Result};
 use arrow::datatypes::SchemaRef;
 use futures::stream::{self, StreamExt};
-use pintail::catalog::TableName;
-use pintail::client::{Client, Loaded, PutAnswer};
-use pintail::error::{Error, Kind, Result};
-use pintail_protocol::header::{self, Sources};
+use pintail_protocol::header::{self, Mode, OnConflict, Sources};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::task::JoinSet;
 
-use super::LoadMode;
+use super::Clients;
 use super::files::Opened;
 use super::known::Known;
 use super::plan::Part;
@@ -29,12 +29,17 @@ const READING_MIB: u32 = 96;
 /// How often a part is tried that collides with another client's work.
 const TRIES: u32 = 5;
 
+/// Whether the table is made, whatever is there.
+pub(super) fn is_new(mode: Mode) -> bool {
+    matches!(mode, Mode::Create | Mode::Replace | Mode::ReplaceExisting)
+}
+
 /// Everything that a part's put needs to know.
 pub(super) struct Sending {
-    pub(super) client: Client,
+    pub(super) clients: Clients,
     pub(super) table: TableName,
-    pub(super) mode: LoadMode,
-    pub(super) on_conflict: Option<String>,
+    pub(super) mode: Mode,
+    pub(super) on_conflict: Option<OnConflict>,
     /// `--again`: what is there already is sent as well.
     pub(super) is_again: bool,
     /// Whether parts may be sent while others are committed; `None` until the table is there.
@@ -46,7 +51,7 @@ pub(super) struct Sending {
     pub(super) jobs: usize,
     pub(super) files: Arc<Opened>,
     pub(super) known: Arc<Known>,
-    pub(super) progress: Progress,
+    pub(super) progress: Arc<dyn Progress>,
     pub(super) memory: Memory,
 }
 
@@ -111,7 +116,7 @@ impl Sending {
                         tally.add(&answer);
                         if jobs.is_none() {
                             let collide =
-                                super::target::has_unique_rows(&mut self.client, &self.table).await?;
+                                super::target::has_unique_rows(&mut self.clients.asks, &self.table).await?;
                             jobs = Some(jobs_if(!collide, self.jobs));
                         }
                     }
@@ -132,18 +137,21 @@ impl Sending {
                 continue;
             }
             match error.kind() {
-                Kind::Unavailable | Kind::Exhausted | Kind::Cancelled | Kind::Deadline | Kind::Denied => {
-                    tally.files[part.pieces[0].file].failed = Some(error.clone());
-                    waiting.clear();
-                    fatal = Some(error);
-                }
-                // Another client was quicker; what it has stored is left out now.
-                Kind::Aborted if tries < TRIES => {
-                    tokio::time::sleep(Duration::from_millis(20 << tries)).await;
+                // Another client was quicker, and what it has stored is left out now; or the server is busy, and says for how long.
+                Kind::Aborted | Kind::Exhausted
+                    if tries < TRIES && (error.kind() == Kind::Aborted || error.retry_after().is_some()) =>
+                {
+                    let pause = Duration::from_millis(20 << tries);
+                    tokio::time::sleep(pause.max(error.retry_after().unwrap_or_default())).await;
                     waiting.push_front((part, tries + 1));
                     if running.is_empty() && !self.is_again {
                         self.look_again(&settled).await?;
                     }
+                }
+                Kind::Unavailable | Kind::Exhausted | Kind::Cancelled | Kind::Deadline | Kind::Denied => {
+                    tally.files[part.pieces[0].file].failed = Some(error.clone());
+                    waiting.clear();
+                    fatal = Some(error);
                 }
                 // The server does not know of files: half of them at a time, until it is one.
                 _ if part.files().len() > 1 => {
@@ -174,7 +182,7 @@ impl Sending {
     async fn look_again(&mut self, settled: &[(usize, u64)]) -> Result<()> {
         let files = self.files.files.iter().map(|file| &file.data);
         let text = files.filter(|data| data.format.is_text()).map(|data| data.file.name.as_str());
-        let known = self.known.again(&mut self.client, &self.table, text).await?;
+        let known = self.known.again(&mut self.clients.asks, &self.table, text).await?;
         for (file, piece) in settled {
             known.take(&self.files.files[*file].data.file.name, *piece);
         }
@@ -184,15 +192,15 @@ impl Sending {
 
     /// Reads a part, and puts what of it is not there.
     fn put(&self, part: Part, is_first: bool) -> impl Future<Output = Done> + Send + 'static {
-        let mode = if !is_first && self.mode.is_new() { LoadMode::Append } else { self.mode };
-        let mut headers = vec![(header::MODE, mode.header().name().to_owned())];
+        let mode = if !is_first && is_new(self.mode) { Mode::Append } else { self.mode };
+        let mut headers = vec![(header::MODE, mode.name().to_owned())];
         headers.push((header::SOURCES, self.sources(is_first).name().to_owned()));
-        if let Some(choice) = &self.on_conflict {
-            headers.push((header::ON_CONFLICT, choice.clone()));
+        if let Some(choice) = self.on_conflict {
+            headers.push((header::ON_CONFLICT, choice.name().to_owned()));
         }
         let schema = self.files.sent(part.pieces[0].file);
-        let (mut client, table) = (self.client.clone(), self.table.clone());
-        let (files, progress) = (Arc::clone(&self.files), self.progress.clone());
+        let (mut client, table) = (self.clients.puts.clone(), self.table.clone());
+        let (files, progress) = (Arc::clone(&self.files), Arc::clone(&self.progress));
         let (known, is_again) = (Arc::clone(&self.known), self.is_again);
         let held = part.pieces.iter().map(|place| self.files.held_bytes(*place)).max().unwrap_or_default();
         let memory = self.memory.clone();
@@ -203,12 +211,9 @@ impl Sending {
             };
             let (sender, mut batches) = mpsc::channel(READ_AHEAD);
             let of = part.clone();
-            #[expect(
-                clippy::disallowed_methods,
-                reason = "a client reads its own files on a thread of its own"
-            )]
+            #[expect(clippy::disallowed_methods, reason = "files are read on threads of their own")]
             let reading = tokio::task::spawn_blocking(move || {
-                let read = read_part(&of, &files, (&*known, is_again), &progress, &sender);
+                let read = read_part(&of, &files, (&*known, is_again), &*progress, &sender);
                 // While this part is committed, the next one may be read.
                 drop(room);
                 if read.failed.is_none() {
@@ -260,16 +265,16 @@ impl Sending {
     pub(super) async fn make_table(&mut self, schema: SchemaRef) -> Result<()> {
         self.put_nothing(schema).await?;
         self.begins_anew = false;
-        let collide = super::target::has_unique_rows(&mut self.client, &self.table).await?;
+        let collide = super::target::has_unique_rows(&mut self.clients.asks, &self.table).await?;
         self.may_overlap = Some(!collide);
         Ok(())
     }
 
     /// A put without rows, which makes the table where no file has any.
     pub(super) async fn put_nothing(&mut self, schema: SchemaRef) -> Result<PutAnswer> {
-        let mut headers = vec![(header::MODE, self.mode.header().name().to_owned())];
+        let mut headers = vec![(header::MODE, self.mode.name().to_owned())];
         headers.push((header::SOURCES, self.sources(true).name().to_owned()));
-        self.client.put_loaded(&self.table, schema, stream::empty(), &headers).await
+        self.clients.puts.put_loaded(&self.table, schema, stream::empty(), &headers).await
     }
 }
 

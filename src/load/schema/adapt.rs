@@ -5,6 +5,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use crate::error::{Error, Result};
 use arrow::array::{
     Array, ArrayRef, AsArray, BooleanArray, FixedSizeListArray, GenericListArray, MapArray, OffsetSizeTrait,
     RecordBatch, RecordBatchOptions, StructArray, new_null_array,
@@ -15,7 +16,6 @@ use arrow::compute::{CastOptions, cast_with_options};
 use arrow::datatypes::{DataType, Field, FieldRef, SchemaRef};
 use arrow::error::ArrowError;
 use arrow::util::display::{ArrayFormatter, FormatOptions};
-use pintail::error::{Error, Result};
 
 /// Longest value in a message, in characters.
 const SHOWN_CHARS: usize = 80;

@@ -1,0 +1,84 @@
+// The engine's allocators -> the same ones, which ask before they take a large piece.
+// Runs on: whatever thread of the engine's allocates.
+// Never: asks for small pieces, which are most; changes where memory comes from.
+//
+// Values that functions compute are in no buffer that the engine counts: they come from the instance's allocator, or from the one
+// of the whole process, and the interrupt of a statement is not looked at before a vector of them is full. Both allocators are
+// open to functions of one's own, which are put in their place before the first statement runs.
+
+#include "duckdb/common/allocator.hpp"
+#include "duckdb/common/exception.hpp"
+#include "duckdb/common/string_util.hpp"
+#include "duckdb/main/capi_v2/capi_v2_result_internal.hpp"
+#include "duckdb/main/client_context.hpp"
+#include "duckdb/main/database.hpp"
+
+#include <mutex>
+#include <new>
+
+extern "C" {
+uint64_t pintail_take_memory(uint64_t bytes);
+void pintail_give_memory_back(uint64_t bytes);
+}
+
+namespace {
+
+using namespace duckdb; // NOLINT
+
+// Most buffers are smaller, and few values are larger.
+constexpr idx_t LARGE = idx_t(4) << 20;
+
+void Take(idx_t size) {
+	auto limit = pintail_take_memory(size);
+	if (limit != 0) {
+		// Not the words of the engine's own limit, which is another setting.
+		throw OutOfMemoryException("the server has no %s more for a value or a buffer, its limit is %s",
+		                           StringUtil::BytesToHumanReadableString(size),
+		                           StringUtil::BytesToHumanReadableString(limit));
+	}
+}
+
+data_ptr_t Allocate(PrivateAllocatorData *data, idx_t size) {
+	if (size < LARGE) {
+		return Allocator::DefaultAllocate(data, size);
+	}
+	Take(size);
+	auto result = Allocator::DefaultAllocate(data, size);
+	if (!result) {
+		pintail_give_memory_back(size);
+	}
+	return result;
+}
+
+void Free(PrivateAllocatorData *data, data_ptr_t pointer, idx_t size) {
+	Allocator::DefaultFree(data, pointer, size);
+	if (size >= LARGE) {
+		pintail_give_memory_back(size);
+	}
+}
+
+data_ptr_t Reallocate(PrivateAllocatorData *data, data_ptr_t pointer, idx_t old_size, idx_t size) {
+	if (size >= LARGE) {
+		Take(size);
+	}
+	auto result = Allocator::DefaultReallocate(data, pointer, old_size, size);
+	auto gone = result ? old_size : size;
+	if (gone >= LARGE) {
+		pintail_give_memory_back(gone);
+	}
+	return result;
+}
+
+// Many hold a reference to it, so it is made anew where it is. What it has handed out is freed as before.
+void Hold(Allocator &allocator) {
+	allocator.~Allocator();
+	new (&allocator) Allocator(Allocate, Free, Reallocate, nullptr);
+}
+
+} // namespace
+
+extern "C" void pintail_hold_allocations(duckdb_v2_connection_handle connection) {
+	static std::once_flag process;
+	std::call_once(process, [] { Hold(Allocator::DefaultAllocator()); });
+	Hold(Allocator::Get(*duckdb::capiv2::Convert(connection)->context));
+}
