@@ -12,8 +12,10 @@ macro_rules! say {
 mod accounts;
 mod backup;
 mod grants;
+mod healthcheck;
 mod hide;
 mod load;
+mod man;
 mod output;
 mod profile;
 mod query;
@@ -53,6 +55,8 @@ enum Command {
     Tables(Remote),
     /// Show sizes, memory and what is running
     Status(tables_status::Status),
+    /// Say whether a server serves, by the exit code; needs no account
+    Healthcheck(Remote),
     /// Copy the database of a running server into a file on its machine, while it serves
     Backup(backup::Backup),
     /// Make a database file of a backup; needs no server
@@ -82,6 +86,9 @@ enum Command {
         /// The shell
         shell: clap_complete::Shell,
     },
+    /// Write the manual pages into a folder
+    #[command(hide = true)]
+    Man(man::Pages),
 }
 
 /// Where the configuration comes from.
@@ -157,6 +164,7 @@ pub(crate) fn run() -> ExitCode {
         Command::Query(command) => block_on(command.run()),
         Command::Tables(remote) => block_on(tables_status::tables(remote)),
         Command::Status(command) => block_on(command.run()),
+        Command::Healthcheck(remote) => block_on(healthcheck::run(remote)),
         Command::Backup(command) => block_on(command.run()),
         Command::Restore(command) => command.run(),
         Command::Schema(command) => command.run(),
@@ -177,6 +185,7 @@ pub(crate) fn run() -> ExitCode {
             clap_complete::generate(shell, &mut Arguments::command(), "pintail", &mut script);
             std::io::stdout().write_all(&script).map_err(Failure::from)
         }
+        Command::Man(pages) => pages.run(Arguments::command()),
     };
     // What is left in the buffer of standard output would otherwise be lost in silence.
     match done.and_then(|()| std::io::stdout().flush().map_err(Failure::from)) {

@@ -2,8 +2,7 @@
 //! Runs on: the main thread.
 //! Never: goes on after the second signal.
 
-use std::io::IsTerminal;
-use std::io::Write;
+use std::io::{ErrorKind, IsTerminal, Read, Write};
 use std::path::Path;
 
 use clap::Args;
@@ -12,7 +11,9 @@ use pintail::engine::{STACK_BYTES, tune_malloc};
 use pintail::error::{Error, Kind};
 use pintail::server::Server;
 use pintail::tls::{SelfSigned, self_signed};
+use sd_notify::NotifyState;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::oneshot;
 use tracing_subscriber::EnvFilter;
 
 use super::schema::DEFAULT_SCHEMAS;
@@ -41,6 +42,9 @@ pub(super) struct Serve {
     /// Listen beyond loopback without TLS, or without users
     #[arg(long)]
     insecure: bool,
+    /// Stop when standard input ends: it does when the program that started the server is gone
+    #[arg(long)]
+    until_input_ends: bool,
 }
 
 impl Serve {
@@ -74,7 +78,8 @@ impl Serve {
             .max_blocking_threads(config.query.max_concurrent + config.ingest.max_streams + 64)
             .build()
             .map_err(|error| Error::internal(format!("cannot start the async runtime: {error}")))?;
-        runtime.block_on(serve(&config, self_signed.as_ref()))
+        let input_ended = if self.until_input_ends { Some(watch_input()?) } else { None };
+        runtime.block_on(serve(&config, self_signed.as_ref(), input_ended))
     }
 }
 
@@ -86,7 +91,42 @@ fn make_certificate(config: &Config) -> Result<SelfSigned, Failure> {
     self_signed(cert, key, config.server.listen.ip()).map_err(Failure::Usage)
 }
 
-async fn serve(config: &Config, self_signed: Option<&SelfSigned>) -> Result<(), Failure> {
+/// Waits for the end of standard input, on a thread that the end of the process does not wait for.
+fn watch_input() -> Result<oneshot::Receiver<()>, Failure> {
+    let (ended, input_ended) = oneshot::channel();
+    let wait = move || {
+        let mut buffer = [0; 256];
+        loop {
+            match std::io::stdin().read(&mut buffer) {
+                Ok(0) => break,
+                Ok(_) => {}
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                // An input that cannot be read tells nothing more about whoever held it.
+                Err(_) => break,
+            }
+        }
+        // Nobody listens any more when the server stops already.
+        let _ = ended.send(());
+    };
+    #[expect(clippy::disallowed_methods, reason = "a blocking task would hold up the end of the runtime")]
+    std::thread::Builder::new().name("input".into()).spawn(wait).map_err(|error| {
+        Error::internal(format!("cannot start the thread that watches the input: {error}"))
+    })?;
+    Ok(input_ended)
+}
+
+/// Tells systemd, where it started the server as `Type=notify`.
+fn notify(state: NotifyState<'_>) {
+    if let Err(error) = sd_notify::notify(false, &[state]) {
+        tracing::warn!(%error, "systemd cannot be told");
+    }
+}
+
+async fn serve(
+    config: &Config,
+    self_signed: Option<&SelfSigned>,
+    input_ended: Option<oneshot::Receiver<()>>,
+) -> Result<(), Failure> {
     let mut signals = Signals::listen()?;
     let server = Server::start(config).await.map_err(|error| match error.kind() {
         Kind::Invalid => Failure::Usage(error),
@@ -126,7 +166,21 @@ async fn serve(config: &Config, self_signed: Option<&SelfSigned>) -> Result<(), 
         }
     });
     let mut again = Signals::listen()?;
-    let stop = async move { signals.next().await };
+    notify(NotifyState::Ready);
+    let stop = async move {
+        let input_ended = async {
+            match input_ended {
+                // A watcher that is gone has seen the end.
+                Some(ended) => drop(ended.await),
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = signals.next() => {}
+            () = input_ended => tracing::info!("standard input has ended"),
+        }
+        notify(NotifyState::Stopping);
+    };
     let force = async move {
         // Both listeners hear the first signal; the second one is the one that forces.
         again.next().await;

@@ -4,6 +4,7 @@ import os
 import re
 import signal
 import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -13,6 +14,9 @@ import pyarrow.flight as flight
 import pytest
 
 REPOSITORY = Path(__file__).resolve().parents[2]
+# The module `pintail` as it stands in the checkout, here and in programs that tests start.
+sys.path.insert(0, str(REPOSITORY / "python"))
+os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(REPOSITORY / "python"), os.environ.get("PYTHONPATH")]))
 
 
 def binary() -> str:

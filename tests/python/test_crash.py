@@ -29,8 +29,9 @@ def test_the_same_script_again_finishes_a_load(tmp_path):
                 seen += 1
                 if seen == acknowledgements:
                     break
-        # In the middle of the load, with batches under way.
+        # In the middle of the load, with batches under way: first the server, then the script, which waits for it.
         server.stop(signal.SIGKILL)
+        script.kill()
         out, err = script.communicate(timeout=60)
         assert script.returncode != 0, out
         server = Server(tmp_path)

@@ -126,6 +126,11 @@ impl Client {
             .map_err(|error| Error::internal(format!("the server's answer cannot be read: {error}")))
     }
 
+    /// The connection, for other services of the server.
+    pub fn channel(&self) -> Authorized {
+        self.channel.clone()
+    }
+
     /// The generated client, for calls this one does not wrap.
     pub fn inner(&mut self) -> &mut FlightServiceClient<Authorized> {
         &mut self.inner

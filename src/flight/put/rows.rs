@@ -8,7 +8,7 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use pintail_protocol::decode::CheckedMessage;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::flight::request::Call;
 use crate::flight::wire::Incoming;
 use crate::ingest::{Ingest, Need, Put, PutRequest, PutSummary, PutTarget, Terms, sequence};
@@ -179,9 +179,24 @@ impl Receiver<'_> {
                 let seq = if self.is_numbered { Some(sequence(&incoming.app_metadata)?) } else { None };
                 put.send(batch, room, seq).await?;
             }
-            CheckedMessage::Nothing => {}
+            CheckedMessage::Nothing => called_off(&incoming.app_metadata)?,
         }
         Ok(())
+    }
+}
+
+/// A message without rows may call the put off, `{"abort": "why"}`: clients that cannot cancel a call end it in no other way
+/// than one that is whole, pyarrow's when the source of their rows fails.
+fn called_off(app_metadata: &[u8]) -> Result<()> {
+    if app_metadata.is_empty() {
+        return Ok(());
+    }
+    let said: Option<serde_json::Value> = serde_json::from_slice(app_metadata).ok();
+    match said.as_ref().and_then(|said| said.get("abort")?.as_str()) {
+        Some(why) => {
+            Err(Error::new(Kind::Cancelled, format!("the client called the put off: {}", shorten(why, 200))))
+        }
+        None => Ok(()),
     }
 }
 
