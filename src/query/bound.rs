@@ -35,13 +35,11 @@ pub(super) fn run(
         }
         let several = bound.runs_more_than_once();
         let own = !connection.joins_transaction() && !engine::runs_alone(bound.sql());
-        if own {
-            connection.begin()?;
-        }
+        let _replacing = if own { Some(connection.begin_for(&[bound.sql()])?) } else { None };
         let mut rows = 0;
         let mut done = 0_u64;
         let ran = bound.each(connection, |run| {
-            let _turn = connection.turn(class, bound.sql());
+            let _turn = connection.turn(class, bound.sql())?;
             let changed = bound.execute(connection, run);
             done += 1;
             rows += changed

@@ -41,13 +41,8 @@ pub(super) fn changing<T>(
     // A statement that commits itself does so at a moment nobody can choose: commits wait for checkpoints, and small puts
     // for changes of tables.
     let own = !connection.joins_transaction() && !engine::runs_alone(sql);
-    if own {
-        connection.begin()?;
-    }
-    let done = {
-        let _turn = connection.turn(class, sql);
-        work(connection)
-    };
+    let _replacing = if own { Some(connection.begin_for(&[sql])?) } else { None };
+    let done = connection.turn(class, sql).and_then(|_turn| work(connection));
     match done {
         Ok(done) if own => connection.commit().map(|()| done),
         Err(error) if own => {

@@ -103,9 +103,15 @@ pub(super) fn run_script(connection: &mut Open, sql: &str, sink: &mut ResultSink
     }
     let alone = single && engine::runs_alone(sql);
     let own = !connection.joins_transaction() && !alone;
-    if own {
-        connection.begin()?;
-    }
+    let _replacing = if own {
+        let texts: Vec<String> = statements
+            .iter()
+            .map(|statement| statement.sql(connection).map(str::to_owned))
+            .collect::<Result<_>>()?;
+        Some(connection.begin_for(&texts)?)
+    } else {
+        None
+    };
     let mut rows = 0;
     let count = statements.len();
     for (index, statement) in statements.into_iter().enumerate() {
@@ -114,7 +120,7 @@ pub(super) fn run_script(connection: &mut Open, sql: &str, sink: &mut ResultSink
             .without_parameters(connection)
             .and_then(|()| if is_admitted { Ok(statement) } else { statement.admitted(connection) })
             .and_then(|statement| {
-                let _turn = connection.turn(statement.class(), statement.sql(connection)?);
+                let _turn = connection.turn(statement.class(), statement.sql(connection)?)?;
                 connection.execute_parsed(&statement)
             })
             .map_err(|error| {

@@ -38,7 +38,9 @@ pub use backup::{Existing, Restored, backup, restore};
 pub use bound::{Bound, bulk_insert, describe_bound, is_ordered, match_columns};
 pub use checkpoint::Maintenance;
 pub use connection::{Connection, SchemaPath};
-pub use database::{BackupTarget, CheckpointHold, Database, Interrupt, Options, Progress, StatementTurn};
+pub use database::{
+    BackupTarget, CheckpointHold, Database, Interrupt, Options, Progress, Replacing, StatementTurn,
+};
 pub use declared::{
     RecordedVersion, apply_declared, drop_if_empty, earlier_declarations, plan_declared,
     recorded_declarations, recorded_versions,

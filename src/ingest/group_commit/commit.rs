@@ -136,7 +136,7 @@ impl Attempt<'_> {
         let conform = started.elapsed();
         let started = Instant::now();
         let mut counts = vec![Counts::default(); members.len()];
-        let inserted = connection.commits_itself(version, |connection| {
+        let inserted = connection.commits_itself(version, &placement.insert, |connection| {
             append_shape(connection, only, &placement, members, &mut counts)
         })?;
         let timings = Timings { conform, append: started.elapsed(), ..Timings::default() };

@@ -2,6 +2,7 @@
 //! be lost, and what happens instead.
 
 mod commits;
+mod replaced;
 mod tables;
 
 use std::sync::Arc;

@@ -29,7 +29,8 @@ pub fn append(connection: &Connection, insert: &Insert, segment: Segment) -> Res
     // An upsert deletes, as a trigger may, and the tail of a client's own INSERT may be anything.
     let may_delete =
         !tail.is_empty() || (connection.in_transaction() && connection.database().surface().has_triggers());
-    let _turn = may_delete.then(|| connection.turn(Class::Change, &format!("{head}{tail}")));
+    connection.touches(Class::Change, head)?;
+    let _turn = if may_delete { connection.turn(Class::Change, &format!("{head}{tail}"))? } else { None };
     let sql = |source: &str| format!("{head}{source}{tail}");
     let appended = if rows <= FEW_ROWS {
         // Reading and planning the statement would take longer than running it, and it will come again.

@@ -9,9 +9,10 @@ use std::sync::Arc;
 use duckdb::Parameters;
 use duckdb::connection::Connection as DuckDBConnection;
 
+use super::dropping::Dropping;
 use crate::access::Access;
 use crate::catalog::quote_name;
-use crate::database::{Database, Hold, Interrupt, Progress};
+use crate::database::{Database, Hold, Interrupt, Progress, Touched};
 use crate::duckdb_error::has_no_transaction;
 use crate::error::{Error, Kind, Result};
 use crate::ffi::RawConnection;
@@ -40,6 +41,9 @@ pub struct Connection {
     access: Option<Arc<Access>>,
     // Whether the open transaction changes the shape of tables.
     pub(super) reshapes: Cell<bool>,
+    // Whose rows the open transaction changes, and the tables that it may drop.
+    pub(super) touched: RefCell<Touched>,
+    pub(super) dropping: RefCell<Dropping>,
     // What the open transaction is for, and its place among those that keep checkpoints off.
     pub(super) purpose: RefCell<String>,
     pub(super) hold: RefCell<Option<Hold>>,
@@ -59,6 +63,8 @@ impl Connection {
             interrupts: RefCell::default(),
             access: None,
             reshapes: Cell::new(false),
+            touched: RefCell::default(),
+            dropping: RefCell::default(),
             purpose: RefCell::default(),
             hold: RefCell::default(),
             is_at_rest: Cell::new(true),

@@ -57,7 +57,7 @@ fn commit_group(database: &Weak<Database>, group: Vec<SmallInsert>) -> Vec<Answe
 fn together(mut connection: Connection, group: &[SmallInsert]) -> Result<Vec<u64>> {
     connection.begin()?;
     let run = |insert: &SmallInsert| {
-        let _turn = connection.turn(Class::Change, &insert.sql);
+        let _turn = connection.turn(Class::Change, &insert.sql)?;
         connection.execute(&insert.sql)
     };
     let counts = group.iter().map(run).collect::<Result<Vec<u64>>>()?;

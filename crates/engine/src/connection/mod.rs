@@ -2,6 +2,7 @@
 
 #[allow(clippy::module_inception, reason = "the folder is about this one type")]
 mod connection;
+mod dropping;
 mod grouped;
 mod kept;
 mod transaction;

@@ -4,14 +4,15 @@
 use duckdb::Parameters;
 
 use super::connection::Connection;
-use crate::database::{CommitKind, Hold, Interrupt, StatementTurn};
+use crate::database::{CommitKind, Hold, Interrupt, StatementTurn, Touched};
 use crate::duckdb_error::is_aborted;
 use crate::error::{Error, Kind, Result};
-use crate::sql::{Class, Impact, impact};
+use crate::sql::{Class, Impact, Insert, impact};
 
 impl Connection {
     /// Opens a transaction. It ends with `commit`, or is rolled back when the connection is dropped.
     pub fn begin(&mut self) -> Result<()> {
+        self.sees_commits();
         self.execute_same("BEGIN TRANSACTION")?;
         self.in_transaction = true;
         self.reshapes.set(false);
@@ -78,10 +79,18 @@ impl Connection {
             let _ = self.rollback();
             return Err(error);
         }
+        let touched = self.touched.take();
+        if let Err(error) = self.database.row_commits.wait(&touched) {
+            let _ = self.rollback();
+            return Err(error);
+        }
         let kind = if self.reshapes.take() { CommitKind::Reshapes } else { CommitKind::Rows };
         let committed = {
             let _turn = self.database.gate.commit(kind);
-            self.execute_same("COMMIT").map(|()| done())
+            self.check_dropped().and_then(|()| self.execute_same("COMMIT")).map(|()| {
+                self.database.row_commits.note(&touched);
+                done();
+            })
         };
         self.is_over();
         match committed {
@@ -104,9 +113,13 @@ impl Connection {
     pub fn commits_itself<T>(
         &mut self,
         shape: u64,
+        insert: &Insert,
         work: impl FnOnce(&Self) -> Result<T>,
     ) -> Result<Option<T>> {
         self.disarm();
+        *self.touched.get_mut() = Touched::default();
+        self.touches(Class::Change, &insert.head)?;
+        self.database.row_commits.wait(&self.touched.borrow())?;
         let done = {
             // A trigger of its table may delete. Taken before the commit's turn, which a checkpoint waits for.
             let _statement = self.database.surface().has_triggers().then(|| self.deletes());
@@ -115,7 +128,10 @@ impl Connection {
             if self.database.gate.shape() != Some(shape) {
                 return Ok(None);
             }
-            work(self)?
+            // Also after an error, which may come after the commit.
+            let worked = work(self);
+            self.database.row_commits.note(&self.touched.take());
+            worked?
         };
         self.database.count_commit();
         Ok(Some(done))
@@ -140,8 +156,11 @@ impl Connection {
 
     /// What a statement has to hold while it runs, so that no checkpoint runs beside it; waits for one under way. Not
     /// to be held over a commit, nor between calls of a client.
-    pub fn turn(&self, class: Class, sql: &str) -> Option<StatementTurn> {
-        match impact(class, sql) {
+    ///
+    /// Errors: `Cancelled` and those of a lost database.
+    pub fn turn(&self, class: Class, sql: &str) -> Result<Option<StatementTurn>> {
+        self.touches(class, sql)?;
+        Ok(match impact(class, sql) {
             Impact::None if class == Class::Change && self.database.surface().has_triggers() => {
                 Some(self.deletes())
             }
@@ -152,7 +171,7 @@ impl Connection {
                 Some(self.database.gate.statement())
             }
             Impact::Reshapes => Some(self.reshapes()),
-        }
+        })
     }
 
     /// As [`Connection::turn`], for a statement of the server's own that deletes rows or may.

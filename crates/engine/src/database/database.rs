@@ -14,6 +14,7 @@ use super::checkpoint_gate::CheckpointGate;
 use super::holders::{CheckpointHold, Holders};
 use super::open::{connect, open, temp_directory};
 use super::options::Options;
+use super::row_commits::RowCommits;
 use crate::access::Windows;
 use crate::duckdb_error::from_duckdb;
 use crate::error::{Error, Kind, Result};
@@ -48,6 +49,7 @@ pub struct Database {
     // The backup being written.
     pub(crate) copying: Mutex<Option<BackupTarget>>,
     pub(crate) gate: Arc<CheckpointGate>,
+    pub(crate) row_commits: Arc<RowCommits>,
     pub(crate) holders: Arc<Holders>,
 }
 
@@ -74,6 +76,7 @@ impl Database {
             commits: AtomicU64::new(0),
             copying: Mutex::new(None),
             gate: Arc::default(),
+            row_commits: Arc::default(),
             holders: Arc::default(),
         };
         database.open_instance(&mut database.instance.write().unwrap_or_else(PoisonError::into_inner))?;

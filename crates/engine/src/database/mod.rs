@@ -9,6 +9,7 @@ mod holders;
 mod interrupt;
 mod open;
 mod options;
+mod row_commits;
 
 pub use backup_target::BackupTarget;
 pub(crate) use checkpoint_gate::CommitKind;
@@ -20,3 +21,5 @@ pub(crate) use holders::Hold;
 pub use interrupt::{Interrupt, Progress};
 pub(crate) use open::LOSSLESS;
 pub use options::Options;
+pub use row_commits::Replacing;
+pub(crate) use row_commits::Touched;
