@@ -3,7 +3,8 @@
 # write values into the wrong columns.
 #
 # Guess before the run: adbc_ingest(mode="append") finds the columns of the table by the names in the Arrow schema, as
-# adbc-driver-sqlite does: another order is no matter, a column that is left out has its default, and a name that the table lacks is an error.
+# adbc-driver-sqlite does: another order is no matter, a column that is left out has its default, and a name that the table
+# lacks is an error.
 # Seen: DuckDB appends the columns in their order, and looks at no name. {"b": 2, "a": 1} for the table (a, b) becomes a = 2,
 # b = 1, and {"x": 1, "y": 2} becomes a = 1, b = 2. A column that is left out is an error, even one with a default. Text that
 # looks like a number is cast. The same by pandas' to_sql(if_exists="append") and by Polars' write_database, which both
