@@ -12,7 +12,7 @@ ROUNDS ?= 200
 SECONDS ?= 600
 
 .PHONY: build test test-rust test-python lint deny crash meet recovery bench bench-peers bench-point bench-small bench-adbc bench-index bench-load \
-	bench-criterion bench-tune profile-read transport
+	bench-criterion bench-tune bench-fastapi profile-read transport wheel wheel-check man deb
 
 build:
 	$(CARGO) build --release --bins --examples
@@ -92,6 +92,28 @@ bench-tune: build $(STAMP)
 # Stage by stage: decode, conform, append, query, encode.
 bench-criterion:
 	$(CARGO) bench
+
+# Beside the FastAPI service over DuckDB that people write themselves; it gets an environment of its own.
+bench-fastapi: build $(STAMP)
+	PINTAIL_BIN=$(BIN) $(VENV)/bin/python bench/from_fastapi.py $(BENCH)
+
+# A wheel with the program inside, in dist/. maturin says which glibc it needs. Debug information goes, the symbol table stays:
+# `pintail profile` names functions by it. The build is cargo's own, with its flags and features, so nothing is compiled twice.
+wheel: $(STAMP)
+	cd python && CARGO_TARGET_DIR=$(abspath $(TARGET)) $(abspath $(VENV))/bin/maturin build --release --out ../dist -- -C strip=debuginfo
+
+# From an empty virtual environment to the first row read, and the start of program and module, on every Python at hand.
+wheel-check:
+	$(PYTHON) tests/wheel.py dist/*.whl
+
+# Manual pages and completions, made by the program of its own help.
+man: build
+	rm -rf $(TARGET)/man && $(BIN) man $(TARGET)/man
+	mkdir -p $(TARGET)/completions && $(BIN) completions bash > $(TARGET)/completions/pintail.bash
+
+# A Debian package, in dist/; needs `cargo install cargo-deb`.
+deb: man
+	mkdir -p dist && $(CARGO) deb --no-build --output dist/
 
 $(STAMP): tests/python/requirements.txt
 	$(PYTHON) -m venv $(VENV)
