@@ -195,7 +195,7 @@ fn called_off(app_metadata: &[u8]) -> Result<()> {
     match said.as_ref().and_then(|said| said.get("abort")?.as_str()) {
         Some(why) => Err(Error::new(
             Kind::Cancelled,
-            format!("the client called the put off: {}", crate::error::shorten(why, 200)),
+            format!("the client called the put off: {}", shorten(why, 200)),
         )),
         None => Ok(()),
     }
