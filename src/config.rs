@@ -79,7 +79,8 @@ pub struct Server {
     pub insecure: bool,
     /// Open Flight connections; further ones are closed at once. Default 1024.
     pub max_connections: usize,
-    /// How long a new connection may take to begin with HTTP/2. Default 10 s.
+    /// How long a new connection may take to begin with HTTP/2 and, where nobody comes in without credentials, to log in.
+    /// Default 10 s.
     pub handshake_timeout: Span,
     /// Largest gRPC message taken from a client. Default 256 MiB; too small refuses wide batches.
     pub max_message_bytes: Bytes,

@@ -22,7 +22,7 @@ use tonic::service::Routes;
 use crate::config::Config;
 use crate::engine::{Database, Maintenance};
 use crate::error::{Error, Kind, Result};
-use crate::flight::{FlightServer, Transport, connections};
+use crate::flight::{FlightServer, Transport, Welcome, connections};
 use crate::metrics;
 use crate::session::Sessions;
 use crate::tls::{Door, Protocol, Tls, accept};
@@ -113,7 +113,8 @@ impl Server {
             tls: tls.clone(),
         };
         let incoming = accept(flight_listener, door.clone(), Protocol::Http2);
-        let flight = ports::serve(transport, connections(incoming, door.handshake_timeout), async {
+        let welcome = if parts.gate.lets_strangers_in() { Welcome::AtOnce } else { Welcome::OnceKnown };
+        let flight = ports::serve(transport, connections(incoming, door.handshake_timeout, welcome), async {
             // A sender that is gone means stop as well.
             let _ = stopped.await;
         });

@@ -34,7 +34,7 @@ pub use pintail_protocol::decode::{CheckedMessage, Decoded, Decoder, Undecoded};
 pub use pintail_protocol::frame::Frame;
 pub use server::{FlightParts, FlightServer};
 pub use transport::{Answer, Transport};
-pub use wire::{Connection, Encoder, Link, connections};
+pub use wire::{Connection, Encoder, Link, Welcome, connections};
 
 use request::{Answers, Ask, Call, Caller, Reply, answers};
 

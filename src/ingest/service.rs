@@ -17,6 +17,7 @@ use crate::catalog::{Declarations, TableName};
 use crate::config;
 use crate::engine::Database;
 use crate::error::{Error, Kind, Result};
+use crate::session::Share;
 
 /// The write side of the server.
 pub struct Ingest {
@@ -126,15 +127,15 @@ impl Ingest {
     /// the client, whose commit nobody could record.
     pub fn begin(&self, request: PutRequest) -> Result<Put> {
         check_commits_by_itself(&request)?;
-        let budget = StreamBudget::open(&self.budget)?;
+        let budget = StreamBudget::open(&self.budget, request.lease.share())?;
         Ok(Put::begin(request, &self.shared, budget, self.group_commit.as_ref()))
     }
 
     /// A place for a stream whose rows are looked at and not stored.
     ///
     /// Errors: `Exhausted` when `ingest.max_streams` puts are open.
-    pub fn intake(&self) -> Result<Intake> {
-        Ok(Intake::new(Arc::new(StreamBudget::open(&self.budget)?)))
+    pub fn intake(&self, share: Option<&Arc<Share>>) -> Result<Intake> {
+        Ok(Intake::new(Arc::new(StreamBudget::open(&self.budget, share)?)))
     }
 
     /// Bytes that a message of a stream may unpack to.

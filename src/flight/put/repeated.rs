@@ -21,7 +21,7 @@ pub(super) async fn answer_again(
     call: &mut Call,
 ) -> Result<PutOutcome> {
     let mut checksum = StreamChecksum::default();
-    let mut intake = puts.ingest.intake()?;
+    let mut intake = puts.ingest.intake(None)?;
     while let Some(message) = incoming.next().await? {
         match message {
             CheckedMessage::Rows(rows) => {

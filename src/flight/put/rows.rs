@@ -193,10 +193,9 @@ fn called_off(app_metadata: &[u8]) -> Result<()> {
     }
     let said: Option<serde_json::Value> = serde_json::from_slice(app_metadata).ok();
     match said.as_ref().and_then(|said| said.get("abort")?.as_str()) {
-        Some(why) => Err(Error::new(
-            Kind::Cancelled,
-            format!("the client called the put off: {}", shorten(why, 200)),
-        )),
+        Some(why) => {
+            Err(Error::new(Kind::Cancelled, format!("the client called the put off: {}", shorten(why, 200))))
+        }
         None => Ok(()),
     }
 }

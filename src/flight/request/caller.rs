@@ -57,6 +57,9 @@ impl Caller {
                 gate.admit(&Offered { credentials, certificate, address }).await?
             }
         };
+        if let Some(link) = link {
+            link.welcome();
+        }
         let cookie = cookie(metadata);
         let by_cookie = cookie.and_then(|cookie| sessions.by_cookie(cookie, &principal));
         let has_cookie = by_cookie.is_some();

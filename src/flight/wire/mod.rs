@@ -11,7 +11,7 @@ mod incoming;
 mod parts;
 mod pieces;
 
-pub use connection::{Connection, Link, connections};
+pub use connection::{Connection, Link, Welcome, connections};
 pub use encode::Encoder;
 
 pub(in crate::flight) use body::{Aligned, Arrived, Pool, Room};

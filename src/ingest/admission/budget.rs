@@ -71,6 +71,11 @@ impl Budget {
         Ok((stream, holder, place))
     }
 
+    /// Streams that may be open.
+    pub(super) fn streams_max(&self) -> usize {
+        self.streams_max
+    }
+
     /// Takes a stream that has ended off the list.
     pub(super) fn close_stream(&self, stream: u64) {
         self.holders().remove(&stream);

@@ -54,6 +54,11 @@ pub(in crate::ingest) enum Entry {
 }
 
 impl KeyEntry {
+    /// The table that the stream went into, by its name in the ledger.
+    pub fn table(&self) -> &str {
+        &self.table
+    }
+
     /// Refuses a stream under a known key whose table or content differs.
     pub(in crate::ingest) fn check(&self, table: &TableName, checksum: u64) -> Result<()> {
         let table = table.in_ledger();
