@@ -9,6 +9,7 @@ use duckdb::connection::{Connection as DuckDBConnection, SettingScope};
 use duckdb::environment::{Environment, StorageLocation};
 use duckdb::instance::{AttachBuilder, Instance, InstanceBuilder};
 
+use super::no_files::refuse_files;
 use super::options::Options;
 use crate::catalog::quote_text;
 use crate::duckdb_error::from_duckdb;
@@ -97,6 +98,7 @@ pub(crate) fn connect(
 ) -> duckdb::Result<DuckDBConnection> {
     let connection = instance.connect()?;
     connection.config()?.set_text(OWNER, token, SettingScope::Session)?;
+    refuse_files(&connection)?;
     set_buffer(&connection, options.result_buffer_bytes)?;
     Ok(connection)
 }
