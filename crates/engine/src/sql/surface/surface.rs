@@ -137,7 +137,8 @@ impl Surface {
         let mut reach = Reach { changes: false, is_proven: !names.is_full(), seeds: false };
         for (at, token) in tokens.iter().enumerate() {
             let Some(name) = token.name() else { continue };
-            let is_called = tokens.get(at + 1).is_some_and(|next| next.text.starts_with('('));
+            let is_called = tokens.get(at + 1).is_some_and(|next| next.text.starts_with('('))
+                && !(name == "glob" && is_operator(&tokens[..at]));
             names.check(&name)?;
             self.check(&name, is_called)?;
             reach.changes |= names.changes(&name);
@@ -196,6 +197,20 @@ impl Surface {
         }
         Err(Error::new(Kind::Denied, format!("{name} is not allowed on this server{}", instead(name))))
     }
+}
+
+/// Whether the word behind these tokens stands between two values: behind a literal, a name or what is in brackets. Behind a
+/// keyword it may be a function.
+fn is_operator(before: &[Token<'_>]) -> bool {
+    const SOURCES: [&str; 8] =
+        ["call", "describe", "join", "lateral", "pivot", "summarize", "unpivot", "using"];
+    before.last().is_some_and(|last| match last.kind {
+        TokenType::StringLiteral => true,
+        TokenType::Identifier => !SOURCES.iter().any(|word| last.is_word(word)),
+        TokenType::Operator => last.text.ends_with([')', ']']),
+        TokenType::Keyword => last.is_word("not"),
+        _ => false,
+    })
 }
 
 /// The names in a text.
