@@ -34,9 +34,10 @@ lint: $(STAMP)
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --release --workspace --all-targets -- -D warnings
 
-# Licences, sources and duplicates of dependencies (deny.toml); needs `cargo install cargo-deny`.
+# Advisories, licences, sources and kinds of dependencies (deny.toml); needs `cargo install --locked cargo-deny`. Advisories are a repository on
+# GitHub; CHECKS="bans licenses sources" goes without.
 deny:
-	$(CARGO) deny check
+	$(CARGO) deny check $(CHECKS)
 
 # kill -9 at random moments, with four producers and transactions: nothing acknowledged is lost, nothing doubles.
 crash:
