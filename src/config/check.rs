@@ -115,6 +115,9 @@ impl Config {
                 refuse(key, "must be at least 1");
             }
         }
+        if self.log.recent > 1_000_000 {
+            refuse("log.recent", "must be at most 1000000");
+        }
         if self.query.buffer_bytes < self.query.batch_bytes {
             refuse("query.buffer_bytes", "must not be below query.batch_bytes");
         }

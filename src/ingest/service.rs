@@ -8,7 +8,7 @@ use std::time::Duration;
 use pintail_protocol::header::{COMMIT, IDEMPOTENCY_KEY, PRODUCER, PROGRESS, SOURCES};
 
 use super::admission::{Budget, Intake, StreamBudget};
-use super::exactly_once::{Claim, Keyed, Ledger, Loads, ProducerStatus};
+use super::exactly_once::{Claim, Keyed, Ledger, LineStatus, Loads, ProducerStatus};
 use super::group_commit::{self, GroupCommit};
 use super::put::Put;
 use super::request::PutRequest;
@@ -83,6 +83,11 @@ impl Ingest {
     /// Where a producer stands; `None` when nothing of it is known.
     pub fn producer_status(&self, producer: &str) -> Option<ProducerStatus> {
         self.shared.ledger.status(producer)
+    }
+
+    /// Every producer that is remembered, its newest epoch, and where it stands with each table.
+    pub fn producers(&self) -> Vec<(String, u64, LineStatus)> {
+        self.shared.ledger.producers()
     }
 
     /// Reads again what the database remembers, after it was opened anew. Blocks.

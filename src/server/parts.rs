@@ -4,13 +4,15 @@
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
+use crate::about::{ProducerLine, Recorder, Sources};
 use crate::auth::{Gate, Grants};
 use crate::catalog::Declarations;
 use crate::config::Config;
 use crate::engine::{Database, Options};
 use crate::error::Result;
 use crate::flight::FlightParts;
-use crate::ingest::Ingest;
+use crate::ingest::{Ingest, LineStatus};
+use crate::metrics;
 use crate::operations::Operations;
 use crate::query::Query;
 use crate::running::Running;
@@ -41,6 +43,7 @@ pub(super) struct Parts {
     pub(super) running: Arc<Running>,
     pub(super) gate: Arc<Gate>,
     pub(super) grants: Arc<Grants>,
+    pub(super) recorder: Arc<Recorder>,
     /// No new calls: the server stops.
     pub(super) draining: AtomicBool,
 }
@@ -66,9 +69,39 @@ impl Parts {
             query: Arc::new(query),
             running,
             grants: Arc::new(grants),
+            recorder: Recorder::new(database, config),
             gate: Arc::new(Gate::open(database, config)?),
             draining: AtomicBool::new(false),
         })
+    }
+
+    /// Lets the tables `pintail.*` ask for what is known elsewhere. `metrics` gives those of the process.
+    pub(super) fn tell(self: &Arc<Self>, metrics: impl Fn(&Self) -> String + Send + Sync + 'static) {
+        // The recorder is one of the parts.
+        let (parts, others) = (Arc::downgrade(self), Arc::downgrade(self));
+        let producers = move || {
+            let Some(parts) = parts.upgrade() else { return Vec::new() };
+            let lines = parts.ingest.producers();
+            let line = |(producer, epoch, line): (String, u64, LineStatus)| {
+                let LineStatus { table, seq, rows, .. } = line;
+                ProducerLine { producer, epoch, table, seq, rows }
+            };
+            lines.into_iter().map(line).collect()
+        };
+        let metrics = move || others.upgrade().map(|parts| metrics(&parts)).unwrap_or_default();
+        self.recorder.asks(Sources { producers: Box::new(producers), metrics: Box::new(metrics) });
+    }
+
+    /// Values that are looked up when somebody asks.
+    pub(super) fn levels(&self) -> metrics::Levels {
+        metrics::Levels {
+            ingest_inflight_bytes: self.ingest.inflight_bytes(),
+            ingest_streams: self.ingest.streams_open(),
+            queries_running: self.query.running(),
+            queries_queued: self.query.queued(),
+            wal_bytes: self.database.wal_bytes(),
+            database_bytes: self.database.file_bytes(),
+        }
     }
 
     /// What the Flight calls work on.
@@ -83,6 +116,7 @@ impl Parts {
             grants: Arc::clone(&self.grants),
             sessions: Arc::clone(sessions),
             declarations,
+            recorder: Arc::clone(&self.recorder),
         }
     }
 }

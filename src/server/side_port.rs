@@ -96,27 +96,29 @@ impl AsyncWrite for SideSocket {
 ///
 /// Errors: when this process has another recorder of metrics already.
 pub(super) fn router(parts: Arc<Parts>) -> Result<Router> {
-    let recorder = metrics::install().map_err(Error::internal)?;
+    let render = rendering()?;
+    parts.tell(render.clone());
     let render = move |State(parts): State<Arc<Parts>>| {
-        let recorder = recorder.clone();
-        async move {
-            metrics::levels(&metrics::Levels {
-                ingest_inflight_bytes: parts.ingest.inflight_bytes(),
-                ingest_streams: parts.ingest.streams_open(),
-                queries_running: parts.query.running(),
-                queries_queued: parts.query.queued(),
-                wal_bytes: parts.database.wal_bytes(),
-                database_bytes: parts.database.file_bytes(),
-            });
-            recorder.run_upkeep();
-            recorder.render()
-        }
+        let render = render.clone();
+        async move { render(&parts) }
     };
     Ok(Router::new()
         .route("/livez", get(|| async { "ok\n" }))
         .route("/readyz", get(ready))
         .route("/metrics", get(render))
         .with_state(parts))
+}
+
+/// What gives the metrics of the process as text, those that are levels looked up for it.
+///
+/// Errors: when this process has another recorder of metrics already.
+fn rendering() -> Result<impl Fn(&Parts) -> String + Clone + Send + Sync + 'static> {
+    let recorder = metrics::install().map_err(Error::internal)?;
+    Ok(move |parts: &Parts| {
+        metrics::levels(&parts.levels());
+        recorder.run_upkeep();
+        recorder.render()
+    })
 }
 
 /// 200 when a real query comes back in time; 503 with the reason otherwise.

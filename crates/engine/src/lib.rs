@@ -60,10 +60,10 @@ pub use pintail_protocol::expand::{expansion, may_expand, slice, slices};
 pub use plain::{BIT, STANDS_FOR, plain_batch, plain_schema};
 pub use read::{
     ArraySize, Cursor, Described, Parameter, Parsed, Step, count_batch, describe, is_read_only_refusal,
-    parse, parse_script,
+    parse, parse_script, plan_as_json,
 };
-pub use sql::{BulkInsert, Class, Insert, STACK_BYTES, runs_alone};
-pub use table_functions::{Segment, UNIT_ROWS, Unit};
+pub use sql::{BulkInsert, Class, Insert, Masked, STACK_BYTES, runs_alone};
+pub use table_functions::{Segment, Teller, UNIT_ROWS, Unit};
 
 use pintail_catalog as catalog;
 use pintail_protocol::{error, rebuild};

@@ -37,5 +37,6 @@ pub(super) async fn answer_again(
     }
     let (ack, on_conflict) = checksum.answer(known, table)?;
     call.rows = 0;
+    call.duplicate();
     Ok(PutOutcome { ack, durable: puts.keeps(table), on_conflict, rejects: ack.counts.rejected > 0 })
 }

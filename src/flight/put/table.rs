@@ -97,7 +97,8 @@ pub(super) async fn put_into_table(
     into: IntoTable,
     call: &mut Call,
 ) -> Result<PutOutcome> {
-    call.about(&into.table.shown.to_string());
+    let producer = into.options.producer.as_ref().map(|(producer, _)| producer.to_string());
+    call.put(into.table.shown.to_string(), into.options.key.as_ref().map(ToString::to_string), producer);
     into.check_temporary()?;
     let IntoTable { table, on, options, progress } = into;
     if let Some(access) = session.access() {
@@ -132,6 +133,9 @@ pub(super) async fn put_into_table(
     let destination = Destination { target: table.target(), lease: lease.of_the_server(), terms };
     let PutSummary { ack, durable, rejects, .. } =
         store(&puts.ingest, RowStream::coming(incoming), destination, call).await?;
+    if ack.duplicate {
+        call.duplicate();
+    }
     Ok(PutOutcome { ack, durable: durable && keeps, on_conflict, rejects })
 }
 

@@ -21,6 +21,7 @@ use crate::catalog::quote_text;
 use crate::connection::Connection;
 use crate::error::{Error, Kind, Result};
 use crate::sql::{Class, Inside, explained_at, with_types};
+use crate::table_functions::About;
 
 /// Functions that look tables up by a text: the text is not in the parse tree.
 const BY_TEXT: [&str; 4] = ["histogram", "histogram_values", "query", "query_table"];
@@ -471,6 +472,12 @@ impl Names for Resolver<'_> {
         }
         if let Some(window) = listing::window(access, catalog, path) {
             return self.window(window);
+        }
+        // What is not there and what is not granted look the same, so it stands in the place of both.
+        if let Some(about) = connection.database().about.table(path)
+            && !access.sees(&schema, &table)
+        {
+            return self.window(Window::of(About::query_of(&about)));
         }
         self.has_bare_names |= path.len() == 1;
         if schema.eq_ignore_ascii_case("information_schema") || schema.eq_ignore_ascii_case("pg_catalog") {
