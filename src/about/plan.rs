@@ -20,6 +20,8 @@ pub struct Node {
 
 /// Operators of the engine's own around an analyzed plan.
 const AROUND: [&str; 3] = ["RESULT_COLLECTOR", "EXPLAIN_ANALYZE", "QUERY"];
+/// What the engine calls its guess of the rows.
+const ESTIMATE: &str = "Estimated Cardinality";
 /// Levels that are read: no plan is deeper that somebody could look at.
 const LEVELS_MAX: usize = 256;
 
@@ -97,13 +99,13 @@ fn line(node: &Node, own: &str, below: &str, all: f64, width: usize, lines: &mut
     if let Some(rows) = node.rows {
         text += &format!("  {rows} rows");
     }
-    for (key, detail) in &node.details {
-        match key.as_str() {
-            "Estimated Cardinality" if node.rows.is_some() => text += &format!(" (estimated {detail})"),
-            "Estimated Cardinality" => text += &format!("  ~{detail} rows"),
-            _ if detail.is_empty() => {}
-            _ => text += &format!("  {key}: {detail}"),
-        }
+    for (key, detail) in node.details.iter().filter(|(key, detail)| key != ESTIMATE && !detail.is_empty()) {
+        text += &format!("  {key}: {detail}");
+    }
+    match node.details.iter().find(|(key, _)| key == ESTIMATE) {
+        Some((_, rows)) if node.rows.is_some() => text += &format!("  (estimated {rows})"),
+        Some((_, rows)) => text += &format!("  ~{rows} rows"),
+        None => {}
     }
     lines.push_str(&cut(&text, width));
     lines.push('\n');
@@ -137,7 +139,7 @@ mod tests {
         let drawn = draw(&read_plan(ANALYZED).unwrap(), 200);
         assert_eq!(
             drawn,
-            "HASH_JOIN  3.000 ms (75%)  7 rows  Conditions: a = b (estimated 9)\n\
+            "HASH_JOIN  3.000 ms (75%)  7 rows  Conditions: a = b  (estimated 9)\n\
              ├─ SEQ_SCAN  1.000 ms (25%)  10 rows  Table: t\n\
              └─ FILTER  0.000 ms (0%)  1 rows\n   \
                 └─ SEQ_SCAN  0.000 ms (0%)\n"

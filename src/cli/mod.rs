@@ -11,6 +11,8 @@ macro_rules! say {
 
 mod accounts;
 mod backup;
+mod doctor;
+mod figures;
 mod grants;
 mod hide;
 mod load;
@@ -21,6 +23,7 @@ mod remote;
 mod schema;
 mod serve;
 mod tables_status;
+mod watch;
 
 use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
@@ -53,6 +56,8 @@ enum Command {
     Tables(Remote),
     /// Show sizes, memory and what is running
     Status(tables_status::Status),
+    /// Look for what on this machine will not do: disk, limits, memory, clock, versions, permissions
+    Doctor(doctor::Doctor),
     /// Copy the database of a running server into a file on its machine, while it serves
     Backup(backup::Backup),
     /// Make a database file of a backup; needs no server
@@ -157,6 +162,7 @@ pub(crate) fn run() -> ExitCode {
         Command::Query(command) => block_on(command.run()),
         Command::Tables(remote) => block_on(tables_status::tables(remote)),
         Command::Status(command) => block_on(command.run()),
+        Command::Doctor(command) => block_on(command.run()),
         Command::Backup(command) => block_on(command.run()),
         Command::Restore(command) => command.run(),
         Command::Schema(command) => command.run(),

@@ -162,6 +162,11 @@ impl Ingest {
         self.budget.inflight_bytes()
     }
 
+    /// Bytes of messages that wait for room.
+    pub fn waiting_bytes(&self) -> u64 {
+        self.budget.waiting_bytes()
+    }
+
     /// Put streams open.
     pub fn streams_open(&self) -> u64 {
         self.budget.streams_open()

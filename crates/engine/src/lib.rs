@@ -48,8 +48,9 @@ pub use identities::{
 };
 pub use internal::INTERNAL_SCHEMA;
 pub use introspect::{
-    ColumnEntry, ForeignKeyColumn, PrimaryKeyColumn, SchemaInfo, TableEntry, actual_table, columns,
-    columns_between, find_table, foreign_keys, primary_keys, schemas, table_extras, table_schema, tables,
+    ColumnEntry, ForeignKeyColumn, MemoryUse, PrimaryKeyColumn, SchemaInfo, TableEntry, actual_table,
+    columns, columns_between, engine_version, find_table, foreign_keys, memory_use, primary_keys, schemas,
+    table_extras, table_schema, tables,
 };
 pub use ledgers::{
     LedgerBounds, LedgerRow, LoadPieces, append_ledger, append_loads, create_ledger, create_loads,

@@ -10,8 +10,8 @@ use pintail::catalog::{TableName, rejected_name};
 use pintail::client::PutAnswer;
 use pintail::error::Error;
 
+use super::super::figures::grouped;
 use super::super::is_terminal;
-use super::super::tables_status::grouped;
 
 /// How often a line is printed where there is no terminal for a bar.
 const LINE_EVERY: Duration = Duration::from_secs(5);

@@ -12,6 +12,7 @@ use crate::error::{Error, Result};
 use crate::flight::request::Call;
 use crate::flight::wire::Incoming;
 use crate::ingest::{Ingest, Need, Put, PutRequest, PutSummary, PutTarget, Terms, sequence};
+use crate::metrics;
 use crate::session::Lease;
 
 /// The batches of one put.
@@ -72,9 +73,11 @@ pub(in crate::flight) async fn store(
             if let Some(put) = put {
                 put.abort().await;
             }
+            call.rows = 0;
             return Err(error);
         }
     };
+    call.rows = 0;
     let summary = put.finish().await?;
     call.rows = summary.ack.counts.rows;
     call.stage("queue", summary.timings.queue);
@@ -83,7 +86,8 @@ pub(in crate::flight) async fn store(
     call.stage("conform", summary.timings.conform);
     call.stage("append", summary.timings.append);
     call.stage("commit", summary.timings.commit);
-    crate::metrics::rows_in(summary.ack.counts.rows, call.bytes);
+    metrics::rows_in(summary.ack.counts.rows, call.bytes);
+    metrics::put_rows(summary.ack.counts.outcomes());
     Ok(summary)
 }
 

@@ -98,6 +98,7 @@ impl Call {
 
     /// All of the put had been stored before.
     pub(in crate::flight) fn duplicate(&mut self) {
+        metrics::duplicate_put();
         self.is_duplicate = true;
     }
 

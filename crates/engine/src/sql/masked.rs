@@ -40,17 +40,25 @@ pub(crate) fn masked(connection: &DuckDBConnection, sql: &str) -> duckdb::Result
     }
     let mut text = String::with_capacity(read.len());
     let mut last = 0;
+    let mut follows_literal = false;
     for token in &tokens {
-        if token.range.start > last && !text.is_empty() {
+        let is_apart = token.range.start > last;
+        last = token.range.end;
+        // The engine's tokens of `0x1f` and `1_000` are a number and a name.
+        if follows_literal && !is_apart && token.name().is_some() {
+            continue;
+        }
+        if is_apart && !text.is_empty() {
             text.push(' ');
         }
-        last = token.range.end;
         // What is open at the end of the text is not what it seems to be.
         let is_plain = match token.kind {
             TokenType::Keyword | TokenType::Operator => !token.text.contains('\''),
             TokenType::Identifier => !token.text.contains('\'') || is_quoted(token.text),
-            _ => false,
+            // Between the parts of a name, a dot is one of the engine's numbers.
+            _ => token.text == ".",
         };
+        follows_literal = !is_plain;
         text.push_str(if is_plain { token.text } else { "?" });
     }
     if is_cut {
@@ -165,6 +173,7 @@ mod tests {
         }
         let masked = database.masked("select  a,\n\"B c\" from t where x=-17 and y>'a''b'").unwrap();
         assert_eq!(masked.text, "select a, \"B c\" from t where x=-? and y>?");
+        assert_eq!(database.masked("FROM s.t WHERE a.b = .5").unwrap().text, "FROM s.t WHERE a.b = ?");
     }
 
     #[test]

@@ -276,7 +276,7 @@ mod tests {
                 "SELECT count(*)::VARCHAR FROM pintail.queries",
                 "SELECT count(*)::VARCHAR FROM PINTAIL.Queries AS q WHERE q.viewer = 'admin'",
                 "SELECT count(*)::VARCHAR FROM system.pintail.queries",
-                "SELECT count(pintail.queries.id)::VARCHAR FROM pintail.queries",
+                "SELECT count(queries.id)::VARCHAR FROM pintail.queries",
                 "SELECT count(*)::VARCHAR FROM range(5000) r(i) JOIN pintail.queries q ON q.id = r.i + 1",
                 "WITH own AS (FROM pintail.queries) SELECT count(*)::VARCHAR FROM own",
             ] {
