@@ -102,16 +102,14 @@ impl Recorder {
         if let Some(accounted) = Accounted::of(&ended) {
             self.account(accounted);
         }
-        let ended = Arc::new(ended);
+        let (id, ended) = (ended.id, Arc::new(ended));
         match &ended.subject {
-            Subject::Statement(_) => {
-                self.queries.add(Arc::clone(&ended));
-                // After that, so that a call is there at any time.
-                self.running.lock().unwrap_or_else(PoisonError::into_inner).remove(&ended.id);
-            }
+            Subject::Statement(_) => self.queries.add(ended),
             Subject::Put(_) => self.puts.add(ended),
             Subject::Nothing | Subject::Named(_) => {}
         }
+        // After that, so that a statement is there at any time.
+        self.running.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
     }
 
     fn account(&self, accounted: Accounted) {

@@ -10,7 +10,7 @@ use pintail::config::Statements;
 use pintail::error::Kind;
 use serde_json::json;
 
-use crate::identity::{PASSWORD, user, users};
+use crate::identity::{PASSWORD, token, user, users};
 use crate::support::batches::wells;
 use crate::support::calls::{put, rows};
 use crate::support::server::TestServer;
@@ -149,6 +149,13 @@ async fn everybody_sees_their_own_and_an_admin_all() {
         assert_eq!(refused.kind(), Kind::Denied, "{refused}");
         assert!(refused.message().contains("for admins"), "{refused}");
     }
+    // A token of hers shows what was done by it alone.
+    let body = json!({ "name": "ci", "role": "reader" }).to_string();
+    let made = wanda.action_with("pintail.token_add", body).await.unwrap();
+    let ci = &mut server.client_as(&token(made["token"].as_str().unwrap())).await.unwrap();
+    let by_token = "SELECT DISTINCT concat(\"user\", ' ', token) FROM pintail.queries ORDER BY ALL";
+    becomes(ci, by_token, &["wanda ci"]).await;
+    becomes(wanda, by_token, &["wanda ", "wanda ci"]).await;
     // With grants for another table alone, one's own are there as well.
     let grant = json!({ "user": "rita", "on": "main.wells", "rights": ["read"] });
     root.action_with("pintail.grant", grant.to_string()).await.unwrap();

@@ -5,6 +5,7 @@ import re
 import resource
 import subprocess
 import time
+import urllib.error
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 
@@ -12,7 +13,8 @@ import pyarrow as pa
 import pyarrow.flight as flight
 import pytest
 import yaml
-from conftest import REPOSITORY, Server, binary
+from conftest import REPOSITORY, Server, binary, query
+from conftest import run as run_program
 
 NAME = re.compile(r"\b(?:pintail|process)_[a-z_]+\b")
 
@@ -48,7 +50,7 @@ def total(found: dict, name: str, **labels: str) -> float:
     return sum(value for (known, own), value in found.items() if known == name and wanted <= set(own))
 
 
-def put(client, table: str, rows: pa.Table, **headers: str) -> dict:
+def send(client, table: str, rows: pa.Table, **headers: str) -> dict:
     options = flight.FlightCallOptions(
         headers=[(name.replace("_", "-").encode(), value.encode()) for name, value in headers.items()]
     )
@@ -62,18 +64,6 @@ def put(client, table: str, rows: pa.Table, **headers: str) -> dict:
 
 def numbers(first: int, count: int) -> pa.Table:
     return pa.table({"id": pa.array(range(first, first + count), pa.int64())})
-
-
-@pytest.fixture
-def server(tmp_path):
-    server = Server(tmp_path)
-    yield server
-    server.process.terminate()
-    server.process.wait(30)
-
-
-def query(client, sql: str) -> pa.Table:
-    return client.do_get(flight.Ticket(sql.encode())).read_all()
 
 
 def test_metrics_add_up_to_what_clients_were_told(server):
@@ -91,13 +81,13 @@ def test_metrics_add_up_to_what_clients_were_told(server):
 
         for turn in range(8):
             first = (number * 8 + turn) * 1000
-            took(put(client, "plain", numbers(first, 100 + turn)))
-            took(put(client, "keyed", numbers(first, 7), pintail_idempotency_key=f"{number}-{turn}"))
-            took(put(client, "keyed", numbers(first, 7), pintail_idempotency_key=f"{number}-{turn}"))
-            took(put(client, "unique_ids", numbers(turn, 3), pintail_on_conflict="ignore"))
+            took(send(client, "plain", numbers(first, 100 + turn)))
+            took(send(client, "keyed", numbers(first, 7), pintail_idempotency_key=f"{number}-{turn}"))
+            took(send(client, "keyed", numbers(first, 7), pintail_idempotency_key=f"{number}-{turn}"))
+            took(send(client, "unique_ids", numbers(turn, 3), pintail_on_conflict="ignore"))
             for bad in (numbers(0, 3), pa.table({"id": ["no number"]})):
                 with pytest.raises((flight.FlightError, pa.ArrowException)):
-                    put(client, "unique_ids", bad)
+                    send(client, "unique_ids", bad)
                 told["refused"] += 1
             told["out"] += query(client, f"SELECT range AS i FROM range({turn + 1})").num_rows
         return told
@@ -127,12 +117,12 @@ def test_metrics_add_up_to_what_clients_were_told(server):
 
 def test_every_metric_of_the_dashboard_and_the_alerts_is_there(server):
     client = server.client()
-    put(client, "t", numbers(0, 10))
+    send(client, "t", numbers(0, 10))
     query(client, "SELECT * FROM t")
     next(client.do_action("pintail.checkpoint"))
     # Group commits of puts that come together.
     with ThreadPoolExecutor(4) as pool:
-        list(pool.map(lambda n: put(server.client(), "t", numbers(n, 1)), range(32)))
+        list(pool.map(lambda n: send(server.client(), "t", numbers(n, 1)), range(32)))
     there = {name for name, _ in samples(server)}
     dashboard = json.loads((REPOSITORY / "dashboards/pintail.json").read_text())
     alerts = yaml.safe_load((REPOSITORY / "dashboards/alerts.yml").read_text())
@@ -155,14 +145,17 @@ def test_every_metric_of_the_dashboard_and_the_alerts_is_there(server):
     assert not (undocumented := {name for name in base if name not in documented}), undocumented
 
 
-def run(*arguments: str, **options) -> subprocess.CompletedProcess:
-    return subprocess.run([binary(), *arguments], capture_output=True, text=True, timeout=60, **options)
+def doctor(*arguments: str, files: int, cwd) -> subprocess.CompletedProcess:
+    """`pintail doctor` as a process that may have this many files open."""
+    limits = lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (files, files))  # noqa: E731
+    return subprocess.run(
+        [binary(), "doctor", *arguments], capture_output=True, text=True, timeout=60, cwd=cwd, preexec_fn=limits
+    )
 
 
 def test_doctor_finds_nothing_where_nothing_is_wrong(server, tmp_path):
     query(server.client(), "CREATE TABLE t (a INT)")
-    limits = lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (8192, 8192))  # noqa: E731
-    done = run("doctor", "--server", server.uri, cwd=tmp_path, preexec_fn=limits)
+    done = doctor("--server", server.uri, files=8192, cwd=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "written by DuckDB v2" in done.stdout and "WRONG" not in done.stdout
     assert re.search(r"ok +server +pintail", done.stdout) and re.search(r"ok +clock +the server's", done.stdout)
@@ -175,8 +168,7 @@ def test_doctor_says_what_is_wrong(tmp_path):
     (tmp_path / "pintail.toml").write_text(
         "[database]\nmemory_limit = '90000 GiB'\n[auth]\ntokens_file = 'tokens.toml'\n"
     )
-    limits = lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (256, 256))  # noqa: E731
-    done = run("doctor", "--offline", "--config", "pintail.toml", cwd=tmp_path, preexec_fn=limits)
+    done = doctor("--offline", "--config", "pintail.toml", files=256, cwd=tmp_path)
     assert done.returncode == 1
     wrong = {line.split()[1]: line for line in done.stdout.splitlines() if line.startswith("WRONG")}
     assert set(wrong) == {"open", "memory", "files", "database"}, done.stdout
@@ -186,7 +178,8 @@ def test_doctor_says_what_is_wrong(tmp_path):
 
 
 def test_doctor_finds_a_folder_that_is_not_there(tmp_path):
-    done = run("doctor", "--offline", cwd=tmp_path, env={"PINTAIL_DATABASE__PATH": "none/x.duckdb"})
+    env = {"PINTAIL_DATABASE__PATH": "none/x.duckdb"}
+    done = run_program("doctor", "--offline", cwd=tmp_path, env=env, check=False)
     assert done.returncode == 1
     assert "none of database.path" in done.stdout and "cannot be written to" in done.stdout
 
@@ -197,7 +190,7 @@ def test_status_watch_fits_a_terminal_and_shows_rates(server):
     )
     try:
         client, lines = server.client(), []
-        put(client, "t", numbers(0, 100_000))
+        send(client, "t", numbers(0, 100_000))
         while line := watching.stdout.readline().rstrip("\n"):
             lines.append(line)
         assert all(len(line) <= 80 for line in lines), lines
@@ -210,8 +203,8 @@ def test_status_watch_fits_a_terminal_and_shows_rates(server):
 
 def test_query_explain_draws_the_plan(server):
     query(server.client(), "CREATE TABLE t AS SELECT range AS i FROM range(1000)")
-    done = run("query", "SELECT i % 7 AS k, count(*) FROM t WHERE i > 5 GROUP BY k", "--explain", "--server", server.uri)
-    assert done.returncode == 0, done.stderr
+    sql = "SELECT i % 7 AS k, count(*) FROM t WHERE i > 5 GROUP BY k"
+    done = run_program("query", sql, "--explain", "--server", server.uri)
     assert re.search(r"└─ .*SCAN .* 994 rows", done.stdout), done.stdout
     assert re.search(r"GROUP_BY .* 7 rows", done.stdout) and " ms (" in done.stdout
 
@@ -234,10 +227,10 @@ def test_lines_name_who_and_what_without_literals(tmp_path):
         client = server.client()
         trace = "0af7651916cd43dd8448eb211c80319c"
         options = flight.FlightCallOptions(headers=[(b"traceparent", f"00-{trace}-b7ad6b7169203331-01".encode())])
-        put(client, "t", numbers(0, 1000))
+        send(client, "t", numbers(0, 1000))
         client.do_get(flight.Ticket(b"SELECT count(*) FROM t WHERE id > 4711 AND 'secret' <> 'x'"), options).read_all()
         with pytest.raises(pa.ArrowException):
-            query(client, "SELECT 'secret'::INT")
+            client.do_get(flight.Ticket(b"SELECT 'secret'::INT")).read_all()
         calls = until(lambda: [c for c in lines_of(server, "call") if c.get("trace_id") == trace], "no line")
         call = calls[0]
         assert call["what"] == "SELECT count(*) FROM t WHERE id > ? AND ? <> ?"
@@ -251,5 +244,4 @@ def test_lines_name_who_and_what_without_literals(tmp_path):
         text = "".join(server.log)
         assert "secret" not in text and "4711" not in text
     finally:
-        server.process.terminate()
-        server.process.wait(30)
+        server.stop()

@@ -12,7 +12,6 @@ use crate::error::{Error, Result};
 use crate::flight::request::Call;
 use crate::flight::wire::Incoming;
 use crate::ingest::{Ingest, Need, Put, PutRequest, PutSummary, PutTarget, Terms, sequence};
-use crate::metrics;
 use crate::session::Lease;
 
 /// The batches of one put.
@@ -86,8 +85,6 @@ pub(in crate::flight) async fn store(
     call.stage("conform", summary.timings.conform);
     call.stage("append", summary.timings.append);
     call.stage("commit", summary.timings.commit);
-    metrics::rows_in(summary.ack.counts.rows, call.bytes);
-    metrics::put_rows(summary.ack.counts.outcomes());
     Ok(summary)
 }
 

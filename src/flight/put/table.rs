@@ -17,6 +17,7 @@ use crate::flight::names::{TEMPORARY, full_name, temporary_name};
 use crate::flight::request::{Call, PutOptions};
 use crate::flight::wire::Incoming;
 use crate::ingest::{Ack, Commit, Keyed, Mode, OnConflict, PutSummary, PutTarget, Terms};
+use crate::metrics;
 use crate::query::Query;
 use crate::session::{ClientSession, On};
 
@@ -133,6 +134,8 @@ pub(super) async fn put_into_table(
     let destination = Destination { target: table.target(), lease: lease.of_the_server(), terms };
     let PutSummary { ack, durable, rejects, .. } =
         store(&puts.ingest, RowStream::coming(incoming), destination, call).await?;
+    metrics::rows_in(ack.counts.rows, call.bytes);
+    metrics::put_rows(ack.counts.outcomes());
     if ack.duplicate {
         call.duplicate();
     }
