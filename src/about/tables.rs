@@ -242,8 +242,11 @@ pub(super) fn metrics(text: &str) -> Result<RecordBatch> {
     columns.rows()
 }
 
+/// A sample's name, labels and value.
+type Sample<'a> = (&'a str, Vec<(String, String)>, f64);
+
 /// A line of Prometheus' text format: name, labels, value. Labels here have neither quotes nor commas in their values.
-fn sample(line: &str) -> Option<(&str, Vec<(String, String)>, f64)> {
+fn sample(line: &str) -> Option<Sample<'_>> {
     if line.starts_with('#') {
         return None;
     }

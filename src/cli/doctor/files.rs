@@ -20,11 +20,11 @@ pub(super) fn check(config: &Config) -> Vec<Finding> {
         [("server.tls_key", &config.server.tls_key), ("auth.tokens_file", &config.auth.tokens_file)]
     {
         let Some(file) = file else { continue };
-        match file.is_file() {
-            true => findings.extend(others(what, file, 0o077, "chmod go= ")),
-            false => {
-                findings.push(Finding::wrong("files", format!("{what}: there is no file {}", file.display())))
-            }
+        if file.is_file() {
+            findings.extend(others(what, file, 0o077, "chmod go= "));
+        } else {
+            let text = format!("{what}: there is no file {}", file.display());
+            findings.push(Finding::wrong("files", text));
         }
     }
     findings

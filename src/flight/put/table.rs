@@ -98,8 +98,8 @@ pub(super) async fn put_into_table(
     into: IntoTable,
     call: &mut Call,
 ) -> Result<PutOutcome> {
-    let producer = into.options.producer.as_ref().map(|(producer, _)| producer.to_string());
-    call.put(into.table.shown.to_string(), into.options.key.as_ref().map(ToString::to_string), producer);
+    let producer = into.options.producer.as_ref().map(|(producer, _)| producer.clone());
+    call.put(into.table.shown.to_string(), into.options.key.clone(), producer);
     into.check_temporary()?;
     let IntoTable { table, on, options, progress } = into;
     if let Some(access) = session.access() {

@@ -459,25 +459,25 @@ impl Names for Resolver<'_> {
         let Guard { connection, access } = *self.guard;
         let catalog = connection.database().catalog();
         let first = path.first().map(|part| part.to_lowercase()).unwrap_or_default();
+        let (schema, table) = self.guard.place_of(path);
+        // What is not there and what is not granted look the same, so the server's own table stands in the place of both.
+        if let Some(about) = connection.database().about.table(path)
+            && (first == "system" || !access.sees(&schema, &table))
+        {
+            return self.window(Window::of(About::query_of(&about)));
+        }
         if path.len() > 1 && ["temp", "system", "pg_catalog"].contains(&first.as_str()) {
             return Ok(Place::Itself);
         }
         if first == super::window::DATABASE {
             return Err(denied(format!("{first} is the server's own")));
         }
-        let (schema, table) = self.guard.place_of(path);
         let is_main = path.len() == 1 || schema.eq_ignore_ascii_case("main");
         if is_main && self.is_temporary(&table)? {
             return Ok(Place::Itself);
         }
         if let Some(window) = listing::window(access, catalog, path) {
             return self.window(window);
-        }
-        // What is not there and what is not granted look the same, so it stands in the place of both.
-        if let Some(about) = connection.database().about.table(path)
-            && !access.sees(&schema, &table)
-        {
-            return self.window(Window::of(About::query_of(&about)));
         }
         self.has_bare_names |= path.len() == 1;
         if schema.eq_ignore_ascii_case("information_schema") || schema.eq_ignore_ascii_case("pg_catalog") {

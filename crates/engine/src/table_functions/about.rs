@@ -335,6 +335,7 @@ mod tests {
                 connection.hold_to(Some(of(grants)));
                 let viewer = ask(connection, "SELECT viewer FROM pintail.queries").unwrap();
                 assert_eq!(viewer, if hidden && !has_grants { "secret" } else { "ada" });
+                assert_eq!(ask(connection, "SELECT viewer FROM system.pintail.queries").unwrap(), "ada");
                 let refused = ask(connection, "FROM pintail.audit").unwrap_err();
                 assert_eq!(refused.kind(), Kind::Denied, "{refused}");
                 assert!(refused.message().contains("for admins"), "{refused}");
