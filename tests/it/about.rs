@@ -226,4 +226,6 @@ async fn a_statement_that_runs_out_of_time_was_cancelled() {
     let sql =
         "SELECT DISTINCT outcome FROM pintail.queries WHERE statement LIKE '%i % ? = ?' AND method = 'DoGet'";
     becomes(client, sql, &["cancelled"]).await;
+    let sql = "SELECT outcome FROM pintail.audit WHERE action = 'read' AND what LIKE '%i % ? = ?'";
+    becomes(client, sql, &["cancelled"]).await;
 }
