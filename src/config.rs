@@ -344,6 +344,17 @@ pub enum LogFormat {
     Json,
 }
 
+/// What the log and the tables `pintail.*` show of statements.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Statements {
+    /// Words and names; `?` in the place of each literal, and of what errors quote.
+    #[default]
+    Masked,
+    /// All of it.
+    Full,
+}
+
 /// `[log]`
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -353,13 +364,25 @@ pub struct Log {
     pub format: Option<LogFormat>,
     /// `error`, `warn`, `info`, `debug`, `trace`, or a filter such as `pintail=debug`. Default `info`.
     pub level: String,
-    /// Queries slower than this are logged as warnings with their SQL. Default 1000.
+    /// Queries slower than this are logged as warnings, with their plans. Default 1000.
     pub slow_query_ms: u64,
+    /// What is shown of statements, in lines and in the tables `pintail.*`: `masked`, with `?` in the place of literals and of
+    /// what errors quote, or `full`. Default `masked`.
+    pub statements: Statements,
+    /// Calls that `pintail.queries` and `pintail.ingest` remember, each, and a tenth of those that `pintail.audit` does; some 2
+    /// KiB each. Default 1000.
+    pub recent: usize,
 }
 
 impl Default for Log {
     fn default() -> Self {
-        Self { format: None, level: "info".into(), slow_query_ms: 1000 }
+        Self {
+            format: None,
+            level: "info".into(),
+            slow_query_ms: 1000,
+            statements: Statements::Masked,
+            recent: 1000,
+        }
     }
 }
 

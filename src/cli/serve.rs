@@ -222,10 +222,9 @@ fn start_logging(config: &Config) -> Result<(), Failure> {
     })?;
     let terminal = std::io::stderr().is_terminal();
     let human = if terminal { LogFormat::Human } else { LogFormat::Json };
-    let lines =
-        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
+    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     match config.log.format.unwrap_or(human) {
-        LogFormat::Human => lines.with_ansi(terminal).init(),
+        LogFormat::Human => lines.with_target(false).with_ansi(terminal).init(),
         LogFormat::Json => lines.json().flatten_event(true).init(),
     }
     Ok(())

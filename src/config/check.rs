@@ -124,6 +124,9 @@ impl Config {
         if self.session.login_lifetime.0.is_zero() {
             refuse("session.login_lifetime", "must be longer than 0 s");
         }
+        if self.log.recent > 1_000_000 {
+            refuse("log.recent", "must be at most 1000000");
+        }
         if self.query.buffer_bytes < self.query.batch_bytes {
             refuse("query.buffer_bytes", "must not be below query.batch_bytes");
         }

@@ -20,6 +20,8 @@ mod server;
 mod transport;
 mod wire;
 
+use std::sync::Arc;
+
 use arrow_flight::flight_service_server::FlightService;
 use arrow_flight::{
     Action, ActionType, Criteria, Empty, FlightData, FlightDescriptor, FlightInfo, HandshakeRequest,
@@ -52,14 +54,14 @@ impl FlightServer {
         method: &'static str,
         (metadata, extensions): (&MetadataMap, &Extensions),
     ) -> Result<(Caller, Call), Status> {
-        match Caller::find(&self.gate, &self.sessions, metadata, extensions).await {
+        match Caller::find(&self.gate, &self.sessions, &self.recorder, metadata, extensions).await {
             Ok(caller) => {
                 let call = Call::new(method, &caller);
                 Ok((caller, call))
             }
             Err(error) => {
-                let address = extensions.get::<Link>().and_then(Link::address);
-                Err(Call::of_nobody(method, address).failed(error))
+                let who = request::claimed(metadata, extensions);
+                Err(Call::of_nobody(method, Arc::clone(&self.recorder), who).failed(error))
             }
         }
     }

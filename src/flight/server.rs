@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use super::info::{Infos, Polls};
 use super::put::Puts;
 use super::result::{Results, Tickets};
+use crate::about::Recorder;
 use crate::auth::{Gate, Grants};
 use crate::catalog::Declarations;
 use crate::config::Config;
@@ -35,6 +36,8 @@ pub struct FlightParts {
     pub sessions: Arc<Sessions>,
     /// The declarations in force.
     pub declarations: Arc<Declarations>,
+    /// Takes note of calls.
+    pub recorder: Arc<Recorder>,
 }
 
 /// What the actions on declared tables work on.
@@ -65,13 +68,24 @@ pub struct FlightServer {
     pub(super) declared_tables: DeclaredTables,
     pub(super) backup_folder: Option<PathBuf>,
     pub(super) slow_query: Duration,
+    pub(super) recorder: Arc<Recorder>,
     pub(super) started: Instant,
 }
 
 impl FlightServer {
     /// A Flight service over the parts of a server.
     pub fn new(parts: FlightParts, config: &Config) -> Self {
-        let FlightParts { database, ingest, query, operations, gate, grants, sessions, declarations } = parts;
+        let FlightParts {
+            database,
+            ingest,
+            query,
+            operations,
+            gate,
+            grants,
+            sessions,
+            declarations,
+            recorder,
+        } = parts;
         let results = Results { sessions: Arc::clone(&sessions), query: Arc::clone(&query) };
         let puts = Puts {
             ingest,
@@ -93,6 +107,7 @@ impl FlightServer {
             declared_tables,
             backup_folder: config.database.backup_folder(),
             slow_query: Duration::from_millis(config.log.slow_query_ms),
+            recorder,
             started: Instant::now(),
         }
     }

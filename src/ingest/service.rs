@@ -8,7 +8,7 @@ use std::time::Duration;
 use pintail_protocol::header::{COMMIT, IDEMPOTENCY_KEY, PRODUCER, PROGRESS, SOURCES};
 
 use super::admission::{Budget, Intake, StreamBudget};
-use super::exactly_once::{Claim, Keyed, Ledger, Loads, ProducerStatus};
+use super::exactly_once::{Claim, Keyed, Ledger, LineStatus, Loads, ProducerStatus};
 use super::group_commit::{self, GroupCommit};
 use super::put::Put;
 use super::request::PutRequest;
@@ -86,6 +86,11 @@ impl Ingest {
         self.shared.ledger.status(producer)
     }
 
+    /// Every producer that is remembered, its newest epoch, and where it stands with each table.
+    pub fn producers(&self) -> Vec<(String, u64, LineStatus)> {
+        self.shared.ledger.producers()
+    }
+
     /// Reads again what the database remembers, after it was opened anew. Blocks.
     pub fn recover(&self) -> Result<()> {
         self.shared.ledger.reload(&self.shared.database)?;
@@ -156,6 +161,11 @@ impl Ingest {
     /// Bytes of batches between the wire and the commit.
     pub fn inflight_bytes(&self) -> u64 {
         self.budget.inflight_bytes()
+    }
+
+    /// Bytes of messages that wait for room.
+    pub fn waiting_bytes(&self) -> u64 {
+        self.budget.waiting_bytes()
     }
 
     /// Put streams open.

@@ -259,6 +259,12 @@ impl Sessions {
         (self.limits.config.max_transactions - self.limits.transactions.available_permits()) as u64
     }
 
+    /// Prepared statements that sessions keep.
+    pub fn prepared_open(&self) -> u64 {
+        let sessions: Vec<_> = locked(&self.registry).all.iter().filter_map(Weak::upgrade).collect();
+        sessions.iter().map(|session| session.holdings().prepared.len() as u64).sum()
+    }
+
     /// Sessions that somebody uses, or has used not too long ago.
     pub fn sessions_open(&self) -> u64 {
         let registry = locked(&self.registry);

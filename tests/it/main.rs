@@ -1,6 +1,7 @@
 //! Everything that a client sees, over real servers; `tests/crash`, `tests/fault` and `tests/meet` are programs of their own.
 #![allow(clippy::unwrap_used, missing_docs, reason = "a failed unwrap is a failed test")]
 
+mod about;
 mod collisions;
 mod connections;
 mod declared;

@@ -72,9 +72,11 @@ pub(in crate::flight) async fn store(
             if let Some(put) = put {
                 put.abort().await;
             }
+            call.rows = 0;
             return Err(error);
         }
     };
+    call.rows = 0;
     let summary = put.finish().await?;
     call.rows = summary.ack.counts.rows;
     call.stage("queue", summary.timings.queue);
@@ -83,7 +85,6 @@ pub(in crate::flight) async fn store(
     call.stage("conform", summary.timings.conform);
     call.stage("append", summary.timings.append);
     call.stage("commit", summary.timings.commit);
-    crate::metrics::rows_in(summary.ack.counts.rows, call.bytes);
     Ok(summary)
 }
 

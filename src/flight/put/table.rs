@@ -18,6 +18,7 @@ use crate::flight::names::{TEMPORARY, full_name, temporary_name};
 use crate::flight::request::{Call, PutOptions};
 use crate::flight::wire::Incoming;
 use crate::ingest::{Ack, Commit, Keyed, Mode, OnConflict, PutSummary, PutTarget, Terms};
+use crate::metrics;
 use crate::query::Query;
 use crate::session::{ClientSession, On};
 
@@ -98,7 +99,8 @@ pub(super) async fn put_into_table(
     into: IntoTable,
     call: &mut Call,
 ) -> Result<PutOutcome> {
-    call.about(&into.table.shown.to_string());
+    let producer = into.options.producer.as_ref().map(|(producer, _)| producer.clone());
+    call.put(into.table.shown.to_string(), into.options.key.clone(), producer);
     into.check_temporary()?;
     let IntoTable { table, on, options, progress } = into;
     if let Some(access) = session.access() {
@@ -139,6 +141,11 @@ pub(super) async fn put_into_table(
     let destination = Destination { target: table.target(), lease: lease.of_the_server(), terms };
     let PutSummary { ack, durable, rejects, .. } =
         store(&puts.ingest, RowStream::coming(incoming), destination, call).await?;
+    metrics::rows_in(ack.counts.rows, call.bytes);
+    metrics::put_rows(ack.counts.outcomes());
+    if ack.duplicate {
+        call.duplicate();
+    }
     Ok(PutOutcome { ack, durable: durable && keeps, on_conflict, rejects })
 }
 

@@ -87,6 +87,11 @@ impl Budget {
         (held + self.waiting_bytes.load(Ordering::Relaxed)) as u64
     }
 
+    /// Bytes of messages that wait for room.
+    pub(in crate::ingest) fn waiting_bytes(&self) -> u64 {
+        self.waiting_bytes.load(Ordering::Relaxed) as u64
+    }
+
     /// Bytes that a message may unpack to.
     pub(in crate::ingest) fn stream_bytes(&self) -> usize {
         self.stream_permits * PERMIT_BYTES

@@ -13,6 +13,7 @@ use super::refusal::{denied, lacks, only_in_part};
 use super::tree::{Names, Place};
 use super::window::{DATABASE, Window};
 use crate::error::{Error, Kind, Result};
+use crate::table_functions::About;
 
 /// Functions that look tables up by a text: the text is not in the parse tree.
 const BY_TEXT: [&str; 4] = ["histogram", "histogram_values", "query", "query_table"];
@@ -63,13 +64,19 @@ impl Names for Resolver<'_> {
         let Self { planner, access, .. } = *self;
         let catalog = planner.0.database().catalog();
         let first = path.first().map(|part| part.to_lowercase()).unwrap_or_default();
+        let (schema, table) = planner.place_of(path);
+        // What is not there and what is not granted look the same, so the server's own table stands in the place of both.
+        if let Some(about) = planner.0.database().about.table(path)
+            && (first == "system" || !access.sees(&schema, &table))
+        {
+            return self.window(Window::of(About::query_of(&about)));
+        }
         if path.len() > 1 && ["temp", "system", "pg_catalog"].contains(&first.as_str()) {
             return Ok(Place::Itself);
         }
         if first == DATABASE {
             return Err(denied(format!("{first} is the server's own")));
         }
-        let (schema, table) = planner.place_of(path);
         let is_main = path.len() == 1 || schema.eq_ignore_ascii_case("main");
         if is_main && planner.is_temporary(&table)? {
             return Ok(Place::Itself);

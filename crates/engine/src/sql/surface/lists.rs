@@ -65,7 +65,8 @@ pub(super) const FUNCTIONS: [&str; 5] =
     ["duckdb_logs_parsed", "duckdb_profiling_settings", "getenv", "sleep_ms", "write_log"];
 
 /// The server's own functions.
-pub(super) const INTERNAL: [&str; 3] = ["pintail_describe", "pintail_segment", "pintail_rows"];
+pub(super) const INTERNAL: [&str; 4] =
+    ["pintail_about", "pintail_describe", "pintail_segment", "pintail_rows"];
 
 /// Functions that change what is stored.
 pub(super) const CHANGING: [&str; 2] = ["nextval", "setval"];
