@@ -2,6 +2,7 @@
 //! Runs on: the async runtime; opening and closing the database block it, which start and stop allow.
 //! Never: serves before the database is open; loses an acknowledged row on the way down.
 
+mod load;
 mod memory;
 mod parts;
 mod ports;
@@ -97,7 +98,7 @@ impl Server {
         health.set_service_status("", tonic_health::ServingStatus::Serving).await;
         let (database, grants) = (Arc::clone(&parts.database), Arc::clone(&parts.grants));
         let sessions = Sessions::new(database, grants, &config.session, config.query.queue_timeout.0);
-        let service = FlightServer::new(parts.of_flight(&sessions, declarations), config);
+        let service = FlightServer::new(parts.of_flight(&sessions, declarations, config), config);
         let sweeper = tokio::spawn(sweep(service.clone()));
         let (stop, stopped) = oneshot::channel();
         let others = Routes::new(health_service);

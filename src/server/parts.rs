@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
+use super::load::Loader;
 use crate::auth::{Gate, Grants};
 use crate::catalog::Declarations;
 use crate::config::Config;
@@ -72,7 +73,12 @@ impl Parts {
     }
 
     /// What the Flight calls work on.
-    pub(super) fn of_flight(&self, sessions: &Arc<Sessions>, declarations: Arc<Declarations>) -> FlightParts {
+    pub(super) fn of_flight(
+        &self,
+        sessions: &Arc<Sessions>,
+        declarations: Arc<Declarations>,
+        config: &Config,
+    ) -> FlightParts {
         let operations = Operations::new(Arc::clone(&self.database), Arc::clone(&self.running));
         FlightParts {
             database: Arc::clone(&self.database),
@@ -83,6 +89,7 @@ impl Parts {
             grants: Arc::clone(&self.grants),
             sessions: Arc::clone(sessions),
             declarations,
+            files: Arc::new(Loader::new(config)),
         }
     }
 }
