@@ -65,9 +65,10 @@ impl Fence {
         let mut text = text.to_owned();
         for folder in self.real.iter().chain(&self.folders) {
             let folder = folder.display().to_string();
-            text = text.replace(&format!("{}/", folder.trim_end_matches('/')), "");
-            if folder.len() > 1 {
-                text = text.replace(&folder, ".");
+            // The root folder hides nothing.
+            let folder = folder.trim_end_matches('/');
+            if !folder.is_empty() {
+                text = text.replace(&format!("{folder}/"), "").replace(folder, ".");
             }
         }
         text

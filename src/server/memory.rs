@@ -76,16 +76,15 @@ impl Look {
     }
 
     fn relieve(&mut self, resident: u64) {
-        let why = Error::exhausted(
-            "server.memory_limit",
-            format!(
-                "the server had {} in memory, its limit is {}, and stopped the statement that had worked for longest \
-                 without a result",
-                in_mib(resident),
-                in_mib(self.limit)
-            ),
-        );
-        let stopped = self.running.sacrifice(&why).or_else(|| self.query.let_go_of_one(&why));
+        let why = |what: &str| {
+            let (has, limit) = (in_mib(resident), in_mib(self.limit));
+            let text = format!("the server had {has} in memory, its limit is {limit}, and stopped {what}");
+            Error::exhausted("server.memory_limit", text)
+        };
+        let statement = why("the statement that had worked for longest without a result");
+        let stopped = self.running.sacrifice(&statement).or_else(|| {
+            self.query.let_go_of_one(&why("the result that had waited for its reader for longest"))
+        });
         match stopped {
             // One that was told before has not ended yet.
             Some(Duration::ZERO) => {}

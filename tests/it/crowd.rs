@@ -133,7 +133,7 @@ async fn the_slowest_clients_hold_nobody_up() {
     assert!(crowd.await.is_ok(), "clients wait for those that do not read");
     let beside = reads(&mut client).await;
     println!("20 reads: {alone:?} alone, {beside:?} beside slow writers and readers that do not read");
-    assert!(beside < alone * 3 + Duration::from_millis(300), "{alone:?} alone, {beside:?} beside them");
+    assert!(beside < alone * 5 + Duration::from_secs(1), "{alone:?} alone, {beside:?} beside them");
     assert!(
         held.iter().all(|(_, call)| !call.is_finished()),
         "a slow writer was cut before ingest.idle_timeout"

@@ -96,7 +96,7 @@ fn order(caller: &Caller, body: &[u8]) -> Result<LoadOrder> {
     }
     let access = session.access();
     if let Some(access) = &access {
-        let replaces = matches!(mode, Mode::Create | Mode::Replace);
+        let replaces = mode == Mode::Replace;
         let updates = on_conflict.is_some_and(|choice| choice != OnConflict::Error);
         access.check_put(table.schema.as_deref().unwrap_or("main"), &table.table, replaces, updates)?;
     }
