@@ -52,7 +52,7 @@ async fn files_are_loaded_once_and_the_load_is_told() {
         "{last}"
     );
     assert_eq!((&last["durable"], &last["duplicate"]), (&json!(true), &json!(false)));
-    let progress = answers.iter().find_map(|answer| answer["progress"]["rows"].as_u64());
+    let progress = answers.iter().rev().find_map(|answer| answer["progress"]["rows"].as_u64());
     assert_eq!(progress, Some(2000), "{answers:?}");
     // Again, under another name of a file, and after one more has come.
     std::fs::copy(server.directory.path().join("in/a.csv"), server.directory.path().join("in/c.csv"))

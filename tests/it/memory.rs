@@ -69,7 +69,7 @@ fn texts(rows: usize) -> RecordBatch {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_statement_makes_room_and_a_put_does_not() {
     let directory = tempfile::tempdir().unwrap();
-    let settings = [("SERVER__MEMORY_LIMIT", "160 MiB"), ("DATABASE__MEMORY_LIMIT", "64 MiB")];
+    let settings = [("SERVER__MEMORY_LIMIT", "200 MiB"), ("DATABASE__MEMORY_LIMIT", "96 MiB")];
     let server = Process::start(directory.path(), free_port(), &settings);
     let mut other = Client::connect(&server.uri()).await.unwrap();
     let mut endless = Client::connect(&server.uri()).await.unwrap();
@@ -82,7 +82,7 @@ async fn a_statement_makes_room_and_a_put_does_not() {
         let answers = writer.inner().do_put(request).await.map_err(from_status)?.into_inner();
         answers.try_collect::<Vec<_>>().await.map_err(from_status)
     });
-    let batches: Vec<_> = (0..12).map(|_| (texts(10_000), Value::Null)).collect();
+    let batches: Vec<_> = (0..18).map(|_| (texts(10_000), Value::Null)).collect();
     for message in messages("texts", &batches).await {
         sender.send(message).await.unwrap();
     }
@@ -92,12 +92,12 @@ async fn a_statement_makes_room_and_a_put_does_not() {
     // Ends the put.
     drop(sender);
     put.await.unwrap().unwrap();
-    assert_eq!(number(&mut other, "SELECT count(*) FROM texts").await, 120_000);
+    assert_eq!(number(&mut other, "SELECT count(*) FROM texts").await, 180_000);
     let started = Instant::now();
     loop {
         let status = other.action("pintail.status").await.unwrap();
         let resident = status["memory"]["resident_bytes"].as_u64().unwrap() >> 20;
-        if resident <= 160 {
+        if resident <= 200 {
             break;
         }
         assert!(started.elapsed() < Duration::from_secs(10), "{resident} MiB are still there");
