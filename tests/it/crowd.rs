@@ -1,20 +1,21 @@
 //! Very many connections, and clients that are as slow as they can be, beside others.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant as Moment};
 
 use arrow_flight::Ticket;
 use futures::future::{join_all, try_join_all};
-use pintail::client::Client;
+use pintail::client::{Client, Instance, Producer, ProducerOptions, TableName};
 use pintail::config::Bytes;
+use pintail::error::Kind;
 use serde_json::Value;
 use tokio::sync::Semaphore;
 
-use crate::support::batches::{well_batches, wells};
-use crate::support::calls::{number, put, rows};
+use crate::support::batches::{well_batches, well_schema, wells};
+use crate::support::calls::{number, put, rows, wait_for_streams};
 use crate::support::process::{Process, free_port};
 use crate::support::put_stream::{messages, open};
-use crate::support::server::TestServer;
+use crate::support::server::{TestServer, http_get};
 
 const IDLE: usize = 1000;
 const ACTIVE: usize = 64;
@@ -82,7 +83,7 @@ async fn a_thousand_idle_and_sixty_four_active_connections() {
 
 /// How long a few reads of one client take.
 async fn reads(client: &mut Client) -> Duration {
-    let started = Instant::now();
+    let started = Moment::now();
     for _ in 0..20 {
         rows(client, "SELECT sum(n) FROM numbers").await.unwrap();
     }
@@ -138,4 +139,54 @@ async fn the_slowest_clients_hold_nobody_up() {
         held.iter().all(|(_, call)| !call.is_finished()),
         "a slow writer was cut before ingest.idle_timeout"
     );
+}
+
+/// Refused puts of a server that is a process of its own.
+async fn refused_puts(server: &Process) -> u64 {
+    let (_, metrics) = http_get(&server.http(), "/metrics").await;
+    let of = |line: &&str| line.starts_with("pintail_calls_total") && line.contains("RESOURCE_EXHAUSTED");
+    metrics.lines().filter(of).filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok()).sum()
+}
+
+/// A limit that others leave again says when to come back, and the producer comes back then and not before.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_is_turned_away_hears_for_how_long() {
+    let directory = tempfile::tempdir().unwrap();
+    let server = Process::start(directory.path(), free_port(), &[("INGEST__MAX_STREAMS", "1")]);
+    let mut client = Client::connect(&server.uri()).await.unwrap();
+    let mut writer = Client::connect(&server.uri()).await.unwrap();
+    let (sender, request) = open(&[]);
+    for message in messages("held", &[(wells(0, 10), Value::Null)]).await {
+        sender.send(message).await.unwrap();
+    }
+    let held = tokio::spawn(async move { writer.inner().do_put(request).await.map(|_| ()) });
+    wait_for_streams(&mut client, 1).await;
+    let error = put(&mut client, "other", &[wells(0, 10)], "create").await.unwrap_err();
+    assert_eq!(
+        (error.kind(), error.retry_after()),
+        (Kind::Exhausted, Some(Duration::from_secs(1))),
+        "{error}"
+    );
+    // What the request itself is too large for does not go by itself.
+    let error = rows(&mut client, &format!("SELECT '{}'", "x".repeat(5 << 20))).await.unwrap_err();
+    assert_eq!((error.kind(), error.retry_after()), (Kind::Exhausted, None), "{error}");
+    let before = refused_puts(&server).await;
+    let uri = server.uri();
+    let producer = tokio::spawn(async move {
+        let options = ProducerOptions {
+            backoff: Duration::from_millis(1),
+            backoff_max: Duration::from_millis(5),
+            ..ProducerOptions::default()
+        };
+        let table = TableName::from_text("produced").unwrap();
+        Producer::open(&uri, Instance { producer: "p", epoch: 1 }, table, well_schema(), options).await
+    });
+    tokio::time::sleep(Duration::from_millis(2500)).await;
+    let refused = refused_puts(&server).await - before;
+    assert!((1..=4).contains(&refused), "{refused} attempts in 2.5 s");
+    drop(sender);
+    held.await.unwrap().unwrap();
+    let producer = tokio::time::timeout(Duration::from_secs(10), producer).await.unwrap().unwrap().unwrap();
+    producer.send(wells(0, 10)).await.unwrap();
+    assert_eq!(producer.close().await.unwrap().rows, 10);
 }

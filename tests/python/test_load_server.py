@@ -7,7 +7,7 @@ import pyarrow.flight as flight
 import pyarrow.parquet as parquet
 import pytest
 
-from conftest import Server, put, query, run
+from conftest import Server, query, run
 
 
 @pytest.fixture
@@ -47,17 +47,3 @@ def test_what_lies_elsewhere_is_refused(loading):
         with pytest.raises(flight.FlightUnauthorizedError, match="ingest.load_directories"):
             load(client, paths=[path], table="wells")
 
-
-def test_a_limit_that_others_leave_says_when_to_come_back(tmp_path):
-    """pyarrow shows the text alone, and keeps the details for those who look."""
-    server = Server(tmp_path, env={"PINTAIL_INGEST__MAX_STREAMS": "1"})
-    client = server.client()
-    schema = pa.schema([("id", pa.int64())])
-    writer, _ = client.do_put(flight.FlightDescriptor.for_path("held"), schema)
-    writer.write_table(pa.table({"id": [1]}))
-    with pytest.raises(flight.FlightError, match="ingest.max_streams") as refused:
-        for _ in range(200):
-            put(server.client(), "other", pa.table({"id": [1]}))
-    assert b"google.rpc.RetryInfo" in refused.value.extra_info
-    writer.close()
-    server.stop()
