@@ -212,6 +212,10 @@ pub struct Ingest {
     pub ledger_keys: usize,
     /// Producers remembered, each per table; those unused for longest are forgotten first. Default 10000.
     pub ledger_producers: usize,
+    /// Directories on the server's machine that the action `pintail.load` may load files from, for whoever may put rows into the
+    /// table. Relative names are below the first one. Default: none.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub load_directories: Vec<PathBuf>,
 }
 
 impl Default for Ingest {
@@ -226,6 +230,7 @@ impl Default for Ingest {
             group_commit_ms: 2,
             ledger_keys: 100_000,
             ledger_producers: 10_000,
+            load_directories: Vec::new(),
         }
     }
 }

@@ -3,6 +3,7 @@
 //! Never: serves before the database is open; loses an acknowledged row on the way down.
 
 mod health;
+mod load;
 mod memory;
 mod parts;
 mod ports;
@@ -101,7 +102,7 @@ impl Server {
         let health = Arc::new(Health::new(health).await);
         let (database, grants) = (Arc::clone(&parts.database), Arc::clone(&parts.grants));
         let sessions = Sessions::new(database, grants, &config.session, config.query.queue_timeout.0);
-        let service = FlightServer::new(parts.of_flight(&sessions, declarations), config);
+        let service = FlightServer::new(parts.of_flight(&sessions, declarations, config), config);
         let sweeper = tokio::spawn(sweep(service.clone()));
         let looking = tokio::spawn(look(Arc::clone(&parts), Arc::clone(&health)));
         let (stop, stopped) = oneshot::channel();

@@ -92,6 +92,12 @@ impl Config {
                 refuse(key, "must be at least 1");
             }
         }
+        for folder in
+            self.ingest.load_directories.iter().filter(|folder| !folder.is_absolute() || !folder.is_dir())
+        {
+            let why = format!("expected folders by their absolute paths, found {}", folder.display());
+            refuse("ingest.load_directories", &why);
+        }
         if self.query.max_concurrent == 0 {
             refuse("query.max_concurrent", "must be at least 1");
         }

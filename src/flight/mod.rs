@@ -34,7 +34,7 @@ use tonic::{Extensions, Request, Response, Status, Streaming};
 pub use alone::{Puts as ForgottenPuts, forgotten, sent};
 pub use pintail_protocol::decode::{CheckedMessage, Decoded, Decoder, Undecoded};
 pub use pintail_protocol::frame::Frame;
-pub use server::{FlightParts, FlightServer};
+pub use server::{FileLoader, FlightParts, FlightServer, LoadOrder};
 pub use transport::{Answer, Transport};
 pub use wire::{Connection, Encoder, Link, Welcome, connections};
 
@@ -144,6 +144,9 @@ impl FlightService for FlightServer {
 
     async fn do_action(&self, request: Request<Action>) -> Reply<Self::DoActionStream> {
         let (caller, mut call) = self.begin("DoAction", head(&request)).await?;
+        if request.get_ref().r#type == pintail_protocol::action::LOAD {
+            return action::load(self, caller, request, call);
+        }
         let answer = match Ask::to_describe(caller.clone(), request.metadata()) {
             Ok(ask) => action::run(self, &ask, request.get_ref(), &mut call).await,
             Err(error) => Err(error),

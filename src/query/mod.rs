@@ -198,7 +198,7 @@ impl Query {
         let waiting = listed.iter().filter_map(Weak::upgrade).filter(|one| !one.is_over());
         let (waited, one) =
             waiting.filter_map(|one| Some((one.clock.waited()?, one))).max_by_key(|(waited, _)| *waited)?;
-        one.stop(why.clone());
+        one.make_room(why);
         Some(waited)
     }
 

@@ -5,6 +5,7 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::SystemTime;
 
+use super::load::Loader;
 use crate::about::{ProducerLine, Recorder, Sources};
 use crate::auth::{Gate, Grants};
 use crate::catalog::Declarations;
@@ -151,7 +152,12 @@ impl Parts {
     }
 
     /// What the Flight calls work on.
-    pub(super) fn of_flight(&self, sessions: &Arc<Sessions>, declarations: Arc<Declarations>) -> FlightParts {
+    pub(super) fn of_flight(
+        &self,
+        sessions: &Arc<Sessions>,
+        declarations: Arc<Declarations>,
+        config: &Config,
+    ) -> FlightParts {
         // There is one set of sessions.
         let _ = self.sessions.set(Arc::clone(sessions));
         let operations = Operations::new(Arc::clone(&self.database), Arc::clone(&self.running));
@@ -165,6 +171,7 @@ impl Parts {
             sessions: Arc::clone(sessions),
             declarations,
             recorder: Arc::clone(&self.recorder),
+            files: Arc::new(Loader::new(config)),
         }
     }
 }

@@ -4,12 +4,14 @@
 mod about;
 mod collisions;
 mod connections;
+mod crowd;
 mod declared;
 mod exactly_once;
 mod exchange;
 mod flight_sql;
 mod grants;
 mod identity;
+mod load;
 mod memory;
 mod polling;
 mod put;

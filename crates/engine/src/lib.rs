@@ -60,7 +60,7 @@ pub use ledgers::{
     cut_ledger, find_loads, forget_loads, forget_loads_sql, has_rows, ledger_lines, read_ledger,
     stored_loads,
 };
-pub use memory::{note_resident, set_process_limit};
+pub use memory::{look_at_memory, set_process_limit};
 pub use pintail_protocol::expand::{expansion, may_expand, slice, slices};
 pub use plain::{BIT, STANDS_FOR, plain_batch, plain_schema};
 pub use read::{

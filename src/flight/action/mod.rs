@@ -9,6 +9,7 @@ mod declared_tables;
 mod grants;
 mod ingest;
 mod list;
+mod load;
 mod messages;
 mod operations;
 mod prepare;
@@ -24,6 +25,7 @@ use prost::Message;
 use serde_json::Value;
 
 pub(super) use list::list;
+pub(super) use load::load;
 
 use super::request::{Ask, Call};
 use super::server::FlightServer;

@@ -55,14 +55,18 @@ impl Caller {
         let credentials = Credentials::read(metadata.get("authorization").map(MetadataValue::as_bytes))?;
         let token = own_token(&credentials);
         let by_token = token.and_then(|token| sessions.by_bearer(token));
-        let principal = match (&by_token, token) {
-            (Some(session), _) => gate.still(&session.principal())?,
-            (None, Some(_)) => gate.with_unknown_session()?,
-            (None, None) => {
-                let (credentials, certificate) = (&credentials, link.and_then(Link::certificate));
-                let address = address.map(|address| address.ip());
-                gate.admit(&Offered { credentials, certificate, address }).await?
-            }
+        // No client has a link that says who calls, so it needs no proof.
+        let principal = match link.and_then(Link::principal) {
+            Some(inside) => Arc::clone(inside),
+            None => match (&by_token, token) {
+                (Some(session), _) => gate.still(&session.principal())?,
+                (None, Some(_)) => gate.with_unknown_session()?,
+                (None, None) => {
+                    let (credentials, certificate) = (&credentials, link.and_then(Link::certificate));
+                    let address = address.map(|address| address.ip());
+                    gate.admit(&Offered { credentials, certificate, address }).await?
+                }
+            },
         };
         if let Some(link) = link {
             link.welcome();

@@ -67,12 +67,24 @@ struct Shared {
     address: Option<SocketAddr>,
     // The name in the client's certificate.
     certificate: Option<Arc<str>>,
+    // Who calls over it, where the server itself has opened it on somebody's behalf.
+    principal: Option<Arc<Principal>>,
     // One for each principal that calls over it: more than one behind a proxy.
     sessions: Mutex<Vec<Arc<ClientSession>>>,
     is_welcome: AtomicBool,
 }
 
 impl Link {
+    /// The link of a connection inside of the process, on which the server calls itself for `principal`.
+    pub fn inside(principal: Arc<Principal>) -> Self {
+        Self(Arc::new(Shared { principal: Some(principal), ..Shared::default() }))
+    }
+
+    /// For whom the server calls itself, if it does.
+    pub(in crate::flight) fn principal(&self) -> Option<&Arc<Principal>> {
+        self.0.principal.as_ref()
+    }
+
     /// The principal's session on this connection, opened when it is asked for first.
     pub(in crate::flight) fn session(
         &self,

@@ -21,7 +21,10 @@ use crate::support::session::{act, begin};
 
 async fn of_token(server: &TestServer, name: &str, called: &str) -> Client {
     let mut client = server.client_as(&user(name, PASSWORD)).await.unwrap();
-    let made = client.action_with(action::TOKEN_ADD, json!({ "name": called }).to_string()).await.unwrap();
+    let made = client
+        .action_with(action::TOKEN_ADD, json!({ "name": called, "role": "writer" }).to_string())
+        .await
+        .unwrap();
     server.client_as(&token(made["token"].as_str().unwrap())).await.unwrap()
 }
 

@@ -30,11 +30,11 @@ pub(crate) fn replaced_table(sql: &str) -> Option<String> {
     words.name()
 }
 
-/// Whether a definition may drop a table.
+/// Whether a definition may drop a table, or give it the name that it is dropped by.
 pub(crate) fn may_drop(sql: &str) -> bool {
     let is_part = |letter: char| letter.is_alphanumeric() || letter == '_';
     sql.split(|letter| !is_part(letter))
-        .any(|word| ["drop", "replace"].iter().any(|drops| word.eq_ignore_ascii_case(drops)))
+        .any(|word| ["drop", "replace", "rename"].iter().any(|drops| word.eq_ignore_ascii_case(drops)))
 }
 
 /// The rest of a text.
@@ -132,7 +132,11 @@ mod tests {
         ] {
             assert_eq!(replaced_table(sql).as_deref(), table, "{sql}");
         }
-        assert!(may_drop("DROP TABLE t") && may_drop("create or replace table t as from t"));
+        assert!(
+            may_drop("DROP TABLE t")
+                && may_drop("ALTER TABLE t RENAME TO u")
+                && may_drop("create or replace table t as from t")
+        );
         assert!(!may_drop("CREATE TABLE drops AS FROM u"));
     }
 }
