@@ -112,7 +112,7 @@ def test_headers_and_options_reach_the_calls(server):
 def test_users_and_tokens_over_tls(tmp_path):
     guarded = Guarded(tmp_path)
     try:
-        token = guarded.token("loader", "root", "--role", "writer")
+        token = guarded.token("loader", "root", "--role", "admin")
         for who in [{"user": "root", "password": PASSWORD}, {"token": token}]:
             known = {**who, "tls_ca": guarded.certificate}
             with pintail.connect(guarded.uri, **known) as connection, connection.cursor() as cursor:
@@ -202,9 +202,11 @@ def test_a_key_counts_once_however_the_rows_are_cut(server):
     first = pintail.load(table, "keyed", uri=server.uri, key="k")
     assert (first.rows, first.duplicate, first.durable) == (200_000, False, True)
     chunked = pa.concat_tables([table.slice(0, 7), table.slice(7, 70_000), table.slice(70_007)])
-    frame = polars.from_arrow(table)
-    for again in [table, chunked, chunked.to_reader(1000), frame, polars.concat([frame[:9], frame[9:]], rechunk=False)]:
+    for again in [table, chunked, chunked.to_reader(1000), table.to_pydict()]:
         assert pintail.load(again, "keyed", uri=server.uri, key="k").duplicate
+    frame = polars.from_arrow(table)
+    assert not pintail.load(frame, "framed", uri=server.uri, key="f").duplicate
+    assert pintail.load(polars.concat([frame[:9], frame[9:]], rechunk=False), "framed", uri=server.uri, key="f").duplicate
     with pytest.raises(pintail.Error, match="other content") as other:
         pintail.load(table.slice(1), "keyed", uri=server.uri, key="k")
     assert other.value.code == "ALREADY_EXISTS" and value(server, "SELECT count(*) FROM keyed") == 200_000
@@ -235,6 +237,27 @@ def test_a_source_that_fails_leaves_nothing(server):
     assert value(server, "SELECT count(*) FROM duckdb_tables() WHERE table_name = 'half'") == 0
     # And its key is as free as before.
     assert not pintail.load(batch(0), "half", uri=server.uri, key="half").duplicate
+
+
+def test_a_load_that_is_interrupted_leaves_nothing(server):
+    """Ctrl-C in a notebook, between two batches or in the middle of one."""
+    script = f"""
+import os, pyarrow as pa, signal, threading, pintail
+batch = pa.record_batch({{"id": pa.array(range(60_000), pa.int64())}})
+def rows():
+    for n in range(100_000):
+        if n == 50:
+            threading.Timer(0.2, os.kill, [os.getpid(), signal.SIGINT]).start()
+        yield batch
+pintail.load(pa.RecordBatchReader.from_batches(batch.schema, rows()), "interrupted", uri="{server.uri}")
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60)
+    assert "KeyboardInterrupt" in done.stderr, done.stderr
+    deadline = time.monotonic() + 10
+    while "the rows of the client ended with KeyboardInterrupt" not in server.log:
+        assert time.monotonic() < deadline, server.log[-2000:]
+        time.sleep(0.02)
+    assert value(server, "SELECT count(*) FROM duckdb_tables() WHERE table_name = 'interrupted'") == 0
 
 
 def test_large_rows_are_cut_by_their_bytes(server):
