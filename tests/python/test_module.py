@@ -139,8 +139,8 @@ def test_arguments_that_do_not_go_together(monkeypatch):
     ]:
         with pytest.raises(ValueError, match=words):
             pintail.connect(uri, **who)
-    with pytest.raises(TypeError, match="unknown arguments: pasword"):
-        pintail.connect("grpc://127.0.0.1:1", pasword="x")
+    with pytest.raises(TypeError, match="unknown arguments: passphrase"):
+        pintail.connect("grpc://127.0.0.1:1", passphrase="x")
     monkeypatch.setenv("PINTAIL_BIN", "/nowhere/pintail")
     with pytest.raises(FileNotFoundError, match="PINTAIL_BIN names no program"):
         pintail.Server()
