@@ -108,7 +108,7 @@ fn watch_input() -> Result<oneshot::Receiver<()>, Failure> {
         // Nobody listens any more when the server stops already.
         let _ = ended.send(());
     };
-    #[expect(clippy::disallowed_methods, reason = "a blocking task would hold up the end of the runtime")]
+    // A blocking task would hold up the end of the runtime.
     std::thread::Builder::new().name("input".into()).spawn(wait).map_err(|error| {
         Error::internal(format!("cannot start the thread that watches the input: {error}"))
     })?;

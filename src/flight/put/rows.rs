@@ -204,3 +204,22 @@ fn called_off(app_metadata: &[u8]) -> Result<()> {
 fn too_early() -> Error {
     Error::invalid("rows, or what is said of them, arrived before their schema")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_put_is_called_off_by_nothing_but_its_own_word() {
+        for other in ["", "{}", "{\"seq\": 1}", "{\"abort\": true}", "abort", "[\"abort\"]", "{\"abort\""] {
+            assert!(called_off(other.as_bytes()).is_ok(), "{other}");
+        }
+        let error = called_off(br#"{"abort": "the sensor is gone"}"#).unwrap_err();
+        assert_eq!(
+            (error.kind(), error.message()),
+            (Kind::Cancelled, "the client called the put off: the sensor is gone")
+        );
+        let long = format!("{{\"abort\": \"{}\"}}", "x".repeat(100_000));
+        assert!(called_off(long.as_bytes()).unwrap_err().message().len() < 300);
+    }
+}
