@@ -14,7 +14,8 @@ set -euo pipefail
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 python3 -m venv "$work/venv"
-"$work/venv/bin/pip" install --quiet daft==0.7.26 duckdb==1.5.5 duckdb-extension-avro==1.5.5 duckdb-extension-iceberg==1.5.5 'pyiceberg[sql-sqlite,pyiceberg-core]==0.12.0' pyarrow==25.0.1
+"$work/venv/bin/pip" install --quiet daft==0.7.26 duckdb==1.5.5 duckdb-extension-avro==1.5.5 duckdb-extension-iceberg==1.5.5 \
+    'pyiceberg[sql-sqlite,pyiceberg-core]==0.12.0' pyarrow==25.0.1
 cd "$work"
 DAFT_PROGRESS_BAR=0 "$work/venv/bin/python" -W ignore - 2> "$work/log" <<'PY' || { tail -5 "$work/log"; exit 1; }
 import pathlib

@@ -40,7 +40,7 @@ def read(name, values, configuration=None):
         "Polars, pyarrow": pl.scan_delta(name, use_pyarrow=True).filter(pl.col("x") < 5.0).collect()["id"],
         "DuckDB, pyarrow": duckdb.sql("SELECT id FROM dataset WHERE x < 5").to_arrow_table()["id"],
     }
-    seen = {way: sorted(pa.array(ids).to_pylist() if isinstance(ids, pl.Series) else ids.to_pylist()) for way, ids in ways.items()}
+    seen = {way: sorted(ids.to_list() if isinstance(ids, pl.Series) else ids.to_pylist()) for way, ids in ways.items()}
     print(f"{str(values):22} {seen}")
     print(f"{'':22} promised: {next(dataset.get_fragments()).partition_expression}")
     return seen
