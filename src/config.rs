@@ -19,6 +19,7 @@ use serde::{Deserialize, Serialize};
 
 pub use auth::{Anonymous, Jwt, Secret, User};
 pub use load::Flags;
+pub use machine::Machine;
 pub use units::{Bytes, Span};
 
 use units::MIB;

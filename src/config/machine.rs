@@ -9,14 +9,16 @@ use super::units::MIB;
 
 /// Memory and processors that the process may use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Machine {
-    pub(super) memory: u64,
-    pub(super) processors: usize,
+pub struct Machine {
+    /// Bytes of memory.
+    pub memory: u64,
+    /// Processors, the parts of one that a cgroup gives rounded up.
+    pub processors: usize,
 }
 
 impl Machine {
     /// This machine, as it was when it was asked about first.
-    pub(super) fn here() -> Self {
+    pub fn here() -> Self {
         static HERE: OnceLock<Machine> = OnceLock::new();
         *HERE.get_or_init(|| Self::read(Path::new("/proc"), Path::new("/sys/fs/cgroup")))
     }

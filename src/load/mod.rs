@@ -2,7 +2,6 @@
 //! Runs on: the task of the load; threads read. Never: holds a file whole; loads a piece twice unasked; prints.
 
 mod dry_run;
-mod fence;
 mod files;
 mod find;
 mod follow;
@@ -24,9 +23,9 @@ use std::time::Instant;
 
 use pintail_protocol::header::{Mode, OnConflict};
 
-pub use self::fence::Fence;
 pub use self::follow::{Connect, follow};
 pub use self::report::{Output, Progress, Summary, grouped};
+pub use crate::files::fence::Fence;
 
 use self::files::{Opened, Ways};
 use self::find::{DataFile, Finder, Finding};

@@ -10,7 +10,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::fence::Fence;
+use crate::files::fence::Fence;
 use crate::files::sniff::{Cause, Refusal};
 
 /// Ends of names that writers give to files they have not finished, and people to those they set aside.

@@ -196,6 +196,6 @@ fn bounds(config: &Config) -> Vec<(&'static str, f64)> {
         ("pintail_ingest_streams_max", config.ingest.max_streams as f64),
         ("pintail_queries_max", config.query.max_concurrent as f64),
         ("pintail_checkpoint_due_bytes", config.database.checkpoint_bytes.0 as f64),
-        ("pintail_engine_memory_limit_bytes", config.database.memory_limit_bytes() as f64),
+        ("pintail_engine_memory_limit_bytes", config.engine_memory_bytes() as f64),
     ]
 }

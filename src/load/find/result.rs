@@ -4,10 +4,10 @@
 
 use std::sync::Arc;
 
+use crate::files::fence::Fence;
 use crate::files::found::FoundFile;
 use crate::files::input::Stamp;
 use crate::files::sniff::{Format, Refusal};
-use crate::load::fence::Fence;
 
 /// How the arguments are understood.
 #[derive(Debug, Clone, Default)]

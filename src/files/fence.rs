@@ -47,12 +47,12 @@ impl Fence {
     }
 
     /// Whether a path, all links followed, lies inside.
-    pub(super) fn holds(&self, real: &Path) -> bool {
+    pub fn holds(&self, real: &Path) -> bool {
         self.real.iter().any(|folder| real.starts_with(folder))
     }
 
     /// Refuses a file that was opened by a path which leads somewhere else by now.
-    pub(super) fn check(&self, file: &File, path: &Path) -> io::Result<()> {
+    pub fn check(&self, file: &File, path: &Path) -> io::Result<()> {
         let real = opened(file, path)?;
         if self.holds(&real) {
             return Ok(());
@@ -88,7 +88,7 @@ fn opened(_file: &File, path: &Path) -> io::Result<PathBuf> {
 }
 
 /// What everybody hears of a file outside.
-pub(super) fn refused() -> Error {
+pub fn refused() -> Error {
     Error::new(
         Kind::Denied,
         "the path does not lie in, or leads out of, the directories that this server loads files from (setting: \
