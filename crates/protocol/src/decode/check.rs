@@ -279,6 +279,12 @@ where
         if values > 0 && found < wanted {
             return Err(too_short("offsets", found, wanted));
         }
+        // arrow-rs would read the last of them across the end.
+        if !found.is_multiple_of(width) {
+            return Err(Error::invalid(format!(
+                "its offsets are {found} bytes, which is no whole number of offsets of {width}"
+            )));
+        }
         Ok(())
     }
 

@@ -182,6 +182,19 @@ fn lengths_and_null_counts_must_fit() {
 
 /// One buffer of a few bytes that declares gigabytes, in rows and in dictionaries.
 #[test]
+fn offsets_are_whole() {
+    let lists = ListArray::from_iter_primitive::<Int32Type, _, _>((0..9).map(|n| Some(vec![Some(n)])));
+    let texts = StringArray::from(vec!["a text"; 9]);
+    for column in [Arc::new(lists) as ArrayRef, Arc::new(texts)] {
+        for length in [41, 42, 43] {
+            let messages = written(&batch(vec![("a", Arc::clone(&column))]), None);
+            let error = refused(forged(messages, |forged| forged.buffer(1, 0, length)));
+            assert!(error.message().contains("no whole number of offsets"), "{error}");
+        }
+    }
+}
+
+#[test]
 fn declared_lengths_are_held_against_the_values_and_the_limit() {
     for codec in [CompressionType::LZ4_FRAME, CompressionType::ZSTD] {
         let messages = || written(&batch(vec![("n", numbers(1000))]), Some(codec));
