@@ -15,3 +15,6 @@ pub use statement::{
     Described, Parameter, Parsed, count_batch, describe, is_read_only_refusal, parse, parse_script,
 };
 pub(crate) use statement::{names_of, without_casts_in};
+
+#[cfg(test)]
+mod any_text;

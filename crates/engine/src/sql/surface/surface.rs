@@ -218,6 +218,9 @@ pub(crate) fn no_checkpoint() -> Error {
     Error::unsupported("CHECKPOINT is not a statement here; use the action pintail.checkpoint")
 }
 
+/// What to do in place of reading a file.
+const NO_FILES: &str = "; SQL has no way to files, `pintail load` loads them";
+
 /// What to do in place of calling a refused function.
 fn instead(name: &str) -> &'static str {
     if name.contains("log") {
@@ -227,6 +230,8 @@ fn instead(name: &str) -> &'static str {
         return "; EXPLAIN ANALYZE shows what a statement costs";
     }
     match name {
+        "glob" | "sniff_csv" => NO_FILES,
+        reader if reader.starts_with("read_") || reader.starts_with("parquet_") => NO_FILES,
         "duckdb_settings" => {
             "; current_setting gives single ones, and `pintail config print` the server's configuration"
         }
