@@ -2,6 +2,7 @@
 
 mod attacks;
 mod changes;
+mod hidden;
 mod listings;
 mod ways;
 

@@ -16,8 +16,18 @@ use super::types;
 use super::window::{DATABASE, Window};
 use crate::error::{Error, Kind, Result};
 
-/// Functions that look tables up by a text: the text is not in the parse tree.
-const BY_TEXT: [&str; 4] = ["histogram", "histogram_values", "query", "query_table"];
+/// Functions that look tables up by a text: what it names is not in the parse tree, and whether it is there shows while they are
+/// bound.
+const BY_TEXT: [&str; 8] = [
+    "duckdb_table_sample",
+    "histogram",
+    "histogram_values",
+    "pragma_show",
+    "pragma_storage_info",
+    "pragma_table_info",
+    "query",
+    "query_table",
+];
 
 /// Looks only for what is there besides names.
 pub(super) struct Nothing;
