@@ -10,7 +10,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use serde_json::{Value, json};
 
 use super::password::check_hash;
-use super::principal::{ANONYMOUS, Principal, Role, Scope, TablePattern};
+use super::principal::{ANONYMOUS, Principal, Role, Scope, TablePattern, patterns};
 use super::tokens::{StoredForm, TokenHash, hash_of, new_token};
 use crate::config;
 use crate::engine::{
@@ -140,6 +140,11 @@ impl Accounts {
         Some((Principal::new(name, user.role), user.password_hash.clone()))
     }
 
+    /// The role of a user; `None` for one who is not known.
+    pub fn role_of(&self, name: &str) -> Option<Role> {
+        self.known().users.get(name).map(|user| user.role)
+    }
+
     /// Who a token speaks for.
     ///
     /// Errors: `Unauthenticated` for one that is not known, has expired, or whose user is gone.
@@ -215,11 +220,20 @@ impl Accounts {
 
     /// Changes a user's password, role, or both. Blocks.
     ///
-    /// Errors: `NotFound`; `Conflict` for a user of the configuration.
-    pub fn change_user(&self, name: &str, role: Option<Role>, password_hash: Option<String>) -> Result<()> {
+    /// Errors: `NotFound`; `Conflict` for a user of the configuration, and for the last admin, unless `force`.
+    pub fn change_user(
+        &self,
+        name: &str,
+        role: Option<Role>,
+        password_hash: Option<String>,
+        force: bool,
+    ) -> Result<()> {
         self.change(|known, connection| {
             let user = known.stored_user(name)?;
             let role = role.unwrap_or(user.role);
+            if role != Role::Admin && !force {
+                known.check_not_last_admin(name)?;
+            }
             let password_hash = password_hash.or_else(|| user.password_hash.clone());
             known.put_user(connection, name, role, password_hash)
         })
@@ -227,10 +241,13 @@ impl Accounts {
 
     /// Removes a user and their tokens. Blocks.
     ///
-    /// Errors: `NotFound`; `Conflict` for a user of the configuration.
-    pub fn remove_user(&self, name: &str) -> Result<()> {
+    /// Errors: `NotFound`; `Conflict` for a user of the configuration, and for the last admin, unless `force`.
+    pub fn remove_user(&self, name: &str, force: bool) -> Result<()> {
         self.change(|known, connection| {
             known.stored_user(name)?;
+            if !force {
+                known.check_not_last_admin(name)?;
+            }
             remove_user(connection, name)?;
             known.users.remove(name);
             known.tokens.retain(|_, token| token.user != name || token.is_configured);
@@ -321,7 +338,7 @@ impl Known {
     fn insert_token(&mut self, token: StoredToken, is_configured: bool) -> Result<()> {
         let wrong = |error: Error| error.context(format!("token \"{}\"", token.name));
         let hash = token.hash.parse().map_err(wrong)?;
-        let tables = token.tables.split_whitespace().map(str::parse).collect::<Result<_>>().map_err(wrong)?;
+        let tables = patterns(&token.tables).map_err(wrong)?;
         let scope =
             Scope { token: token.name.as_str().into(), role: token.role.parse().map_err(wrong)?, tables };
         let StoredToken { user, created, expires, .. } = token;
@@ -347,6 +364,23 @@ impl Known {
         store_user(connection, &stored)?;
         self.users.insert(name.to_owned(), User { role, password_hash, is_configured: false });
         Ok(())
+    }
+
+    /// Refuses to leave nobody who may add an admin again.
+    fn check_not_last_admin(&self, name: &str) -> Result<()> {
+        let is_admin = |user: &User| user.role == Role::Admin;
+        let is_last = self.users.get(name).is_some_and(is_admin)
+            && !self.users.iter().any(|(other, user)| other != name && is_admin(user));
+        if !is_last {
+            return Ok(());
+        }
+        Err(Error::new(
+            Kind::Conflict,
+            format!(
+                "user \"{name}\" is the last admin: nobody could change users and grants any more; make another one first, or \
+                 say --force (\"force\": true)"
+            ),
+        ))
     }
 
     /// A user who can be changed.

@@ -21,5 +21,5 @@ pub use credentials::Credentials;
 pub use gate::{Gate, Offered};
 pub use grants::{Grant, Grants, Right};
 pub use password::{check_hash, hash_password};
-pub use principal::{ANONYMOUS, Principal, Role, Scope, TablePattern};
+pub use principal::{ANONYMOUS, Principal, Role, Scope, TablePattern, column_names};
 pub use tokens::TOKEN_PREFIX;

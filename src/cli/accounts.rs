@@ -14,6 +14,7 @@ use pintail::error::{Error, Result};
 use pintail_protocol::action;
 use serde_json::{Value, json};
 
+use super::private::keep_private;
 use super::remote::{Remote, ask};
 use super::{Failure, block_on, schema};
 
@@ -39,6 +40,9 @@ pub(super) enum User {
     Remove {
         /// The user's name
         name: String,
+        /// The last admin too, after whom nobody can change users and grants
+        #[arg(long)]
+        force: bool,
         #[command(flatten)]
         place: Place,
     },
@@ -55,6 +59,9 @@ pub(super) enum User {
         name: String,
         /// reader, writer or admin
         role: Role,
+        /// The last admin too, after whom nobody can change users and grants
+        #[arg(long)]
+        force: bool,
         #[command(flatten)]
         place: Place,
     },
@@ -126,21 +133,22 @@ impl User {
                     "no users yet; `pintail user add NAME` makes one",
                 )?;
             }
-            User::Remove { name, place } => {
-                let body = json!({ "name": name });
-                place.change(action::USER_REMOVE, &body, |accounts| accounts.remove_user(&name))?;
+            User::Remove { name, force, place } => {
+                let body = json!({ "name": name, "force": force });
+                place.change(action::USER_REMOVE, &body, |accounts| accounts.remove_user(&name, force))?;
                 say!("removed user {name} and their tokens");
             }
             User::Passwd { name, place } => {
                 let hash = Some(new_hash(&name)?);
                 let body = json!({ "name": name, "password_hash": hash });
-                place
-                    .change(action::USER_CHANGE, &body, |accounts| accounts.change_user(&name, None, hash))?;
+                place.change(action::USER_CHANGE, &body, |accounts| {
+                    accounts.change_user(&name, None, hash, false)
+                })?;
                 say!("changed the password of {name}");
             }
-            User::Role { name, role, place } => {
-                let body = json!({ "name": name, "role": role });
-                let change = |accounts: &Accounts| accounts.change_user(&name, Some(role), None);
+            User::Role { name, role, force, place } => {
+                let body = json!({ "name": name, "role": role, "force": force });
+                let change = |accounts: &Accounts| accounts.change_user(&name, Some(role), None, force);
                 place.change(action::USER_CHANGE, &body, change)?;
                 say!("user {name} is now {role}");
             }
@@ -225,6 +233,7 @@ impl Place {
 }
 
 fn open(file: &Path) -> Result<std::sync::Arc<Database>, Failure> {
+    keep_private(file);
     Database::open(schema::options(file.display().to_string())).map_err(|error| {
         Failure::Usage(error.context("leave --database away to ask the server that has it open"))
     })

@@ -19,6 +19,7 @@ mod hide;
 mod load;
 mod man;
 mod output;
+mod private;
 mod profile;
 mod query;
 mod remote;

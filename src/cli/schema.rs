@@ -17,6 +17,7 @@ use pintail::server::engine_options;
 use pintail_protocol::action;
 use serde_json::{Value, json};
 
+use super::private::keep_private;
 use super::remote::Remote;
 use super::{Failure, block_on};
 
@@ -184,6 +185,7 @@ fn show_plan(plans: &[TablePlan], text: &str) -> Result<(), Failure> {
 }
 
 fn open(path: String) -> Result<Arc<Database>, Failure> {
+    keep_private(Path::new(&path));
     Database::open(options(path)).map_err(Failure::Usage)
 }
 

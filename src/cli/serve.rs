@@ -16,6 +16,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
 use tracing_subscriber::EnvFilter;
 
+use super::private::keep_private;
 use super::schema::DEFAULT_SCHEMAS;
 use super::{ConfigSource, Failure};
 
@@ -70,6 +71,7 @@ impl Serve {
         start_logging(&config)?;
         tune_malloc(config.database.worker_threads());
         let self_signed = self.tls_self_signed.then(|| make_certificate(&config)).transpose()?;
+        keep_private(Path::new(&config.database.path));
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .enable_all()
             // They parse and plan.

@@ -127,8 +127,9 @@ impl Open {
         }
     }
 
-    /// `error`, with what became of the client's transaction.
+    /// `error` as the client may read it, with what became of its transaction.
     pub fn explain(&self, error: Error) -> Error {
+        let error = self.told(error);
         if !self.joins_transaction() {
             return error;
         }

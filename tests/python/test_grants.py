@@ -107,10 +107,76 @@ def test_the_command_line_grants_lists_and_revokes(granted):
     assert "walter" not in granted.cli("grants", user="ada").stdout
     refused = granted.cli("grant", "read", "--on", "*", "--to", "ada", user="ada", check=False)
     assert refused.returncode == 1 and "admin" in refused.stderr
-    wrong = granted.cli("grant", "read", "--on", "main.wells", "--to", "eve", "--where", "nothing = 1", check=False)
+    wrong = granted.cli("grant", "read", "--on", "main.wells", "--to", "ada", "--where", "nothing = 1", check=False)
     assert wrong.returncode == 1 and "nothing" in wrong.stderr
     granted.cli("grant", "read", "--on", "staging.*", "--to", "ada")
     assert granted.cli("query", "SELECT count(*) AS n FROM information_schema.schemata", "--format", "csv", user="ada").stdout
     assert "staging.*" in granted.cli("revoke", "--on", "staging.*", "--from", "ada").stdout
     denied = granted.cli("query", "FROM staging.t", user="ada", check=False)
     assert denied.returncode == 1 and "pintail grant read" in denied.stderr
+
+
+def test_parameters_over_a_part(granted):
+    """Parameters whose type nothing says, over a table that is granted in part, as over a whole one."""
+    with granted.connect("ada") as connection, connection.cursor() as cursor:
+        for sql, values, rows in [
+            ("SELECT count(*) FROM wells WHERE ? IS NULL OR oil = ?", (None, 7.0), [(100,)]),
+            ("SELECT count(*) FROM wells WHERE oil + ? > 17", (7,), [(99,)]),
+            ("SELECT ? AS tag, oil FROM wells WHERE oil = 7", ("x",), [("x", 7.0)]),
+            ("SELECT count(*) FROM wells WHERE date_trunc(?, DATE '2020-01-05') = DATE '2020-01-01'", ("month",), [(100,)]),
+            ("SELECT greatest(?, oil) AS g FROM wells WHERE oil = 7", (9.0,), [(9.0,)]),
+            ("SELECT count(*) FROM wells WHERE list_contains(?, oil)", ([7.0, 17.0],), [(2,)]),
+            ("SELECT oil FROM wells ORDER BY oil LIMIT ? OFFSET ?", (1, 1), [(17.0,)]),
+        ]:
+            cursor.execute(sql, values)
+            assert cursor.fetchall() == rows, sql
+
+
+def test_a_part_is_read_through_one_endpoint(granted):
+    client, options = granted.flight("ada")
+    wide = flight.FlightCallOptions(headers=[*options_headers(granted, "ada"), (b"pintail-endpoints", b"4")])
+    for descriptor in [flight.FlightDescriptor.for_command(b"SELECT * FROM wells"), flight.FlightDescriptor.for_path("main", "wells")]:
+        info = client.get_flight_info(descriptor, wide)
+        assert len(info.endpoints) == 1
+        assert client.do_get(info.endpoints[0].ticket, options).read_all().num_rows == 100
+
+
+def options_headers(granted, name):
+    return [granted.server.client().authenticate_basic_token(name, PASSWORD)]
+
+
+def test_grants_by_the_command_line_say_whom_they_hold(granted):
+    nobody = granted.cli("grant", "read", "--on", "main.wells", "--to", "adda", check=False)
+    assert nobody.returncode == 1 and "adda" in nobody.stderr and "--new-user" in nobody.stderr
+    told = granted.cli("grant", "read", "--on", "main.wells", "--to", "adda", "--new-user").stdout
+    assert "there is no user adda" in told
+    granted.cli("revoke", "--on", "main.wells", "--from", "adda")
+    told = granted.cli("grant", "read", "--on", "main.wells", "--to", "walter", "--hide", "name,oil").stdout
+    assert "walter, a writer, has 2 grants now" in told
+    row = next(line for line in granted.cli("grants").stdout.splitlines() if line.startswith("walter") and "wells" in line)
+    assert "name,oil" in row
+    own = granted.cli("grants", user="walter").stdout
+    assert "main.wells" in own and "in part" in own and "name,oil" not in own
+    granted.cli("revoke", "--on", "wells", "--from", "walter")
+    wrong = granted.cli("grant", "read", "--on", "main.wells", "--to", "ada", "--where", "field_code = $1", check=False)
+    assert wrong.returncode == 1 and "parameter" in wrong.stderr
+
+
+def test_the_last_admin_stays(granted):
+    for change in [("user", "role", "root", "reader"), ("user", "remove", "root")]:
+        last = granted.cli(*change, check=False)
+        assert last.returncode == 1 and "--force" in last.stderr
+    database = granted.folder / "alone.duckdb"
+    environment = {"PINTAIL_NEW_PASSWORD": PASSWORD}
+    run("user", "add", "only", "--role", "admin", "--database", str(database), env=environment)
+    refused = run("user", "remove", "only", "--database", str(database), env=environment, check=False)
+    assert refused.returncode == 1 and "last admin" in refused.stderr
+    run("user", "remove", "only", "--force", "--database", str(database), env=environment)
+
+
+def test_new_files_are_their_users_alone(granted):
+    with granted.connect("root") as connection, connection.cursor() as cursor:
+        cursor.execute("CREATE TABLE logged AS SELECT 1 AS a")
+    files = [file for file in granted.folder.iterdir() if file.name.startswith("pintail.duckdb") and file.is_file()]
+    assert "pintail.duckdb.wal" in [file.name for file in files]
+    assert {oct(file.stat().st_mode & 0o777) for file in files} == {"0o600"}

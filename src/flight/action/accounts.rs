@@ -19,6 +19,18 @@ struct UserBody {
     name: String,
     role: Option<Role>,
     password_hash: Option<String>,
+    /// The last admin too.
+    #[serde(default)]
+    force: bool,
+}
+
+/// Body of `pintail.user_remove`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RemovedBody {
+    name: String,
+    #[serde(default)]
+    force: bool,
 }
 
 #[derive(Deserialize)]
@@ -82,7 +94,7 @@ fn is_self(ask: &Ask, user: &str) -> bool {
 
 async fn add_user(server: &FlightServer, ask: &Ask, body: UserBody) -> Result<Value> {
     check_admin(ask, action::USER_ADD)?;
-    let UserBody { name, role, password_hash } = body;
+    let UserBody { name, role, password_hash, .. } = body;
     let role = role.unwrap_or(Role::Reader);
     let added = name.clone();
     server.gate.change(move |accounts| accounts.add_user(&added, role, password_hash)).await?;
@@ -90,13 +102,13 @@ async fn add_user(server: &FlightServer, ask: &Ask, body: UserBody) -> Result<Va
 }
 
 async fn change_user(server: &FlightServer, ask: &Ask, body: UserBody) -> Result<Value> {
-    let UserBody { name, role, password_hash } = body;
+    let UserBody { name, role, password_hash, force } = body;
     if role.is_some() || !is_self(ask, &name) {
         check_admin(ask, action::USER_CHANGE)?;
     }
     let changed = name.clone();
     let has_password = password_hash.is_some();
-    server.gate.change(move |accounts| accounts.change_user(&changed, role, password_hash)).await?;
+    server.gate.change(move |accounts| accounts.change_user(&changed, role, password_hash, force)).await?;
     if has_password {
         // Whoever logged in with the old one has to know the new one.
         server.sessions.log_out(&name);
@@ -104,10 +116,10 @@ async fn change_user(server: &FlightServer, ask: &Ask, body: UserBody) -> Result
     Ok(json!({ "name": name }))
 }
 
-async fn remove_user(server: &FlightServer, ask: &Ask, body: NameBody) -> Result<Value> {
+async fn remove_user(server: &FlightServer, ask: &Ask, body: RemovedBody) -> Result<Value> {
     check_admin(ask, action::USER_REMOVE)?;
-    let removed = body.name.clone();
-    server.gate.change(move |accounts| accounts.remove_user(&removed)).await?;
+    let (removed, force) = (body.name.clone(), body.force);
+    server.gate.change(move |accounts| accounts.remove_user(&removed, force)).await?;
     server.sessions.log_out(&body.name);
     Ok(json!({ "name": body.name }))
 }

@@ -8,6 +8,7 @@ use arrow::array::RecordBatch;
 
 use super::puts::Puts;
 use super::rows::{Destination, FirstBatches, RowStream, store};
+use super::table::told;
 use crate::engine::{self, BulkInsert};
 use crate::error::Result;
 use crate::flight::names::full_name;
@@ -56,9 +57,15 @@ impl Bulk<'_> {
         }
         let lease = session.lease(session.now(prepared.on)).await?;
         let table = insert.table.as_ref().map(|table| full_name(table, session)).transpose()?;
+        let named = table.clone();
         let target = PutTarget::Statement { bulk: Box::new(insert.clone()), table };
         let destination = Destination { target, lease: lease.of_the_server(), terms: Terms::default() };
-        let counts = store(&puts.ingest, rows, destination, call).await?.ack.counts;
+        let stored = store(&puts.ingest, rows, destination, call).await;
+        let summary = stored.map_err(|error| match &named {
+            Some(table) => told(session.access().as_deref(), table, error),
+            None => error,
+        })?;
+        let counts = summary.ack.counts;
         metrics::rows_in(counts.rows, call.bytes);
         metrics::put_rows(counts.outcomes());
         Ok(counts.inserted)

@@ -103,13 +103,13 @@ pub(super) async fn put_into_table(
     call.put(into.table.shown.to_string(), into.options.key.clone(), producer);
     into.check_temporary()?;
     let IntoTable { table, on, options, progress } = into;
-    if let Some(access) = session.access() {
+    let access = session.access();
+    if let Some(access) = &access {
         let replaces = matches!(table.mode, Mode::Replace | Mode::ReplaceExisting);
         let updates = options.on_conflict != OnConflict::Error;
-        table.check_access(&access, replaces, updates)?;
+        table.check_access(access, replaces, updates)?;
     }
     check_not_nested(&puts.results.query, session, &table.full).await?;
-    let access = session.access();
     let claim = match (&options.key, &options.producer) {
         (Some(key), _) => match puts.ingest.claim_key(key, &table.full).await? {
             Keyed::New(claim) => Some(claim),
@@ -138,9 +138,11 @@ pub(super) async fn put_into_table(
         true => session.lease_for_temporaries(on).await?,
         false => session.lease(on).await?,
     };
+    let name = table.full.clone();
     let destination = Destination { target: table.target(), lease: lease.of_the_server(), terms };
+    let stored = store(&puts.ingest, RowStream::coming(incoming), destination, call).await;
     let PutSummary { ack, durable, rejects, .. } =
-        store(&puts.ingest, RowStream::coming(incoming), destination, call).await?;
+        stored.map_err(|error| told(access.as_deref(), &name, error))?;
     metrics::rows_in(ack.counts.rows, call.bytes);
     metrics::put_rows(ack.counts.outcomes());
     if ack.duplicate {
@@ -171,6 +173,12 @@ fn check_own<'names>(
             "header {header}: others use this name, for a table that you may not put into; choose another name"
         ),
     ))
+}
+
+/// An error of a put, without what is hidden from its sender: the write side stores for the server.
+pub(super) fn told(access: Option<&Access>, table: &TableName, error: Error) -> Error {
+    let schema = table.schema.as_deref().unwrap_or("main");
+    access.map_or_else(|| error.clone(), |access| access.told_of_put(schema, &table.table, &error))
 }
 
 /// Refuses a schema inside another one, named as the listings spell it.

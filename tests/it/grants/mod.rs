@@ -2,6 +2,7 @@
 
 mod attacks;
 mod changes;
+mod hidden;
 mod listings;
 mod ways;
 
@@ -15,7 +16,7 @@ use crate::support::calls::rows;
 use crate::support::server::TestServer;
 
 /// Tables of two customers and of nobody else, with words that must never come out.
-const MADE: [&str; 16] = [
+const MADE: [&str; 21] = [
     "CREATE SCHEMA s",
     "CREATE SCHEMA other",
     "CREATE TABLE wells (field_code BIGINT, name VARCHAR, oil DOUBLE)",
@@ -32,6 +33,11 @@ const MADE: [&str; 16] = [
     "CREATE MACRO all_of() AS TABLE SELECT * FROM other.secret",
     "CREATE SEQUENCE ids",
     "COMMENT ON TABLE other.secret IS 'hush'",
+    "CREATE TYPE other.mood AS ENUM ('hush', 'ok')",
+    "CREATE TYPE feeling AS ENUM ('hush', 'ok')",
+    "CREATE TYPE s.open_mood AS ENUM ('fine', 'ok')",
+    "CREATE SEQUENCE s.numbers",
+    "CREATE TABLE other.numbered (id BIGINT DEFAULT nextval('s.numbers'))",
 ];
 
 /// A server with the users `root`, `wanda` (writer) and `rita` (reader) without grants, and `ada` (reader) and `walter` (writer)

@@ -167,6 +167,13 @@ impl Access {
             && self.grants.as_ref().is_some_and(|grants| grants.iter().any(granted))
     }
 
+    /// Whether all of a schema is there for them, whatever comes into it.
+    pub(crate) fn sees_all_of(&self, schema: &str) -> bool {
+        let in_scope = self.scope.is_empty() || self.scope.iter().any(|tables| tables.covers_all_of(schema));
+        let is_granted = |grants: &Vec<Grant>| grants.iter().any(|grant| grant.tables.covers_all_of(schema));
+        !same(schema, INTERNAL_SCHEMA) && in_scope && self.grants.as_ref().is_none_or(is_granted)
+    }
+
     /// Whether a table is there for them at all.
     pub fn sees(&self, schema: &str, table: &str) -> bool {
         Right::ALL.into_iter().any(|right| self.may(right, schema, table))

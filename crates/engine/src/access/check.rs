@@ -6,6 +6,7 @@ use duckdb::query_result::StatementType;
 
 use super::access::{Grant, Part, Right};
 use super::facts::Facts;
+use super::generated::check_generated;
 use super::planner::{Planner, Unplanned, first_line};
 use super::window::Window;
 use crate::catalog::TableName;
@@ -45,6 +46,14 @@ pub fn check_grant(connection: &Connection, grant: &Grant) -> Result<()> {
     if kind != StatementType::Select {
         return Err(Error::invalid("where: expected a condition, such as field_code = 7"));
     }
+    let parameters = statement.parameter_names().map_err(|error| planner.note(error))?;
+    if let Some(parameter) = parameters.first() {
+        return Err(Error::invalid(format!(
+            "where: the condition has a parameter (${parameter}), for which nobody gives a value; write the value into it, as in \
+             field_code = 7"
+        )));
+    }
+    check_generated(planner, [schema, table], &part.hide)?;
     match planner.planned(&statement, &window.query)? {
         Ok(plan) => {
             let facts = Facts::of(&plan);

@@ -55,6 +55,13 @@ pub(super) enum Definition {
     Other(String),
 }
 
+/// A DROP … CASCADE: of a table or view, or of a schema with what is in it.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Cascade {
+    pub(super) schema: String,
+    pub(super) table: Option<String>,
+}
+
 /// What a statement does.
 #[derive(Debug, Default)]
 pub(super) struct Facts {
@@ -63,6 +70,12 @@ pub(super) struct Facts {
     pub(super) windows: BTreeSet<String>,
     pub(super) table_functions: BTreeSet<String>,
     pub(super) functions: BTreeSet<String>,
+    /// Texts that table functions are given, each with its function: one may name a table.
+    pub(super) texts: BTreeSet<(String, String)>,
+    /// Values of an ENUM type are in the plan.
+    pub(super) has_enum: bool,
+    /// Drops of what depends on something as well.
+    pub(super) cascades: Vec<Cascade>,
     pub(super) changes: Vec<Change>,
     pub(super) defines: Vec<Definition>,
     /// Tables that foreign keys refer to: whoever has such a key learns which keys are there.
@@ -137,6 +150,7 @@ impl Facts {
             Value::Array(values) => values.iter().for_each(|value| self.look(value)),
             Value::Object(fields) => {
                 let kind = text(value, "type");
+                self.has_enum |= kind == "ENUM_TYPE_INFO";
                 if let Some(operator) = kind.strip_prefix("LOGICAL_")
                     && self.operator(operator, value)
                 {
@@ -232,9 +246,24 @@ impl Facts {
                 self.reads.insert(table);
             }
             ([.., name], _) if name != "seq_scan" => {
-                self.table_functions.insert(name.to_lowercase());
+                let name = name.to_lowercase();
+                for given in ["parameters", "named_parameters", "function_data"] {
+                    self.texts_of(&name, node.get(given).unwrap_or(&Value::Null));
+                }
+                self.table_functions.insert(name);
             }
             _ => self.unknown = Some("a scan of an unknown kind".to_owned()),
+        }
+    }
+
+    fn texts_of(&mut self, function: &str, given: &Value) {
+        match given {
+            Value::String(text) => {
+                self.texts.insert((function.to_owned(), text.clone()));
+            }
+            Value::Array(values) => values.iter().for_each(|value| self.texts_of(function, value)),
+            Value::Object(fields) => fields.values().for_each(|value| self.texts_of(function, value)),
+            _ => {}
         }
     }
 
@@ -256,9 +285,21 @@ impl Facts {
     }
 
     fn drop(&mut self, info: &Value, named: &[String]) {
+        let cascades = info.get("cascade").and_then(Value::as_bool).unwrap_or(false);
         match (text(info, "type"), Relation::from_path(named)) {
-            ("SCHEMA_ENTRY", _) => self.schema(named, "drop"),
-            ("TABLE_ENTRY" | "VIEW_ENTRY", Some(name)) => self.object(Some(name), false, "drop"),
+            ("SCHEMA_ENTRY", _) => {
+                self.schema(named, "drop");
+                if let Some(Definition::InSchema(schema)) = self.defines.last().filter(|_| cascades) {
+                    self.cascades.push(Cascade { schema: schema.clone(), table: None });
+                }
+            }
+            ("TABLE_ENTRY" | "VIEW_ENTRY", Some(name)) => {
+                if cascades && !name.is_temporary() {
+                    let Relation { schema, table, .. } = name.clone();
+                    self.cascades.push(Cascade { schema, table: Some(table) });
+                }
+                self.object(Some(name), false, "drop");
+            }
             ("INDEX_ENTRY", Some(index)) if index.is_temporary() => self.object(Some(index), false, "drop"),
             ("INDEX_ENTRY", Some(index)) => self.defines.push(Definition::InSchema(index.schema)),
             ("TABLE_ENTRY" | "VIEW_ENTRY" | "INDEX_ENTRY", None) => {

@@ -9,11 +9,13 @@ use duckdb::statement::Statement;
 use serde_json::{Value, json};
 
 use super::access::{Access, Level};
+use super::cascade::check_cascade;
 use super::facts::Facts;
 use super::planner::Planner;
 use super::refusal::{denied, for_role, tells};
 use super::resolver::{Nothing, Resolver};
 use super::tree::{Found, put_windows};
+use super::types;
 use super::unplanned::NotPlanned;
 use super::verdict::{Question, TELLING};
 use crate::connection::Connection;
@@ -133,9 +135,16 @@ impl Guard<'_> {
             access: self.access,
             catalog: database.catalog(),
             schema: self.planner.0.schema_in_use().unwrap_or("main"),
+            text,
             shows: facts.holds_rows && self.tells(kind, text)?,
         };
         question.answer(&facts)?;
+        if facts.has_enum && kind != StatementType::Select && !self.access.sees_all() {
+            types::check_text(self.planner, self.access, text)?;
+        }
+        for cascade in &facts.cascades {
+            check_cascade(self.planner, self.access, cascade)?;
+        }
         self.check_views(&facts)
     }
 

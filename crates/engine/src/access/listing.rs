@@ -64,7 +64,7 @@ const LISTINGS: [Listing; 9] = [
     },
     Listing {
         column: Some(["column_name", "column_index"]),
-        ..listing("duckdb_columns", "duckdb_columns()", TABLE, &["column_default"])
+        ..listing("duckdb_columns", "duckdb_columns()", TABLE, &["column_default", "generation_expression"])
     },
     listing("duckdb_schemas", "duckdb_schemas()", ["database_name", "schema_name", ""], &["sql"]),
     Listing { only_whole: true, ..listing("duckdb_constraints", "duckdb_constraints()", TABLE, &[]) },
@@ -76,7 +76,7 @@ const LISTINGS: [Listing; 9] = [
             "information_schema.columns",
             "information_schema.columns",
             INFORMATION,
-            &["column_default"],
+            &["column_default", "generation_expression"],
         )
     },
     listing(

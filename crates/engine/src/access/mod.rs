@@ -11,15 +11,19 @@
 
 #[allow(clippy::module_inception, reason = "the folder is about this one type")]
 mod access;
+mod cascade;
 mod check;
 mod facts;
+mod generated;
 mod guard;
 mod listing;
 mod planner;
 mod refusal;
 mod resolver;
 mod store;
+mod told;
 mod tree;
+mod types;
 mod unplanned;
 mod verdict;
 mod window;

@@ -53,7 +53,7 @@ impl<'a> Planner<'a> {
     }
 
     /// The one text that a query of the server's own answers with.
-    fn answer(self, sql: &str, value: &str) -> Result<String> {
+    pub(super) fn answer(self, sql: &str, value: &str) -> Result<String> {
         let was_at_rest = self.0.rests();
         let read = || -> duckdb::Result<String> {
             let named: [(&str, &dyn QueryParameter); 1] = [("text", &value)];
@@ -74,7 +74,7 @@ impl<'a> Planner<'a> {
     }
 
     /// Whether a name is among those that a query gives, in lower case.
-    fn is_there(self, names: &str, name: &str) -> Result<bool> {
+    pub(super) fn is_there(self, names: &str, name: &str) -> Result<bool> {
         let sql = format!("SELECT count(*)::VARCHAR FROM ({names}) AS names(name) WHERE name = $text");
         Ok(self.answer(&sql, &name.to_lowercase())? != "0")
     }
@@ -95,7 +95,7 @@ impl<'a> Planner<'a> {
         Ok(self.0.may_hold_temporaries && self.is_there(TEMPORARIES, table)?)
     }
 
-    fn json(self, sql: &str, value: &str) -> Result<Value> {
+    pub(super) fn json(self, sql: &str, value: &str) -> Result<Value> {
         let text = self.answer(sql, value)?;
         if nesting(&text) > NESTING_MAX {
             return Err(denied(

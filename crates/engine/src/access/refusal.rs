@@ -17,7 +17,7 @@ pub(super) fn lacks(access: &Access, right: Right, schema: &str, table: &str) ->
         return denied(format!("schema {INTERNAL_SCHEMA} is the server's own; only admins read it"));
     }
     let (user, right) = (&access.user, right.as_str());
-    let name = if schema == "*" { "a schema".to_owned() } else { format!("{schema}.{table}") };
+    let name = format!("{schema}.{table}");
     if access.sees_all() {
         let role = match access.level {
             Level::Reader => "reader",
@@ -32,6 +32,24 @@ pub(super) fn lacks(access: &Access, right: Right, schema: &str, table: &str) ->
     denied(format!(
         "table {name} is not there, or {user} may not {right} it; an admin gives the right with `pintail grant {right} --on \
          {name} --to {user}`"
+    ))
+}
+
+/// What a view or macro is over is missing, which whoever uses it need not know.
+pub(super) fn behind(access: &Access) -> Error {
+    denied(format!(
+        "a view, macro or key of the statement is over a table that {} may not read; an admin gives the right to read the tables \
+         behind it, or the view by its own name",
+        access.user
+    ))
+}
+
+/// A type is missing, or its schema is not granted: both have the same words.
+pub(super) fn no_type(access: &Access) -> Error {
+    denied(format!(
+        "a type of the statement is not there, or {} may not see it; an admin gives types with the right to their whole schema, \
+         as in `pintail grant read --on schema.* --to {}`",
+        access.user, access.user
     ))
 }
 
@@ -104,12 +122,13 @@ impl Access {
     }
 
     /// Refuses definitions whose names everybody meets, before they are noted: verb and kind, such as `create` and `view`.
-    pub(crate) fn check_noted(&self, [verb, kind]: &[String; 2]) -> Result<()> {
+    /// `place`: the schema and name of a view.
+    pub(crate) fn check_noted(&self, [verb, kind]: &[String; 2], [schema, name]: [&str; 2]) -> Result<()> {
         match (verb.as_str(), kind.as_str()) {
             ("create", "macro" | "function" | "trigger") => {
                 Err(for_role(self, &format!("CREATE {}", kind.to_uppercase()), "admin"))
             }
-            ("create", "view") if !self.defines_something() => Err(lacks(self, Right::Define, "*", "*")),
+            ("create", "view") if !self.defines_something() => Err(lacks(self, Right::Define, schema, name)),
             _ => Ok(()),
         }
     }

@@ -7,16 +7,28 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::access::{Access, Part, Right};
+use super::generated::check_generated;
 use super::listing;
 use super::planner::Planner;
 use super::refusal::{denied, lacks, only_in_part};
 use super::tree::{Names, Place};
+use super::types;
 use super::window::{DATABASE, Window};
 use crate::error::{Error, Kind, Result};
 use crate::table_functions::About;
 
-/// Functions that look tables up by a text: the text is not in the parse tree.
-const BY_TEXT: [&str; 4] = ["histogram", "histogram_values", "query", "query_table"];
+/// Functions that look tables up by a text: what it names is not in the parse tree, and whether it is there shows while they are
+/// bound.
+const BY_TEXT: [&str; 8] = [
+    "duckdb_table_sample",
+    "histogram",
+    "histogram_values",
+    "pragma_show",
+    "pragma_storage_info",
+    "pragma_table_info",
+    "query",
+    "query_table",
+];
 
 /// Looks only for what is there besides names.
 pub(super) struct Nothing;
@@ -28,6 +40,10 @@ impl Names for Nothing {
 
     fn function(&mut self, _: &[String]) -> Result<Place> {
         Ok(Place::Itself)
+    }
+
+    fn type_name(&mut self, _: &[String]) -> Result<()> {
+        Ok(())
     }
 
     fn text_of(&mut self, _: &Value) -> Result<String> {
@@ -48,9 +64,11 @@ impl<'a> Resolver<'a> {
         Self { planner, access, has_bare_names: false }
     }
 
-    fn window(&self, window: Window) -> Result<Place> {
+    /// `check` is made before the window is, and not when it is there already.
+    fn window(&self, window: Window, check: impl FnOnce() -> Result<()>) -> Result<Place> {
         let database = self.planner.0.database();
         database.windows.make(&window, database.shape(), |statements| {
+            check()?;
             let connection = database.connection()?;
             statements.iter().try_for_each(|sql| connection.execute(sql).map(|_| ()))
         })?;
@@ -82,7 +100,7 @@ impl Names for Resolver<'_> {
             return Ok(Place::Itself);
         }
         if let Some(window) = listing::window(access, catalog, path) {
-            return self.window(window);
+            return self.window(window, || Ok(()));
         }
         self.has_bare_names |= path.len() == 1;
         if schema.eq_ignore_ascii_case("information_schema") || schema.eq_ignore_ascii_case("pg_catalog") {
@@ -100,7 +118,8 @@ impl Names for Resolver<'_> {
             None => return Ok(Place::Itself),
         };
         let window = Window::on(catalog, &schema, &table, &part);
-        self.window(window).map_err(|error| {
+        let fits = || check_generated(planner, [&schema, &table], &part.hide);
+        self.window(window, fits).map_err(|error| {
             if error.kind() == Kind::NotFound {
                 return Error::not_found(format!("there is no table {schema}.{table}"));
             }
@@ -122,9 +141,13 @@ impl Names for Resolver<'_> {
             )));
         }
         match listing::window(access, planner.0.database().catalog(), path) {
-            Some(window) => self.window(window),
+            Some(window) => self.window(window, || Ok(())),
             None => Ok(Place::Itself),
         }
+    }
+
+    fn type_name(&mut self, path: &[String]) -> Result<()> {
+        types::check(self.planner, self.access, path)
     }
 
     fn text_of(&mut self, expression: &Value) -> Result<String> {

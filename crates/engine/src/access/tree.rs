@@ -22,6 +22,8 @@ pub(super) trait Names {
     fn table(&mut self, path: &[String]) -> crate::error::Result<Place>;
     /// What stands in the place of a table function.
     fn function(&mut self, path: &[String]) -> crate::error::Result<Place>;
+    /// Refuses a type of this path that is not there for whoever names it.
+    fn type_name(&mut self, path: &[String]) -> crate::error::Result<()>;
     /// An expression as the engine writes it, which is the name of its column.
     fn text_of(&mut self, expression: &Value) -> crate::error::Result<String>;
 }
@@ -73,6 +75,11 @@ impl Walk<'_> {
                         self.found.described.push(query.clone());
                     }
                     Ok(())
+                }
+                "TYPE" => {
+                    let path = value.get("qualified_name").map(path_of).unwrap_or_default();
+                    self.names.type_name(&path)?;
+                    self.fields(value, ctes)
                 }
                 _ => self.fields(value, ctes),
             },

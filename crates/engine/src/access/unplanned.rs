@@ -10,7 +10,7 @@ use duckdb::statement::Statement;
 
 use super::access::Access;
 use super::planner::{Planner, Unplanned, first_line};
-use super::refusal::{denied, unbound};
+use super::refusal::{denied, no_type, unbound};
 use super::window::{DATABASE, SCHEMA};
 use crate::error::Error;
 
@@ -54,6 +54,7 @@ impl NotPlanned<'_> {
         let shown = if self.over_windows { without_windows(&message) } else { message };
         let shown = first_line(&shown).to_owned();
         match kind.as_str() {
+            "catalog" if shown.starts_with("Type with name") => no_type(self.access),
             "catalog" => Error::not_found(shown),
             "permission" => denied(shown),
             _ if shown.contains("does not support serialization") => unchecked(),

@@ -4,7 +4,8 @@
 
 use super::access::{Access, Level, Right};
 use super::facts::{Change, Definition, Facts, Relation};
-use super::refusal::{denied, for_role, lacks, only_in_part, tells};
+use super::refusal::{behind, denied, for_role, lacks, only_in_part, tells};
+use super::window::DATABASE;
 use crate::error::Result;
 use crate::internal::INTERNAL_SCHEMA;
 
@@ -28,17 +29,8 @@ const COMPUTING: [&str; 15] = [
 ];
 
 /// Functions that tell something of tables or of others without reading a row.
-pub(super) const TELLING: [&str; 9] = [
-    "currval",
-    "index_key",
-    "json_serialize_plan",
-    "nextval",
-    "setval",
-    "stats",
-    "txid_current",
-    "current_query_id",
-    "write_log",
-];
+pub(super) const TELLING: [&str; 7] =
+    ["currval", "nextval", "setval", "stats", "txid_current", "current_query_id", "write_log"];
 
 /// Where the plan is, and what is being asked.
 pub(super) struct Question<'a> {
@@ -47,6 +39,8 @@ pub(super) struct Question<'a> {
     pub(super) catalog: &'a str,
     /// The schema that unqualified names are looked up in.
     pub(super) schema: &'a str,
+    /// The statement.
+    pub(super) text: &'a str,
     /// The parse tree has something that tells of a table while it is bound (DESCRIBE, SHOW).
     pub(super) shows: bool,
 }
@@ -62,6 +56,7 @@ impl Question<'_> {
                  run it"
             )));
         }
+        self.may_tell(facts)?;
         for table in &facts.reads {
             self.may_read(table)?;
         }
@@ -87,13 +82,33 @@ impl Question<'_> {
         table.catalog == self.catalog && !table.schema.eq_ignore_ascii_case(INTERNAL_SCHEMA)
     }
 
+    /// A function that is told a table by a text says something of it without a scan of it in the plan. The engine has put the
+    /// text together there.
+    fn may_tell(&self, facts: &Facts) -> Result<()> {
+        let is_own = |text: &str| {
+            let text = text.to_lowercase();
+            text.contains(INTERNAL_SCHEMA) || text.contains(DATABASE)
+        };
+        let mut told = facts.texts.iter().filter(|(name, _)| !COMPUTING.contains(&name.as_str()));
+        match told.find(|(_, text)| is_own(text)) {
+            Some((name, _)) => Err(denied(format!(
+                "{name}: schema {INTERNAL_SCHEMA} is the server's own; nothing is told of it"
+            ))),
+            None => Ok(()),
+        }
+    }
+
     fn may_read(&self, table: &Relation) -> Result<()> {
         if table.is_temporary() {
             return Ok(());
         }
         let Relation { schema, table: name, .. } = table;
         if !self.is_own(table) || !self.access.may(Right::Read, schema, name) {
-            return Err(lacks(self.access, Right::Read, schema, name));
+            // What is behind a view or macro is not named to whoever has not named it.
+            return Err(match is_named(self.text, name) {
+                true => lacks(self.access, Right::Read, schema, name),
+                false => behind(self.access),
+            });
         }
         if self.access.part(schema, name).is_some() {
             return Err(only_in_part(
@@ -185,5 +200,33 @@ impl Question<'_> {
             ));
         }
         Ok(())
+    }
+}
+
+/// Whether a text has this name as a word.
+fn is_named(text: &str, name: &str) -> bool {
+    let (text, name) = (text.to_lowercase(), name.to_lowercase());
+    let is_word = |letter: char| letter.is_alphanumeric() || letter == '_';
+    text.match_indices(&name)
+        .any(|(at, found)| !text[..at].ends_with(is_word) && !text[at + found.len()..].starts_with(is_word))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_named;
+
+    #[test]
+    fn names_are_found_as_words() {
+        for (text, name, found) in [
+            ("FROM s.t", "t", true),
+            ("SELECT most(1)", "t", false),
+            ("FROM \"Of T\"", "of t", true),
+            ("FROM secrets", "secret", false),
+            ("FROM secret_x", "secret", false),
+            ("FROM other.SECRET", "Secret", true),
+            ("FROM été", "t", false),
+        ] {
+            assert_eq!(is_named(text, name), found, "{text}");
+        }
     }
 }

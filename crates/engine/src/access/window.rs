@@ -14,7 +14,8 @@ use super::access::Part;
 use crate::catalog::quote_name;
 use crate::error::Result;
 
-/// The database in memory that windows are in.
+/// The database in memory that windows are in. It is hidden: windows hold conditions and columns of others, and no listing of
+/// the engine's shows what is in a hidden database.
 pub(crate) const DATABASE: &str = "pintail_access";
 /// Its schema.
 pub(super) const SCHEMA: &str = "w";
@@ -70,7 +71,8 @@ impl Windows {
             return Ok(());
         }
         let schema = [DATABASE, SCHEMA].map(quote_name).join(".");
-        let mut statements = vec![format!("ATTACH IF NOT EXISTS ':memory:' AS {}", quote_name(DATABASE))];
+        let mut statements =
+            vec![format!("ATTACH IF NOT EXISTS ':memory:' AS {} (HIDDEN true)", quote_name(DATABASE))];
         if windows.len() >= WINDOWS_MAX {
             statements.push(format!("DROP SCHEMA IF EXISTS {schema} CASCADE"));
             windows.clear();

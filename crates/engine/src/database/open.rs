@@ -102,9 +102,9 @@ pub(crate) fn connect(
     let connection = instance.connect()?;
     let config = connection.config()?;
     config.set_text(OWNER, token, SettingScope::Session)?;
+    refuse_files(&connection)?;
     // Bounds what is queued of each of its results.
     config.set_text(BUFFER, &format!("{}B", options.result_buffer_bytes), SettingScope::Session)?;
-    refuse_files(&connection)?;
     Ok(connection)
 }
 

@@ -331,8 +331,9 @@ impl Parsed {
             && let Some(sql) = self.with_nulls(connection, &parameters)?
         {
             // While the type of a parameter is open, the engine gives up on the whole result. With the type
-            // of NULL, only the columns that depend on it stay open.
-            if let Ok(better) = parse(connection, &sql)?.statement.bind(connection.duckdb_for_binding()) {
+            // of NULL, only the columns that depend on it stay open. This statement was let in, over windows too, and may
+            // not be asked for again.
+            if let Ok(better) = parse_own(connection, &sql)?.statement.bind(connection.duckdb_for_binding()) {
                 bound = better;
                 is_guess = true;
             }

@@ -6,7 +6,7 @@ use duckdb::query_result::StatementType;
 
 use super::class::Class;
 use super::series::next_statement;
-use super::surface::{Reach, Surface, changing_body, defined_kind, no_checkpoint};
+use super::surface::{Reach, Surface, changing_body, defined_kind, defined_path, no_checkpoint};
 use super::token::{self, Token, opened};
 use crate::access::Access;
 use crate::error::{Error, Kind, Result};
@@ -60,7 +60,13 @@ impl Judge<'_> {
         if let Some(access) = self.access {
             access.check_class(class)?;
             if class == Class::Definition {
-                access.check_noted(&defined_kind(tokens))?;
+                let path = defined_path(tokens);
+                let place = match path.as_slice() {
+                    [.., schema, name] => [schema.as_str(), name],
+                    [name] => [self.schema.unwrap_or("main"), name],
+                    [] => [self.schema.unwrap_or("main"), "*"],
+                };
+                access.check_noted(&defined_kind(tokens), place)?;
             }
         }
         if kind == StatementType::Call && tokens.first().is_some_and(|first| !first.is_word("call")) {

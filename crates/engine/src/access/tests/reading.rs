@@ -83,7 +83,7 @@ fn a_customer_sees_the_granted_part_and_nothing_else() {
             ("FROM query_table('wells')", denied, "query_table"),
             ("FROM histogram(wells, name)", denied, "histogram"),
             ("SELECT most()", denied, "in part"),
-            ("FROM all_of()", denied, "other.secret"),
+            ("FROM all_of()", denied, "a view, macro or key"),
             ("EXPLAIN SELECT * FROM wells", denied, "EXPLAIN"),
             ("EXPLAIN ANALYZE SELECT * FROM wells", denied, "EXPLAIN"),
             ("EXPLAIN SELECT * FROM open_table", Ok("explain_value"), ""),
@@ -94,7 +94,7 @@ fn a_customer_sees_the_granted_part_and_nothing_else() {
             ("CALL pragma_table_info('other.secret')", denied, "pragma_table_info"),
             // A view of the schema s shows its own, and what is behind it only where that is granted.
             ("FROM s.open_view", Ok("a"), ""),
-            ("FROM s.shown", denied, "other.secret"),
+            ("FROM s.shown", denied, "a view, macro or key"),
             // What is not granted, there or not, has the same words.
             ("FROM other.secret", denied, "table other.secret is not there, or ada may not read it"),
             ("FROM other.nothing", denied, "table other.nothing is not there, or ada may not read it"),

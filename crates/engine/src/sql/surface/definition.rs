@@ -22,6 +22,21 @@ pub(crate) fn defined_kind(tokens: &[Token<'_>]) -> [String; 2] {
     [name(0), name(1 + skipped(tokens))]
 }
 
+/// The path of what a definition makes, as far as it is names.
+pub(crate) fn defined_path(tokens: &[Token<'_>]) -> Vec<String> {
+    let rest = tokens.get(2 + skipped(tokens)..).unwrap_or_default();
+    let asks = rest.iter().take_while(|token| ["if", "not", "exists"].iter().any(|word| token.is_word(word)));
+    let mut path = Vec::new();
+    let mut rest = rest[asks.count()..].iter();
+    while let Some(name) = rest.next().and_then(Token::name) {
+        path.push(name);
+        if rest.next().is_none_or(|dot| dot.text != ".") {
+            break;
+        }
+    }
+    path
+}
+
 /// Words between the verb and what is made.
 fn skipped(tokens: &[Token<'_>]) -> usize {
     let rest = tokens.get(1..).unwrap_or_default().iter();

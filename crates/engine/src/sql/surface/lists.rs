@@ -60,9 +60,17 @@ pub(super) const TABLE_FUNCTIONS: [&str; 45] = [
 pub(super) const VIEWS: [&str; 4] =
     ["duckdb_databases", "duckdb_logs", "pg_prepared_statements", "pragma_database_list"];
 
-/// Other functions that are refused: macros over such views, and scalar functions that do what no client may do to others.
-pub(super) const FUNCTIONS: [&str; 5] =
-    ["duckdb_logs_parsed", "duckdb_profiling_settings", "getenv", "sleep_ms", "write_log"];
+/// Other functions that are refused: macros over such views, scalar functions that do what no client may do to others, and
+/// such as say something of a table that they are told by a text, while they are bound.
+pub(super) const FUNCTIONS: [&str; 7] = [
+    "duckdb_logs_parsed",
+    "duckdb_profiling_settings",
+    "getenv",
+    "index_key",
+    "json_serialize_plan",
+    "sleep_ms",
+    "write_log",
+];
 
 /// The server's own functions.
 pub(super) const INTERNAL: [&str; 4] =

@@ -8,7 +8,7 @@ mod reach;
 #[allow(clippy::module_inception, reason = "the folder is about this one type")]
 mod surface;
 
-pub(crate) use definition::defined_kind;
+pub(crate) use definition::{defined_kind, defined_path};
 pub(crate) use reach::Reach;
 pub(crate) use surface::{Surface, changing_body, no_checkpoint};
 
