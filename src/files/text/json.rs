@@ -251,7 +251,7 @@ impl Node {
 fn push_entries(
     fields: &Fields,
     nodes: &mut [Node],
-    entries: &[(std::borrow::Cow<'_, str>, &RawValue)],
+    entries: &[(Cow<'_, str>, &RawValue)],
     typed: bool,
 ) -> std::result::Result<(), Misfit> {
     let mut given = vec![false; nodes.len()];
