@@ -196,7 +196,7 @@ impl CsvBatches {
                     Some(text) if column.push(text) => {}
                     Some(text) => {
                         let context = &self.context;
-                        let cut = is_open(record).then(|| format!("{CUT}; or ")).unwrap_or_default();
+                        let cut = if is_open(record) { format!("{CUT}; or ") } else { String::new() };
                         return Err(Error::invalid(format!(
                             "{}, line {}, column \"{}\": expected {}, found \"{}\"; {cut}{}",
                             context.shown,

@@ -93,7 +93,7 @@ fn folders_have_a_mark() {
 #[test]
 fn folders_that_are_no_columns_are_refused() {
     use std::os::unix::ffi::OsStringExt;
-    let raw = std::ffi::OsString::from_vec(b"k=\xff/a".to_vec());
+    let raw = OsString::from_vec(b"k=\xff/a".to_vec());
     let cases: &[(&Path, &str)] = &[
         (Path::new("k=1/k=2/a"), "k=2"),
         (Path::new("k=1/K=1/a"), "K=1"),
