@@ -10,9 +10,11 @@ STAMP := $(VENV)/.requirements
 ROUNDS ?= 200
 # Seconds that everybody meets in `make meet`; `cargo test` has 60.
 SECONDS ?= 600
+# Messages that `make mutate` damages; `cargo test` has 3,000.
+MESSAGES ?= 100000
 
-.PHONY: build test test-rust test-python lint deny crash meet recovery bench bench-peers bench-point bench-small bench-adbc bench-index bench-load \
-	bench-criterion bench-tune bench-fastapi profile-read transport wheel wheel-check man deb
+.PHONY: build test test-rust test-python lint deny crash meet mutate recovery bench bench-peers bench-point bench-small bench-adbc bench-index bench-load \
+	bench-criterion bench-security bench-tune bench-fastapi profile-read transport wheel wheel-check man deb
 
 build:
 	$(CARGO) build --release --bins --examples
@@ -32,9 +34,10 @@ lint: $(STAMP)
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --release --workspace --all-targets -- -D warnings
 
-# Licences, sources and duplicates of dependencies (deny.toml); needs `cargo install cargo-deny`.
+# Advisories, licences, sources and kinds of dependencies (deny.toml); needs `cargo install --locked cargo-deny`. Advisories are a repository on
+# GitHub; CHECKS="bans licenses sources" goes without.
 deny:
-	$(CARGO) deny check
+	$(CARGO) deny check $(CHECKS)
 
 # kill -9 at random moments, with four producers and transactions: nothing acknowledged is lost, nothing doubles.
 crash:
@@ -43,6 +46,10 @@ crash:
 # Every kind of client at once over one server: what was acknowledged is stored, value for value.
 meet:
 	PINTAIL_MEET_SECONDS=$(SECONDS) $(CARGO) test --release --test meet -- --nocapture everybody
+
+# 100,000 damaged messages and as many damaged calls against the real program: each ends in a status, and the server goes on.
+mutate:
+	PINTAIL_MUTATE_MESSAGES=$(MESSAGES) $(CARGO) test --release --test mutate -- --nocapture --test-threads 1
 
 # How long a start after kill -9 takes, by the size of the log.
 recovery:
@@ -72,6 +79,10 @@ bench-small: build $(STAMP)
 # Large results through ADBC against a Flight SQL server in C++ around DuckDB.
 bench-adbc: build $(STAMP)
 	PINTAIL_BIN=$(BIN) $(VENV)/bin/python bench/run.py --out bench-out --only reads --sides "pintail,adbc,adbc base,adbc peer" $(BENCH)
+
+# What TLS costs, and what grants and masks cost a statement that they do not touch.
+bench-security: build $(STAMP)
+	PINTAIL_BIN=$(BIN) $(VENV)/bin/python bench/run.py --out bench-out --only security --table lineitem --table wells $(BENCH)
 
 # A declared index: point lookups with and without it, and what it costs on ingest.
 bench-index: build $(STAMP)

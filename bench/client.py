@@ -85,10 +85,12 @@ class Flight:
 
     needs = ("pyarrow.flight",)
 
-    def __init__(self, at: str, headers=None, **_):
+    def __init__(self, at: str, headers=None, ca=None, user=None, password=None, **_):
         self.flight = flight = sys.modules["pyarrow.flight"]
-        self.client = flight.connect(at)
+        self.client = flight.connect(at, **({"tls_root_certs": Path(ca).read_bytes()} if ca else {}))
         encoded = [(name.encode(), value.encode()) for name, value in (headers or {}).items()]
+        if user:
+            encoded.append(self.client.authenticate_basic_token(user, password))
         self.options = flight.FlightCallOptions(headers=encoded)
 
     def create(self, table: str, batches) -> None:

@@ -44,7 +44,8 @@ class FastApi:
 
     def __init__(self, database: Path):
         port = free_port()
-        command = [environment("fastapi") / "python", "-m", "uvicorn", "fastapi_service:app", "--port", str(port), "--log-level", "error"]
+        python, flags = environment("fastapi") / "python", ["--log-level", "error", "--timeout-keep-alive", "600"]
+        command = [python, "-m", "uvicorn", "fastapi_service:app", "--port", str(port), *flags]
         path = {"DATABASE": str(database), "PYTHONPATH": str(HERE)}
         self.server = Server(command, f"http://127.0.0.1:{port}", env=path)
         self.port = port

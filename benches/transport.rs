@@ -36,7 +36,7 @@ use http_body::{Body, Frame as HttpFrame};
 use hyper::server::conn::http2;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use pintail::flight::{Encoder, ForgottenPuts, Frame, connections, forgotten, sent};
+use pintail::flight::{Encoder, ForgottenPuts, Frame, Welcome, connections, forgotten, sent};
 use pintail::tls::{Door, Protocol, accept};
 use tokio::net::TcpListener;
 use tokio_stream::wrappers::TcpListenerStream;
@@ -108,7 +108,8 @@ async fn ours(listener: TcpListener, rows: Arc<Rows>) -> anyhow::Result<()> {
     let service = FlightServiceServer::new(service).max_decoding_message_size(MESSAGE_BYTES_MAX);
     let puts = ForgottenPuts::new(MESSAGE_BYTES_MAX);
     let door = Door { connections_max: CONNECTIONS_MAX, handshake_timeout: HANDSHAKE, tls: None };
-    let mut connections = pin!(connections(accept(listener, door, Protocol::Http2), HANDSHAKE));
+    let mut connections =
+        pin!(connections(accept(listener, door, Protocol::Http2), HANDSHAKE, Welcome::AtOnce));
     while let Some(connection) = connections.next().await {
         let connection = connection?;
         let (service, rows, puts) = (service.clone(), Arc::clone(&rows), puts.clone());

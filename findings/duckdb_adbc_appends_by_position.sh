@@ -15,7 +15,8 @@ set -euo pipefail
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 python3 -m venv "$work/venv"
-"$work/venv/bin/pip" install --quiet adbc-driver-manager==1.13.0 adbc-driver-sqlite==1.13.0 duckdb==2.0.0 pandas==3.1.1 polars==2.1.0 pyarrow==26.0.1
+"$work/venv/bin/pip" install --quiet adbc-driver-manager==1.13.0 adbc-driver-sqlite==1.13.0 duckdb==2.0.0 pandas==3.1.1 \
+    polars==2.1.0 pyarrow==26.0.1
 "$work/venv/bin/python" - <<'PY'
 import adbc_driver_duckdb.dbapi
 import adbc_driver_sqlite.dbapi

@@ -13,7 +13,8 @@ set -euo pipefail
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 python3 -m venv "$work/venv"
-"$work/venv/bin/pip" install --quiet duckdb==1.5.5 duckdb-extension-avro==1.5.5 duckdb-extension-iceberg==1.5.5 'pyiceberg[sql-sqlite,pyiceberg-core]==0.12.0' pyarrow==26.0.1
+"$work/venv/bin/pip" install --quiet duckdb==1.5.5 duckdb-extension-avro==1.5.5 duckdb-extension-iceberg==1.5.5 \
+    'pyiceberg[sql-sqlite,pyiceberg-core]==0.12.0' pyarrow==26.0.1
 cd "$work"
 "$work/venv/bin/python" - <<'PY'
 import math

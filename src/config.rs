@@ -79,7 +79,8 @@ pub struct Server {
     pub insecure: bool,
     /// Open Flight connections; further ones are closed at once. Default 1024.
     pub max_connections: usize,
-    /// How long a new connection may take to begin with HTTP/2. Default 10 s.
+    /// How long a new connection may take to begin with HTTP/2 and, where nobody comes in without credentials, to log in.
+    /// Default 10 s.
     pub handshake_timeout: Span,
     /// Largest gRPC message taken from a client. Default 256 MiB; too small refuses wide batches.
     pub max_message_bytes: Bytes,
@@ -211,6 +212,10 @@ pub struct Ingest {
     pub ledger_keys: usize,
     /// Producers remembered, each per table; those unused for longest are forgotten first. Default 10000.
     pub ledger_producers: usize,
+    /// Directories on the server's machine that the action `pintail.load` may load files from, for whoever may put rows into the
+    /// table. Relative names are below the first one. Default: none.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub load_directories: Vec<PathBuf>,
 }
 
 impl Default for Ingest {
@@ -225,6 +230,7 @@ impl Default for Ingest {
             group_commit_ms: 2,
             ledger_keys: 100_000,
             ledger_producers: 10_000,
+            load_directories: Vec::new(),
         }
     }
 }
@@ -343,6 +349,17 @@ pub enum LogFormat {
     Json,
 }
 
+/// What the log and the tables `pintail.*` show of statements.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Statements {
+    /// Words and names; `?` in the place of each literal, and of what errors quote.
+    #[default]
+    Masked,
+    /// All of it.
+    Full,
+}
+
 /// `[log]`
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -352,13 +369,25 @@ pub struct Log {
     pub format: Option<LogFormat>,
     /// `error`, `warn`, `info`, `debug`, `trace`, or a filter such as `pintail=debug`. Default `info`.
     pub level: String,
-    /// Queries slower than this are logged as warnings with their SQL. Default 1000.
+    /// Queries slower than this are logged as warnings, with their plans. Default 1000.
     pub slow_query_ms: u64,
+    /// What is shown of statements, in lines and in the tables `pintail.*`: `masked`, with `?` in the place of literals and of
+    /// what errors quote, or `full`. Default `masked`.
+    pub statements: Statements,
+    /// Calls that `pintail.queries` and `pintail.ingest` remember, each, and a tenth of those that `pintail.audit` does; some 2
+    /// KiB each. Default 1000.
+    pub recent: usize,
 }
 
 impl Default for Log {
     fn default() -> Self {
-        Self { format: None, level: "info".into(), slow_query_ms: 1000 }
+        Self {
+            format: None,
+            level: "info".into(),
+            slow_query_ms: 1000,
+            statements: Statements::Masked,
+            recent: 1000,
+        }
     }
 }
 

@@ -19,7 +19,7 @@
 //! ```
 //!
 //! Async lives in `flight`; blocking lives in `engine`; they meet in `ingest` and `query`, over queues
-//! bounded in bytes. `auth` finds out who asks, `tls` accepts connections, `session` keeps what lasts between calls. `server` alone joins the parts; `client` is what the command line and the tests use.
+//! bounded in bytes. `about` knows what was done, `auth` finds out who asks, `tls` accepts connections, `session` keeps what lasts between calls. `server` alone joins the parts; `client` is what the command line and the tests use.
 
 pub mod server;
 
@@ -32,6 +32,8 @@ pub mod operations;
 pub mod query;
 
 pub mod session;
+
+pub mod about;
 
 pub mod auth;
 pub mod config;

@@ -97,9 +97,10 @@ impl Running {
     pub(crate) fn sacrifice(&self, why: &Error) -> Option<Duration> {
         let statements = self.statements();
         let told = statements.values().filter_map(|one| Some((one.sacrificed.get()?.0, one)));
-        let mut one_is_ending = false;
+        let (mut one_is_ending, mut one_is_left) = (false, false);
         for (at, statement) in told {
             statement.interrupt.interrupt();
+            one_is_left |= statement.interrupt.is_armed();
             one_is_ending |= statement.interrupt.is_armed() && at.elapsed() < STOPS_WITHIN;
         }
         if one_is_ending {
@@ -109,7 +110,9 @@ impl Running {
             one.manner == Manner::Client && one.sacrificed.get().is_none() && one.interrupt.is_armed()
         });
         let since = |one: &Statement| one.works_since.load(Ordering::Relaxed);
-        let longest = at_work.filter(|one| since(one) != WAITS).min_by_key(|one| since(one))?;
+        let Some(longest) = at_work.filter(|one| since(one) != WAITS).min_by_key(|one| since(one)) else {
+            return one_is_left.then_some(Duration::ZERO);
+        };
         let worked = Duration::from_nanos(self.now().saturating_sub(since(longest)));
         // Nobody else sets it: the register is locked.
         let _ = longest.sacrificed.set((Instant::now(), why.clone()));

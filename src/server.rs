@@ -2,12 +2,15 @@
 //! Runs on: the async runtime; opening and closing the database block it, which start and stop allow.
 //! Never: serves before the database is open; loses an acknowledged row on the way down.
 
+mod health;
+mod load;
 mod memory;
 mod parts;
 mod ports;
 mod renewal;
 mod schemas;
 mod side_port;
+mod watchdog;
 
 use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -22,7 +25,7 @@ use tonic::service::Routes;
 use crate::config::Config;
 use crate::engine::{Database, Maintenance};
 use crate::error::{Error, Kind, Result};
-use crate::flight::{FlightServer, Transport, connections};
+use crate::flight::{FlightServer, Transport, Welcome, connections};
 use crate::metrics;
 use crate::session::Sessions;
 use crate::tls::{Door, Protocol, Tls, accept};
@@ -30,6 +33,7 @@ use crate::tls::{Door, Protocol, Tls, accept};
 pub use parts::engine_options;
 pub use renewal::Renewal;
 
+use health::{Health, Reason};
 use memory::Guard;
 use parts::Parts;
 
@@ -52,7 +56,7 @@ pub struct Server {
     stop: Option<oneshot::Sender<()>>,
     flight: JoinHandle<()>,
     http: JoinHandle<()>,
-    health: tonic_health::server::HealthReporter,
+    health: Arc<Health>,
     lost: watch::Receiver<bool>,
     report_lost: watch::Sender<bool>,
     // When the database was opened anew.
@@ -60,6 +64,7 @@ pub struct Server {
     sessions: Arc<Sessions>,
     maintenance: Option<Maintenance>,
     sweeper: JoinHandle<()>,
+    looking: JoinHandle<()>,
     renewal: Renewal,
     renewing: JoinHandle<()>,
     _memory: Guard,
@@ -94,11 +99,12 @@ impl Server {
         let parts = Arc::new(Parts::new(&database, &declarations, config)?);
         let (flight_addr, http_addr) = (ports::address(&flight_listener)?, ports::address(&http_listener)?);
         let (health, health_service) = tonic_health::server::health_reporter();
-        health.set_service_status("", tonic_health::ServingStatus::Serving).await;
+        let health = Arc::new(Health::new(health).await);
         let (database, grants) = (Arc::clone(&parts.database), Arc::clone(&parts.grants));
         let sessions = Sessions::new(database, grants, &config.session, config.query.queue_timeout.0);
-        let service = FlightServer::new(parts.of_flight(&sessions, declarations), config);
+        let service = FlightServer::new(parts.of_flight(&sessions, declarations, config), config);
         let sweeper = tokio::spawn(sweep(service.clone()));
+        let looking = tokio::spawn(look(Arc::clone(&parts), Arc::clone(&health)));
         let (stop, stopped) = oneshot::channel();
         let others = Routes::new(health_service);
         let transport = Transport::new(
@@ -113,11 +119,14 @@ impl Server {
             tls: tls.clone(),
         };
         let incoming = accept(flight_listener, door.clone(), Protocol::Http2);
-        let flight = ports::serve(transport, connections(incoming, door.handshake_timeout), async {
+        let welcome = if parts.gate.lets_strangers_in() { Welcome::AtOnce } else { Welcome::OnceKnown };
+        parts.count("flight", incoming.places());
+        let flight = ports::serve(transport, connections(incoming, door.handshake_timeout, welcome), async {
             // A sender that is gone means stop as well.
             let _ = stopped.await;
         });
         let incoming = accept(http_listener, door, Protocol::Http1);
+        parts.count("http", incoming.places());
         let incoming = side_port::SidePort::new(incoming, http_addr);
         let http = axum::serve(incoming, side_port::router(Arc::clone(&parts))?);
         if parts.gate.is_shut() {
@@ -151,6 +160,7 @@ impl Server {
             sessions,
             maintenance: Some(maintenance),
             sweeper,
+            looking,
             renewal,
             renewing,
             _memory: memory,
@@ -194,12 +204,12 @@ impl Server {
                 () = &mut stop => return self.drain(force).await,
                 // The sender lives as long as the database does, so an error cannot come first.
                 Ok(()) = async { lost.wait_for(|lost| *lost).await.map(|_| ()) } => {
-                    self.health.set_service_status("", tonic_health::ServingStatus::NotServing).await;
+                    self.health.set(Reason::Lost, true).await;
                     if let Err(error) = self.recover().await {
                         return self.give_up(error).await;
                     }
                     lost.mark_unchanged();
-                    self.health.set_service_status("", tonic_health::ServingStatus::Serving).await;
+                    self.health.set(Reason::Lost, false).await;
                 }
                 ended = &mut self.flight => {
                     return Err(Error::internal(match ended {
@@ -270,7 +280,7 @@ impl Server {
         let (puts, queries) = (self.parts.ingest.streams_open(), self.parts.query.running());
         tracing::info!(puts, queries, "draining: no new connections, waiting for calls under way");
         self.parts.draining.store(true, Ordering::SeqCst);
-        self.health.set_service_status("", tonic_health::ServingStatus::NotServing).await;
+        self.health.set(Reason::Stopping, true).await;
         drop(self.stop.take());
         let forced = tokio::select! {
             _ = &mut self.flight => false,
@@ -296,7 +306,9 @@ impl Server {
         }
         self.http.abort();
         self.sweeper.abort();
+        self.looking.abort();
         self.renewing.abort();
+        self.parts.watchdog.stop();
         drop(self.maintenance.take());
         match self.parts.database.checkpoint() {
             Ok(_) => tracing::info!("checkpoint done, goodbye"),
@@ -306,6 +318,25 @@ impl Server {
             }
         }
         Ok(())
+    }
+}
+
+/// Brings health up to date with what the watchdog knows, as long as the server runs.
+async fn look(parts: Arc<Parts>, health: Arc<Health>) {
+    let mut ticks = tokio::time::interval(watchdog::LOOK_EVERY);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        let answer = parts.watchdog.answer();
+        let error = answer.as_ref().err();
+        // A database that is lost is told of by whoever opens it anew.
+        let is_wedged = error.is_some() && !parts.database.is_lost();
+        if health.set(Reason::Wedged, is_wedged).await {
+            match error {
+                Some(error) => tracing::error!(%error, "the engine does not answer; health is NOT_SERVING"),
+                None => tracing::info!("the engine answers again"),
+            }
+        }
     }
 }
 

@@ -1,6 +1,6 @@
 """The parts of a run, in the order in which they come; each is a function of the run (rounds.Bench)."""
 
-from . import batch_sizes, cores, endpoints, filters, loads, memory, points, readers, reads, small_puts, starts, transport
+from . import batch_sizes, cores, endpoints, filters, loads, memory, points, readers, reads, security, small_puts, starts, transport
 
 PARTS = {
     "reads": reads.measure,
@@ -14,5 +14,6 @@ PARTS = {
     "transport": transport.measure,
     "sizes": batch_sizes.measure,
     "filters": filters.measure,
+    "security": security.measure,
     "cores": cores.measure,
 }

@@ -116,7 +116,8 @@ def _is_from(data: Any, package: str, name: str) -> bool:
 
 
 def _from_pandas(frame: Any) -> pa.Table:
-    """Columns and named indexes; an index without a name is a row number, and no column."""
-    table = pa.Table.from_pandas(frame, preserve_index=all(name is not None for name in frame.index.names))
+    """Named indexes, and columns; an index without a name is a row number, and no column."""
+    if all(name is not None for name in frame.index.names):
+        frame = frame.reset_index()
     # The pandas part of the metadata speaks of this frame and not of the table.
-    return table.replace_schema_metadata(None)
+    return pa.Table.from_pandas(frame, preserve_index=False).replace_schema_metadata(None)

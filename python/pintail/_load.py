@@ -116,22 +116,27 @@ def _put(address: Address, path: list[str], rows: Source, headers: list[tuple[by
         client = address.client()
         options = flight.FlightCallOptions(headers=[*headers, *address.login(client)])
         writer, answers = client.do_put(flight.FlightDescriptor.for_path(*path), schema, options)
-        while True:
-            try:
-                batch = next(batches, None)
-            except BaseException as error:
-                # A writer that is closed or dropped ends its stream as if it were whole; only this takes the rows back.
-                why = f"the source of the rows failed: {type(error).__name__}"
-                writer.write_metadata(json.dumps({"abort": why}).encode())
-                with contextlib.suppress(pa.ArrowException):
-                    writer.close()
-                raise
-            if batch is None:
-                break
-            writer.write_batch(batch)
-        writer.done_writing()
-        told = answers.read()
-        # Gives the refusal where there was no answer.
+    try:
+        for batch in batches:
+            with told_as_error():
+                writer.write_batch(batch)
+        with told_as_error():
+            writer.done_writing()
+            told = answers.read()
+    except Error:
+        # Closing gives the server's refusal, which says more than that writing failed.
+        with told_as_error():
+            writer.close()
+        raise
+    except BaseException as error:
+        # The source of the rows has failed, or somebody has pressed Ctrl-C. A writer that is closed or dropped ends its
+        # stream as if it were whole; only this takes the rows back.
+        why = f"the rows of the client ended with {type(error).__name__}"
+        with contextlib.suppress(pa.ArrowException, OSError):
+            writer.write_metadata(json.dumps({"abort": why}).encode())
+            writer.close()
+        raise
+    with told_as_error():
         writer.close()
         client.close()
     if told is None:

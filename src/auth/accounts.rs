@@ -21,6 +21,8 @@ use crate::error::{Error, Kind, Result};
 
 /// Longest name of a user or token, in bytes.
 const NAME_BYTES_MAX: usize = 128;
+/// Tokens of one user that are kept in the database or the tokens file.
+const TOKENS_OF_USER_MAX: usize = 256;
 
 /// A user.
 #[derive(Debug, Clone)]
@@ -238,7 +240,8 @@ impl Accounts {
 
     /// Makes a token and gives it: nobody can see it later. Blocks.
     ///
-    /// Errors: `Exists`; `NotFound` when there is no such user; `Invalid` for a name that cannot be one.
+    /// Errors: `Exists`; `NotFound` when there is no such user; `Invalid` for a name that cannot be one; `Exhausted` when the
+    /// user has too many.
     pub fn add_token(&self, new: NewToken) -> Result<String> {
         check_name("token", &new.name)?;
         let token = new_token();
@@ -248,6 +251,13 @@ impl Accounts {
             }
             if !known.users.contains_key(&new.user) {
                 return Err(no_user(&new.user));
+            }
+            let count = known.tokens.values().filter(|token| token.user == new.user).count();
+            if count >= TOKENS_OF_USER_MAX {
+                return Err(Error::new(
+                    Kind::Exhausted,
+                    format!("user \"{}\" has {count} tokens, which is the most; revoke some", new.user),
+                ));
             }
             let tables: Vec<String> = new.tables.iter().map(ToString::to_string).collect();
             let stored = StoredToken {

@@ -72,8 +72,14 @@ impl fmt::Debug for Credentials {
 }
 
 #[cfg(test)]
+#[path = "../../tests/support/damaged.rs"]
+mod damaged;
+
+#[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::Kind;
+    use proptest::prelude::*;
 
     #[test]
     fn basic_credentials_may_lack_their_padding() {
@@ -101,5 +107,19 @@ mod tests {
     fn debug_output_shows_no_secret() {
         let read = Credentials::read(Some(b"Basic dXNlcjpwYXNz")).unwrap();
         assert_eq!(format!("{read:?}"), "Basic");
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(3000))]
+
+        /// A header that is not read as credentials is refused, and is never taken for none.
+        #[test]
+        fn headers_are_credentials_or_refused(header in damaged::damaged(damaged::lines("authorization.txt"))) {
+            match Credentials::read(Some(&header)) {
+                Ok(Credentials::None) => prop_assert!(header.trim_ascii().is_empty()),
+                Ok(_) => {}
+                Err(error) => prop_assert_eq!(error.kind(), Kind::Invalid),
+            }
+        }
     }
 }

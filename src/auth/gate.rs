@@ -88,6 +88,11 @@ impl Gate {
         self.anonymous.is_some() && !self.has_identities()
     }
 
+    /// Whether a call without credentials is anybody's.
+    pub fn lets_strangers_in(&self) -> bool {
+        self.anonymous.is_some()
+    }
+
     /// Who makes a call.
     ///
     /// Errors: `Unauthenticated`; `Exhausted` when too many passwords are being checked.

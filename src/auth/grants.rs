@@ -197,7 +197,8 @@ impl Grants {
             // Somebody without a single grant has what the role means.
             (!all.is_empty()).then_some(all)
         };
-        Access::new(name, level, grants, scope, now.definable.clone())
+        let token = principal.scope.as_ref().map(|scope| scope.token.to_string());
+        Access::new(name, level, grants, scope, now.definable.clone()).by_token(token)
     }
 
     /// Keeps a grant, in force from the next statement of its user on. Blocks.

@@ -12,7 +12,7 @@ use pintail::error::{Error, Kind};
 use pintail_protocol::action;
 use serde_json::{Value, json};
 
-use super::tables_status::{grouped, rounded};
+use super::figures::{grouped, rounded};
 use super::{Failure, Remote, is_terminal, schema};
 
 /// How often the server is asked how far it is.

@@ -151,6 +151,7 @@ impl Load {
             add_columns: self.on_new_column == OnNewColumn::Add,
             widen: self.widen,
             follow: self.follow,
+            fence: None,
         };
         let terminal = Terminal::default();
         let done = match (self.follow, self.dry_run) {

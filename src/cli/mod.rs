@@ -11,6 +11,8 @@ macro_rules! say {
 
 mod accounts;
 mod backup;
+mod doctor;
+mod figures;
 mod grants;
 mod healthcheck;
 mod hide;
@@ -23,6 +25,7 @@ mod remote;
 mod schema;
 mod serve;
 mod tables_status;
+mod watch;
 
 use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
@@ -57,6 +60,8 @@ enum Command {
     Status(tables_status::Status),
     /// Say whether a server serves, by the exit code; needs no account
     Healthcheck(Remote),
+    /// Look for what on this machine will not do: disk, limits, memory, clock, versions, permissions
+    Doctor(doctor::Doctor),
     /// Copy the database of a running server into a file on its machine, while it serves
     Backup(backup::Backup),
     /// Make a database file of a backup; needs no server
@@ -165,6 +170,7 @@ pub(crate) fn run() -> ExitCode {
         Command::Tables(remote) => block_on(tables_status::tables(remote)),
         Command::Status(command) => block_on(command.run()),
         Command::Healthcheck(remote) => block_on(healthcheck::run(remote)),
+        Command::Doctor(command) => block_on(command.run()),
         Command::Backup(command) => block_on(command.run()),
         Command::Restore(command) => command.run(),
         Command::Schema(command) => command.run(),

@@ -4,8 +4,12 @@
 
 use std::path::PathBuf;
 
+use arrow::array::AsArray;
+use arrow::datatypes::DataType;
 use clap::Args;
 use futures::StreamExt;
+use pintail::about::{draw, read_plan};
+use pintail::client::Client;
 use pintail::error::Error;
 
 use super::output::{Form, Output, stdout_is_terminal};
@@ -18,6 +22,9 @@ pub(super) struct Query {
     sql: String,
     #[command(flatten)]
     remote: Remote,
+    /// Run the statement and show how: its plan as a tree, with the time and the rows of each step
+    #[arg(long, conflicts_with_all = ["output", "format"])]
+    explain: bool,
     /// How rows are written
     #[arg(long, value_enum, default_value = "table")]
     format: Form,
@@ -42,6 +49,9 @@ impl Query {
             }
         }
         let mut client = self.remote.connect().await?;
+        if self.explain {
+            return explain(&mut client, &self.sql).await;
+        }
         let mut result = client.query(&self.sql, &[]).await?;
         let mut output = Output::create(self.format, self.output.as_deref(), &result.schema, self.rows)?;
         while let Some(batch) = result.batches.next().await {
@@ -51,4 +61,23 @@ impl Query {
         }
         output.finish()
     }
+}
+
+/// Columns of a line; what is longer is cut.
+const WIDTH: usize = 160;
+
+/// Draws how a statement runs.
+async fn explain(client: &mut Client, sql: &str) -> Result<(), Failure> {
+    let mut result = client.query(&format!("EXPLAIN (ANALYZE, FORMAT json) {sql}"), &[]).await?;
+    let mut json = String::new();
+    while let Some(batch) = result.batches.next().await {
+        let batch = batch?;
+        // The last column is the plan, the one before it says of which kind it is.
+        let Some(column) = batch.columns().last() else { continue };
+        let texts = arrow::compute::cast(column, &DataType::Utf8)?;
+        texts.as_string::<i32>().iter().flatten().for_each(|text| json.push_str(text));
+    }
+    let plan = read_plan(&json).ok_or_else(|| Error::internal("the engine gave no plan that can be read"))?;
+    say!("{}", draw(&plan, WIDTH).trim_end());
+    Ok(())
 }

@@ -108,7 +108,7 @@ fn watch_input() -> Result<oneshot::Receiver<()>, Failure> {
         // Nobody listens any more when the server stops already.
         let _ = ended.send(());
     };
-    #[expect(clippy::disallowed_methods, reason = "a blocking task would hold up the end of the runtime")]
+    // A blocking task would hold up the end of the runtime.
     std::thread::Builder::new().name("input".into()).spawn(wait).map_err(|error| {
         Error::internal(format!("cannot start the thread that watches the input: {error}"))
     })?;
@@ -222,10 +222,9 @@ fn start_logging(config: &Config) -> Result<(), Failure> {
     })?;
     let terminal = std::io::stderr().is_terminal();
     let human = if terminal { LogFormat::Human } else { LogFormat::Json };
-    let lines =
-        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
+    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     match config.log.format.unwrap_or(human) {
-        LogFormat::Human => lines.with_ansi(terminal).init(),
+        LogFormat::Human => lines.with_target(false).with_ansi(terminal).init(),
         LogFormat::Json => lines.json().flatten_event(true).init(),
     }
     Ok(())

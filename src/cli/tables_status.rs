@@ -6,12 +6,12 @@ use std::time::Duration;
 use arrow::datatypes::Schema;
 use clap::Args;
 use futures::StreamExt;
-use pintail::config::Bytes;
-pub(super) use pintail::load::grouped;
 use pintail_protocol::action;
 use serde_json::Value;
 
+use super::figures::{grouped, rounded};
 use super::schema::status_line;
+use super::watch::watch;
 use super::{Failure, Remote};
 
 /// Flags of `pintail status`.
@@ -19,7 +19,7 @@ use super::{Failure, Remote};
 pub(super) struct Status {
     #[command(flatten)]
     remote: Remote,
-    /// Show it again every two seconds
+    /// Show what it does every two seconds, in rates
     #[arg(long)]
     watch: bool,
 }
@@ -55,16 +55,14 @@ pub(super) async fn tables(remote: Remote) -> Result<(), Failure> {
 impl Status {
     pub(super) async fn run(self) -> Result<(), Failure> {
         let mut client = self.remote.connect().await?;
-        loop {
-            let status = client.action(action::STATUS).await?;
-            print_status(&self.remote.uri()?, &status)?;
-            say!("schemas   {}", status_line(&client.action(action::SCHEMAS).await?));
-            if !self.watch {
-                return Ok(());
-            }
-            tokio::time::sleep(Duration::from_secs(2)).await;
-            say!("");
+        let server = self.remote.uri()?;
+        if self.watch {
+            return watch(&mut client, &server).await;
         }
+        let status = client.action(action::STATUS).await?;
+        print_status(&server, &status)?;
+        say!("schemas   {}", status_line(&client.action(action::SCHEMAS).await?));
+        Ok(())
     }
 }
 
@@ -95,14 +93,4 @@ fn print_status(server: &str, status: &Value) -> Result<(), Failure> {
         say!("          {holder} keeps checkpoints off, for {seconds:.0} s");
     }
     Ok(())
-}
-
-/// A size to three digits, for reading, not for computing.
-pub(super) fn rounded(bytes: u64) -> String {
-    for (unit, shift) in [("GiB", 30), ("MiB", 20), ("KiB", 10)] {
-        if bytes >= 1 << shift {
-            return format!("{:.1} {unit}", bytes as f64 / f64::from(1_u32 << shift));
-        }
-    }
-    Bytes(bytes).to_string()
 }

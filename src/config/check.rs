@@ -92,6 +92,12 @@ impl Config {
                 refuse(key, "must be at least 1");
             }
         }
+        for folder in
+            self.ingest.load_directories.iter().filter(|folder| !folder.is_absolute() || !folder.is_dir())
+        {
+            let why = format!("expected folders by their absolute paths, found {}", folder.display());
+            refuse("ingest.load_directories", &why);
+        }
         if self.query.max_concurrent == 0 {
             refuse("query.max_concurrent", "must be at least 1");
         }
@@ -123,6 +129,9 @@ impl Config {
         }
         if self.session.login_lifetime.0.is_zero() {
             refuse("session.login_lifetime", "must be longer than 0 s");
+        }
+        if self.log.recent > 1_000_000 {
+            refuse("log.recent", "must be at most 1000000");
         }
         if self.query.buffer_bytes < self.query.batch_bytes {
             refuse("query.buffer_bytes", "must not be below query.batch_bytes");

@@ -6,6 +6,8 @@ use std::fs::File;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use super::fence::Fence;
+
 /// A file that a load means, found but not opened.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FoundFile {
@@ -24,6 +26,8 @@ pub struct FoundFile {
 pub enum Place {
     /// On a disk of this machine.
     Path(PathBuf),
+    /// A real path that is to lie in some folders, also when it is opened.
+    Within(PathBuf, Arc<Fence>),
     /// Standard input, copied so that it can be read twice.
     Copied(Copied),
     /// Behind a URL; read by ranges.

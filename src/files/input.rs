@@ -79,6 +79,10 @@ impl FoundFile {
     pub fn open(&self) -> Result<Input> {
         let file = match &self.place {
             Place::Path(path) => Arc::new(open(path).map_err(|error| unreadable(&self.shown, error))?),
+            Place::Within(path, fence) => {
+                let opened = open(path).and_then(|file| fence.check(&file, path).map(|()| file));
+                Arc::new(opened.map_err(|error| unreadable(&self.shown, error))?)
+            }
             Place::Copied(copied) => copied.0.clone(),
             #[cfg(feature = "object-store")]
             Place::Object(object) => {

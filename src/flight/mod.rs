@@ -20,6 +20,8 @@ mod server;
 mod transport;
 mod wire;
 
+use std::sync::Arc;
+
 use arrow_flight::flight_service_server::FlightService;
 use arrow_flight::{
     Action, ActionType, Criteria, Empty, FlightData, FlightDescriptor, FlightInfo, HandshakeRequest,
@@ -32,9 +34,9 @@ use tonic::{Extensions, Request, Response, Status, Streaming};
 pub use alone::{Puts as ForgottenPuts, forgotten, sent};
 pub use pintail_protocol::decode::{CheckedMessage, Decoded, Decoder, Undecoded};
 pub use pintail_protocol::frame::Frame;
-pub use server::{FlightParts, FlightServer};
+pub use server::{FileLoader, FlightParts, FlightServer, LoadOrder};
 pub use transport::{Answer, Transport};
-pub use wire::{Connection, Encoder, Link, connections};
+pub use wire::{Connection, Encoder, Link, Welcome, connections};
 
 use request::{Answers, Ask, Call, Caller, Reply, answers};
 
@@ -52,14 +54,14 @@ impl FlightServer {
         method: &'static str,
         (metadata, extensions): (&MetadataMap, &Extensions),
     ) -> Result<(Caller, Call), Status> {
-        match Caller::find(&self.gate, &self.sessions, metadata, extensions).await {
+        match Caller::find(&self.gate, &self.sessions, &self.recorder, metadata, extensions).await {
             Ok(caller) => {
                 let call = Call::new(method, &caller);
                 Ok((caller, call))
             }
             Err(error) => {
-                let address = extensions.get::<Link>().and_then(Link::address);
-                Err(Call::of_nobody(method, address).failed(error))
+                let who = request::claimed(metadata, extensions);
+                Err(Call::of_nobody(method, Arc::clone(&self.recorder), who).failed(error))
             }
         }
     }
@@ -142,6 +144,9 @@ impl FlightService for FlightServer {
 
     async fn do_action(&self, request: Request<Action>) -> Reply<Self::DoActionStream> {
         let (caller, mut call) = self.begin("DoAction", head(&request)).await?;
+        if request.get_ref().r#type == pintail_protocol::action::LOAD {
+            return action::load(self, caller, request, call);
+        }
         let answer = match Ask::to_describe(caller.clone(), request.metadata()) {
             Ok(ask) => action::run(self, &ask, request.get_ref(), &mut call).await,
             Err(error) => Err(error),

@@ -5,13 +5,19 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use futures::stream::BoxStream;
+use pintail_protocol::header::{Mode, OnConflict};
+use serde_json::Value;
+
 use super::info::{Infos, Polls};
 use super::put::Puts;
 use super::result::{Results, Tickets};
-use crate::auth::{Gate, Grants};
-use crate::catalog::Declarations;
+use crate::about::Recorder;
+use crate::auth::{Gate, Grants, Principal};
+use crate::catalog::{Declarations, TableName};
 use crate::config::Config;
 use crate::engine::Database;
+use crate::error::Result;
 use crate::ingest::Ingest;
 use crate::operations::Operations;
 use crate::query::Query;
@@ -35,6 +41,36 @@ pub struct FlightParts {
     pub sessions: Arc<Sessions>,
     /// The declarations in force.
     pub declarations: Arc<Declarations>,
+    /// Takes note of calls.
+    pub recorder: Arc<Recorder>,
+    /// Loads files of the server's machine.
+    pub files: Arc<dyn FileLoader>,
+}
+
+/// Files on the server's machine that somebody asks to be loaded.
+pub struct LoadOrder {
+    /// Who asks, and puts the rows.
+    pub principal: Arc<Principal>,
+    /// Whether they may see where on the machine files lie.
+    pub is_admin: bool,
+    /// Files, folders and patterns.
+    pub paths: Vec<String>,
+    /// The table's full name.
+    pub table: TableName,
+    /// What to do about the table.
+    pub mode: Mode,
+    /// What to do about rows whose primary key is there already.
+    pub on_conflict: Option<OnConflict>,
+    /// A name for the load, which is then done once.
+    pub key: Option<String>,
+}
+
+/// Loads files of the server's machine; `server` puts the rows where calls of `order.principal` would.
+pub trait FileLoader: Send + Sync {
+    /// Begins a load, which ends early when what this gives is dropped. The last answer is what the load came to.
+    ///
+    /// Errors: `Denied` for files that this server does not load; `Exhausted` while too many loads are under way.
+    fn load(&self, server: FlightServer, order: LoadOrder) -> Result<BoxStream<'static, Result<Value>>>;
 }
 
 /// What the actions on declared tables work on.
@@ -64,14 +100,27 @@ pub struct FlightServer {
     pub(super) polls: Arc<Polls>,
     pub(super) declared_tables: DeclaredTables,
     pub(super) backup_folder: Option<PathBuf>,
+    pub(super) files: Arc<dyn FileLoader>,
     pub(super) slow_query: Duration,
+    pub(super) recorder: Arc<Recorder>,
     pub(super) started: Instant,
 }
 
 impl FlightServer {
     /// A Flight service over the parts of a server.
     pub fn new(parts: FlightParts, config: &Config) -> Self {
-        let FlightParts { database, ingest, query, operations, gate, grants, sessions, declarations } = parts;
+        let FlightParts {
+            database,
+            ingest,
+            query,
+            operations,
+            gate,
+            grants,
+            sessions,
+            declarations,
+            recorder,
+            files,
+        } = parts;
         let results = Results { sessions: Arc::clone(&sessions), query: Arc::clone(&query) };
         let puts = Puts {
             ingest,
@@ -92,7 +141,9 @@ impl FlightServer {
             polls: Arc::default(),
             declared_tables,
             backup_folder: config.database.backup_folder(),
+            files,
             slow_query: Duration::from_millis(config.log.slow_query_ms),
+            recorder,
             started: Instant::now(),
         }
     }

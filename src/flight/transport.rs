@@ -1,8 +1,9 @@
 //! HTTP/2 requests -> calls; the answers of DoGet leave as [`Pieces`], the bodies of DoPut and DoExchange come through
 //! [`Aligned`]. All other calls, and the health service, are tonic's.
 //! Runs on: the connection tasks.
-//! Never: decides what a call means.
+//! Never: decides what a call means; lets a call that panics take more with it than itself.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
@@ -11,8 +12,8 @@ use arrow_flight::flight_service_server::FlightServiceServer;
 use arrow_flight::{FlightData, Ticket};
 use bytes::Bytes;
 use futures::future::BoxFuture;
-use futures::stream;
-use http::{Request, Response};
+use futures::{FutureExt, stream};
+use http::{HeaderMap, Request, Response};
 use http_body::{Body, Frame};
 use tonic::Status;
 use tonic::server::{Grpc, ServerStreamingService};
@@ -23,7 +24,7 @@ use tower_service::Service;
 use super::get::{FrameStream, get};
 use super::request::grpc_timeout;
 use super::server::FlightServer;
-use super::wire::{Aligned, Arrived, Link, Parts, Pieces, Pool, Room};
+use super::wire::{Aligned, Arrived, Link, Parts, Pieces, Pool, Room, is_unreadable};
 
 const DO_GET: &str = "/arrow.flight.protocol.FlightService/DoGet";
 const DO_PUT: &str = "/arrow.flight.protocol.FlightService/DoPut";
@@ -45,6 +46,8 @@ enum Kind {
     Result(Box<Pieces<FrameStream>>),
     /// What tonic has written.
     Other(tonic::body::Body),
+    /// Ended by a panic.
+    Over,
 }
 
 impl Transport {
@@ -72,9 +75,9 @@ impl Transport {
         let text = request.headers().get("grpc-timeout").and_then(|value| value.to_str().ok());
         let timeout = text.and_then(grpc_timeout);
         request.extensions_mut().insert(link);
-        let answered = self.answered(request);
+        let answered = with_status(self.answered(request));
         match timeout {
-            None => answered,
+            None => Box::pin(answered),
             Some(timeout) => Box::pin(async move {
                 // Not CANCELLED, as tonic has it: pyarrow takes that for a Ctrl-C of its own user.
                 let late = || {
@@ -122,6 +125,24 @@ impl Transport {
     }
 }
 
+/// Waits for the answer of a call. A panic, and a message that is none, are answered with a status of ours.
+async fn with_status(answered: BoxFuture<'static, Response<Answer>>) -> Response<Answer> {
+    let Ok(response) = AssertUnwindSafe(answered).catch_unwind().await else {
+        return fault().into_http().map(other);
+    };
+    match Status::from_header_map(response.headers()) {
+        Some(status) if is_unreadable(&status) => {
+            Status::invalid_argument(status.message()).into_http().map(other)
+        }
+        _ => response,
+    }
+}
+
+/// What a client hears of a panic, which the log has.
+fn fault() -> Status {
+    Status::internal("the call ended in a fault of the server; its log says which")
+}
+
 fn other(body: tonic::body::Body) -> Answer {
     Answer(Kind::Other(body))
 }
@@ -134,20 +155,28 @@ impl Body for Answer {
         self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Parts>, Status>>> {
-        match &mut self.get_mut().0 {
+        let answer = self.get_mut();
+        let polled = catch_unwind(AssertUnwindSafe(|| match &mut answer.0 {
             Kind::Result(pieces) => {
                 Pin::new(&mut **pieces).poll_frame(context).map_err(|never| match never {})
             }
             Kind::Other(body) => {
                 Pin::new(body).poll_frame(context).map_ok(|frame| frame.map_data(Parts::from))
             }
-        }
+            Kind::Over => Poll::Ready(None),
+        }));
+        polled.unwrap_or_else(|_| {
+            answer.0 = Kind::Over;
+            let mut trailers = HeaderMap::new();
+            Poll::Ready(Some(fault().add_header(&mut trailers).map(|()| Frame::trailers(trailers))))
+        })
     }
 
     fn is_end_stream(&self) -> bool {
         match &self.0 {
             Kind::Result(_) => false,
             Kind::Other(body) => body.is_end_stream(),
+            Kind::Over => true,
         }
     }
 }
@@ -172,5 +201,66 @@ impl ServerStreamingService<Ticket> for DoGet {
                 stream::empty()
             }))
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+    use std::future::poll_fn;
+
+    use futures::executor::block_on;
+
+    use super::*;
+
+    /// A body of one frame, whose second one ends in a panic.
+    struct Broken(bool);
+
+    impl Body for Broken {
+        type Data = Bytes;
+        type Error = Infallible;
+
+        fn poll_frame(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+        ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+            assert!(!std::mem::replace(&mut self.0, true), "as a fault in a stream");
+            Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(b"rows")))))
+        }
+    }
+
+    /// A panic before the answer, and one within it, end in a status: what was sent before stays sent.
+    #[test]
+    fn a_panic_ends_in_a_status() {
+        let response = block_on(with_status(Box::pin(async { panic!("as a fault in a call") })));
+        let status = Status::from_header_map(response.headers()).unwrap();
+        assert_eq!(status.code(), tonic::Code::Internal);
+
+        let mut answer = other(tonic::body::Body::new(Broken(false)));
+        let mut next = || block_on(poll_fn(|context| Pin::new(&mut answer).poll_frame(context)));
+        assert!(next().unwrap().unwrap().is_data());
+        let trailers = next().unwrap().unwrap().into_trailers().unwrap();
+        let status = Status::from_header_map(&trailers).unwrap();
+        assert_eq!((status.code(), status.message()), (tonic::Code::Internal, fault().message()));
+        assert!(next().is_none() && answer.is_end_stream());
+    }
+
+    /// A message that is none is its sender's fault.
+    #[test]
+    fn what_is_no_message_is_refused() {
+        let answered =
+            |status: Status| block_on(with_status(Box::pin(async { status.into_http().map(other) })));
+        for (status, code) in [
+            (
+                Status::internal("failed to decode Protobuf message: invalid tag value: 0"),
+                tonic::Code::InvalidArgument,
+            ),
+            (Status::internal("another fault"), tonic::Code::Internal),
+            (Status::not_found("a table"), tonic::Code::NotFound),
+        ] {
+            let text = status.message().to_owned();
+            let found = Status::from_header_map(answered(status).headers()).unwrap();
+            assert_eq!((found.code(), found.message()), (code, text.as_str()));
+        }
     }
 }

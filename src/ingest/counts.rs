@@ -45,6 +45,19 @@ impl std::ops::AddAssign for Counts {
 }
 
 impl Counts {
+    /// Rows by what became of them, for metrics; what is in none of the others had been stored before.
+    pub fn outcomes(&self) -> [(&'static str, u64); 5] {
+        let Self { rows, inserted, ignored, replaced, rejected } = *self;
+        let duplicate = rows.saturating_sub(inserted + ignored + replaced + rejected);
+        [
+            ("inserted", inserted),
+            ("ignored", ignored),
+            ("replaced", replaced),
+            ("rejected", rejected),
+            ("duplicate", duplicate),
+        ]
+    }
+
     /// Rows of the table that are there or new because of the stream.
     pub fn stored(&self) -> u64 {
         self.inserted + self.replaced

@@ -8,7 +8,7 @@ use std::time::Duration;
 use pintail_protocol::header::{COMMIT, IDEMPOTENCY_KEY, PRODUCER, PROGRESS, SOURCES};
 
 use super::admission::{Budget, Intake, StreamBudget};
-use super::exactly_once::{Claim, Keyed, Ledger, Loads, ProducerStatus};
+use super::exactly_once::{Claim, Keyed, Ledger, LineStatus, Loads, ProducerStatus};
 use super::group_commit::{self, GroupCommit};
 use super::put::Put;
 use super::request::PutRequest;
@@ -17,6 +17,7 @@ use crate::catalog::{Declarations, TableName};
 use crate::config;
 use crate::engine::Database;
 use crate::error::{Error, Kind, Result};
+use crate::session::Share;
 
 /// The write side of the server.
 pub struct Ingest {
@@ -85,6 +86,11 @@ impl Ingest {
         self.shared.ledger.status(producer)
     }
 
+    /// Every producer that is remembered, its newest epoch, and where it stands with each table.
+    pub fn producers(&self) -> Vec<(String, u64, LineStatus)> {
+        self.shared.ledger.producers()
+    }
+
     /// Reads again what the database remembers, after it was opened anew. Blocks.
     pub fn recover(&self) -> Result<()> {
         self.shared.ledger.reload(&self.shared.database)?;
@@ -126,15 +132,15 @@ impl Ingest {
     /// the client, whose commit nobody could record.
     pub fn begin(&self, request: PutRequest) -> Result<Put> {
         check_commits_by_itself(&request)?;
-        let budget = StreamBudget::open(&self.budget)?;
+        let budget = StreamBudget::open(&self.budget, request.lease.share())?;
         Ok(Put::begin(request, &self.shared, budget, self.group_commit.as_ref()))
     }
 
     /// A place for a stream whose rows are looked at and not stored.
     ///
     /// Errors: `Exhausted` when `ingest.max_streams` puts are open.
-    pub fn intake(&self) -> Result<Intake> {
-        Ok(Intake::new(Arc::new(StreamBudget::open(&self.budget)?)))
+    pub fn intake(&self, share: Option<&Arc<Share>>) -> Result<Intake> {
+        Ok(Intake::new(Arc::new(StreamBudget::open(&self.budget, share)?)))
     }
 
     /// Bytes that a message of a stream may unpack to.
@@ -155,6 +161,11 @@ impl Ingest {
     /// Bytes of batches between the wire and the commit.
     pub fn inflight_bytes(&self) -> u64 {
         self.budget.inflight_bytes()
+    }
+
+    /// Bytes of messages that wait for room.
+    pub fn waiting_bytes(&self) -> u64 {
+        self.budget.waiting_bytes()
     }
 
     /// Put streams open.

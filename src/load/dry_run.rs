@@ -83,7 +83,8 @@ pub(super) async fn show(
             (0, _) => output.say(&format!("{shown}  {kind}: there already"))?,
             (_, 0) => output.say(&format!("{shown}  {kind}: new, {told}"))?,
             (new, old) => {
-                output.say(&format!("{shown}  {kind}: in part, {new} of {} pieces new, {told}", new + old))?
+                output
+                    .say(&format!("{shown}  {kind}: in part, {new} of {} pieces new, {told}", new + old))?;
             }
         }
         if !is_again && known.left(&data.file.name) > 0 {

@@ -12,12 +12,14 @@ use std::fs::Metadata;
 use std::io::Read;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use crate::error::{Error, Kind, Result};
 
 use self::naming::{name_of, not_there, shown};
 pub(super) use self::result::{DataFile, Finding, Found, Skipped};
 use self::standard_input::standard_input;
+use super::fence;
 use super::glob;
 use super::partition;
 use super::walk::{Walk, is_set_aside, lost};
@@ -70,7 +72,7 @@ impl Finder {
 
     fn search(&mut self) -> Search {
         Search {
-            finding: self.finding,
+            finding: self.finding.clone(),
             again: self.again,
             before: std::mem::take(&mut self.known),
             known: HashMap::new(),
@@ -180,7 +182,8 @@ impl Search {
                 return Ok(false);
             }
         };
-        let mut walk = Walk::new(path.to_owned(), real);
+        self.check_fence(&real)?;
+        let mut walk = Walk::new(path.to_owned(), real, self.finding.fence.clone());
         let mut met = false;
         while let Some((files, folders)) = walk.round() {
             for folder in folders {
@@ -195,11 +198,20 @@ impl Search {
                 met |= self.candidate(&candidate.path, candidate.real, &candidate.data, way)?;
             }
         }
+        if let Some(link) = walk.outside.first() {
+            self.refuse(link, fence::refused())?;
+        }
         self.found.hidden += walk.hidden;
         for (path, refusal) in walk.skipped {
             self.skip(&path, refusal);
         }
         Ok(met)
+    }
+
+    /// Refuses, for all of the load, what lies outside of the fence.
+    fn check_fence(&self, real: &Path) -> Result<()> {
+        let is_outside = self.finding.fence.as_ref().is_some_and(|fence| !fence.holds(real));
+        if is_outside { Err(fence::refused()) } else { Ok(()) }
     }
 
     fn file(&mut self, path: &Path, data: &Metadata, way: Way) -> Result<bool> {
@@ -215,6 +227,7 @@ impl Search {
 
     /// Whether the file is data, and taken now or before.
     fn candidate(&mut self, path: &Path, real: PathBuf, data: &Metadata, way: Way) -> Result<bool> {
+        self.check_fence(&real)?;
         let name = name_of(&real);
         let identity = match data.ino() {
             0 => Identity::Path(real.clone()),
@@ -231,7 +244,11 @@ impl Search {
             return Ok(false);
         }
         let shown = shown(path);
-        let mut file = FoundFile { place: Place::Path(path.to_owned()), name, shown, partitions: Vec::new() };
+        let place = match &self.finding.fence {
+            Some(fence) => Place::Within(real.clone(), Arc::clone(fence)),
+            None => Place::Path(path.to_owned()),
+        };
+        let mut file = FoundFile { place, name, shown, partitions: Vec::new() };
         let stamp = Stamp::of(data);
         let format = match self.sniff(&file, &real, path, stamp, way) {
             Ok(format) => format,
@@ -354,7 +371,7 @@ fn copied(input: &mut dyn Read, argument: usize) -> Result<DataFile> {
 
 fn path_of(file: &FoundFile) -> Option<&Path> {
     match &file.place {
-        Place::Path(path) => Some(path),
+        Place::Path(path) | Place::Within(path, _) => Some(path),
         _ => None,
     }
 }

@@ -2,6 +2,7 @@
 //! Runs on: the task of the load; threads read. Never: holds a file whole; loads a piece twice unasked; prints.
 
 mod dry_run;
+mod fence;
 mod files;
 mod find;
 mod follow;
@@ -24,6 +25,7 @@ use std::time::Instant;
 
 use pintail_protocol::header::{Mode, OnConflict};
 
+pub use self::fence::Fence;
 pub use self::follow::{Connect, follow};
 pub use self::report::{Output, Progress, Summary, grouped};
 
@@ -67,6 +69,8 @@ pub struct Load {
     pub widen: bool,
     /// Files may grow: a last line without its end is left for later.
     pub follow: bool,
+    /// Where files may lie, if not everywhere.
+    pub fence: Option<Arc<Fence>>,
 }
 
 /// Connections to the server that a load goes to.
@@ -156,7 +160,8 @@ impl Load {
     }
 
     fn finding(&self) -> Finding {
-        Finding { hive: self.hive, follow: self.follow, keep_going: self.keep_going }
+        let fence = self.fence.clone();
+        Finding { hive: self.hive, follow: self.follow, keep_going: self.keep_going, fence }
     }
 
     /// Whether the table is made, whatever is there.

@@ -8,7 +8,9 @@ use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use super::fence::Fence;
 use crate::files::sniff::{Cause, Refusal};
 
 /// Ends of names that writers give to files they have not finished, and people to those they set aside.
@@ -48,6 +50,9 @@ pub(super) struct Walk {
     pub(super) skipped: Vec<(PathBuf, Refusal)>,
     /// How many names began with `_` or `.`.
     pub(super) hidden: usize,
+    /// Where files may lie, and links that lead elsewhere.
+    fence: Option<Arc<Fence>>,
+    pub(super) outside: Vec<PathBuf>,
 }
 
 /// Whether a name says that it is no data: `_SUCCESS`, `_temporary`, `.part.crc`.
@@ -76,13 +81,15 @@ pub(super) fn lost(error: &io::Error) -> Refusal {
 
 impl Walk {
     /// `real` is where `top` leads to.
-    pub(super) fn new(top: PathBuf, real: PathBuf) -> Self {
+    pub(super) fn new(top: PathBuf, real: PathBuf, fence: Option<Arc<Fence>>) -> Self {
         Self {
             folders: vec![(top, real)],
             links: Vec::new(),
             met: HashSet::new(),
             skipped: Vec::new(),
             hidden: 0,
+            fence,
+            outside: Vec::new(),
         }
     }
 
@@ -93,6 +100,9 @@ impl Walk {
         for link in std::mem::take(&mut self.links) {
             let followed = || io::Result::Ok((link.metadata()?, link.canonicalize()?));
             match followed() {
+                Ok((_, real)) if self.fence.as_ref().is_some_and(|fence| !fence.holds(&real)) => {
+                    self.outside.push(link);
+                }
                 Ok((data, real)) if data.is_dir() => self.folders.push((link, real)),
                 Ok((data, real)) => self.file(link, real, data, &mut files),
                 Err(error) => {

@@ -64,14 +64,6 @@ impl Query {
         }
     }
 
-    /// Runs a query of one row, past the places and the queue: says whether the engine answers at all.
-    pub async fn probe(&self) -> Result<()> {
-        self.catalog(Lease::pooled(Arc::clone(&self.database)), |connection| {
-            connection.execute("SELECT 1").map(|_| ())
-        })
-        .await
-    }
-
     /// Runs short catalog work, such as describing a statement, past the places and the queue.
     pub async fn catalog<T: Send + 'static>(
         &self,
@@ -206,7 +198,7 @@ impl Query {
         let waiting = listed.iter().filter_map(Weak::upgrade).filter(|one| !one.is_over());
         let (waited, one) =
             waiting.filter_map(|one| Some((one.clock.waited()?, one))).max_by_key(|(waited, _)| *waited)?;
-        one.stop(why.clone());
+        one.make_room(why);
         Some(waited)
     }
 

@@ -215,6 +215,12 @@ impl UnderWay {
         self.share.as_ref().is_some_and(|own| Arc::ptr_eq(own, share))
     }
 
+    /// Cuts its reader, because the process has no memory left.
+    pub(super) fn make_room(&self, why: &Error) {
+        let made = if self.class == Class::Query { "" } else { "; the change itself was made" };
+        self.stop(why.reworded(format!("{}{made}", why.message())));
+    }
+
     /// Cuts its reader, for another query that waits for its place.
     pub(super) fn yield_to_another(&self, limit: Duration) {
         self.is_stalled(limit, "query.busy_stall_timeout", " while another query waited for a place");

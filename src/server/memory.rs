@@ -9,7 +9,7 @@ use std::thread::{Builder, JoinHandle};
 use std::time::{Duration, Instant};
 
 use crate::config::Bytes;
-use crate::engine::{note_resident, set_process_limit, trim_malloc};
+use crate::engine::{look_at_memory, set_process_limit, trim_malloc};
 use crate::error::Error;
 use crate::metrics;
 use crate::query::Query;
@@ -30,7 +30,7 @@ pub(super) struct Guard {
 impl Guard {
     /// Holds the process to `limit`, in bytes. Of several servers in one process, the last one's limit counts.
     pub(super) fn start(limit: u64, running: Arc<Running>, query: Arc<Query>) -> io::Result<Self> {
-        set_process_limit(limit);
+        set_process_limit(limit, metrics::resident_bytes);
         let (stop, stopped) = channel();
         let look = Look { limit, running, query, trimmed: None, complained: None };
         let thread = Builder::new().name("memory".into()).spawn(move || look.run(&stopped))?;
@@ -60,10 +60,10 @@ impl Look {
     fn run(mut self, stopped: &Receiver<()>) {
         let mut was_above = false;
         while stopped.recv_timeout(LOOK_EVERY) == Err(RecvTimeoutError::Timeout) {
-            let mut resident = self.resident();
+            let mut resident = look_at_memory();
             if resident > self.limit && is_due(&mut self.trimmed, TRIM_EVERY) {
                 trim_malloc();
-                resident = self.resident();
+                resident = look_at_memory();
             }
             let is_above = resident > self.limit;
             if is_above {
@@ -75,23 +75,16 @@ impl Look {
         }
     }
 
-    fn resident(&self) -> u64 {
-        let resident = metrics::resident_bytes();
-        note_resident(resident);
-        resident
-    }
-
     fn relieve(&mut self, resident: u64) {
-        let why = Error::exhausted(
-            "server.memory_limit",
-            format!(
-                "the server had {} in memory, its limit is {}, and stopped the statement that had worked for longest \
-                 without a result",
-                in_mib(resident),
-                in_mib(self.limit)
-            ),
-        );
-        let stopped = self.running.sacrifice(&why).or_else(|| self.query.let_go_of_one(&why));
+        let why = |what: &str| {
+            let (has, limit) = (in_mib(resident), in_mib(self.limit));
+            let text = format!("the server had {has} in memory, its limit is {limit}, and stopped {what}");
+            Error::exhausted("server.memory_limit", text)
+        };
+        let statement = why("the statement that had worked for longest without a result");
+        let stopped = self.running.sacrifice(&statement).or_else(|| {
+            self.query.let_go_of_one(&why("the result that had waited for its reader for longest"))
+        });
         match stopped {
             // One that was told before has not ended yet.
             Some(Duration::ZERO) => {}

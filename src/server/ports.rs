@@ -14,11 +14,13 @@ use hyper::body::Incoming;
 use hyper::server::conn::http2;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 use crate::error::{Error, Result};
-use crate::flight::{Connection, Transport};
+use crate::flight::Connection;
+use crate::flight::{Link, Transport};
 
 /// HTTP/2 flow control windows: hyper's 1 MiB default stalls a stream at every round trip. What a client sends while its
 /// stream is not read is in memory, up to the window, and no budget counts it; 64 puts that had to wait held 1.1 GiB more
@@ -77,8 +79,28 @@ pub(super) async fn serve(
     stop.closed().await;
 }
 
-async fn serve_one(transport: Transport, connection: Connection, mut stopping: watch::Receiver<()>) {
+async fn serve_one(transport: Transport, connection: Connection, stopping: watch::Receiver<()>) {
     let link = connection.link();
+    serve_on(transport, link, connection, stopping).await;
+}
+
+/// Serves a connection inside of the process until its other end is dropped.
+pub(super) async fn serve_inside(
+    transport: Transport,
+    link: Link,
+    stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+) {
+    // Calls that need it are waited for themselves, so nobody asks it to stop.
+    let (_stop, stopping) = watch::channel(());
+    serve_on(transport, link, stream, stopping).await;
+}
+
+async fn serve_on(
+    transport: Transport,
+    link: Link,
+    connection: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    mut stopping: watch::Receiver<()>,
+) {
     let answer = service_fn(move |request: Request<Incoming>| {
         let answered = transport.answer(link.clone(), request);
         async move { Ok::<_, Infallible>(answered.await) }

@@ -7,7 +7,6 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use axum::Router;
 use axum::extract::State;
@@ -21,9 +20,6 @@ use super::parts::Parts;
 use crate::error::{Error, Result};
 use crate::metrics;
 use crate::tls::{Incoming, Socket};
-
-/// How long `/readyz` waits for its query.
-const READY_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The connections of the port.
 pub(super) struct SidePort {
@@ -96,21 +92,11 @@ impl AsyncWrite for SideSocket {
 ///
 /// Errors: when this process has another recorder of metrics already.
 pub(super) fn router(parts: Arc<Parts>) -> Result<Router> {
-    let recorder = metrics::install().map_err(Error::internal)?;
+    let render = rendering()?;
+    parts.tell(render.clone());
     let render = move |State(parts): State<Arc<Parts>>| {
-        let recorder = recorder.clone();
-        async move {
-            metrics::levels(&metrics::Levels {
-                ingest_inflight_bytes: parts.ingest.inflight_bytes(),
-                ingest_streams: parts.ingest.streams_open(),
-                queries_running: parts.query.running(),
-                queries_queued: parts.query.queued(),
-                wal_bytes: parts.database.wal_bytes(),
-                database_bytes: parts.database.file_bytes(),
-            });
-            recorder.run_upkeep();
-            recorder.render()
-        }
+        let render = render.clone();
+        async move { render(&parts) }
     };
     Ok(Router::new()
         .route("/livez", get(|| async { "ok\n" }))
@@ -119,15 +105,29 @@ pub(super) fn router(parts: Arc<Parts>) -> Result<Router> {
         .with_state(parts))
 }
 
-/// 200 when a real query comes back in time; 503 with the reason otherwise.
+/// What gives the metrics of the process as text, those that are levels looked up for it.
+///
+/// Errors: when this process has another recorder of metrics already.
+fn rendering() -> Result<impl Fn(&Parts) -> String + Clone + Send + Sync + 'static> {
+    let recorder = metrics::install().map_err(Error::internal)?;
+    Ok(move |parts: &Parts| {
+        metrics::levels(parts.levels());
+        recorder.run_upkeep();
+        recorder.render()
+    })
+}
+
+/// 200 when the engine has answered a query of the watchdog's within the last seconds; 503 with the reason otherwise.
 async fn ready(State(parts): State<Arc<Parts>>) -> (StatusCode, String) {
     let unready = |why: &str| (StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n"));
     if parts.draining.load(Ordering::SeqCst) {
         return unready("draining");
     }
-    match tokio::time::timeout(READY_TIMEOUT, parts.query.probe()).await {
-        Ok(Ok(())) => (StatusCode::OK, "ok\n".into()),
-        Ok(Err(error)) => unready(error.message()),
-        Err(_) => unready("the engine did not answer a query in time"),
+    if parts.database.is_lost() {
+        return unready("the database is lost to a fatal error of the engine, and is being opened anew");
+    }
+    match parts.watchdog.answer() {
+        Ok(_) => (StatusCode::OK, "ok\n".into()),
+        Err(error) => unready(error.message()),
     }
 }

@@ -37,6 +37,7 @@ impl ClientSession {
     ///
     /// Errors: `Exhausted` naming `session.max_transactions`.
     pub async fn begin(self: &Arc<Self>) -> Result<Handle> {
+        let counted = self.share.transaction(self.limits.config.max_transactions)?;
         let place = Arc::clone(&self.limits.transactions).try_acquire_owned().map_err(|_| {
             Error::busy(
                 "session.max_transactions",
@@ -65,7 +66,7 @@ impl ClientSession {
         let opened = told.await.map_err(|_| Error::internal("a transaction was opened for nobody"))?;
         let handle = rand::random();
         let mut holdings = self.holdings();
-        holdings.transactions.insert(handle, Transaction::new(seat, place));
+        holdings.transactions.insert(handle, Transaction::new(seat, (place, counted)));
         holdings.ended.begin_transaction();
         opened.keep();
         Ok(handle)

@@ -43,6 +43,11 @@ pub struct Owner {
 }
 
 impl Owner {
+    /// Where names were looked up.
+    pub fn path(&self) -> Option<&SchemaPath> {
+        self.path.as_ref()
+    }
+
     /// Whose session it is.
     pub fn principal(&self) -> &Arc<Principal> {
         &self.principal

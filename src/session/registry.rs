@@ -72,14 +72,14 @@ impl Sessions {
     }
 
     /// A session of `principal` that lives as long as somebody holds it: that of a TCP connection. The sessions of one
-    /// user have one share of the server.
+    /// user have one share of the server, whatever their tokens.
     pub fn open(&self, principal: &Arc<Principal>) -> Arc<ClientSession> {
         let mut registry = locked(&self.registry);
         registry.all.retain(|session| session.strong_count() > 0);
         let of_user = (!principal.is_anonymous()).then_some(&registry.all).into_iter().flatten();
         let known = of_user
             .filter_map(Weak::upgrade)
-            .find(|session| session.principal().is_same(principal))
+            .find(|session| session.principal().name == principal.name)
             .map(|session| Arc::clone(&session.share));
         let share = known.unwrap_or_else(|| Share::new(self.limits.config.max_queries));
         let session = self.new_session(Lifetime::Client, Arc::clone(principal), share);
@@ -139,7 +139,7 @@ impl Sessions {
             return Ok(session.handle);
         }
         cookies.retain(|_, (known, _)| known.strong_count() > 0);
-        self.make_room(cookies, |(known, _)| known.upgrade())?;
+        self.make_room(cookies, session, |(known, _)| known.upgrade())?;
         cookies.insert(session.handle, (Arc::downgrade(session), None));
         Ok(session.handle)
     }
@@ -161,7 +161,7 @@ impl Sessions {
     pub fn bearer(&self, principal: &Arc<Principal>) -> Result<Handle> {
         let session = self.open(principal);
         let mut registry = locked(&self.registry);
-        self.make_room(&mut registry.bearers, |login| Some(Arc::clone(&login.session)))?;
+        self.make_room(&mut registry.bearers, &session, |login| Some(Arc::clone(&login.session)))?;
         let token = rand::random();
         registry.bearers.insert(token, Login { session, since: Instant::now() });
         Ok(token)
@@ -184,9 +184,16 @@ impl Sessions {
     fn make_room<T>(
         &self,
         sessions: &mut HashMap<Handle, T>,
+        of: &ClientSession,
         session: impl Fn(&T) -> Option<Arc<ClientSession>>,
     ) -> Result<()> {
         let count = sessions.len();
+        let has_expired = |one: &T| session(one).is_none_or(|session| session.is_over());
+        if !of.principal().is_anonymous() {
+            let is_own = |one: &&T| session(one).is_some_and(|one| Arc::ptr_eq(&one.share, &of.share));
+            let own = sessions.values().filter(is_own).filter(|one| !has_expired(one)).count();
+            of.share.check_sessions(own, self.limits.config.max_sessions)?;
+        }
         if count < self.limits.config.max_sessions {
             return Ok(());
         }
@@ -250,6 +257,12 @@ impl Sessions {
     /// Open transactions.
     pub fn transactions_open(&self) -> u64 {
         (self.limits.config.max_transactions - self.limits.transactions.available_permits()) as u64
+    }
+
+    /// Prepared statements that sessions keep.
+    pub fn prepared_open(&self) -> u64 {
+        let sessions: Vec<_> = locked(&self.registry).all.iter().filter_map(Weak::upgrade).collect();
+        sessions.iter().map(|session| session.holdings().prepared.len() as u64).sum()
     }
 
     /// Sessions that somebody uses, or has used not too long ago.

@@ -1,4 +1,5 @@
-//! What one client has of what all share: places for queries, seats in their queue, tickets that wait to be fetched.
+//! What one client has of what all share: places for queries, seats in their queue, tickets that wait to be fetched,
+//! transactions, put streams, sessions.
 //! Runs on: async tasks; a look into memory.
 //! Never: lets one client take all of it.
 
@@ -15,6 +16,8 @@ pub struct Share {
     queries_max: usize,
     queued: Arc<AtomicUsize>,
     tickets: Arc<AtomicUsize>,
+    transactions: Arc<AtomicUsize>,
+    streams: Arc<AtomicUsize>,
 }
 
 /// One of what is counted; given back when dropped.
@@ -47,6 +50,8 @@ impl Share {
             queries_max,
             queued: Arc::default(),
             tickets: Arc::default(),
+            transactions: Arc::default(),
+            streams: Arc::default(),
         })
     }
 
@@ -81,6 +86,43 @@ impl Share {
                 format!("{taken} queries of this client are waiting, half of all that may"),
             )
         })
+    }
+
+    /// Counts an open transaction; the server has room for `transactions`.
+    ///
+    /// Errors: `Exhausted` naming `session.max_transactions` when it has half of them.
+    pub fn transaction(&self, transactions: usize) -> Result<Counted> {
+        Counted::below(part(transactions), &self.transactions).map_err(|taken| {
+            Error::busy(
+                "session.max_transactions",
+                format!("{taken} transactions of this client are open, half of all that may; end some"),
+            )
+        })
+    }
+
+    /// Counts a put stream; the server has room for `streams`.
+    ///
+    /// Errors: `Exhausted` naming `ingest.max_streams` when it has half of them.
+    pub fn stream(&self, streams: usize) -> Result<Counted> {
+        Counted::below(part(streams), &self.streams).map_err(|taken| {
+            Error::busy(
+                "ingest.max_streams",
+                format!("{taken} put streams of this client are open, half of all that may"),
+            )
+        })
+    }
+
+    /// Checks that it may have one more session than `open`; the server has room for `sessions` of each kind.
+    ///
+    /// Errors: `Exhausted` naming `session.max_sessions` when it has half of them.
+    pub(super) fn check_sessions(&self, open: usize, sessions: usize) -> Result<()> {
+        if open < part(sessions) {
+            return Ok(());
+        }
+        Err(Error::busy(
+            "session.max_sessions",
+            format!("{open} sessions of this user are open, half of all that may be; close some"),
+        ))
     }
 
     /// Counts a ticket that waits to be fetched; the server keeps `tickets` of them.

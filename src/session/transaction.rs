@@ -7,6 +7,7 @@ use std::sync::Arc;
 use tokio::sync::{OwnedMutexGuard, OwnedSemaphorePermit};
 
 use super::seat::{Seat, Seated, drop_aside};
+use super::share::Counted;
 use super::usage::Usage;
 use crate::engine::{Connection, Database, SchemaPath};
 use crate::error::{Error, Kind, Result};
@@ -15,12 +16,12 @@ use crate::error::{Error, Kind, Result};
 pub(super) struct Transaction {
     pub(super) seat: Arc<Seat>,
     pub(super) usage: Arc<Usage>,
-    _place: OwnedSemaphorePermit,
+    _place: (OwnedSemaphorePermit, Counted),
 }
 
 impl Transaction {
-    /// One that has been opened on `seat`; `place` is its place among those allowed.
-    pub(super) fn new(seat: Arc<Seat>, place: OwnedSemaphorePermit) -> Self {
+    /// One that has been opened on `seat`; `place` is its place among those allowed to all, and to its client.
+    pub(super) fn new(seat: Arc<Seat>, place: (OwnedSemaphorePermit, Counted)) -> Self {
         Self { seat, usage: Usage::new(), _place: place }
     }
 }

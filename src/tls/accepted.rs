@@ -21,6 +21,9 @@ use tokio_rustls::server::TlsStream;
 use super::acceptor::{Protocol, Tls};
 use super::peer;
 
+/// Of what is written to a TLS connection, encrypted and sent by one system call. rustls has 64 KiB, four of its records; a
+/// reader that stalls leaves so much in memory.
+const WRITTEN_BYTES_MAX: usize = 256 << 10;
 /// Connections that are ready and not taken yet.
 const READY_MAX: usize = 64;
 
@@ -50,13 +53,33 @@ pub enum Socket {
     Tls(Box<TlsStream<TcpStream>>),
 }
 
+/// The places of a port.
+#[derive(Clone)]
+pub struct Places {
+    free: Arc<Semaphore>,
+    all: usize,
+}
+
+impl Places {
+    /// Connections that have one.
+    pub fn taken(&self) -> u64 {
+        self.all.saturating_sub(self.free.available_permits()) as u64
+    }
+}
+
 /// Connections as they become ready. Dropping it closes the listening socket.
 pub struct Incoming {
     ready: mpsc::Receiver<Accepted>,
+    places: Places,
     accepting: tokio::task::JoinHandle<()>,
 }
 
 impl Incoming {
+    /// The places of its connections, to be counted.
+    pub fn places(&self) -> Places {
+        self.places.clone()
+    }
+
     /// The next connection; `None` when there will be no more.
     pub async fn next(&mut self) -> Option<Accepted> {
         self.ready.recv().await
@@ -92,8 +115,9 @@ pub struct Door {
 pub fn accept(listener: TcpListener, door: Door, protocol: Protocol) -> Incoming {
     let Door { connections_max, handshake_timeout, tls } = door;
     let (tell, ready) = mpsc::channel(READY_MAX);
+    let places = Places { free: Arc::new(Semaphore::new(connections_max)), all: connections_max };
+    let free = Arc::clone(&places.free);
     let accepting = tokio::spawn(async move {
-        let places = Arc::new(Semaphore::new(connections_max));
         loop {
             let (socket, address) = match listener.accept().await {
                 Ok(accepted) => accepted,
@@ -104,7 +128,7 @@ pub fn accept(listener: TcpListener, door: Door, protocol: Protocol) -> Incoming
                     continue;
                 }
             };
-            let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
+            let Ok(place) = Arc::clone(&free).try_acquire_owned() else {
                 tracing::warn!(
                     peer = %address,
                     connections_max,
@@ -136,7 +160,7 @@ pub fn accept(listener: TcpListener, door: Door, protocol: Protocol) -> Incoming
             }
         }
     });
-    Incoming { ready, accepting }
+    Incoming { ready, places, accepting }
 }
 
 async fn handshake(
@@ -144,7 +168,9 @@ async fn handshake(
     socket: TcpStream,
     timeout: Duration,
 ) -> io::Result<(Socket, Option<Arc<str>>)> {
-    let stream = tokio::time::timeout(timeout, acceptor.accept(socket)).await.map_err(|_| {
+    let accepting =
+        acceptor.accept_with(socket, |connection| connection.set_buffer_limit(Some(WRITTEN_BYTES_MAX)));
+    let stream = tokio::time::timeout(timeout, accepting).await.map_err(|_| {
         io::Error::new(io::ErrorKind::TimedOut, "it took too long (limit: server.handshake_timeout)")
     })??;
     let (_, connection) = stream.get_ref();

@@ -8,6 +8,6 @@ mod material;
 mod peer;
 mod self_signed;
 
-pub use accepted::{Accepted, Door, Incoming, Socket, accept};
+pub use accepted::{Accepted, Door, Incoming, Places, Socket, accept};
 pub use acceptor::{Protocol, Tls};
 pub use self_signed::{SelfSigned, self_signed};

@@ -351,3 +351,52 @@ async fn a_seed_stays_with_its_statement() {
     }
     assert_eq!(found.len(), 4);
 }
+
+/// The engine keeps its own file, its log and its folder for temporary files open to SQL, whatever it is told of external
+/// access. Nobody reads them: neither by a function, nor by a name that no table has, nor through what looks names up.
+#[tokio::test]
+async fn what_the_engine_has_open_is_no_file_for_sql() {
+    let server = TestServer::start().await;
+    let mut client = server.client().await;
+    rows(&mut client, "CREATE TABLE \"kept.csv\" AS SELECT 7 AS a").await.unwrap();
+    let database = file(server.directory.path()).display().to_string();
+    let spilled = format!("{database}.tmp");
+    std::fs::create_dir_all(&spilled).unwrap();
+    std::fs::write(format!("{spilled}/x.csv"), "a,b\n1,spilled\n").unwrap();
+    std::fs::write(format!("{spilled}/x.json"), "{\"b\": \"spilled\"}").unwrap();
+    let mut all = vec![
+        format!("FROM glob('{spilled}/*')"),
+        "FROM missing.csv".to_owned(),
+        "FROM 'nothing.parquet'".to_owned(),
+    ];
+    for file in
+        [database.clone(), format!("{database}.wal"), format!("{spilled}/x.csv"), format!("{spilled}/x.json")]
+    {
+        for reader in [
+            "read_blob",
+            "read_text",
+            "read_csv",
+            "read_json",
+            "read_duckdb",
+            "read_parquet",
+            "parquet_metadata",
+            "sniff_csv",
+        ] {
+            all.push(format!("FROM {reader}('{file}')"));
+        }
+        all.push(format!("FROM query('FROM read_text(''{file}'')')"));
+        if !file.ends_with(".wal") {
+            all.push(format!("FROM '{file}'"));
+            all.push(format!("FROM query_table('\"{file}\"')"));
+            all.push(format!("CREATE VIEW v AS FROM \"{file}\""));
+            all.push(format!("SELECT (SELECT count(*) FROM \"{file}\" f)"));
+        }
+    }
+    for sql in all {
+        let error = query_error(&mut client, &sql).await;
+        assert_eq!(error.kind(), Kind::Denied, "{sql}: {error}");
+        assert!(!error.message().contains("spilled"), "{sql}: {error}");
+    }
+    // A table may be called as it likes.
+    assert_eq!(number(&mut client, "SELECT sum(a)::BIGINT FROM \"kept.csv\"").await, 7);
+}

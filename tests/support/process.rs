@@ -86,14 +86,30 @@ impl Process {
 
     /// The most memory it has had resident.
     pub fn peak_memory_mib(&self) -> u64 {
+        self.status_mib("VmHWM:")
+    }
+
+    /// The memory it has resident now.
+    pub fn memory_mib(&self) -> u64 {
+        self.status_mib("VmRSS:")
+    }
+
+    fn status_mib(&self, name: &str) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap();
-        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
-        peak.trim().trim_end_matches("kB").trim().parse::<u64>().unwrap() / 1024
+        let found = status.lines().find_map(|line| line.strip_prefix(name)).unwrap();
+        found.trim().trim_end_matches("kB").trim().parse::<u64>().unwrap() / 1024
     }
 
     /// Everything that servers in this folder have logged.
     pub fn log(&self) -> String {
         std::fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    /// The end of that.
+    pub fn last_words(&self) -> String {
+        let log = self.log();
+        let lines: Vec<&str> = log.lines().collect();
+        lines[lines.len().saturating_sub(5)..].join("\n")
     }
 
     /// SIGKILL: nothing is written any more.

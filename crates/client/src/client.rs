@@ -67,9 +67,17 @@ impl Client {
     /// Errors: `Invalid` for a URI that cannot be used, `Unavailable` when nobody listens there, `Unauthenticated` when
     /// the server's certificate is not to be trusted. Credentials are checked by the first call.
     pub async fn connect_with(uri: &str, options: &ConnectOptions) -> Result<Self> {
-        let channel = connect::connect(uri, options).await?;
+        Ok(Self::of(connect::connect(uri, options).await?))
+    }
+
+    /// A client over a connection of one's own making, such as one inside of a process.
+    pub fn over(channel: tonic::transport::Channel) -> Self {
+        Self::of(connect::over(channel))
+    }
+
+    fn of(channel: Authorized) -> Self {
         let inner = FlightServiceClient::new(channel.clone()).max_decoding_message_size(usize::MAX);
-        Ok(Self { inner, channel })
+        Self { inner, channel }
     }
 
     /// Runs one statement and streams its result. `headers` are the request headers.

@@ -51,23 +51,24 @@ pub use identities::{
 };
 pub use internal::INTERNAL_SCHEMA;
 pub use introspect::{
-    ColumnEntry, ForeignKeyColumn, PrimaryKeyColumn, SchemaInfo, TableEntry, actual_table, columns,
-    columns_between, find_table, foreign_keys, primary_keys, schemas, table_extras, table_schema, tables,
+    ColumnEntry, ForeignKeyColumn, MemoryUse, PrimaryKeyColumn, SchemaInfo, TableEntry, actual_table,
+    columns, columns_between, engine_version, find_table, foreign_keys, memory_use, primary_keys, schemas,
+    table_extras, table_schema, tables,
 };
 pub use ledgers::{
     LedgerBounds, LedgerRow, LoadPieces, append_ledger, append_loads, create_ledger, create_loads,
     cut_ledger, find_loads, forget_loads, forget_loads_sql, has_rows, ledger_lines, read_ledger,
     stored_loads,
 };
-pub use memory::{note_resident, set_process_limit};
+pub use memory::{look_at_memory, set_process_limit};
 pub use pintail_protocol::expand::{expansion, may_expand, slice, slices};
 pub use plain::{BIT, STANDS_FOR, plain_batch, plain_schema};
 pub use read::{
     ArraySize, Cursor, Described, Parameter, Parsed, Step, count_batch, describe, is_read_only_refusal,
-    parse, parse_script,
+    parse, parse_script, plan_as_json,
 };
-pub use sql::{BulkInsert, Class, Insert, STACK_BYTES, runs_alone};
-pub use table_functions::{Segment, UNIT_ROWS, Unit};
+pub use sql::{BulkInsert, Class, Insert, Masked, STACK_BYTES, runs_alone};
+pub use table_functions::{Segment, Teller, UNIT_ROWS, Unit};
 
 use pintail_catalog as catalog;
 use pintail_protocol::{error, rebuild};

@@ -7,6 +7,7 @@
 
 use std::cell::Cell;
 use std::marker::PhantomData;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering};
 
 /// The process's limit and what is known to be taken of it.
@@ -16,6 +17,9 @@ pub(crate) struct Budget {
     resident: AtomicU64,
     // Large pieces taken and given back since then.
     since: AtomicI64,
+    // Large pieces taken since then of which nobody tells when they are given back.
+    untold: AtomicU64,
+    look: OnceLock<fn() -> u64>,
     // Checkpoints under way: they work on threads of the engine's, which run statements as well.
     checkpoints: AtomicUsize,
 }
@@ -27,15 +31,25 @@ thread_local! {
     static COMMITS: Cell<usize> = const { Cell::new(0) };
 }
 
-/// Sets the most that the process is to take, in bytes.
-pub fn set_process_limit(bytes: u64) {
+/// Who takes a piece.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Piece {
+    /// An allocator of the engine's, which says when it gives it back.
+    Told,
+    /// `operator new`.
+    Untold,
+}
+
+/// Sets the most that the process is to take, in bytes. `resident` asks the system what it takes now.
+pub fn set_process_limit(bytes: u64, resident: fn() -> u64) {
+    // Of several servers in one process, all ask in the same way.
+    let _ = BUDGET.look.set(resident);
     BUDGET.limit.store(bytes, Ordering::Relaxed);
 }
 
-/// Notes what the process takes now, in bytes.
-pub fn note_resident(bytes: u64) {
-    BUDGET.since.store(0, Ordering::Relaxed);
-    BUDGET.resident.store(bytes, Ordering::Relaxed);
+/// Asks the system what the process takes now, in bytes.
+pub fn look_at_memory() -> u64 {
+    BUDGET.look()
 }
 
 impl Budget {
@@ -44,6 +58,8 @@ impl Budget {
             limit: AtomicU64::new(u64::MAX),
             resident: AtomicU64::new(0),
             since: AtomicI64::new(0),
+            untold: AtomicU64::new(0),
+            look: OnceLock::new(),
             checkpoints: AtomicUsize::new(0),
         }
     }
@@ -51,22 +67,50 @@ impl Budget {
     /// Whether `bytes` more may be taken; they count as taken then.
     ///
     /// Errors: the limit.
-    pub(crate) fn take(&self, bytes: u64) -> Result<(), u64> {
+    pub(crate) fn take(&self, bytes: u64, piece: Piece) -> Result<(), u64> {
         let limit = self.limit.load(Ordering::Relaxed);
-        let step = i64::try_from(bytes).unwrap_or(i64::MAX);
-        let before = self.since.fetch_add(step, Ordering::Relaxed);
-        let taken = self.resident.load(Ordering::Relaxed).saturating_add_signed(before).saturating_add(bytes);
-        if taken <= limit || COMMITS.get() > 0 || self.checkpoints.load(Ordering::Relaxed) > 0 {
+        let fits = || self.taken().saturating_add(bytes) <= limit;
+        if fits()
+            || COMMITS.get() > 0
+            || self.checkpoints.load(Ordering::Relaxed) > 0
+            || self.fits_after_all(fits)
+        {
+            match piece {
+                Piece::Told => self.since.fetch_add(signed(bytes), Ordering::Relaxed),
+                Piece::Untold => signed(self.untold.fetch_add(bytes, Ordering::Relaxed)),
+            };
             return Ok(());
         }
-        self.since.fetch_sub(step, Ordering::Relaxed);
         Err(limit)
+    }
+
+    /// What is taken now, as far as is known.
+    fn taken(&self) -> u64 {
+        let taken = self.resident.load(Ordering::Relaxed).saturating_add(self.untold.load(Ordering::Relaxed));
+        taken.saturating_add_signed(self.since.load(Ordering::Relaxed))
+    }
+
+    /// Pieces that nobody gives back by name may be gone again: then the system is asked.
+    fn fits_after_all(&self, fits: impl Fn() -> bool) -> bool {
+        self.untold.load(Ordering::Relaxed) > 0 && self.look() > 0 && fits()
+    }
+
+    fn look(&self) -> u64 {
+        let resident = self.look.get().map_or(0, |look| look());
+        self.untold.store(0, Ordering::Relaxed);
+        self.since.store(0, Ordering::Relaxed);
+        self.resident.store(resident, Ordering::Relaxed);
+        resident
     }
 
     /// `bytes` were given back.
     pub(crate) fn give_back(&self, bytes: u64) {
-        self.since.fetch_sub(i64::try_from(bytes).unwrap_or(i64::MAX), Ordering::Relaxed);
+        self.since.fetch_sub(signed(bytes), Ordering::Relaxed);
     }
+}
+
+fn signed(bytes: u64) -> i64 {
+    i64::try_from(bytes).unwrap_or(i64::MAX)
 }
 
 /// While it lives, this thread commits.
@@ -108,22 +152,35 @@ mod tests {
     #[test]
     fn pieces_are_refused_that_do_not_fit_and_never_to_a_commit() {
         let budget = Budget::new();
-        assert_eq!(budget.take(u64::MAX / 4), Ok(()), "without a limit");
+        assert_eq!(budget.take(u64::MAX / 4, Piece::Told), Ok(()), "without a limit");
         budget.give_back(u64::MAX / 4);
         budget.limit.store(1000, Ordering::Relaxed);
         budget.resident.store(600, Ordering::Relaxed);
-        assert_eq!(budget.take(300), Ok(()));
-        assert_eq!(budget.take(101), Err(1000));
-        assert_eq!(budget.take(100), Ok(()), "what was refused does not count");
+        assert_eq!(budget.take(300, Piece::Told), Ok(()));
+        assert_eq!(budget.take(101, Piece::Told), Err(1000));
+        assert_eq!(budget.take(100, Piece::Told), Ok(()), "what was refused does not count");
         budget.give_back(300);
-        assert_eq!(budget.take(301), Err(1000));
+        assert_eq!(budget.take(301, Piece::Told), Err(1000));
         {
             let _commits = Commits::begin();
-            assert_eq!(budget.take(5000), Ok(()));
+            assert_eq!(budget.take(5000, Piece::Told), Ok(()));
             budget.give_back(5000);
         }
-        assert_eq!(budget.take(301), Err(1000));
+        assert_eq!(budget.take(301, Piece::Told), Err(1000));
         budget.checkpoints.store(1, Ordering::Relaxed);
-        assert_eq!(budget.take(301), Ok(()));
+        assert_eq!(budget.take(301, Piece::Told), Ok(()));
+    }
+
+    /// What is not given back by name is asked for again before anything is refused.
+    #[test]
+    fn pieces_that_are_gone_again_refuse_nobody() {
+        let budget = Budget::new();
+        budget.limit.store(1000, Ordering::Relaxed);
+        budget.look.set(|| 300).unwrap();
+        assert_eq!(budget.take(900, Piece::Untold), Ok(()));
+        assert_eq!(budget.take(600, Piece::Untold), Ok(()), "the first one is gone");
+        assert_eq!(budget.take(701, Piece::Told), Err(1000));
+        assert_eq!(budget.take(700, Piece::Told), Ok(()));
+        assert_eq!(budget.take(1, Piece::Untold), Err(1000), "what is told of is known without asking");
     }
 }

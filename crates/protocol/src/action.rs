@@ -6,6 +6,8 @@
 pub const STATUS: &str = "pintail.status";
 /// Where a producer stands: [`IngestStatus`](crate::answer::IngestStatus).
 pub const INGEST_STATUS: &str = "pintail.ingest_status";
+/// Loads files that lie on the server's machine.
+pub const LOAD: &str = "pintail.load";
 /// Forgets which files were loaded into a table.
 pub const FORGET_LOADS: &str = "pintail.forget_loads";
 /// The declared tables.

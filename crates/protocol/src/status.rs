@@ -83,10 +83,12 @@ pub fn from_status(status: Status) -> Error {
     // server's does not. So does the client's own deadline, which is no broken connection.
     let is_cut = matches!(status.code(), Code::Unknown | Code::Unavailable | Code::Internal);
     if is_cut && std::error::Error::source(&status).is_some() {
-        return Error::new(
-            Kind::Unavailable,
-            format!("the connection to the server broke: {}", status.message()),
-        );
+        // tonic's own words, which say nothing.
+        let why = match status.message() {
+            "transport error" => "it was closed (a server with TLS is reached as grpc+tls://)",
+            why => why,
+        };
+        return Error::new(Kind::Unavailable, format!("the connection to the server broke: {why}"));
     }
     let kind = match status.code() {
         Code::InvalidArgument | Code::OutOfRange => Kind::Invalid,

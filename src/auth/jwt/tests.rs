@@ -3,11 +3,14 @@
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::Algorithm;
+use proptest::prelude::*;
+use proptest::test_runner::TestRunner;
 use ring::hmac;
 use ring::rand::SystemRandom;
 use ring::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair};
 use serde_json::json;
 
+use super::damaged;
 use super::*;
 use crate::auth::accounts::now;
 
@@ -167,4 +170,44 @@ fn a_key_set_says_what_is_wrong_with_it() {
     }
     // The keys before are still in force.
     assert!(issuer.jwt.check(&issuer.sign(&json!({ "alg": "EdDSA" }), &claims())).is_ok());
+}
+
+/// A token that differs from a right one in any way is refused: a signature says so, or what can be read.
+#[test]
+fn damaged_tokens_are_refused() {
+    let issuer = Issuer::new(&ALL);
+    let seeds: Vec<Vec<u8>> = [("EdDSA", "ed"), ("ES256", "ec"), ("HS256", "hs")]
+        .map(|(algorithm, kid)| issuer.sign(&json!({ "alg": algorithm, "kid": kid }), &claims()).into_bytes())
+        .to_vec();
+    let mut runner = TestRunner::new(ProptestConfig { cases: 2000, ..ProptestConfig::default() });
+    let ran = runner.run(&damaged::damaged_text(seeds.clone()), |token| {
+        let is_right = seeds.iter().any(|seed| *seed == token.as_bytes());
+        match issuer.jwt.check(&token) {
+            Ok(_) => prop_assert!(is_right, "{token}"),
+            Err(error) => {
+                prop_assert!(!is_right);
+                prop_assert_eq!(error.kind(), Kind::Unauthenticated);
+            }
+        }
+        Ok(())
+    });
+    ran.unwrap();
+}
+
+/// Headers and claims that are other JSON, with right signatures.
+#[test]
+fn damaged_claims_are_refused_or_name_a_user() {
+    let issuer = Issuer::new(&ALL);
+    let seeds = vec![claims().to_string().into_bytes()];
+    let mut runner = TestRunner::new(ProptestConfig { cases: 1000, ..ProptestConfig::default() });
+    let ran = runner.run(&damaged::damaged(seeds), |claims| {
+        let message = format!("{}.{}", base64(b"{\"alg\":\"EdDSA\",\"kid\":\"ed\"}"), base64(&claims));
+        let signature = issuer.ed.sign(message.as_bytes());
+        match issuer.jwt.check(&format!("{message}.{}", base64(signature.as_ref()))) {
+            Ok(principal) => prop_assert!(!principal.name.is_empty()),
+            Err(error) => prop_assert_eq!(error.kind(), Kind::Unauthenticated),
+        }
+        Ok(())
+    });
+    ran.unwrap();
 }

@@ -21,9 +21,11 @@ pub(super) fn producer_status(ingest: &Ingest, access: Option<&Access>, body: &[
         Error::invalid("pintail.ingest_status: expected a body of {\"producer\": \"name\"}")
     })?;
     let status = ingest.producer_status(producer);
-    let (epoch, mut tables) = status.map_or((0, Vec::new()), |status| (status.epoch, status.tables));
+    let (mut epoch, mut tables) = status.map_or((0, Vec::new()), |status| (status.epoch, status.tables));
     if let Some(access) = access {
         tables.retain(|table| sees(access, &table.table));
+        // How far a producer of others is, is theirs to know.
+        epoch = if tables.is_empty() { 0 } else { epoch };
     }
     let newest = tables.iter().max_by_key(|table| table.used);
     let status = IngestStatus {

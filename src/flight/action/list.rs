@@ -4,7 +4,7 @@ use arrow_flight::ActionType;
 use pintail_protocol::action;
 
 /// Actions and what they do.
-const ACTIONS: [(&str, &str); 28] = [
+const ACTIONS: [(&str, &str); 29] = [
     ("BeginTransaction", "opens a transaction; its id goes into statements, and ingest joins it by itself"),
     ("EndTransaction", "commits a transaction or rolls it back"),
     ("CreatePreparedStatement", "prepares a statement; answers its handle, parameters and result schema"),
@@ -26,6 +26,11 @@ const ACTIONS: [(&str, &str); 28] = [
     (
         action::FORGET_LOADS,
         "forgets which files were loaded into a table, of {\"table\": name}; answers JSON with their number of pieces",
+    ),
+    (
+        action::LOAD,
+        "loads files of the server's machine, of {\"paths\": [...], \"table\": name, \"mode\", \"on_conflict\", \"idempotency_key\"}, from \
+         directories that the operator allows; answers JSON as it goes on",
     ),
     (action::SCHEMAS, "the declared tables, their versions, and where the database differs; answers JSON"),
     (action::SCHEMA_PLAN, "what applying declarations would change; takes and answers JSON"),

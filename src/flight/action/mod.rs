@@ -9,6 +9,7 @@ mod declared_tables;
 mod grants;
 mod ingest;
 mod list;
+mod load;
 mod messages;
 mod operations;
 mod prepare;
@@ -24,6 +25,7 @@ use prost::Message;
 use serde_json::Value;
 
 pub(super) use list::list;
+pub(super) use load::load;
 
 use super::request::{Ask, Call};
 use super::server::FlightServer;
@@ -39,7 +41,7 @@ pub(super) async fn run(
     call: &mut Call,
 ) -> Result<Option<Bytes>> {
     let name = action.r#type.as_str();
-    call.about(&shorten(name, 100));
+    call.about(&described(action));
     if let Some(answer) = own(server, ask, action).await? {
         return Ok(Some(answer.to_string().into()));
     }
@@ -106,6 +108,27 @@ async fn own(server: &FlightServer, ask: &Ask, action: &Action) -> Result<Option
         _ => return accounts::run(server, ask, action).await,
     };
     Ok(Some(answer))
+}
+
+/// An action and what of its body may be told: whom and what it is for, never a secret or a condition.
+fn described(action: &Action) -> String {
+    const TOLD: [&str; 8] = ["user", "name", "on", "rights", "role", "tables", "hide", "table"];
+    let mut text = shorten(&action.r#type, 100);
+    if !text.starts_with("pintail.") {
+        return text;
+    }
+    let body: Value = serde_json::from_slice(&action.body).unwrap_or_default();
+    for key in TOLD {
+        let told = match &body[key] {
+            Value::String(told) => told.clone(),
+            Value::Array(several) if !several.is_empty() => {
+                several.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(",")
+            }
+            _ => continue,
+        };
+        text += &format!(" {key}={}", shorten(&told, 100));
+    }
+    text
 }
 
 fn unknown(name: &str) -> Error {

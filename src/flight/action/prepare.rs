@@ -28,7 +28,7 @@ pub(super) async fn create(query: &Query, ask: &Ask, action: &Action, call: &mut
     let request: ActionCreatePreparedStatementRequest = unpack(action)?;
     let on = on(request.transaction_id.as_deref(), On::Auto)?;
     let sql = checked_sql(request.query)?;
-    call.about(&format!("{} {sql}", action.r#type));
+    call.statement(&sql);
     let result = prepare(query, ask, sql, on).await?;
     // arrow-flight's own message knows nothing of `is_update`, so the envelope is made here.
     let type_url = ActionCreatePreparedStatementResult::type_url().to_owned();

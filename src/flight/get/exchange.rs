@@ -52,7 +52,7 @@ async fn begin(
     let ingest = &server.infos.puts.ingest;
     let (incoming, descriptor) = Incoming::open(request, "exchange", ingest.stream_bytes()).await?;
     let sql = request::exchange_statement(&descriptor)?;
-    call.about(&sql);
+    call.statement(&sql);
     call.slow_after(server.slow_query);
     caller.session.check()?;
     // The client is busy, so its transaction is not idle, although this call is not part of it.

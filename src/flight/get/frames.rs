@@ -67,6 +67,7 @@ impl Stream for FrameStream {
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(Some(Ok(batch))) => match this.encoder.encode(&batch) {
                     Ok(frames) => {
+                        this.call.so_far(this.result.rows, this.result.bytes);
                         this.ready.extend(frames);
                         continue;
                     }

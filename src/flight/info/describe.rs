@@ -50,7 +50,7 @@ pub(super) async fn describe(
     let fetch = fetch(results, session, read, call).await?;
     let (schema, class) = match &fetch {
         Fetch::Statement { sql, on, .. } => {
-            call.about(sql);
+            call.statement(sql);
             let (lease, sql) = (session.lease(*on).await?, sql.clone());
             let described = results
                 .query
@@ -65,7 +65,7 @@ pub(super) async fn describe(
             (described.schema, described.class)
         }
         Fetch::Bound { bound, described, .. } => {
-            call.about(bound.sql());
+            call.statement(bound.sql());
             (Arc::clone(&described.schema), described.class)
         }
         Fetch::Metadata { metadata, .. } => {

@@ -47,7 +47,7 @@ pub(in crate::flight) async fn schema(
         // Known without values for the parameters.
         Read::Prepared(handle) if !session.prepared(handle)?.described.is_deferred => {
             let prepared = session.prepared(handle)?;
-            call.about(&prepared.sql);
+            call.statement(&prepared.sql);
             result_schema(&infos.results().query, session, &prepared).await?.0
         }
         read => describe(infos.results(), session, read, call).await?.schema,

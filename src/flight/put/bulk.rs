@@ -14,6 +14,7 @@ use crate::flight::names::full_name;
 use crate::flight::request::Call;
 use crate::flight::result::Fetch;
 use crate::ingest::{Ingest, PutTarget, Terms};
+use crate::metrics;
 use crate::session::{ClientSession, Prepared};
 
 /// An INSERT bound with more rows than this takes them as a bulk load. Below it,
@@ -57,8 +58,10 @@ impl Bulk<'_> {
         let table = insert.table.as_ref().map(|table| full_name(table, session)).transpose()?;
         let target = PutTarget::Statement { bulk: Box::new(insert.clone()), table };
         let destination = Destination { target, lease: lease.of_the_server(), terms: Terms::default() };
-        let summary = store(&puts.ingest, rows, destination, call).await?;
-        Ok(summary.ack.counts.inserted)
+        let counts = store(&puts.ingest, rows, destination, call).await?.ack.counts;
+        metrics::rows_in(counts.rows, call.bytes);
+        metrics::put_rows(counts.outcomes());
+        Ok(counts.inserted)
     }
 }
 

@@ -58,7 +58,7 @@ pub(in crate::flight) async fn dispatch(
 
 /// Runs statements for their count of changed rows.
 async fn update(puts: &Puts, ask: &Ask, sql: String, on: On, call: &mut Call) -> Result<u64> {
-    call.about(&sql);
+    call.statement(&sql);
     let lease = ask.session().lease(on).await?;
     let result = puts.results.query.run(lease, Statement::Script(sql), ask.run.clone()).await?;
     let changed = count_changed(result).await?;

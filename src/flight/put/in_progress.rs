@@ -16,6 +16,7 @@ use super::puts::Puts;
 use crate::error::Error;
 use crate::flight::request::{Answers, Call};
 use crate::ingest::Ack;
+use crate::metrics;
 
 /// The put's task; it ends with the stream of its answers.
 struct Task {
@@ -38,8 +39,16 @@ pub(in crate::flight) fn put_in_progress(puts: &Puts, opened: Opened, mut call: 
     let (progress, acks) = watch::channel(Ack::default());
     let (table, template) = (opened.table(), opened.template(puts));
     let puts = puts.clone();
+    let told = acks.clone();
     let put = tokio::spawn(async move {
         let answer = dispatch(&puts, opened, Some(progress), &mut call).await;
+        if answer.is_err() {
+            // What was acknowledged before stays stored.
+            let ack = *told.borrow();
+            call.rows = ack.counts.rows;
+            metrics::rows_in(ack.counts.rows, call.bytes);
+            metrics::put_rows(ack.counts.outcomes());
+        }
         call.end(answer)
     });
     let task = Task { put: Some(put), acks, table, template };

@@ -25,7 +25,7 @@ pub(super) async fn bind(
     call: &mut Call,
 ) -> Result<Bytes> {
     let prepared = session.prepared(handle)?;
-    call.about(&prepared.sql);
+    call.statement(&prepared.sql);
     let mut rows = Gathered::new(session);
     while let Some(message) = incoming.next().await? {
         rows.take(&mut incoming, message)?;
@@ -46,7 +46,7 @@ pub(super) async fn update(
 ) -> Result<u64> {
     let session = ask.session();
     let prepared = session.prepared(handle)?;
-    call.about(&prepared.sql);
+    call.statement(&prepared.sql);
     let parameters = &prepared.described.parameters;
     let mut rows = Gathered::new(session);
     while let Some(message) = incoming.next().await? {

@@ -10,7 +10,8 @@ use crate::catalog::TableName;
 use crate::error::Result;
 use crate::flight::request::Call;
 use crate::flight::wire::Incoming;
-use crate::ingest::{KeyEntry, StreamChecksum};
+use crate::ingest::{Counts, KeyEntry, StreamChecksum};
+use crate::metrics;
 
 /// Reads a stream that has been applied before to its end, and gives the first answer again.
 pub(super) async fn answer_again(
@@ -21,7 +22,7 @@ pub(super) async fn answer_again(
     call: &mut Call,
 ) -> Result<PutOutcome> {
     let mut checksum = StreamChecksum::default();
-    let mut intake = puts.ingest.intake()?;
+    let mut intake = puts.ingest.intake(None)?;
     while let Some(message) = incoming.next().await? {
         match message {
             CheckedMessage::Rows(rows) => {
@@ -37,5 +38,8 @@ pub(super) async fn answer_again(
     }
     let (ack, on_conflict) = checksum.answer(known, table)?;
     call.rows = 0;
+    metrics::rows_in(ack.counts.rows, call.bytes);
+    metrics::put_rows(Counts { rows: ack.counts.rows, ..Counts::default() }.outcomes());
+    call.duplicate();
     Ok(PutOutcome { ack, durable: puts.keeps(table), on_conflict, rejects: ack.counts.rejected > 0 })
 }

@@ -72,9 +72,11 @@ pub(in crate::flight) async fn store(
             if let Some(put) = put {
                 put.abort().await;
             }
+            call.rows = 0;
             return Err(error);
         }
     };
+    call.rows = 0;
     let summary = put.finish().await?;
     call.rows = summary.ack.counts.rows;
     call.stage("queue", summary.timings.queue);
@@ -83,7 +85,6 @@ pub(in crate::flight) async fn store(
     call.stage("conform", summary.timings.conform);
     call.stage("append", summary.timings.append);
     call.stage("commit", summary.timings.commit);
-    crate::metrics::rows_in(summary.ack.counts.rows, call.bytes);
     Ok(summary)
 }
 
@@ -193,14 +194,32 @@ fn called_off(app_metadata: &[u8]) -> Result<()> {
     }
     let said: Option<serde_json::Value> = serde_json::from_slice(app_metadata).ok();
     match said.as_ref().and_then(|said| said.get("abort")?.as_str()) {
-        Some(why) => Err(Error::new(
-            Kind::Cancelled,
-            format!("the client called the put off: {}", crate::error::shorten(why, 200)),
-        )),
+        Some(why) => {
+            Err(Error::new(Kind::Cancelled, format!("the client called the put off: {}", shorten(why, 200))))
+        }
         None => Ok(()),
     }
 }
 
 fn too_early() -> Error {
     Error::invalid("rows, or what is said of them, arrived before their schema")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_put_is_called_off_by_nothing_but_its_own_word() {
+        for other in ["", "{}", "{\"seq\": 1}", "{\"abort\": true}", "abort", "[\"abort\"]", "{\"abort\""] {
+            assert!(called_off(other.as_bytes()).is_ok(), "{other}");
+        }
+        let error = called_off(br#"{"abort": "the sensor is gone"}"#).unwrap_err();
+        assert_eq!(
+            (error.kind(), error.message()),
+            (Kind::Cancelled, "the client called the put off: the sensor is gone")
+        );
+        let long = format!("{{\"abort\": \"{}\"}}", "x".repeat(100_000));
+        assert!(called_off(long.as_bytes()).unwrap_err().message().len() < 300);
+    }
 }

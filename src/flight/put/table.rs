@@ -4,6 +4,7 @@
 
 use std::sync::Arc;
 
+use pintail_protocol::header::{IDEMPOTENCY_KEY, PRODUCER};
 use tokio::sync::watch;
 
 use super::answer::PutOutcome;
@@ -11,12 +12,13 @@ use super::puts::Puts;
 use super::repeated::answer_again;
 use super::rows::{Destination, RowStream, store};
 use crate::catalog::{TableName, quote_name};
-use crate::engine::{self, Access};
-use crate::error::{Error, Result};
+use crate::engine::{self, Access, Right};
+use crate::error::{Error, Kind, Result};
 use crate::flight::names::{TEMPORARY, full_name, temporary_name};
 use crate::flight::request::{Call, PutOptions};
 use crate::flight::wire::Incoming;
 use crate::ingest::{Ack, Commit, Keyed, Mode, OnConflict, PutSummary, PutTarget, Terms};
+use crate::metrics;
 use crate::query::Query;
 use crate::session::{ClientSession, On};
 
@@ -97,7 +99,8 @@ pub(super) async fn put_into_table(
     into: IntoTable,
     call: &mut Call,
 ) -> Result<PutOutcome> {
-    call.about(&into.table.shown.to_string());
+    let producer = into.options.producer.as_ref().map(|(producer, _)| producer.clone());
+    call.put(into.table.shown.to_string(), into.options.key.clone(), producer);
     into.check_temporary()?;
     let IntoTable { table, on, options, progress } = into;
     if let Some(access) = session.access() {
@@ -106,12 +109,18 @@ pub(super) async fn put_into_table(
         table.check_access(&access, replaces, updates)?;
     }
     check_not_nested(&puts.results.query, session, &table.full).await?;
+    let access = session.access();
     let claim = match (&options.key, &options.producer) {
         (Some(key), _) => match puts.ingest.claim_key(key, &table.full).await? {
             Keyed::New(claim) => Some(claim),
-            Keyed::Known(known) => return answer_again(puts, incoming, &known, &table.full, call).await,
+            Keyed::Known(known) => {
+                check_own(access.as_deref(), IDEMPOTENCY_KEY, [known.table()])?;
+                return answer_again(puts, incoming, &known, &table.full, call).await;
+            }
         },
         (None, Some((producer, epoch))) => {
+            let known = puts.ingest.producer_status(producer).map(|status| status.tables).unwrap_or_default();
+            check_own(access.as_deref(), PRODUCER, known.iter().map(|line| line.table.as_str()))?;
             Some(puts.ingest.claim_producer(producer, *epoch, &table.full).await?)
         }
         (None, None) => None,
@@ -132,7 +141,36 @@ pub(super) async fn put_into_table(
     let destination = Destination { target: table.target(), lease: lease.of_the_server(), terms };
     let PutSummary { ack, durable, rejects, .. } =
         store(&puts.ingest, RowStream::coming(incoming), destination, call).await?;
+    metrics::rows_in(ack.counts.rows, call.bytes);
+    metrics::put_rows(ack.counts.outcomes());
+    if ack.duplicate {
+        call.duplicate();
+    }
     Ok(PutOutcome { ack, durable: durable && keeps, on_conflict, rejects })
+}
+
+/// Refuses the name of a producer, or a key, that was used for `tables` which this client may not put into: a newer epoch
+/// would shut that producer out, and an error would name the table.
+fn check_own<'names>(
+    access: Option<&Access>,
+    header: &str,
+    tables: impl IntoIterator<Item = &'names str>,
+) -> Result<()> {
+    let Some(access) = access else { return Ok(()) };
+    let may_put = |table: &str| {
+        TableName::from_text(table).is_ok_and(|name| {
+            access.may(Right::Ingest, name.schema.as_deref().unwrap_or("main"), &name.table)
+        })
+    };
+    if tables.into_iter().all(may_put) {
+        return Ok(());
+    }
+    Err(Error::new(
+        Kind::Denied,
+        format!(
+            "header {header}: others use this name, for a table that you may not put into; choose another name"
+        ),
+    ))
 }
 
 /// Refuses a schema inside another one, named as the listings spell it.

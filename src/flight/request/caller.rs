@@ -10,8 +10,9 @@ use tonic::Response;
 use tonic::metadata::{MetadataMap, MetadataValue};
 
 use super::answers::{Answers, answers};
+use crate::about::{Recorder, Who};
 use crate::auth::{Credentials, Gate, Offered, Principal};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, shorten};
 use crate::flight::wire::Link;
 use crate::session::{ClientSession, Handle, InUse, Sessions};
 
@@ -20,12 +21,17 @@ const COOKIE: &str = "arrow_flight_session_id";
 /// Before the number in a bearer token, so that a token of another kind is not taken for one of an earlier run.
 const TOKEN: &str = "pintail-";
 
+/// How much of a name is taken note of that nobody has.
+const CLAIMED_BYTES_MAX: usize = 64;
+
 /// Who makes a call.
 #[derive(Clone)]
 pub(in crate::flight) struct Caller {
     pub(in crate::flight) session: Arc<ClientSession>,
     pub(in crate::flight) principal: Arc<Principal>,
     pub(in crate::flight) address: Option<SocketAddr>,
+    /// Takes note of the call.
+    pub(in crate::flight) recorder: Arc<Recorder>,
     /// `trace-id` of the W3C `traceparent` header.
     pub(in crate::flight) trace: Option<String>,
     /// Held until the call has ended, and the stream it began.
@@ -40,6 +46,7 @@ impl Caller {
     pub(in crate::flight) async fn find(
         gate: &Gate,
         sessions: &Sessions,
+        recorder: &Arc<Recorder>,
         metadata: &MetadataMap,
         extensions: &tonic::Extensions,
     ) -> Result<Self> {
@@ -48,23 +55,36 @@ impl Caller {
         let credentials = Credentials::read(metadata.get("authorization").map(MetadataValue::as_bytes))?;
         let token = own_token(&credentials);
         let by_token = token.and_then(|token| sessions.by_bearer(token));
-        let principal = match (&by_token, token) {
-            (Some(session), _) => gate.still(&session.principal())?,
-            (None, Some(_)) => gate.with_unknown_session()?,
-            (None, None) => {
-                let (credentials, certificate) = (&credentials, link.and_then(Link::certificate));
-                let address = address.map(|address| address.ip());
-                gate.admit(&Offered { credentials, certificate, address }).await?
-            }
+        // No client has a link that says who calls, so it needs no proof.
+        let principal = match link.and_then(Link::principal) {
+            Some(inside) => Arc::clone(inside),
+            None => match (&by_token, token) {
+                (Some(session), _) => gate.still(&session.principal())?,
+                (None, Some(_)) => gate.with_unknown_session()?,
+                (None, None) => {
+                    let (credentials, certificate) = (&credentials, link.and_then(Link::certificate));
+                    let address = address.map(|address| address.ip());
+                    gate.admit(&Offered { credentials, certificate, address }).await?
+                }
+            },
         };
+        if let Some(link) = link {
+            link.welcome();
+        }
         let cookie = cookie(metadata);
         let by_cookie = cookie.and_then(|cookie| sessions.by_cookie(cookie, &principal));
         let has_cookie = by_cookie.is_some();
         let known = by_cookie.or(by_token);
         let session = known.unwrap_or_else(|| {
+            let open = || {
+                if principal.is_known() {
+                    recorder.logged_in(Who::of(&principal, address), trace_id(metadata));
+                }
+                sessions.open(&principal)
+            };
             let session = match link {
-                Some(link) => link.session(&principal, || sessions.open(&principal)),
-                None => sessions.open(&principal),
+                Some(link) => link.session(&principal, open),
+                None => open(),
             };
             if let Some(unknown) = cookie.or(token) {
                 sessions.stand_in(&session, unknown);
@@ -73,7 +93,8 @@ impl Caller {
         });
         session.belongs_to(&principal);
         let in_use = session.enter();
-        Ok(Self { session, principal, address, trace: trace_id(metadata), in_use, has_cookie })
+        let (recorder, trace) = (Arc::clone(recorder), trace_id(metadata));
+        Ok(Self { session, principal, address, recorder, trace, in_use, has_cookie })
     }
 
     /// Gives the client its cookie, unless it has sent one.
@@ -90,6 +111,15 @@ impl Caller {
         }
         response
     }
+}
+
+/// Who a call that was not let in says that it is of.
+pub(in crate::flight) fn claimed(metadata: &MetadataMap, extensions: &tonic::Extensions) -> Who {
+    let user = match Credentials::read(metadata.get("authorization").map(MetadataValue::as_bytes)) {
+        Ok(Credentials::Basic { user, .. }) => shorten(&user, CLAIMED_BYTES_MAX),
+        _ => String::new(),
+    };
+    Who { user, peer: extensions.get::<Link>().and_then(Link::address), ..Who::default() }
 }
 
 /// Handshake: a bearer token with a session of its own. Who comes with a token already keeps that one.

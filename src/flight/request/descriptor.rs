@@ -216,10 +216,16 @@ pub(in crate::flight) fn checked_sql(sql: String) -> Result<String> {
 }
 
 #[cfg(test)]
+#[path = "../../../tests/support/damaged.rs"]
+mod damaged;
+
+#[cfg(test)]
 mod tests {
     use super::*;
     use crate::error::Kind;
-    use arrow_flight::sql::{CommandStatementQuery, ProstMessageExt};
+    use arrow_flight::sql::{
+        CommandPreparedStatementQuery, CommandStatementQuery, CommandStatementUpdate, ProstMessageExt,
+    };
     use proptest::prelude::*;
 
     fn query(sql: &str) -> Vec<u8> {
@@ -250,12 +256,41 @@ mod tests {
         assert!(refused.to_string().contains("table_definition_options"), "{refused}");
     }
 
+    /// Commands that no driver was seen to send, beside those that were.
+    fn commands() -> Vec<Vec<u8>> {
+        let handle = Bytes::from_static(b"0123456789abcdef");
+        let update =
+            CommandStatementUpdate { query: "DELETE FROM t".into(), transaction_id: Some(handle.clone()) };
+        let prepared = CommandPreparedStatementQuery { prepared_statement_handle: handle };
+        let mut commands = damaged::files("commands");
+        commands.extend([
+            query("SELECT 1"),
+            update.as_any().encode_to_vec(),
+            prepared.as_any().encode_to_vec(),
+        ]);
+        commands.push(b"SELECT * FROM wells".to_vec());
+        commands
+    }
+
     proptest! {
-        /// Any bytes give an answer or a clean error.
+        #![proptest_config(ProptestConfig::with_cases(3000))]
+
+        /// Whatever comes as a command, a path or a handle gives something to do or a clean error.
         #[test]
-        fn no_bytes_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
-            let _ = read_command(&bytes);
-            let _ = write(&FlightDescriptor::new_cmd(bytes));
+        fn commands_are_taken_or_refused(bytes in damaged::damaged(commands()), kind in -1_i32..4) {
+            let text = String::from_utf8_lossy(&bytes).into_owned();
+            let handles = [statement_handle(&bytes).map(|_| ()), transaction_handle(&bytes).map(|_| ())];
+            let descriptor = FlightDescriptor { r#type: kind, cmd: bytes.into(), path: vec![text; 2] };
+            let asked = [
+                read(&descriptor).map(|_| ()),
+                read_command(&descriptor.cmd).map(|_| ()),
+                write(&descriptor).map(|_| ()),
+                exchange_statement(&descriptor).map(|_| ()),
+            ];
+            for error in asked.into_iter().chain(handles).filter_map(Result::err) {
+                let kinds = [Kind::Invalid, Kind::NotFound, Kind::Unsupported, Kind::Exhausted];
+                prop_assert!(kinds.contains(&error.kind()), "{error:?}");
+            }
         }
     }
 }

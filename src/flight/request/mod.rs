@@ -12,7 +12,7 @@ mod options;
 pub(super) use answers::{Answers, Reply, answers};
 pub(super) use ask::Ask;
 pub(super) use call::Call;
-pub(super) use caller::{Caller, handshake};
+pub(super) use caller::{Caller, claimed, handshake};
 pub(super) use descriptor::{
     Read, Write, checked_sql, exchange_statement, handle_bytes, on, read, read_command, statement_handle,
     transaction_handle, write,

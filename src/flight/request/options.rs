@@ -284,8 +284,15 @@ pub(in crate::flight) fn grpc_timeout(text: &str) -> Option<Duration> {
 }
 
 #[cfg(test)]
+#[path = "../../../tests/support/damaged.rs"]
+mod damaged;
+
+#[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::Kind;
+    use proptest::prelude::*;
+    use tonic::metadata::{AsciiMetadataKey, AsciiMetadataValue};
 
     #[test]
     fn timeouts_read_in_every_unit() {
@@ -343,6 +350,40 @@ mod tests {
             ("pintail-endpoints", "all"),
         ] {
             assert!(check_option(name, value).unwrap_err().to_string().contains(name));
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(3000))]
+
+        /// Headers of ours with any values, three at one time: each is honoured, or the call is refused.
+        #[test]
+        fn headers_are_honoured_or_refused(
+            lines in prop::collection::vec(damaged::damaged_text(damaged::lines("headers.txt")), 1..4)
+        ) {
+            let mut metadata = MetadataMap::new();
+            for line in &lines {
+                let (name, value) = line.split_once(':').unwrap_or((line, ""));
+                let name = AsciiMetadataKey::from_bytes(name.trim().to_ascii_lowercase().as_bytes());
+                // What is no header at all does not reach the options.
+                if let (Ok(name), Ok(value)) = (name, AsciiMetadataValue::try_from(value.as_bytes())) {
+                    metadata.insert(name, value);
+                }
+            }
+            let options = CallOptions { metadata: &metadata, session: None };
+            let read = [
+                options.put_options(true).map(|_| ()),
+                options.run_options().map(|_| ()),
+                options.endpoints().map(|_| ()),
+                options.compression().map(|_| ()),
+                options.form().map(|_| ()),
+            ];
+            for error in read.into_iter().filter_map(Result::err) {
+                prop_assert_eq!(error.kind(), Kind::Invalid);
+            }
+            for (name, line) in OPTIONS.iter().zip(&lines) {
+                let _ = check_option(name, line);
+            }
         }
     }
 }

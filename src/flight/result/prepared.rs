@@ -22,7 +22,7 @@ pub(in crate::flight) async fn fetch_prepared(
     call: &mut Call,
 ) -> Result<Fetch> {
     let prepared = session.prepared(handle)?;
-    call.about(&prepared.sql);
+    call.statement(&prepared.sql);
     if prepared.described.is_deferred {
         let (sql, on) = (prepared.sql.clone(), session.now(prepared.on));
         return Ok(Fetch::Statement { sql, on, owner: session.owner() });

@@ -33,12 +33,12 @@ impl Results {
     ) -> Result<ResultStream> {
         match fetch {
             Fetch::Statement { sql, on, owner } => {
-                call.about(sql);
+                call.statement(sql);
                 let lease = self.sessions.of(owner)?.lease_of(owner, *on).await?;
                 self.query.run(lease, Statement::Text(sql.clone()), options).await
             }
             Fetch::Bound { prepared, bound, described, owner, .. } => {
-                call.about(bound.sql());
+                call.statement(bound.sql());
                 let session = self.sessions.of(owner)?;
                 let lease = session.lease_of(owner, session.now(prepared.on)).await?;
                 let statement = Statement::Bound(bound.clone(), described.clone());
@@ -64,7 +64,7 @@ impl Results {
     /// Joins those who read a result through its endpoints; the first one starts it. A deadline ends it for all of them.
     async fn join(&self, parts: &Parts, options: RunOptions, call: &mut Call) -> Result<ResultStream> {
         if let Some(sql) = parts.fetch.sql() {
-            call.about(sql);
+            call.statement(sql);
         }
         let deadline = options.deadline;
         let start = parts.opened.get_or_try_init(|| async {

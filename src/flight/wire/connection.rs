@@ -5,6 +5,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -30,7 +31,7 @@ const HELLO_BYTES: usize = 24 + 9;
 pub struct Connection {
     socket: Corked<Socket>,
     link: Link,
-    // Until the client has said what it has to say first.
+    // Until the client has said what it has to say first, and who it is.
     hello: Option<Hello>,
     // Once nothing more is written to the client.
     farewell: Option<Pin<Box<Sleep>>>,
@@ -40,9 +41,19 @@ pub struct Connection {
 /// How long a client may take to close its side once ours is closed.
 const LINGER: Duration = Duration::from_millis(500);
 
+/// When a connection is one of a client's, which may be silent on it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Welcome {
+    /// Once it has begun with HTTP/2.
+    AtOnce,
+    /// Once a call over it has been let in: nobody without credentials keeps a place.
+    OnceKnown,
+}
+
 /// A client that is to begin.
 struct Hello {
     missing: usize,
+    welcome: Welcome,
     until: Pin<Box<Sleep>>,
 }
 
@@ -56,11 +67,24 @@ struct Shared {
     address: Option<SocketAddr>,
     // The name in the client's certificate.
     certificate: Option<Arc<str>>,
+    // Who calls over it, where the server itself has opened it on somebody's behalf.
+    principal: Option<Arc<Principal>>,
     // One for each principal that calls over it: more than one behind a proxy.
     sessions: Mutex<Vec<Arc<ClientSession>>>,
+    is_welcome: AtomicBool,
 }
 
 impl Link {
+    /// The link of a connection inside of the process, on which the server calls itself for `principal`.
+    pub fn inside(principal: Arc<Principal>) -> Self {
+        Self(Arc::new(Shared { principal: Some(principal), ..Shared::default() }))
+    }
+
+    /// For whom the server calls itself, if it does.
+    pub(in crate::flight) fn principal(&self) -> Option<&Arc<Principal>> {
+        self.0.principal.as_ref()
+    }
+
     /// The principal's session on this connection, opened when it is asked for first.
     pub(in crate::flight) fn session(
         &self,
@@ -78,6 +102,11 @@ impl Link {
         session
     }
 
+    /// A call over the connection has been let in.
+    pub(in crate::flight) fn welcome(&self) {
+        self.0.is_welcome.store(true, Ordering::Relaxed);
+    }
+
     /// The name in the client's certificate, if it has one.
     pub(in crate::flight) fn certificate(&self) -> Option<&str> {
         self.0.certificate.as_deref()
@@ -89,17 +118,18 @@ impl Link {
     }
 }
 
-/// The connections of a port; one whose client does not begin within `handshake_timeout` breaks.
+/// The connections of a port; one whose client does not begin, or is not welcome, within `handshake_timeout` breaks.
 pub fn connections(
     incoming: Incoming,
     handshake_timeout: Duration,
+    welcome: Welcome,
 ) -> impl Stream<Item = io::Result<Connection>> {
     incoming.map(move |accepted| {
         let (address, certificate) = (Some(accepted.address), accepted.certificate.clone());
         let (socket, place) = accepted.into_parts();
-        let shared = Shared { address, certificate, sessions: Mutex::default() };
+        let shared = Shared { address, certificate, ..Shared::default() };
         let until = Box::pin(tokio::time::sleep(handshake_timeout));
-        let hello = Some(Hello { missing: HELLO_BYTES, until });
+        let hello = Some(Hello { missing: HELLO_BYTES, welcome, until });
         let socket = Corked::new(socket);
         Ok(Connection { socket, link: Link(Arc::new(shared)), hello, farewell: None, _place: place })
     })
@@ -119,17 +149,21 @@ impl AsyncRead for Connection {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
-        let read = Pin::new(&mut self.socket).poll_read(context, buffer);
-        let Some(hello) = &mut self.hello else { return read };
+        let this = &mut *self;
+        let read = Pin::new(&mut this.socket).poll_read(context, buffer);
+        let Some(hello) = &mut this.hello else { return read };
+        hello.missing = hello.missing.saturating_sub(buffer.filled().len() - before);
+        let is_welcome = hello.welcome == Welcome::AtOnce || this.link.0.is_welcome.load(Ordering::Relaxed);
+        if hello.missing == 0 && is_welcome {
+            this.hello = None;
+            return read;
+        }
         if read.is_pending() {
             ready!(hello.until.as_mut().poll(context));
-            let address = self.link.address().map(|peer| peer.to_string()).unwrap_or_default();
-            tracing::warn!(peer = %address, "connection closed: it did not begin (limit: server.handshake_timeout)");
+            let address = this.link.address().map(|peer| peer.to_string()).unwrap_or_default();
+            let why = if hello.missing > 0 { "it did not begin" } else { "nobody has logged in over it" };
+            tracing::warn!(peer = %address, "connection closed: {why} (limit: server.handshake_timeout)");
             return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
-        }
-        hello.missing = hello.missing.saturating_sub(buffer.filled().len() - before);
-        if hello.missing == 0 {
-            self.hello = None;
         }
         read
     }

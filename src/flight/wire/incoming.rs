@@ -8,7 +8,7 @@ use arrow::array::RecordBatch;
 use arrow_flight::{FlightData, FlightDescriptor};
 use bytes::Bytes;
 use pintail_protocol::decode::{CheckedMessage, Decoder, Undecoded};
-use tonic::{Code, Request, Streaming};
+use tonic::{Code, Request, Status, Streaming};
 
 use super::body::Arrived;
 use crate::error::{Error, Kind, Result};
@@ -124,9 +124,15 @@ impl Incoming {
                         status.message()
                     ),
                 ),
+                _ if is_unreadable(&status) => Error::invalid(status.message()),
                 Code::Cancelled => left(),
                 _ => left().context(status.message()),
             }),
         }
     }
+}
+
+/// Whether a message of the client's is none: tonic says that the server is at fault, as gRPC has it.
+pub(in crate::flight) fn is_unreadable(status: &Status) -> bool {
+    status.code() == Code::Internal && status.message().starts_with("failed to decode Protobuf message")
 }

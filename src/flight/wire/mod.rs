@@ -11,11 +11,11 @@ mod incoming;
 mod parts;
 mod pieces;
 
-pub use connection::{Connection, Link, connections};
+pub use connection::{Connection, Link, Welcome, connections};
 pub use encode::Encoder;
 
 pub(in crate::flight) use body::{Aligned, Arrived, Pool, Room};
 pub(in crate::flight) use form::Form;
-pub(in crate::flight) use incoming::Incoming;
+pub(in crate::flight) use incoming::{Incoming, is_unreadable};
 pub(in crate::flight) use parts::Parts;
 pub(in crate::flight) use pieces::Pieces;

@@ -71,6 +71,11 @@ impl Budget {
         Ok((stream, holder, place))
     }
 
+    /// Streams that may be open.
+    pub(super) fn streams_max(&self) -> usize {
+        self.streams_max
+    }
+
     /// Takes a stream that has ended off the list.
     pub(super) fn close_stream(&self, stream: u64) {
         self.holders().remove(&stream);
@@ -80,6 +85,11 @@ impl Budget {
     pub(in crate::ingest) fn inflight_bytes(&self) -> u64 {
         let held = (self.budget_permits - self.all.available_permits()) * PERMIT_BYTES;
         (held + self.waiting_bytes.load(Ordering::Relaxed)) as u64
+    }
+
+    /// Bytes of messages that wait for room.
+    pub(in crate::ingest) fn waiting_bytes(&self) -> u64 {
+        self.waiting_bytes.load(Ordering::Relaxed) as u64
     }
 
     /// Bytes that a message may unpack to.

@@ -12,6 +12,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use super::budget::{Budget, DICTIONARIES_PART, Holder, PERMIT_BYTES};
 use super::permit::{Permit, SLICE_BYTES_MIN};
 use crate::error::{Error, Result};
+use crate::session::{Counted as ClientPlace, Share};
 
 /// Encoded rows are made plain in slices of this part of what a stream may hold, and of this much at most and at least.
 const SLICE_PART: usize = 8;
@@ -26,7 +27,7 @@ pub(in crate::ingest) struct StreamBudget {
     stream: u64,
     holder: Arc<Holder>,
     own: Arc<Semaphore>,
-    _place: OwnedSemaphorePermit,
+    _place: (OwnedSemaphorePermit, Option<ClientPlace>),
 }
 
 /// Room for a dictionary.
@@ -37,10 +38,12 @@ pub(super) struct Kept {
 
 impl StreamBudget {
     /// A place among the open streams. Errors: `Exhausted` naming `ingest.max_streams` when all are taken.
-    pub(in crate::ingest) fn open(budget: &Arc<Budget>) -> Result<Self> {
+    /// `share`: what its client has of them.
+    pub(in crate::ingest) fn open(budget: &Arc<Budget>, share: Option<&Arc<Share>>) -> Result<Self> {
+        let counted = share.map(|share| share.stream(budget.streams_max())).transpose()?;
         let (stream, holder, place) = budget.open_stream()?;
         let own = Arc::new(Semaphore::new(budget.stream_permits));
-        Ok(Self { budget: Arc::clone(budget), stream, holder, own, _place: place })
+        Ok(Self { budget: Arc::clone(budget), stream, holder, own, _place: (place, counted) })
     }
 
     /// Room for a batch, if there is some at once.

@@ -17,7 +17,7 @@ fn held(bytes: usize) -> Need {
 #[tokio::test]
 async fn permits_come_back_when_dropped() {
     let admission = Budget::new(4 * MIB, 2 * MIB, 2);
-    let gate = StreamBudget::open(&admission).unwrap();
+    let gate = StreamBudget::open(&admission, None).unwrap();
     let permit = gate.acquire(held(MIB)).await;
     assert_eq!(admission.inflight_bytes(), MIB as u64);
     drop(permit);
@@ -27,15 +27,15 @@ async fn permits_come_back_when_dropped() {
 #[tokio::test]
 async fn a_batch_above_the_stream_limit_passes_alone() {
     let admission = Budget::new(4 * MIB, MIB, 1);
-    let gate = StreamBudget::open(&admission).unwrap();
+    let gate = StreamBudget::open(&admission, None).unwrap();
     let _large = gate.acquire(held(64 * MIB)).await;
 }
 
 #[tokio::test]
 async fn the_stream_limit_is_named_when_hit() {
     let admission = Budget::new(MIB, MIB, 1);
-    let _first = StreamBudget::open(&admission).unwrap();
-    let error = StreamBudget::open(&admission).err().unwrap();
+    let _first = StreamBudget::open(&admission, None).unwrap();
+    let error = StreamBudget::open(&admission, None).err().unwrap();
     assert!(error.to_string().contains("ingest.max_streams"), "{error}");
 }
 
@@ -44,9 +44,9 @@ async fn the_stream_limit_is_named_when_hit() {
 async fn a_full_budget_presses_the_largest_holder() {
     let admission = Budget::new(4 * MIB, 4 * MIB, 3);
     let (small, large, third) = (
-        StreamBudget::open(&admission).unwrap(),
-        StreamBudget::open(&admission).unwrap(),
-        StreamBudget::open(&admission).unwrap(),
+        StreamBudget::open(&admission, None).unwrap(),
+        StreamBudget::open(&admission, None).unwrap(),
+        StreamBudget::open(&admission, None).unwrap(),
     );
     let _held_small = small.acquire(held(MIB)).await;
     let held_large = large.acquire(held(2 * MIB)).await;
@@ -61,7 +61,7 @@ async fn a_full_budget_presses_the_largest_holder() {
 #[tokio::test]
 async fn the_plain_form_has_room_for_a_slice() {
     let admission = Budget::new(8 * MIB, 8 * MIB, 1);
-    let gate = StreamBudget::open(&admission).unwrap();
+    let gate = StreamBudget::open(&admission, None).unwrap();
     let mut permit = gate.acquire(Need { wire: MIB, held: MIB, expanded: usize::MAX }).await;
     assert_eq!((permit.bytes(), permit.slice_bytes()), (2 * MIB as u64, MIB));
     assert_eq!(admission.inflight_bytes(), 2 * MIB as u64);
@@ -75,8 +75,8 @@ async fn the_plain_form_has_room_for_a_slice() {
 #[tokio::test]
 async fn dictionaries_have_a_share_and_rows_pass_beside_them() {
     let admission = Budget::new(8 * MIB, 8 * MIB, 2);
-    let mut first = Intake::new(Arc::new(StreamBudget::open(&admission).unwrap()));
-    let mut second = Intake::new(Arc::new(StreamBudget::open(&admission).unwrap()));
+    let mut first = Intake::new(Arc::new(StreamBudget::open(&admission, None).unwrap()));
+    let mut second = Intake::new(Arc::new(StreamBudget::open(&admission, None).unwrap()));
     first.dictionary(1, MIB).await.unwrap();
     let error = second.dictionary(1, 2 * MIB).await.unwrap_err().to_string();
     assert!(error.contains("2097152 bytes") && error.contains("ingest.memory_limit"), "{error}");
@@ -91,7 +91,8 @@ async fn dictionaries_have_a_share_and_rows_pass_beside_them() {
 #[tokio::test]
 async fn messages_that_wait_are_counted() {
     let admission = Budget::new(4 * MIB, 4 * MIB, 2);
-    let (first, second) = (StreamBudget::open(&admission).unwrap(), StreamBudget::open(&admission).unwrap());
+    let (first, second) =
+        (StreamBudget::open(&admission, None).unwrap(), StreamBudget::open(&admission, None).unwrap());
     let all = first.acquire(held(3 * MIB)).await;
     let waiting = tokio::spawn(async move { second.acquire(held(2 * MIB)).await.bytes() });
     first.pressed().await;

@@ -54,6 +54,11 @@ pub(in crate::ingest) enum Entry {
 }
 
 impl KeyEntry {
+    /// The table that the stream went into, by its name in the ledger.
+    pub fn table(&self) -> &str {
+        &self.table
+    }
+
     /// Refuses a stream under a known key whose table or content differs.
     pub(in crate::ingest) fn check(&self, table: &TableName, checksum: u64) -> Result<()> {
         let table = table.in_ledger();
@@ -196,8 +201,13 @@ pub fn sequence(app_metadata: &[u8]) -> Result<u64> {
 }
 
 #[cfg(test)]
+#[path = "../../../tests/support/damaged.rs"]
+mod damaged;
+
+#[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     /// What is written down is read back as it was, to the limits of the table's numbers and with any text.
     #[test]
@@ -260,5 +270,20 @@ mod tests {
             assert!(reader.entry(&row).is_none(), "{row:?}");
         }
         assert_eq!(reader.unreadable, 11);
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2000))]
+
+        #[test]
+        fn numbers_of_batches_are_read_or_refused(bytes in damaged::damaged(damaged::lines("metadata.txt"))) {
+            match sequence(&bytes) {
+                Ok(seq) => prop_assert!(i64::try_from(seq).is_ok()),
+                Err(error) => {
+                    prop_assert_eq!(error.kind(), Kind::Invalid);
+                    prop_assert!(error.message().len() < 600, "{error}");
+                }
+            }
+        }
     }
 }

@@ -172,6 +172,20 @@ impl LedgerImage {
         (!tables.is_empty()).then_some(ProducerStatus { epoch, tables })
     }
 
+    /// Every producer with its newest epoch, and where it stands with each table.
+    pub(super) fn all(&self) -> Vec<(String, u64, LineStatus)> {
+        let mut all: Vec<(String, u64, LineStatus)> = self
+            .producers
+            .keys()
+            .filter_map(|name| Some((name, self.status(name)?)))
+            .flat_map(|(name, ProducerStatus { epoch, tables })| {
+                tables.into_iter().map(move |line| (name.to_string(), epoch, line))
+            })
+            .collect();
+        all.sort();
+        all
+    }
+
     /// Takes over what has been written down.
     pub(super) fn remember(&mut self, entry: &Entry) {
         self.clock += 1;

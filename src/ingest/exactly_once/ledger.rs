@@ -18,7 +18,7 @@ use tokio::sync::OwnedMutexGuard;
 
 use super::claim::{Claim, ClaimKind, KeyClaim, Keyed, ProducerClaim};
 use super::entry::{Entry, Line, Reader};
-use super::image::{Bounds, CHECKSUMS_KEPT, LedgerImage, LineEntry, ProducerStatus, TurnOf};
+use super::image::{Bounds, CHECKSUMS_KEPT, LedgerImage, LineEntry, LineStatus, ProducerStatus, TurnOf};
 use super::own_table::OwnTable;
 use crate::catalog::TableName;
 use crate::engine::{self, Connection, Database, LedgerBounds, LedgerRow};
@@ -149,6 +149,11 @@ impl Ledger {
     /// Where a producer stands; `None` when it has never sent anything durable.
     pub(in crate::ingest) fn status(&self, producer: &str) -> Option<ProducerStatus> {
         self.image().status(producer)
+    }
+
+    /// Every producer with its newest epoch, and where it stands with each table.
+    pub(in crate::ingest) fn producers(&self) -> Vec<(String, u64, LineStatus)> {
+        self.image().all()
     }
 
     /// Makes the ledger's table, before the transaction that will write into it.

@@ -38,6 +38,8 @@ impl Declared {
         }
         let wrong = |what: &dyn std::fmt::Display| {
             let found = shorten(&String::from_utf8_lossy(app_metadata), 200);
+            // It quotes what was found as well.
+            let what = shorten(&what.to_string(), 400);
             Error::invalid(format!(
                 "with header {SOURCES} the app_metadata of a batch is {{\"sources\": [{{\"file\": \"name\", \
                  \"piece\": \"16 hex digits\", \"rows\": n}}]}}; found {found} ({what})"
@@ -115,12 +117,17 @@ impl Declared {
 }
 
 #[cfg(test)]
+#[path = "../../../tests/support/damaged.rs"]
+mod damaged;
+
+#[cfg(test)]
 mod tests {
     use arrow::array::Array;
     use serde_json::json;
 
     use super::*;
     use crate::error::Kind;
+    use proptest::prelude::*;
 
     fn add(declared: &mut Declared, metadata: &serde_json::Value) -> Result<()> {
         declared.add(metadata.to_string().as_bytes())
@@ -215,5 +222,17 @@ mod tests {
         let refused = (0..17).find_map(|_| declared.add(message.as_bytes()).err()).unwrap();
         assert_eq!(refused.kind(), Kind::Exhausted, "{refused}");
         assert!(refused.message().contains("64 MiB"), "{refused}");
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2000))]
+
+        #[test]
+        fn declared_pieces_are_taken_or_refused(bytes in damaged::damaged(damaged::lines("metadata.txt"))) {
+            if let Err(error) = Declared::default().add(&bytes) {
+                prop_assert_eq!(error.kind(), Kind::Invalid);
+                prop_assert!(error.message().len() < 1000, "{error}");
+            }
+        }
     }
 }

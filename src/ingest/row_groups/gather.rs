@@ -159,7 +159,7 @@ mod tests {
     #[tokio::test]
     async fn units_are_whole_and_in_order_for_any_batch_sizes() {
         let schema = Arc::new(Schema::new(vec![Field::new("n", DataType::Int64, false)]));
-        let gate = StreamBudget::open(&Budget::new(1 << 30, 1 << 30, 1)).unwrap();
+        let gate = StreamBudget::open(&Budget::new(1 << 30, 1 << 30, 1), None).unwrap();
         for sizes in
             [vec![1, 2047, 2048, 5], vec![65_536; 5], vec![300_000], vec![100; 3_000], vec![122_880; 2]]
         {

@@ -2,12 +2,15 @@
 //! Runs on: any thread; values.
 //! Never: looks at a disk.
 
+use std::sync::Arc;
+
 use crate::files::found::FoundFile;
 use crate::files::input::Stamp;
 use crate::files::sniff::{Format, Refusal};
+use crate::load::fence::Fence;
 
 /// How the arguments are understood.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 pub(in crate::load) struct Finding {
     /// Take columns from `key=value` folders.
     pub(in crate::load) hive: bool,
@@ -15,6 +18,8 @@ pub(in crate::load) struct Finding {
     pub(in crate::load) follow: bool,
     /// What is named and cannot be loaded is left out with a word, instead of an error for all.
     pub(in crate::load) keep_going: bool,
+    /// Where files may lie, if not everywhere.
+    pub(in crate::load) fence: Option<Arc<Fence>>,
 }
 
 /// What the arguments mean at one moment.

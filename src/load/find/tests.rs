@@ -10,7 +10,7 @@ use tempfile::TempDir;
 use super::*;
 use crate::files::sniff::Compression;
 
-const HIVE: Finding = Finding { hive: true, follow: false, keep_going: false };
+const HIVE: Finding = Finding { hive: true, follow: false, keep_going: false, fence: None };
 
 /// A folder with files that hold lines of CSV, or what is given.
 fn folder(files: &[&str]) -> TempDir {
@@ -347,11 +347,11 @@ fn looking_again_is_cheap() {
 fn following_waits() {
     let directory = folder(&[]);
     let follow = Finding { follow: true, ..HIVE };
-    let mut finder = Finder::new(arguments(&directory, &["", "*.csv"]), follow);
+    let mut finder = Finder::new(arguments(&directory, &["", "*.csv"]), follow.clone());
     assert_eq!(finder.find().unwrap().files, []);
     write(&directory, "a.csv", b"id\n1\n");
     assert_eq!(paths(&directory, &finder.find().unwrap()), ["a.csv"]);
-    assert!(find(&directory, &["later.csv"], follow).is_err());
+    assert!(find(&directory, &["later.csv"], follow.clone()).is_err());
     let mut finder = Finder::new(arguments(&directory, &["a.csv"]), follow);
     finder.find().unwrap();
     std::fs::remove_file(directory.path().join("a.csv")).unwrap();

@@ -30,6 +30,9 @@ const ATTACKS: &[(&str, &str)] = &[
     ("WITH RECURSIVE r AS (SELECT 1 AS a UNION ALL SELECT a + 1 FROM r WHERE a < 5) FROM r", "yyyyy"),
     ("EXPLAIN FROM open_table", "yyyyy"),
     // Columns that are left out.
+    ("SELECT column_count FROM duckdb_tables() WHERE table_name = 'wells'", "yyyyy"),
+    ("SELECT ordinal_position FROM information_schema.columns WHERE table_name = 'wells'", "yyyyy"),
+    ("SELECT 1 + (SELECT count(*) FROM wells)", "yyyyy"),
     ("SELECT field_code FROM wells", "yyyee"),
     ("SELECT name FROM wells WHERE field_code = 3", "yyyee"),
     ("SELECT name FROM wells ORDER BY field_code", "yyyee"),
@@ -156,6 +159,13 @@ const ATTACKS: &[(&str, &str)] = &[
     ("FROM '/etc/passwd'", "eeenn"),
     ("SELECT * FROM read_blob('*')", "nnnnn"),
     ("FROM glob('/*')", "nnnnn"),
+    ("FROM read_duckdb('test.duckdb')", "nnnnn"),
+    ("FROM read_text('test.duckdb.tmp/x')", "nnnnn"),
+    ("FROM 'test.duckdb'", "nnnnn"),
+    ("FROM \"x.csv\"", "nnnnn"),
+    ("FROM x.csv", "nnnnn"),
+    ("FROM query_table('test.duckdb')", "nnnnn"),
+    ("SELECT (SELECT count(*) FROM 'test.duckdb')", "nnnnn"),
     ("COPY open_table TO '/tmp/x'", "nnnnn"),
     ("COPY (FROM other.secret) TO '/tmp/x'", "nnnnn"),
     ("COPY open_table FROM '/etc/passwd'", "nnnnn"),
@@ -236,8 +246,8 @@ const ATTACKS: &[(&str, &str)] = &[
     ("ANALYZE", "ynnnn"),
 ];
 
-/// Words that no user with grants may ever be shown, unless they have sent them.
-const NEVER: [&str; 3] = ["secret1", "secret99", "hush"];
+/// Words that no user with grants may ever be shown, unless they have sent them: rows that are left out, names of windows, folders.
+const NEVER: [&str; 5] = ["secret1", "secret99", "hush", "pintail_access", "/.tmp"];
 
 #[tokio::test]
 async fn no_statement_gets_through_on_any_way() {

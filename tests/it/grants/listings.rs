@@ -9,6 +9,7 @@ use futures::TryStreamExt;
 use tonic::Code;
 
 use super::{client, granted};
+use crate::support::calls::{number, rows};
 
 #[tokio::test]
 async fn metadata_shows_what_is_granted() {
@@ -91,6 +92,28 @@ async fn schemas_leave_hidden_columns_out() {
     let batches: Vec<_> =
         sql.do_get(info.endpoint[0].ticket.clone().unwrap()).await.unwrap().try_collect().await.unwrap();
     assert!(!pretty_format_batches(&batches).unwrap().to_string().contains("field_code"));
+}
+
+/// Hidden columns are not counted, and leave no gaps; a column without an alias is called as it is written, whatever stands in
+/// the place of its table.
+#[tokio::test]
+async fn nothing_is_counted_or_named_after_what_is_hidden() {
+    let server = granted().await;
+    for name in ["ada", "walter"] {
+        let mut client = client(&server, name).await;
+        let counted = "SELECT column_count FROM duckdb_tables() WHERE table_name = 'wells'";
+        assert_eq!(number(&mut client, counted).await, 2);
+        let placed =
+            "SELECT sum(ordinal_position)::BIGINT FROM information_schema.columns WHERE table_name = 'wells'";
+        assert_eq!(number(&mut client, placed).await, 3);
+        let placed = "SELECT max(column_index)::BIGINT FROM duckdb_columns WHERE table_name = 'wells'";
+        assert_eq!(number(&mut client, placed).await, 2);
+        let sql = "SELECT 1 + (SELECT count(*) FROM main.wells), EXISTS (FROM wells)";
+        let found = rows(&mut client, sql).await.unwrap();
+        let schema = found[0].schema();
+        let names: Vec<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
+        assert_eq!(names, ["(1 + (SELECT count_star() FROM main.wells))", "EXISTS(SELECT * FROM wells)"]);
+    }
 }
 
 #[tokio::test]

@@ -2,6 +2,7 @@
 
 mod belongings;
 mod login;
+mod shares;
 mod tls;
 mod tokens;
 

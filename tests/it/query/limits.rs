@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use arrow_flight::Ticket;
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt};
+use http_body_util::BodyExt;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use pintail::error::Kind;
 use prost::Message;
@@ -88,7 +89,11 @@ async fn the_server_says_that_a_call_is_late() {
         .body(tonic::body::Body::new(http_body_util::Full::new(Bytes::from(framed))))
         .unwrap();
     let response = sender.send_request(request).await.unwrap();
-    assert_eq!(response.headers()["grpc-status"], "4", "{:?}", response.headers());
+    // Before there is a first batch in the head of the answer, and after it at its end.
+    let (head, body) = response.into_parts();
+    let end = body.collect().await.unwrap();
+    let status = head.headers.get("grpc-status").or_else(|| end.trailers()?.get("grpc-status"));
+    assert_eq!(status.unwrap(), "4", "{:?} {:?}", head.headers, end.trailers());
     wait_for_running(&mut server.client().await, 0).await;
 }
 

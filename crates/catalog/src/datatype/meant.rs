@@ -65,8 +65,14 @@ pub(super) fn meant(text: &str) -> Option<String> {
     closest(&lower, own.into_iter().chain(others)).map(str::to_owned)
 }
 
+/// Longest text, in bytes, that may be a misspelled word: comparing takes time by its length.
+const WORD_BYTES_MAX: usize = 64;
+
 /// The word most like `text`, when it is like it at all.
 pub(crate) fn closest<'a>(text: &str, words: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    if text.len() > WORD_BYTES_MAX {
+        return None;
+    }
     words
         .into_iter()
         .map(|word| (strsim::normalized_damerau_levenshtein(text, word), word))

@@ -18,6 +18,9 @@ use crate::error::shorten;
 /// Types within types; what lies deeper is no table any more.
 const DEPTH_MAX: usize = 32;
 
+/// Longest text of an error, which quotes what was found.
+const WHAT_BYTES_MAX: usize = 500;
+
 /// Reads a type as pyarrow prints it: `timestamp[us, tz=UTC]`, `list<item: int32>`.
 ///
 /// A field name with one of `:,<>[]()"` in it, which pyarrow prints bare, is written in double quotes.
@@ -34,6 +37,7 @@ pub fn parse(text: &str) -> Result<DeclaredType, TypeError> {
         if !wrong.what.contains(text.trim()) {
             wrong.what = format!("\"{}\" is no type: {}", shorten(text, 120), wrong.what);
         }
+        wrong.what = shorten(&wrong.what, WHAT_BYTES_MAX);
         wrong
     })
 }

@@ -93,6 +93,7 @@ pub(crate) struct Part {
 #[derive(Debug)]
 pub struct Access {
     pub(crate) user: String,
+    token: Option<String>,
     pub(crate) level: Level,
     /// `None`: everything that the role allows.
     grants: Option<Vec<Grant>>,
@@ -114,7 +115,18 @@ impl Access {
         scope: Vec<Tables>,
         definable: Vec<Tables>,
     ) -> Self {
-        Self { user: user.into(), level, grants, scope, definable, windows: Mutex::default() }
+        Self { user: user.into(), token: None, level, grants, scope, definable, windows: Mutex::default() }
+    }
+
+    /// The same by an API token of this name.
+    pub fn by_token(self, token: Option<String>) -> Self {
+        Self { token, ..self }
+    }
+
+    /// Whether something that `user` did, by the API token of that name if by one, is theirs to see. Who comes by a token sees
+    /// what was done by it alone.
+    pub fn is_of(&self, user: &str, token: Option<&str>) -> bool {
+        self.user == user && (self.token.is_none() || self.token.as_deref() == token)
     }
 
     /// Whether everything is there for them that is not the server's own.

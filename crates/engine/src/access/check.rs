@@ -2,13 +2,11 @@
 //! Runs on: the thread of the connection; blocks while the engine plans.
 //! Never: reads a row.
 
-use std::sync::Arc;
-
 use duckdb::query_result::StatementType;
 
-use super::access::{Access, Grant, Level, Part, Right};
+use super::access::{Grant, Part, Right};
 use super::facts::Facts;
-use super::guard::{Guard, Unplanned, first_line};
+use super::planner::{Planner, Unplanned, first_line};
 use super::window::Window;
 use crate::catalog::TableName;
 use crate::connection::Connection;
@@ -31,11 +29,10 @@ pub fn check_grant(connection: &Connection, grant: &Grant) -> Result<()> {
         return Err(Error::invalid("where and hide leave something out of what is read: grant read as well"));
     }
     let catalog = connection.database().catalog().to_owned();
-    let nobody = Arc::new(Access::new("", Level::Reader, None, Vec::new(), Vec::new()));
-    let guard = Guard { connection, access: &nobody };
+    let planner = Planner(connection);
     let name =
         TableName { catalog: Some(catalog.clone()), schema: Some(schema.clone()), table: table.clone() };
-    if find_table(connection, &name)?.is_none() && !guard.is_view(schema, table)? {
+    if find_table(connection, &name)?.is_none() && !planner.is_view(schema, table)? {
         return Err(Error::not_found(format!(
             "there is no table {schema}.{table}: where and hide are checked against it"
         )));
@@ -44,16 +41,16 @@ pub fn check_grant(connection: &Connection, grant: &Grant) -> Result<()> {
         check_closed(connection, filter)?;
     }
     let window = Window::on(&catalog, schema, table, &part);
-    let (statement, kind) = guard.parsed(&window.query).map_err(|error| error.context("where"))?;
+    let (statement, kind) = planner.parsed(&window.query).map_err(|error| error.context("where"))?;
     if kind != StatementType::Select {
         return Err(Error::invalid("where: expected a condition, such as field_code = 7"));
     }
-    match guard.planned(&statement, &window.query)? {
+    match planner.planned(&statement, &window.query)? {
         Ok(plan) => {
             let facts = Facts::of(&plan);
             let is_plain =
                 facts.reads.len() == 1 && facts.table_functions.is_empty() && facts.unknown.is_none();
-            if !is_plain && !guard.is_view(schema, table)? {
+            if !is_plain && !planner.is_view(schema, table)? {
                 return Err(Error::invalid(
                     "where: expected a condition on the columns of the table alone, without subqueries",
                 ));

@@ -15,9 +15,12 @@ mod check;
 mod facts;
 mod guard;
 mod listing;
+mod planner;
 mod refusal;
+mod resolver;
 mod store;
 mod tree;
+mod unplanned;
 mod verdict;
 mod window;
 

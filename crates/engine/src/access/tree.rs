@@ -22,13 +22,15 @@ pub(super) trait Names {
     fn table(&mut self, path: &[String]) -> crate::error::Result<Place>;
     /// What stands in the place of a table function.
     fn function(&mut self, path: &[String]) -> crate::error::Result<Place>;
+    /// An expression as the engine writes it, which is the name of its column.
+    fn text_of(&mut self, expression: &Value) -> crate::error::Result<String>;
 }
 
 /// What was found besides names.
 #[derive(Debug, Default)]
 pub(super) struct Found {
-    /// A window was put in.
-    pub(super) has_windows: bool,
+    /// Windows that were put in.
+    pub(super) windows: usize,
     /// SHOW or DESCRIBE; the queries that they describe.
     pub(super) shows: bool,
     pub(super) described: Vec<Value>,
@@ -78,6 +80,24 @@ impl Walk<'_> {
         }
     }
 
+    /// What a SELECT gives. A column without an alias is called as its expression is written, so one in which windows were put
+    /// is given the name that it had.
+    fn select_list(&mut self, list: &mut Value, ctes: &HashSet<String>) -> crate::error::Result<()> {
+        let Some(list) = list.as_array_mut() else { return Ok(()) };
+        for expression in list {
+            if text(expression, "class") == "STAR" || !text(expression, "alias").is_empty() {
+                self.look(expression, ctes)?;
+                continue;
+            }
+            let (before, windows) = (expression.clone(), self.found.windows);
+            self.look(expression, ctes)?;
+            if self.found.windows > windows {
+                expression["alias"] = self.names.text_of(&before)?.into();
+            }
+        }
+        Ok(())
+    }
+
     /// Looks into the fields of a node; a query node's own CTEs first, each of which knows those before it.
     fn fields(&mut self, value: &mut Value, ctes: &HashSet<String>) -> crate::error::Result<()> {
         let mut known = ctes.clone();
@@ -95,8 +115,10 @@ impl Walk<'_> {
         let own = fields.get("cte_name").and_then(Value::as_str);
         known.extend(own.map(str::to_lowercase));
         for (key, field) in fields.iter_mut() {
-            if key != "cte_map" {
-                self.look(field, &known)?;
+            match key.as_str() {
+                "cte_map" => {}
+                "select_list" => self.select_list(field, &known)?,
+                _ => self.look(field, &known)?,
             }
         }
         Ok(())
@@ -143,7 +165,7 @@ impl Walk<'_> {
 
     /// Lets a table's node name a window, under the name that the table had.
     fn put(&mut self, value: &mut Value, window: &Window, alias: &str) {
-        self.found.has_windows = true;
+        self.found.windows += 1;
         let Some(fields) = value.as_object_mut() else { return };
         if fields.get("alias").and_then(Value::as_str).is_none_or(str::is_empty) {
             fields.insert("alias".into(), alias.into());

@@ -13,6 +13,7 @@
 use std::fs::File;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError};
+use std::time::Duration;
 
 use duckdb::Parameters;
 use duckdb::environment::StorageLocation;
@@ -68,10 +69,8 @@ impl<'a> Alone<'a> {
     fn enter(database: &'a Database, target: &BackupTarget) -> Result<Self> {
         let mut copying = database.copying.lock().unwrap_or_else(PoisonError::into_inner);
         if copying.is_some() {
-            return Err(Error::new(
-                Kind::Aborted,
-                "another backup is being written; try again when it is done",
-            ));
+            return Err(Error::collided("another backup is being written; try again when it is done")
+                .again_after(Duration::from_secs(5)));
         }
         *copying = Some(target.clone());
         Ok(Self(database))

@@ -116,6 +116,7 @@ impl Connection {
         if !is_same {
             // What was prepared for one of them is not for the other.
             self.raw_mut().forget();
+            self.database.about.viewed_by(self.raw().token(), access.clone());
         }
         self.access = access;
     }

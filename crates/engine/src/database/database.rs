@@ -22,8 +22,8 @@ use crate::ffi::RawConnection;
 use crate::group_commit::SmallInserts;
 use crate::health::{Health, lost};
 use crate::read::Likely;
-use crate::sql::Surface;
-use crate::table_functions::{Descriptions, Segments, random_token};
+use crate::sql::{Masked, Surface, masked};
+use crate::table_functions::{About, Descriptions, Segments, Teller, random_token};
 
 /// Connections kept for reuse; more are opened under load and closed afterwards.
 const IDLE_CONNECTIONS_MAX: usize = 64;
@@ -41,6 +41,7 @@ pub struct Database {
     pub(crate) segments: Segments,
     pub(crate) small_inserts: SmallInserts,
     pub(crate) descriptions: Descriptions,
+    pub(crate) about: About,
     pub(crate) likely: Likely,
     pub(crate) windows: Windows,
     surface: OnceLock<Surface>,
@@ -69,6 +70,7 @@ impl Database {
             segments: Segments::default(),
             small_inserts: SmallInserts::default(),
             descriptions: Descriptions::default(),
+            about: About::default(),
             likely: Likely::default(),
             windows: Windows::default(),
             surface: OnceLock::new(),
@@ -86,8 +88,10 @@ impl Database {
     fn open_instance(&self, instance: &mut Option<Arc<Instance>>) -> Result<()> {
         let opened = open(&self.options, |connection| {
             self.segments.register(connection)?;
-            self.descriptions.register(connection)
+            self.descriptions.register(connection)?;
+            self.about.register(connection)
         })?;
+        self.about.register_names(&opened.instance).map_err(from_duckdb)?;
         self.catalog.get_or_init(|| opened.catalog);
         // When it is opened anew, what was noted since the start counts: it is more than the catalog says.
         self.surface.get_or_init(|| opened.surface);
@@ -154,6 +158,21 @@ impl Database {
         if idle.len() < IDLE_CONNECTIONS_MAX && !self.is_lost() {
             idle.push(raw);
         }
+    }
+
+    /// Lets SELECTs read what `teller` tells of the server, as tables of a schema `pintail`.
+    pub fn told_by(&self, teller: Arc<dyn Teller>) {
+        self.about.told_by(teller);
+    }
+
+    /// A statement's text without its literals, for logs and lists.
+    ///
+    /// Errors: `Unavailable` while the database is lost; `Invalid` for a text that has no tokens.
+    pub fn masked(&self, sql: &str) -> Result<Masked> {
+        let raw = self.take_raw()?;
+        let masked = masked(raw.duckdb(), sql).map_err(from_duckdb);
+        self.give_back(raw);
+        masked
     }
 
     /// Looks at an engine error before it is passed on: a fatal one marks the database as lost.

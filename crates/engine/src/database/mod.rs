@@ -7,6 +7,7 @@ mod database;
 mod files;
 mod holders;
 mod interrupt;
+mod no_files;
 mod open;
 mod options;
 mod row_commits;

@@ -9,6 +9,7 @@ use duckdb::connection::{Connection as DuckDBConnection, SettingScope};
 use duckdb::environment::{Environment, StorageLocation};
 use duckdb::instance::{AttachBuilder, Instance, InstanceBuilder};
 
+use super::no_files::refuse_files;
 use super::options::Options;
 use crate::catalog::quote_text;
 use crate::duckdb_error::from_duckdb;
@@ -103,6 +104,7 @@ pub(crate) fn connect(
     config.set_text(OWNER, token, SettingScope::Session)?;
     // Bounds what is queued of each of its results.
     config.set_text(BUFFER, &format!("{}B", options.result_buffer_bytes), SettingScope::Session)?;
+    refuse_files(&connection)?;
     Ok(connection)
 }
 

@@ -20,8 +20,7 @@ const TEXT_BYTES_MAX: usize = 1536;
 const FAILED_COMMIT: &str = "Failed to commit: ";
 
 /// How the engine's texts about its own allocations begin.
-const NO_MEMORY: [&str; 6] = [
-    NO_PROCESS_MEMORY,
+const NO_MEMORY: [&str; 5] = [
     "could not allocate block of size ",
     "failed to allocate data of size ",
     "failed to pin block of size ",
@@ -29,8 +28,8 @@ const NO_MEMORY: [&str; 6] = [
     "Failed to allocate ",
 ];
 
-/// What `ffi/memory.cpp` says when the whole process has no more.
-const NO_PROCESS_MEMORY: &str = "the server has no ";
+/// What `ffi/memory.cpp` says when the whole process has no more, and what the engine makes of a `bad_alloc` of it.
+const NO_PROCESS_MEMORY: [&str; 2] = ["the server has no ", "Allocation failure"];
 
 /// How the texts of file operations begin that can run out of disk.
 const FILE_WORK: [&str; 5] = [
@@ -134,7 +133,8 @@ fn has_no_space(error: &duckdb::Error) -> bool {
 /// So does a full buffer pool: a COMMIT reports it as a failed transaction.
 fn has_no_memory(error: &duckdb::Error) -> bool {
     error.code == DuckDBError::ResourceOutOfMemory
-        || commit_cause(error).is_some_and(|cause| begins(cause, &NO_MEMORY))
+        || commit_cause(error)
+            .is_some_and(|cause| begins(cause, &NO_MEMORY) || begins(cause, &NO_PROCESS_MEMORY))
 }
 
 /// Whether the text is `<kind> with name "<name>" already exists!`, and nothing after it.
@@ -166,7 +166,7 @@ pub(crate) fn from_duckdb(error: duckdb::Error) -> Error {
             text.truncate(position);
         }
         if has_no_memory {
-            let of_process = words(&text).starts_with(NO_PROCESS_MEMORY);
+            let of_process = begins(words(&text), &NO_PROCESS_MEMORY);
             let limit = if of_process { "server.memory_limit" } else { "database.memory_limit" };
             text.push_str(&format!(" (limit: {limit})"));
         }

@@ -2,9 +2,10 @@
 // Runs on: whatever thread of the engine's allocates.
 // Never: asks for small pieces, which are most; changes where memory comes from.
 //
-// Values that functions compute are in no buffer that the engine counts: they come from the instance's allocator, or from the one
-// of the whole process, and the interrupt of a statement is not looked at before a vector of them is full. Both allocators are
-// open to functions of one's own, which are put in their place before the first statement runs.
+// Values that functions compute are in no buffer that the engine counts, and the interrupt of a statement is not looked at before
+// a vector of them is full. They come from the instance's allocator or from the one of the whole process, which are open to
+// functions of one's own, put in their place before the first statement runs; or they are built as texts and vectors of C++, with
+// `operator new`, which every program may replace.
 
 #include "duckdb/common/allocator.hpp"
 #include "duckdb/common/exception.hpp"
@@ -13,11 +14,12 @@
 #include "duckdb/main/client_context.hpp"
 #include "duckdb/main/database.hpp"
 
+#include <cstdlib>
 #include <mutex>
 #include <new>
 
 extern "C" {
-uint64_t pintail_take_memory(uint64_t bytes);
+uint64_t pintail_take_memory(uint64_t bytes, bool told);
 void pintail_give_memory_back(uint64_t bytes);
 }
 
@@ -29,7 +31,7 @@ using namespace duckdb; // NOLINT
 constexpr idx_t LARGE = idx_t(4) << 20;
 
 void Take(idx_t size) {
-	auto limit = pintail_take_memory(size);
+	auto limit = pintail_take_memory(size, true);
 	if (limit != 0) {
 		// Not the words of the engine's own limit, which is another setting.
 		throw OutOfMemoryException("the server has no %s more for a value or a buffer, its limit is %s",
@@ -76,6 +78,23 @@ void Hold(Allocator &allocator) {
 }
 
 } // namespace
+
+//! As the one it replaces; the engine's own code is the only C++ of the program
+void *operator new(std::size_t size) {
+	if (size >= LARGE && pintail_take_memory(size, false) != 0) {
+		throw std::bad_alloc();
+	}
+	for (;;) {
+		if (auto result = std::malloc(size == 0 ? 1 : size)) {
+			return result;
+		}
+		auto handler = std::get_new_handler();
+		if (!handler) {
+			throw std::bad_alloc();
+		}
+		handler();
+	}
+}
 
 extern "C" void pintail_hold_allocations(duckdb_v2_connection_handle connection) {
 	static std::once_flag process;

@@ -5,7 +5,7 @@
 use duckdb::connection::Connection;
 use duckdb::{AsRaw, ffi};
 
-use crate::memory::BUDGET;
+use crate::memory::{BUDGET, Piece};
 
 unsafe extern "C" {
     fn pintail_hold_allocations(connection: ffi::duckdb_v2_connection_handle);
@@ -17,10 +17,12 @@ pub(crate) fn hold_allocations(connection: &Connection) {
     unsafe { pintail_hold_allocations(connection.get_raw()) }
 }
 
-/// Whether the engine may take so many bytes more: 0, or the limit that they would go beyond.
+/// Whether the engine may take so many bytes more: 0, or the limit that they would go beyond. `told`: it says when it gives
+/// them back.
 #[unsafe(no_mangle)]
-extern "C" fn pintail_take_memory(bytes: u64) -> u64 {
-    BUDGET.take(bytes).err().map_or(0, |limit| limit.max(1))
+extern "C" fn pintail_take_memory(bytes: u64, told: bool) -> u64 {
+    let piece = if told { Piece::Told } else { Piece::Untold };
+    BUDGET.take(bytes, piece).err().map_or(0, |limit| limit.max(1))
 }
 
 /// The engine has given so many bytes back.

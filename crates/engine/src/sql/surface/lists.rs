@@ -5,8 +5,10 @@ use std::collections::HashSet;
 use std::sync::LazyLock;
 
 /// Table functions of the engine that a client may call. Any other one is refused, so that one which a later version adds
-/// with an effect is not let in unseen. `summary` is left out: DuckDB 2.0.0 ends with the process when its argument is a name. Those that read files are stopped by `enable_external_access`.
-pub(super) const TABLE_FUNCTIONS: [&str; 70] = [
+/// with an effect is not let in unseen. `summary` is left out: DuckDB 2.0.0 ends with the process when its argument is a name. Those that
+/// read files are left out as well: without external access the engine still opens the database's own file, its log and what was
+/// spilled.
+pub(super) const TABLE_FUNCTIONS: [&str; 45] = [
     "duckdb_approx_database_count",
     "duckdb_available_metrics",
     "duckdb_columns",
@@ -31,17 +33,9 @@ pub(super) const TABLE_FUNCTIONS: [&str; 70] = [
     "duckdb_types",
     "duckdb_views",
     "generate_series",
-    "glob",
     "icu_calendar_names",
     "json_each",
     "json_tree",
-    "parquet_bloom_probe",
-    "parquet_file_metadata",
-    "parquet_full_metadata",
-    "parquet_kv_metadata",
-    "parquet_metadata",
-    "parquet_scan",
-    "parquet_schema",
     "pg_timezone_names",
     "pragma_collations",
     "pragma_database_size",
@@ -55,25 +49,8 @@ pub(super) const TABLE_FUNCTIONS: [&str; 70] = [
     "query",
     "query_table",
     "range",
-    "read_blob",
-    "read_csv",
-    "read_csv_auto",
-    "read_duckdb",
-    "read_json",
-    "read_json_auto",
-    "read_json_objects",
-    "read_json_objects_auto",
-    "read_ndjson",
-    "read_ndjson_auto",
-    "read_ndjson_objects",
-    "read_parquet",
-    "read_single_csv_file",
-    "read_single_json_file",
-    "read_single_parquet_file",
-    "read_text",
     "repeat",
     "repeat_row",
-    "sniff_csv",
     "test_all_types",
     "test_vector_types",
     "unnest",
@@ -88,7 +65,8 @@ pub(super) const FUNCTIONS: [&str; 5] =
     ["duckdb_logs_parsed", "duckdb_profiling_settings", "getenv", "sleep_ms", "write_log"];
 
 /// The server's own functions.
-pub(super) const INTERNAL: [&str; 3] = ["pintail_describe", "pintail_segment", "pintail_rows"];
+pub(super) const INTERNAL: [&str; 4] =
+    ["pintail_about", "pintail_describe", "pintail_segment", "pintail_rows"];
 
 /// Functions that change what is stored.
 pub(super) const CHANGING: [&str; 2] = ["nextval", "setval"];

@@ -137,7 +137,8 @@ impl Surface {
         let mut reach = Reach { changes: false, is_proven: !names.is_full(), seeds: false };
         for (at, token) in tokens.iter().enumerate() {
             let Some(name) = token.name() else { continue };
-            let is_called = tokens.get(at + 1).is_some_and(|next| next.text.starts_with('('));
+            let is_called = tokens.get(at + 1).is_some_and(|next| next.text.starts_with('('))
+                && !(name == "glob" && is_operator(&tokens[..at]));
             names.check(&name)?;
             self.check(&name, is_called)?;
             reach.changes |= names.changes(&name);
@@ -198,6 +199,20 @@ impl Surface {
     }
 }
 
+/// Whether the word behind these tokens stands between two values: behind a literal, a name or what is in brackets. Behind a
+/// keyword it may be a function.
+fn is_operator(before: &[Token<'_>]) -> bool {
+    const SOURCES: [&str; 8] =
+        ["call", "describe", "join", "lateral", "pivot", "summarize", "unpivot", "using"];
+    before.last().is_some_and(|last| match last.kind {
+        TokenType::StringLiteral => true,
+        TokenType::Identifier => !SOURCES.iter().any(|word| last.is_word(word)),
+        TokenType::Operator => last.text.ends_with([')', ']']),
+        TokenType::Keyword => last.is_word("not"),
+        _ => false,
+    })
+}
+
 /// The names in a text.
 pub(super) fn names_of(tokens: &[Token<'_>]) -> HashSet<String> {
     tokens.iter().filter_map(Token::name).collect()
@@ -218,6 +233,9 @@ pub(crate) fn no_checkpoint() -> Error {
     Error::unsupported("CHECKPOINT is not a statement here; use the action pintail.checkpoint")
 }
 
+/// What to do in place of reading a file.
+const NO_FILES: &str = "; SQL has no way to files, `pintail load` loads them";
+
 /// What to do in place of calling a refused function.
 fn instead(name: &str) -> &'static str {
     if name.contains("log") {
@@ -227,6 +245,8 @@ fn instead(name: &str) -> &'static str {
         return "; EXPLAIN ANALYZE shows what a statement costs";
     }
     match name {
+        "glob" | "sniff_csv" => NO_FILES,
+        reader if reader.starts_with("read_") || reader.starts_with("parquet_") => NO_FILES,
         "duckdb_settings" => {
             "; current_setting gives single ones, and `pintail config print` the server's configuration"
         }

@@ -231,3 +231,27 @@ fn every_function_of_the_engine_is_listed() {
     assert!(gone.is_empty(), "listed, and not there: {gone:?}");
     assert!(!super::lists::is_listed("a_function_of_tomorrow"));
 }
+
+/// Functions that read files are refused wherever they stand; GLOB between two values is an operator.
+#[test]
+fn files_are_out_of_reach() {
+    let (_instance, connection, surface) = open(&["CREATE TABLE t (b VARCHAR)"]);
+    for sql in [
+        "FROM glob('*')",
+        "FROM t, glob('*')",
+        "FROM t JOIN glob('*') ON true",
+        "CALL glob('*')",
+        "PIVOT glob('*') ON file",
+        "FROM main.\"GLOB\"('*')",
+        "SELECT (FROM read_text('x'))",
+        "FROM query('FROM parquet_scan(''x'')')",
+        "FROM sniff_csv('x')",
+    ] {
+        assert_eq!(reach(&connection, &surface, sql).unwrap_err().kind(), Kind::Denied, "{sql}");
+    }
+    for sql in
+        ["FROM t WHERE b GLOB ('a' || '*')", "FROM t WHERE lower(b) NOT GLOB ('a*')", "SELECT 'a' GLOB ('b')"]
+    {
+        assert!(reach(&connection, &surface, sql).is_ok(), "{sql}");
+    }
+}

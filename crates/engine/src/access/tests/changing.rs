@@ -1,0 +1,88 @@
+//! What a writer changes to whom a part of the tables is granted.
+
+use super::*;
+
+#[test]
+fn a_writer_with_grants_changes_what_is_granted() {
+    let denied = Err(Kind::Denied);
+    check(
+        Some(&customer(Level::Writer)),
+        &[
+            ("INSERT INTO open_table VALUES (3, 'z')", Ok("1"), ""),
+            ("INSERT INTO open_table SELECT a, b FROM s.t", Ok("1"), ""),
+            ("UPDATE open_table SET b = 'q' WHERE a = 1", Ok("1"), ""),
+            ("DELETE FROM open_table WHERE a = 3 RETURNING a", Ok("a"), ""),
+            ("INSERT INTO s.t VALUES (1, 'x') ON CONFLICT DO UPDATE SET b = excluded.b", Ok("1"), ""),
+            (
+                "MERGE INTO s.t USING open_table o ON s.t.a = o.a WHEN MATCHED THEN UPDATE SET b = o.b",
+                Ok("1"),
+                "",
+            ),
+            ("WITH d AS (DELETE FROM open_table WHERE a = 1 RETURNING a) FROM d", Ok("a"), ""),
+            // A table that is granted in part takes rows, and nothing else.
+            ("INSERT INTO wells VALUES (7, 'mine', 1.0)", Ok("1"), ""),
+            ("INSERT INTO wells VALUES (7, 'mine', 1.0) RETURNING *", denied, "in part"),
+            ("UPDATE wells SET oil = 0", denied, "in part"),
+            ("DELETE FROM wells", denied, "in part"),
+            ("TRUNCATE wells", denied, "in part"),
+            ("INSERT INTO open_table SELECT field_code, name FROM wells", denied, "in part"),
+            ("CREATE TABLE s.copy AS SELECT * FROM wells", denied, "in part"),
+            ("CREATE TEMP TABLE copy AS SELECT * FROM wells", denied, "in part"),
+            (
+                "WITH i AS (INSERT INTO open_table SELECT field_code, name FROM wells RETURNING *) FROM i",
+                Err(Kind::Invalid),
+                "",
+            ),
+            ("WITH d AS (DELETE FROM wells RETURNING name) FROM d", Err(Kind::Invalid), ""),
+            ("ALTER TABLE wells RENAME TO mine", denied, ""),
+            ("CREATE VIEW s.v AS SELECT * FROM wells", denied, "in part"),
+            ("CREATE VIEW s.v AS SELECT * FROM main.open_table", Ok("0"), ""),
+            ("CREATE VIEW s.v2 AS SELECT * FROM other.secret", denied, "other.secret"),
+            ("CREATE VIEW s.v3 AS SELECT * FROM open_table", denied, "schemas"),
+            ("CREATE VIEW s.v4 AS SELECT * FROM information_schema.tables", denied, "catalog"),
+            ("CREATE VIEW main.v AS SELECT 1", denied, "main.v"),
+            // Others.
+            ("INSERT INTO other.secret VALUES (1, 'x')", denied, ""),
+            ("INSERT INTO other.nothing VALUES (1, 'x')", denied, ""),
+            ("UPDATE other.secret SET nothing = 1", denied, "does not bind"),
+            ("UPDATE other.nothing SET nothing = 1", denied, "does not bind"),
+            ("UPDATE open_table SET nothing = 1", Err(Kind::Invalid), "nothing"),
+            ("INSERT INTO s.over_wells VALUES (1)", Err(Kind::NotFound), ""),
+            ("INSERT INTO open_table SELECT 1, token FROM other.secret", denied, ""),
+            ("UPDATE open_table SET b = (SELECT token FROM other.secret LIMIT 1)", denied, ""),
+            ("DELETE FROM open_table USING other.secret WHERE a = field_code", denied, ""),
+            ("INSERT INTO pintail_internal.users VALUES ('me')", denied, "server's own"),
+            ("CREATE TABLE s.n (a INTEGER)", Ok("0"), ""),
+            ("CREATE TABLE s.fk (a INTEGER REFERENCES s.t (a))", Ok("0"), ""),
+            ("CREATE TABLE main.n (a INTEGER)", denied, "define"),
+            ("CREATE TABLE s.c AS SELECT * FROM main.open_table", Ok(""), ""),
+            ("CREATE TEMP TABLE scratch (a INTEGER)", Ok("0"), ""),
+            ("CREATE INDEX i ON s.t (b)", Ok("0"), ""),
+            ("CREATE INDEX j ON open_table (a)", denied, "define"),
+            ("ALTER TABLE s.n ADD COLUMN b INTEGER", Ok("0"), ""),
+            ("ALTER TABLE open_table ADD COLUMN c INTEGER", denied, "define"),
+            ("ALTER TABLE s.n RENAME TO m", Ok("0"), ""),
+            ("COMMENT ON TABLE s.t IS 'x'", Ok("0"), ""),
+            ("DROP TABLE IF EXISTS s.nothing", Ok("0"), ""),
+            ("DROP TABLE IF EXISTS other.nothing", denied, "define"),
+            ("DROP TABLE other.secret", denied, "define"),
+            ("DROP TABLE open_table", denied, "define"),
+            ("DROP SCHEMA other CASCADE", denied, "define"),
+            ("CREATE SCHEMA mine", denied, "define"),
+            ("CREATE MACRO mine() AS 1", denied, "admin"),
+            ("CREATE TEMP MACRO mine() AS 1", denied, "admin"),
+            ("CREATE OR REPLACE MACRO most() AS 1", denied, "admin"),
+            (
+                "CREATE TRIGGER x AFTER INSERT ON s.t FOR EACH STATEMENT DELETE FROM main.open_table",
+                denied,
+                "admin",
+            ),
+            ("CREATE SEQUENCE s.q", denied, "admin"),
+            ("CREATE TYPE s.e AS ENUM ('a')", denied, "admin"),
+            ("DROP SEQUENCE ids", denied, "admin"),
+            ("DROP MACRO most", denied, "admin"),
+            ("VACUUM", denied, ""),
+            ("ANALYZE", denied, ""),
+        ],
+    );
+}
