@@ -33,8 +33,8 @@ pub(super) struct Load {
     table: Option<String>,
     #[command(flatten)]
     remote: Remote,
-    /// What to do about the table; create and replace hold for the first part of what is loaded,
-    /// about a million rows, and the rest is appended
+    /// What to do about the table; create and replace hold for the first part of the whole run,
+    /// about a million rows, and the rest is appended, also with --follow
     #[arg(long, value_enum, default_value = "create-append")]
     mode: LoadMode,
     /// What to do about rows whose primary key is there already

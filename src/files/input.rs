@@ -1,6 +1,7 @@
 //! The bytes of a file that is loaded, wherever they are.
 //! Runs on: threads that read; blocks. Never: writes; keeps a file open longer than its reader lives.
 
+use std::collections::HashSet;
 use std::fs::{File, Metadata};
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
@@ -250,6 +251,11 @@ pub trait LoadFile: Send + Sync {
     ///
     /// Errors: `Conflict` when it is no longer what it was.
     fn reader(&self) -> Result<Box<dyn PieceReader>>;
+    /// The same, where pieces with these checksums are stored: text leaves out the records of a piece that are among them.
+    fn reader_of_rest(&self, stored: HashSet<u64>) -> Result<Box<dyn PieceReader>> {
+        let _ = stored;
+        self.reader()
+    }
 }
 
 /// A row group of Parquet, some record batches of Arrow, a block of lines.
@@ -267,6 +273,10 @@ pub struct Piece {
 pub trait PieceReader: Send {
     /// Checksum of the piece's content, the columns' names and types included.
     fn checksum(&mut self, piece: usize) -> Result<u64>;
+    /// Checksums of what is stored of the piece that [`PieceReader::checksum`] was asked for last, and is left out of it.
+    fn left_out(&self) -> &[u64] {
+        &[]
+    }
     /// The piece's batches, whose schema is [`LoadFile::schema`]. Where the file says how many rows there are, fewer or
     /// more are an error. Every error names file, and row group and column where there are such.
     fn read(&mut self, piece: usize) -> Result<Batches>;

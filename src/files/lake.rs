@@ -29,6 +29,16 @@ pub enum TableKind {
     DuckLake,
 }
 
+/// What EXPORT DATABASE writes beside a file for each table.
+const EXPORTED: [&str; 2] = ["schema.sql", "load.sql"];
+
+fn exported(folder: &dyn std::fmt::Display) -> Error {
+    Error::unsupported(format!(
+        "{folder} was written by EXPORT DATABASE: each of its files is a table of its own, so they do not go into one; load each \
+         file into its table: pintail load {folder}/NAME.parquet --table NAME"
+    ))
+}
+
 /// What was found out of folders, so that each is looked at once.
 #[derive(Default)]
 pub struct Lakes(HashMap<PathBuf, Option<TableKind>>);
@@ -49,8 +59,18 @@ impl Lakes {
 
     /// The same for the keys below a prefix of a store.
     pub fn check_keys<'a>(keys: impl Iterator<Item = &'a str>, name: &str) -> Result<()> {
+        let mut exports: HashMap<String, usize> = HashMap::new();
         for key in keys {
             let parts: Vec<&str> = key.split('/').collect();
+            if let Some((name_of_file, folder)) = parts.split_last()
+                && EXPORTED.contains(name_of_file)
+            {
+                let count = exports.entry(folder.join("/")).or_default();
+                *count += 1;
+                if *count == EXPORTED.len() {
+                    return Err(exported(&name.trim_end_matches('/')));
+                }
+            }
             let is_metadata = |pair: &[&str]| pair[0] == "metadata" && is_iceberg_metadata(pair[1]);
             let kind = if parts.contains(&"_delta_log") {
                 TableKind::Delta
@@ -64,6 +84,15 @@ impl Lakes {
                 continue;
             };
             return Err(kind.refusal(Path::new(name), Path::new(name)));
+        }
+        Ok(())
+    }
+
+    /// Errors: `Unsupported` when the folder is what DuckDB exported: a file for each table of a database, which do not go into
+    /// one. Its files can be named.
+    pub fn check_export(folder: &Path) -> Result<()> {
+        if EXPORTED.iter().all(|name| folder.join(name).is_file()) {
+            return Err(exported(&folder.display()));
         }
         Ok(())
     }
@@ -247,6 +276,28 @@ mod tests {
                 assert!(error.message().contains(what), "{error}");
             }
         }
+    }
+
+    /// A folder of EXPORT DATABASE is no table; its files are, each by itself.
+    #[test]
+    fn exports_are_not_one_table() {
+        let directory = tempfile::tempdir().unwrap();
+        let folder = directory.path();
+        for name in ["schema.sql", "t.csv"] {
+            std::fs::write(folder.join(name), "x").unwrap();
+        }
+        Lakes::check_export(folder).unwrap();
+        std::fs::write(folder.join("load.sql"), "x").unwrap();
+        let error = Lakes::check_export(folder).unwrap_err();
+        assert!(
+            ["EXPORT DATABASE", "--table NAME"].iter().all(|part| error.message().contains(part)),
+            "{error}"
+        );
+        assert_eq!(error.kind(), Kind::Unsupported);
+        Lakes::default().check_file(&folder.join("t.csv")).unwrap();
+        let keys = |keys: &[&str]| Lakes::check_keys(keys.iter().copied(), "s3://b/x/");
+        assert!(keys(&["x/schema.sql", "x/load.sql", "x/t.csv"]).is_err());
+        keys(&["x/schema.sql", "y/load.sql", "x/t.csv"]).unwrap();
     }
 
     /// Folders whose names merely resemble those of such tables.

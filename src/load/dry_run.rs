@@ -6,7 +6,8 @@ use std::sync::Arc;
 use crate::catalog::TableName;
 use crate::error::Result;
 
-use super::report::{Output, count, files};
+use super::known::Known;
+use super::report::{FileState, Output, changed, count, files};
 use super::{Prepared, blocking};
 use crate::files::sniff::Format;
 
@@ -16,6 +17,7 @@ struct State {
     rows: Option<u64>,
     new: usize,
     old: usize,
+    unlike: usize,
 }
 
 pub(super) async fn show(
@@ -30,15 +32,30 @@ pub(super) async fn show(
     let (mut rows, mut is_exact) = (0, true);
     for number in 0..opened.files.len() {
         let (reading, looking) = (Arc::clone(&opened), Arc::clone(&known));
-        let checksums = blocking(move || {
-            let mut reader = reading.reader(number, &looking)?;
-            let pieces = 0..reading.content(number)?.pieces.len();
-            pieces.map(|piece| reader.checksum(piece)).collect::<Result<Vec<u64>>>()
+        // Whether each piece is there, and the same.
+        let found = blocking(move || {
+            let none = Known::default();
+            let mut reader = reading.reader(number, if is_again { &none } else { &looking })?;
+            let (name, content) = (&reading.files[number].data.file.name, reading.content(number)?);
+            let mut found = Vec::with_capacity(content.pieces.len());
+            for piece in 0..content.pieces.len() {
+                let checksum = reader.checksum(piece)?;
+                if is_again {
+                    found.push(None);
+                    continue;
+                }
+                for part in reader.left_out() {
+                    looking.take_any(name, *part, content.marks());
+                }
+                let stored = looking.take_any(name, checksum, content.marks());
+                found.push(stored.map(|stored| stored.is_alike));
+            }
+            Ok(found)
         });
         let data = &opened.files[number].data;
         let (shown, kind) = (&data.file.shown, kind(data.format));
-        let checksums = match checksums.await {
-            Ok(checksums) => checksums,
+        let found = match found.await {
+            Ok(found) => found,
             Err(error) => {
                 failed += 1;
                 output.say(&format!("{shown}  {kind}: refused: {}", error.message()))?;
@@ -46,12 +63,16 @@ pub(super) async fn show(
             }
         };
         let mut state = State { rows: Some(0), ..State::default() };
-        for (piece, checksum) in opened.content(number)?.pieces.iter().zip(checksums) {
-            if !is_again && known.take(&data.file.name, checksum) {
-                state.old += 1;
-            } else {
-                state.new += 1;
-                state.rows = state.rows.zip(piece.rows).map(|(all, more)| all + more);
+        for (piece, stored) in opened.content(number)?.pieces.iter().zip(found) {
+            match stored {
+                Some(is_alike) => {
+                    state.old += 1;
+                    state.unlike += usize::from(!is_alike);
+                }
+                None => {
+                    state.new += 1;
+                    state.rows = state.rows.zip(piece.rows).map(|(all, more)| all + more);
+                }
             }
         }
         let told = state.rows.map_or("rows not known before they are read".to_owned(), |rows| {
@@ -66,6 +87,11 @@ pub(super) async fn show(
                     .say(&format!("{shown}  {kind}: in part, {new} of {} pieces new, {told}", new + old))?;
             }
         }
+        if !is_again && known.left(&data.file.name) > 0 {
+            output.say(&changed(shown, (state.new, state.new + state.old), state.rows))?;
+        }
+        let unlike = FileState { unlike: state.unlike, ..FileState::default() };
+        unlike.notes(shown).iter().try_for_each(|note| output.say(note))?;
         is_exact &= state.rows.is_some();
         rows += state.rows.unwrap_or_default();
     }

@@ -1,7 +1,7 @@
 //! The files of a load: opened, joined to one schema, and opened again to be read.
 //! Runs on: threads that read; blocks. Never: keeps a file open, or the plans of very many files.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -11,9 +11,10 @@ use ::arrow::datatypes::{DataType, Fields, SchemaRef};
 
 use super::find::DataFile;
 use super::known::Known;
-use super::partition::{Partitions, partition_fields};
+use super::partition::{Partitions, mark_of, partition_fields};
 use super::plan::{self, Part, Place, Planned};
 use super::schema::{self, Adapter, Joined};
+use crate::files::found::FoundFile;
 use crate::files::input::{LoadFile, Piece, PieceReader};
 use crate::files::sniff::Format;
 use crate::files::{arrow as ipc, parquet, text};
@@ -45,9 +46,40 @@ pub(super) struct Content {
     /// Its own columns.
     schema: SchemaRef,
     plan: Option<Arc<dyn LoadFile>>,
+    marks: Marks,
     partitions: Partitions,
     adapter: Adapter,
     shape: usize,
+}
+
+/// Under what a file's pieces are stored: the same rows with the columns of their folders, and without.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Marks {
+    /// Of the folders, 0 where there are none.
+    folders: u64,
+    /// The columns of folders are taken.
+    hive: bool,
+}
+
+impl Marks {
+    pub(super) fn new(file: &FoundFile) -> Self {
+        Self { folders: mark_of(&file.name), hive: !file.partitions.is_empty() }
+    }
+
+    /// What a piece is stored under as it is loaded now.
+    pub(super) fn now(self, checksum: u64) -> u64 {
+        if self.hive { checksum ^ self.folders } else { checksum }
+    }
+
+    /// The checksum of the content of a piece that is stored with the columns of folders under this one.
+    pub(super) fn plain(self, stored: u64) -> Option<u64> {
+        (self.folders != 0).then_some(stored ^ self.folders)
+    }
+
+    /// What it is stored under where it was loaded in the other way; `None` where there is none.
+    pub(super) fn otherwise(self, checksum: u64) -> Option<u64> {
+        (self.folders != 0).then_some(if self.hive { checksum } else { checksum ^ self.folders })
+    }
 }
 
 /// A file on its way to [`Content`].
@@ -77,12 +109,11 @@ impl Opened {
     pub(super) fn open(
         files: Vec<DataFile>,
         table: Option<&SchemaRef>,
-        known: &Known,
         options: schema::Options,
         ways: Ways,
     ) -> Result<Self> {
         let given = if ways.types_are_found { None } else { table };
-        let looked = look_at(&files, given, known);
+        let looked = look_at(&files, given);
         let failed = looked.iter().filter(|looked| looked.is_err()).count();
         if !ways.keep_going
             && let Some(Err(error)) = looked.iter().find(|looked| looked.is_err())
@@ -136,7 +167,16 @@ impl Opened {
             if ways.leaves_open_ends && looked.has_open_end {
                 pieces.pop();
             }
-            Ok(Content { pieces, schema: looked.schema, plan: looked.plan, partitions, adapter, shape })
+            let marks = Marks::new(&file.file);
+            Ok(Content {
+                pieces,
+                schema: looked.schema,
+                plan: looked.plan,
+                marks,
+                partitions,
+                adapter,
+                shape,
+            })
         };
         let mut content = content;
         let files = files.into_iter().zip(looked).map(|(data, looked)| {
@@ -185,25 +225,29 @@ impl Opened {
         content.and_then(|content| content.pieces.get(place.piece)).map_or(0, |piece| piece.held)
     }
 
-    /// Opens a file to read its pieces.
-    pub(super) fn reader(&self, file: usize, known: &Known) -> Result<Box<dyn PieceReader>> {
+    /// Opens a file to read its pieces; of text, what is not among the `stored` ones.
+    pub(super) fn reader(&self, file: usize, stored: &Known) -> Result<Box<dyn PieceReader>> {
         let content = self.content(file)?;
+        let data = &self.files[file].data;
+        let stored = match data.format.is_text() {
+            true => stored.of_file(&data.file.name, content.marks),
+            false => HashSet::new(),
+        };
         match &content.plan {
-            Some(plan) => plan.reader(),
+            Some(plan) => plan.reader_of_rest(stored),
             None => {
-                let data = &self.files[file].data;
-                let plan = open(data, self.given.as_ref(), known)?;
+                let plan = open(data, self.given.as_ref())?;
                 let is_same = data.file.open()?.stamp() == data.stamp
                     && plan.schema() == &content.schema
                     && plan.pieces().starts_with(&content.pieces);
                 if is_same {
-                    return plan.reader();
+                    return plan.reader_of_rest(stored);
                 }
                 Err(Error::new(
                     crate::error::Kind::Conflict,
                     format!(
                         "{} was written to while it was loaded; load it again when it is finished",
-                        self.files[file].data.file.shown
+                        data.file.shown
                     ),
                 ))
             }
@@ -212,6 +256,11 @@ impl Opened {
 }
 
 impl Content {
+    /// Under what its pieces are stored.
+    pub(super) fn marks(&self) -> Marks {
+        self.marks
+    }
+
     /// A batch of the file as it is sent.
     pub(super) fn adapt(&self, batch: &RecordBatch) -> Result<RecordBatch> {
         self.adapter.adapt(&self.partitions.extend(batch)?)
@@ -263,21 +312,17 @@ fn join(
     Ok((joined, misfits))
 }
 
-fn open(data: &DataFile, given: Option<&SchemaRef>, known: &Known) -> Result<Arc<dyn LoadFile>> {
-    // Text is cut as it was cut before.
-    let known = || Arc::new(known.of_file(&data.file.name));
+fn open(data: &DataFile, given: Option<&SchemaRef>) -> Result<Arc<dyn LoadFile>> {
     match data.format {
         Format::Parquet => parquet::open(&data.file),
         Format::ArrowFile | Format::ArrowStream => ipc::open(&data.file),
-        Format::Csv { compression } => text::open(&data.file, text::Kind::Csv, compression, given, &known()),
-        Format::Ndjson { compression } => {
-            text::open(&data.file, text::Kind::Ndjson, compression, given, &known())
-        }
+        Format::Csv { compression } => text::open(&data.file, text::Kind::Csv, compression, given),
+        Format::Ndjson { compression } => text::open(&data.file, text::Kind::Ndjson, compression, given),
     }
 }
 
 /// Opens the files with some threads; columns that several files have alike are held once.
-fn look_at(files: &[DataFile], given: Option<&SchemaRef>, known: &Known) -> Vec<Result<Unjoined>> {
+fn look_at(files: &[DataFile], given: Option<&SchemaRef>) -> Vec<Result<Unjoined>> {
     let next = AtomicUsize::new(0);
     let threads =
         std::thread::available_parallelism().map_or(1, usize::from).min(OPENERS_MAX).min(files.len());
@@ -286,7 +331,7 @@ fn look_at(files: &[DataFile], given: Option<&SchemaRef>, known: &Known) -> Vec<
         loop {
             let number = next.fetch_add(1, Ordering::Relaxed);
             let Some(file) = files.get(number) else { return found };
-            let looked = open(file, given, known).map(|plan| Unjoined {
+            let looked = open(file, given).map(|plan| Unjoined {
                 schema: Arc::clone(plan.schema()),
                 pieces: plan.pieces().to_vec(),
                 has_open_end: plan.has_open_end(),

@@ -112,8 +112,6 @@ struct Way {
     named: bool,
     /// Text of any ending is meant.
     any_text: bool,
-    /// Parts at the beginning of the path that are no folders of a partition, whatever they are called.
-    above: usize,
 }
 
 impl Search {
@@ -126,11 +124,10 @@ impl Search {
             return Ok(());
         }
         let mut met = false;
-        let way = Way { argument: place, named: true, any_text: true, above: 0 };
+        let way = Way { argument: place, named: true, any_text: true };
         match path.metadata() {
             Ok(data) if data.is_dir() => {
-                let above = path.components().count() - partition::folders_at_end(path);
-                met = self.folder(path, Way { named: false, any_text: false, above, ..way })?;
+                met = self.folder(path, Way { named: false, any_text: false, ..way })?;
             }
             Ok(data) => {
                 self.file(path, &data, way)?;
@@ -190,7 +187,9 @@ impl Search {
         let mut met = false;
         while let Some((files, folders)) = walk.round() {
             for folder in folders {
-                if let Err(error) = self.lakes.check_folder(&folder) {
+                if let Err(error) =
+                    self.lakes.check_folder(&folder).and_then(|()| Lakes::check_export(&folder))
+                {
                     self.refuse(&folder, error)?;
                     return Ok(false);
                 }
@@ -259,7 +258,8 @@ impl Search {
             }
         };
         if self.finding.hive {
-            match partition::folders_of(path, way.above) {
+            let reached = partition::check_reached(path, &real);
+            match reached.and_then(|()| partition::folders_of(&real)) {
                 Ok(partitions) => file.partitions = partitions,
                 Err(error) => {
                     self.refuse(path, error)?;

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use crate::error::{Error, Kind, Result};
 use futures::future::BoxFuture;
+use pintail_protocol::header::Mode;
 
 use super::find::{Finder, Found};
 use super::report::Output;
@@ -47,6 +48,7 @@ pub async fn follow(
 ) -> std::result::Result<(), Failed> {
     let mut finder = Finder::new(load.files.clone(), load.finding());
     let mut listings = Listings::default();
+    let mut load = Load { keep_going: true, ..load.clone() };
     loop {
         let listed = blocking(move || {
             let found = finder.find();
@@ -60,7 +62,7 @@ pub async fn follow(
                 listings.say_skipped(&found, output);
                 listings.keep_finished(&mut found);
                 if !found.files.is_empty() {
-                    listings.load(load, found, connect, output).await?;
+                    listings.load(&mut load, found, connect, output).await?;
                 }
                 tokio::time::sleep(LIST_EVERY).await;
             }
@@ -108,7 +110,7 @@ impl Listings {
     /// Errors: what has not passed for [`GIVE_UP`].
     async fn load(
         &mut self,
-        load: &Load,
+        load: &mut Load,
         found: Found,
         connect: Connect<'_>,
         output: &dyn Output,
@@ -147,12 +149,15 @@ fn is_passing(error: &Error) -> bool {
 }
 
 /// Loads the files that are finished.
-async fn wave(load: &Load, found: Found, connect: Connect<'_>, output: &dyn Output) -> Result<()> {
+async fn wave(load: &mut Load, found: Found, connect: Connect<'_>, output: &dyn Output) -> Result<()> {
     let started = Instant::now();
     let mut client = connect().await?;
-    let load = Load { keep_going: true, ..load.clone() };
     let prepared = load.prepare(&mut client, found.files).await?;
     let (tally, names) = load.load(Clients::one(client), prepared, output).await?;
+    if tally.has_put && load.is_new() {
+        // What makes the table anew was for the first part of the whole run.
+        load.mode = Mode::Append;
+    }
     if let Some(error) =
         tally.files.iter().find_map(|file| file.failed.as_ref().filter(|error| is_passing(error)))
     {

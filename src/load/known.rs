@@ -5,6 +5,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use super::files::Marks;
 use crate::catalog::{TableName, quote_text};
 use crate::client::Client;
 use crate::error::{Error, Kind, Result};
@@ -16,6 +17,15 @@ use xxhash_rust::xxh3::xxh3_128;
 /// The pieces that the server has, by file, and how often: a file can have equal row groups.
 #[derive(Default)]
 pub(super) struct Known(Mutex<HashMap<u128, OfFile>>);
+
+/// How a piece that is there was stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Stored {
+    /// Its checksum, as it is remembered.
+    pub(super) checksum: u64,
+    /// With the same columns of folders as it would be loaded now.
+    pub(super) is_alike: bool,
+}
 
 /// The pieces of a file.
 #[derive(Default)]
@@ -62,29 +72,47 @@ impl Known {
         Ok(Self(Mutex::new(known)))
     }
 
-    /// Asks once more. Of `kept` files that was right when they were planned, and stays: text is cut by what was known.
-    pub(super) async fn again(
-        &self,
-        client: &mut Client,
-        table: &TableName,
-        kept: impl Iterator<Item = &str>,
-    ) -> Result<Self> {
-        let new = Self::of(client, table).await?;
-        {
-            let (mut old, mut new) = (self.lock(), new.lock());
-            for file in kept.map(name) {
-                match old.remove(&file) {
-                    Some(known) => new.insert(file, known),
-                    None => new.remove(&file),
-                };
-            }
+    /// How many pieces of these files the server has by now.
+    pub(super) async fn count(client: &mut Client, table: &TableName, files: &[&str]) -> Result<u64> {
+        let names: Vec<String> = files.iter().map(|file| quote_text(file)).collect();
+        if names.is_empty() {
+            return Ok(0);
         }
-        Ok(new)
+        let sql = format!(
+            "SELECT count(*) FROM pintail_internal.load_ledger WHERE table_name = {} AND file IN ({})",
+            quote_text(&table.in_ledger()),
+            names.join(", ")
+        );
+        Ok(number(client, &sql).await?.and_then(|count| u64::try_from(count).ok()).unwrap_or_default())
     }
 
-    /// The checksums of what is stored of a file.
-    pub(super) fn of_file(&self, file: &str) -> HashSet<u64> {
-        self.lock().get(&name(file)).map(|known| known.pieces.keys().copied().collect()).unwrap_or_default()
+    /// How many pieces of these files are stored, or on their way, as far as this load knows.
+    pub(super) fn stored(&self, files: &[&str]) -> u64 {
+        let known = self.lock();
+        files.iter().filter_map(|file| known.get(&name(file))).map(|file| file.stored).sum()
+    }
+
+    /// The checksums of what is stored of a file, as the file's reader makes them.
+    pub(super) fn of_file(&self, file: &str, marks: Marks) -> HashSet<u64> {
+        let files = self.lock();
+        let Some(known) = files.get(&name(file)) else { return HashSet::new() };
+        let stored = known.pieces.iter().filter(|(_, count)| count.stored > 0).map(|(piece, _)| *piece);
+        stored.flat_map(|piece| [Some(piece), marks.plain(piece)]).flatten().collect()
+    }
+
+    /// How many pieces of a file are stored and were not met in it: those of other content, which it had before.
+    pub(super) fn left(&self, file: &str) -> u64 {
+        self.lock().get(&name(file)).map_or(0, |known| known.pieces.values().map(|count| count.left).sum())
+    }
+
+    /// Whether one more piece of this file with this checksum of its content is there, with the columns of folders or without.
+    pub(super) fn take_any(&self, file: &str, checksum: u64, marks: Marks) -> Option<Stored> {
+        let now = marks.now(checksum);
+        if self.take(file, now) {
+            return Some(Stored { checksum: now, is_alike: true });
+        }
+        let other = marks.otherwise(checksum).filter(|other| self.take(file, *other))?;
+        Some(Stored { checksum: other, is_alike: false })
     }
 
     /// Whether one more piece of this file with this checksum is there; each that is there is found once.
@@ -174,6 +202,7 @@ pub(super) async fn number(client: &mut Client, sql: &str) -> Result<Option<i64>
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::files::found::{FoundFile, Place};
 
     #[test]
     fn each_piece_is_found_as_often_as_it_is_there() {
@@ -195,6 +224,38 @@ mod tests {
         assert_eq!((known.send("a", 1), known.send("a", 1), known.send("b", 1)), ((0, 0), (1, 1), (0, 0)));
         known.lose("a", 1);
         assert_eq!((known.send("a", 1), known.send("a", 2)), ((1, 1), (0, 2)));
-        assert_eq!(known.of_file("a"), HashSet::from([1, 2]));
+        assert_eq!(known.of_file("a", marks("a", true)), HashSet::from([1, 2]));
+    }
+
+    fn marks(name: &str, hive: bool) -> Marks {
+        let partitions = if hive { vec![("n".to_owned(), Some("1".to_owned()))] } else { Vec::new() };
+        Marks::new(&FoundFile {
+            place: Place::Path(name.into()),
+            name: name.into(),
+            shown: name.into(),
+            partitions,
+        })
+    }
+
+    /// A piece that was stored without the columns of its folders is there, but not alike, and the other way round.
+    #[test]
+    fn pieces_are_told_apart_by_the_columns_of_their_folders() {
+        let file = "/d/n=1/a";
+        for (first, second) in [(true, false), (false, true)] {
+            let known = Known::default();
+            let (first, second) = (marks(file, first), marks(file, second));
+            known.give_back(file, first.now(7));
+            known.send(file, first.now(7));
+            assert_eq!((known.stored(&[file, "other"]), known.left(file)), (1, 1));
+            assert!(known.of_file(file, second).contains(&7));
+            assert_eq!(known.take_any(file, 8, second), None);
+            let stored = known.take_any(file, 7, second).unwrap();
+            assert_eq!(stored, Stored { checksum: first.now(7), is_alike: false });
+            assert_eq!((known.left(file), known.take_any(file, 7, second)), (0, None));
+            known.give_back(file, stored.checksum);
+            assert!(known.take_any(file, 7, first).unwrap().is_alike);
+        }
+        let plain = marks("/d/a", false);
+        assert_eq!((plain.now(7), plain.otherwise(7)), (7, None));
     }
 }

@@ -7,6 +7,7 @@ mod find;
 mod follow;
 mod glob;
 mod known;
+mod meeting;
 mod objects;
 mod partition;
 mod plan;
@@ -30,6 +31,7 @@ pub use crate::files::fence::Fence;
 use self::files::{Opened, Ways};
 use self::find::{DataFile, Finder, Finding};
 use self::known::Known;
+use self::meeting::Meeting;
 use self::report::Tally;
 use self::send::Sending;
 use self::target::Target;
@@ -48,7 +50,7 @@ pub struct Load {
     pub files: Vec<OsString>,
     /// Where the rows go.
     pub table: TableName,
-    /// What to do about the table. What makes it anew holds for the first part, and the rest is appended.
+    /// What to do about the table. What makes it anew holds for the first part of the whole run, and the rest is appended.
     pub mode: Mode,
     /// What to do about rows whose primary key is there already.
     pub on_conflict: Option<OnConflict>,
@@ -170,7 +172,7 @@ impl Load {
     async fn prepare(&self, client: &mut Client, files: Vec<DataFile>) -> Result<Prepared> {
         let table = &self.table;
         let target = Target::of(client, table, self.is_new()).await?;
-        let begins_anew = target.is_empty || (self.is_new() && target.schema.is_none());
+        let begins_anew = target.is_empty || self.is_new();
         let known = if begins_anew || target.schema.is_none() {
             Known::default()
         } else {
@@ -187,14 +189,7 @@ impl Load {
         };
         let ways =
             Ways { keep_going: self.keep_going, leaves_open_ends: self.follow, types_are_found: self.widen };
-        let is_again = self.again;
-        let opened = blocking(move || {
-            // All of it is loaded, so none of it is known.
-            let none = Known::default();
-            let told = if is_again { &none } else { &known };
-            Opened::open(files, given.as_ref(), told, options, ways).map(|files| (files, known))
-        });
-        let (files, known) = opened.await?;
+        let files = blocking(move || Opened::open(files, given.as_ref(), options, ways)).await?;
         Ok(Prepared { target, known, files, begins_anew })
     }
 
@@ -223,6 +218,7 @@ impl Load {
             on_conflict: self.on_conflict,
             is_again: self.again,
             begins_anew,
+            is_void: begins_anew || target.schema.is_none(),
             // Nothing is known of a table that is yet to be made.
             may_overlap: (target.schema.is_some() && !begins_anew && !self.is_new())
                 .then_some(!target.has_unique_rows),
@@ -230,6 +226,7 @@ impl Load {
             jobs: self.jobs,
             files: Arc::new(files),
             known: Arc::new(known),
+            meeting: Meeting::default(),
             progress: Arc::clone(&progress),
             memory: send::Memory::default(),
         };
@@ -241,11 +238,11 @@ impl Load {
             // Made before its rows come, a new table takes several parts from the beginning.
             Some(schema) if parts.len() > 1 && makes_table && self.mode == Mode::CreateAppend => {
                 match sending.make_table(schema).await {
-                    Ok(()) => sending.run(parts, &mut tally).await,
+                    Ok(()) => sending.run(parts, &mut tally, output).await,
                     Err(error) => Err(error),
                 }
             }
-            _ => sending.run(parts, &mut tally).await,
+            _ => sending.run(parts, &mut tally, output).await,
         };
         progress.finish();
         if let Err(error) = outcome

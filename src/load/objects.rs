@@ -23,7 +23,8 @@ pub(super) async fn with_objects(mut found: Found, hive: bool) -> Result<Found> 
             let mut skipped = Vec::new();
             for (mut file, key) in objects {
                 if hive {
-                    file.partitions = folders_of(Path::new(&key), 0)?;
+                    // By the whole name, whatever part of it was listed.
+                    file.partitions = folders_of(Path::new(&file.name))?;
                 }
                 let input = file.open()?;
                 let naming = Naming { path: Some(Path::new(&key)), named: is_named };

@@ -2,6 +2,7 @@
 //! Runs on: any thread; does not block. Never: changes a value to fit, or one the file holds itself.
 
 use std::borrow::Cow;
+use std::ffi::OsString;
 use std::path::{Component, Path};
 use std::sync::Arc;
 
@@ -14,6 +15,7 @@ use arrow::util::display::array_value_to_string;
 use chrono::NaiveDate;
 use percent_encoding::percent_decode;
 use std::os::unix::ffi::OsStrExt;
+use xxhash_rust::xxh3::Xxh3;
 
 use crate::files::found::FoundFile;
 
@@ -21,13 +23,17 @@ use crate::files::found::FoundFile;
 const NULL_FOLDER: &[u8] = b"__HIVE_DEFAULT_PARTITION__";
 const ADVICE: &str = "rename the folder, or use --no-hive";
 
-/// Columns of the folders in a path, the file's own name apart and without the first `above` parts.
+/// The columns of folders and their values, `None` for NULL.
+type Columns = Vec<(String, Option<String>)>;
+
+/// Columns of the folders in a path, the file's own name apart. The path is the real one, or a key: what a file is remembered
+/// by decides what columns it has, however it was reached.
 ///
 /// Errors: `Invalid` naming the file and the folder.
-pub(super) fn folders_of(path: &Path, above: usize) -> Result<Vec<(String, Option<String>)>> {
-    let mut found: Vec<(String, Option<String>)> = Vec::new();
+pub(super) fn folders_of(path: &Path) -> Result<Columns> {
+    let mut found = Columns::new();
     let Some(parent) = path.parent() else { return Ok(found) };
-    for part in parent.components().skip(above) {
+    for part in parent.components() {
         let Component::Normal(name) = part else { continue };
         let Some((key, value)) = split(name.as_bytes()) else { continue };
         let refused = |why: &str| {
@@ -51,9 +57,54 @@ pub(super) fn folders_of(path: &Path, above: usize) -> Result<Vec<(String, Optio
     Ok(found)
 }
 
-/// How many parts at the end of a path are `key=value` folders.
-pub(super) fn folders_at_end(path: &Path) -> usize {
-    path.components().rev().take_while(|part| split(part.as_os_str().as_bytes()).is_some()).count()
+/// Refuses a file that was reached through a `key=value` folder which it does not lie in: links lead out of one, and two of
+/// them may lead to the same file with two values.
+///
+/// Errors: `Invalid` naming the file, where it lies, and the folder.
+pub(super) fn check_reached(path: &Path, real: &Path) -> Result<()> {
+    let parts = |path: &Path| -> Vec<OsString> {
+        let mut parts = Vec::new();
+        for part in path.parent().into_iter().flat_map(Path::components) {
+            match part {
+                Component::Normal(name) => parts.push(name.to_owned()),
+                Component::ParentDir => drop(parts.pop()),
+                _ => {}
+            }
+        }
+        parts
+    };
+    let lies_in = parts(real);
+    let other =
+        parts(path).into_iter().find(|name| split(name.as_bytes()).is_some() && !lies_in.contains(name));
+    match other {
+        None => Ok(()),
+        Some(folder) => Err(Error::invalid(format!(
+            "{} is a link to {}, which does not lie below \"{}\"; the columns of folders go by the place of the file itself: \
+             put it there, or use --no-hive",
+            path.display(),
+            real.display(),
+            folder.display()
+        ))),
+    }
+}
+
+/// What tells the folders of a file from no folders, by the name that it is remembered by: 0 where it has none. Pieces are
+/// stored under their checksum with this, unless their rows were stored without the columns of folders.
+pub(super) fn mark_of(name: &str) -> u64 {
+    let columns = folders_of(Path::new(name)).unwrap_or_default();
+    if columns.is_empty() {
+        return 0;
+    }
+    let mut checksum = Xxh3::new();
+    for (key, value) in columns {
+        let (sign, value) = value.map_or((0_u8, String::new()), |value| (1, value));
+        checksum.update(&(key.len() as u64).to_le_bytes());
+        checksum.update(key.as_bytes());
+        checksum.update(&[sign]);
+        checksum.update(&(value.len() as u64).to_le_bytes());
+        checksum.update(value.as_bytes());
+    }
+    checksum.digest()
 }
 
 /// Columns of folders for all files of a load, in the order of the first file's folders. `given` is the type of a column

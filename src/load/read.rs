@@ -12,7 +12,7 @@ use arrow::datatypes::SchemaRef;
 use tokio::sync::mpsc::Sender;
 
 use super::files::{Content, Opened};
-use super::known::Known;
+use super::known::{Known, Stored};
 use super::plan::Part;
 use super::report::Progress;
 use crate::files::found::FoundFile;
@@ -27,8 +27,12 @@ const JOINED_BYTES: usize = 4 << 20;
 pub(super) struct ReadPart {
     /// Pieces that were there already: file and checksum.
     pub(super) left_out: Vec<(usize, u64)>,
-    /// Pieces that were sent.
-    pub(super) sent: Vec<(usize, u64)>,
+    /// Of those, the ones whose rows have not the same columns of folders, by file.
+    pub(super) unlike: Vec<usize>,
+    /// What was there already of pieces whose rest was new.
+    pub(super) met: Vec<(usize, u64)>,
+    /// Pieces that were sent, with their rows.
+    pub(super) sent: Vec<(usize, u64, u64)>,
     /// The file that could not be read, and why.
     pub(super) failed: Option<(usize, Error)>,
 }
@@ -45,6 +49,9 @@ pub(super) fn read_part(
     let mut joined =
         Joined { schema: None, batches: Vec::new(), rows: 0, bytes: 0, sources: Vec::new(), progress, to };
     let mut open: Option<(usize, Box<dyn PieceReader>)> = None;
+    // All of it is loaded, so none of it is known.
+    let none = Known::default();
+    let told = if is_again { &none } else { known };
     for place in &part.pieces {
         let outcome = (|| {
             let reader = match &mut open {
@@ -52,21 +59,32 @@ pub(super) fn read_part(
                 other => {
                     // The file before is closed first.
                     *other = None;
-                    &mut other.insert((place.file, files.reader(place.file, known)?)).1
+                    &mut other.insert((place.file, files.reader(place.file, told)?)).1
                 }
             };
-            let name = &files.files[place.file].data.file;
-            read_piece(
-                (name, files.content(place.file)?),
-                place.piece,
-                reader.as_mut(),
-                (known, is_again),
-                &mut joined,
-            )
+            let file = &files.files[place.file].data.file;
+            let content = files.content(place.file)?;
+            let checksum = reader.checksum(place.piece)?;
+            if !is_again {
+                for part in reader.left_out() {
+                    let stored = known.take_any(&file.name, *part, content.marks());
+                    done.met.extend(stored.map(|stored| (place.file, stored.checksum)));
+                }
+                if let Some(stored) = known.take_any(&file.name, checksum, content.marks()) {
+                    return Ok(Piece::LeftOut(stored));
+                }
+            }
+            let checksum = content.marks().now(checksum);
+            read_piece((file, content), (place.piece, checksum), reader.as_mut(), known, &mut joined)
         })();
         match outcome {
-            Ok(Piece::LeftOut(checksum)) => done.left_out.push((place.file, checksum)),
-            Ok(Piece::Sent(checksum)) => done.sent.push((place.file, checksum)),
+            Ok(Piece::LeftOut(stored)) => {
+                done.left_out.push((place.file, stored.checksum));
+                if !stored.is_alike {
+                    done.unlike.push(place.file);
+                }
+            }
+            Ok(Piece::Sent { checksum, rows }) => done.sent.push((place.file, checksum, rows)),
             Ok(Piece::NobodyTakes) => return done,
             Err(error) => {
                 // Whoever took the batches is gone, and needs no reason.
@@ -81,22 +99,18 @@ pub(super) fn read_part(
 }
 
 enum Piece {
-    LeftOut(u64),
-    Sent(u64),
+    LeftOut(Stored),
+    Sent { checksum: u64, rows: u64 },
     NobodyTakes,
 }
 
 fn read_piece(
     (file, content): (&FoundFile, &Content),
-    piece: usize,
+    (piece, checksum): (usize, u64),
     reader: &mut dyn PieceReader,
-    (known, is_again): (&Known, bool),
+    known: &Known,
     joined: &mut Joined<'_>,
 ) -> Result<Piece> {
-    let checksum = reader.checksum(piece)?;
-    if !is_again && known.take(&file.name, checksum) {
-        return Ok(Piece::LeftOut(checksum));
-    }
     let mut rows = 0_u64;
     for batch in reader.read(piece)? {
         let batch = content.adapt(&batch?)?;
@@ -124,7 +138,7 @@ fn read_piece(
             of_file: Some(of_file),
         });
     }
-    Ok(Piece::Sent(checksum))
+    Ok(Piece::Sent { checksum, rows })
 }
 
 /// Batches on their way to the put stream.

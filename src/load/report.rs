@@ -60,6 +60,12 @@ pub(super) struct FileState {
     pub(super) left_out: usize,
     /// Pieces of the file.
     pub(super) pieces: usize,
+    /// Rows that were stored now.
+    pub(super) rows: u64,
+    /// Pieces that were there already, with other columns of folders than they would get now.
+    pub(super) unlike: usize,
+    /// Pieces that are stored and are not in the file any more.
+    pub(super) old: u64,
     /// Why the rest is not there.
     pub(super) failed: Option<Error>,
 }
@@ -69,6 +75,35 @@ impl FileState {
     pub(super) fn is_there(&self) -> bool {
         self.stored + self.left_out == self.pieces
     }
+
+    /// What may surprise about a file that was loaded before.
+    pub(super) fn notes(&self, shown: &str) -> Vec<String> {
+        let mut notes = Vec::new();
+        if self.old > 0 {
+            notes.push(changed(shown, (self.stored, self.pieces), Some(self.rows)));
+        }
+        if self.unlike > 0 {
+            notes.push(format!(
+                "left out {shown}: its rows were stored with other columns of key=value folders (--no-hive, or an earlier \
+                 version), and stay as they are; to load them anew, delete them and use --again"
+            ));
+        }
+        notes
+    }
+}
+
+/// A file that holds other content than when it was loaded: so many pieces of it are new.
+pub(super) fn changed(shown: &str, (new, all): (usize, usize), rows: Option<u64>) -> String {
+    let rows = match rows {
+        Some(rows) => format!("{} row{}", count(rows), if rows == 1 { "" } else { "s" }),
+        None => "rows not known before they are read".to_owned(),
+    };
+    let are = if new == 1 { "is" } else { "are" };
+    format!(
+        "changed: {shown}: {} of {} pieces {are} new ({rows}); rows of the old content stay",
+        count(new as u64),
+        count(all as u64)
+    )
 }
 
 /// What has been done so far.
@@ -79,6 +114,8 @@ pub(super) struct Tally {
     ignored: u64,
     replaced: u64,
     rejected: u64,
+    /// Whether anything was put, if only a table without rows.
+    pub(super) has_put: bool,
     pub(super) files: Vec<FileState>,
 }
 
@@ -89,6 +126,7 @@ impl Tally {
 
     /// Counts what a put has stored.
     pub(super) fn add(&mut self, answer: &PutAnswer) {
+        self.has_put = true;
         self.rows += answer.rows;
         self.ignored += answer.ignored.unwrap_or_default();
         self.replaced += answer.replaced.unwrap_or_default();
@@ -151,6 +189,19 @@ impl Tally {
                 if pieces == 1 { "" } else { "s" },
                 if pieces == 1 { "was" } else { "were" },
             );
+        }
+        let changed = self.files.iter().filter(|file| file.old > 0).count();
+        if changed > 0 {
+            let had = if changed == 1 { "has" } else { "have" };
+            text = format!(
+                "{text}; {} {had} changed since, and the rows of the old content stay in {table}",
+                files(changed)
+            );
+        }
+        let unlike = self.files.iter().filter(|file| file.unlike > 0).count();
+        if unlike > 0 {
+            let was = if unlike == 1 { "was" } else { "were" };
+            text = format!("{text}; {} {was} stored with other columns of folders", files(unlike));
         }
         if old > 0 && self.rows == 0 && !is_again {
             text.push_str(" (--again loads them again)");

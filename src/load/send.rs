@@ -4,7 +4,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::catalog::TableName;
 use crate::client::{Loaded, PutAnswer};
@@ -18,9 +18,10 @@ use tokio::task::JoinSet;
 use super::Clients;
 use super::files::Opened;
 use super::known::Known;
+use super::meeting::{self, Meeting};
 use super::plan::Part;
 use super::read::{ReadPart, read_part};
-use super::report::{Progress, Tally};
+use super::report::{Output, Progress, Tally};
 
 /// Batches read ahead of the network.
 const READ_AHEAD: usize = 2;
@@ -46,11 +47,14 @@ pub(super) struct Sending {
     pub(super) may_overlap: Option<bool>,
     /// The table is there and empty, or is made: what was remembered of it is void.
     pub(super) begins_anew: bool,
+    /// What is remembered of the table is that of another one, or of rows that are gone, until something is stored.
+    pub(super) is_void: bool,
     pub(super) keep_going: bool,
     /// Put streams at a time, once the table is there.
     pub(super) jobs: usize,
     pub(super) files: Arc<Opened>,
     pub(super) known: Arc<Known>,
+    pub(super) meeting: Meeting,
     pub(super) progress: Arc<dyn Progress>,
     pub(super) memory: Memory,
 }
@@ -79,57 +83,95 @@ struct Done {
     part: Part,
     read: ReadPart,
     answer: Result<Option<PutAnswer>>,
+    took: Duration,
 }
 
 impl Sending {
     /// Sends all parts; what became of each file is in `tally`. Stops at the first file that fails, unless it keeps going.
     ///
     /// Errors: what no other part can be better off with, such as a server that is gone.
-    pub(super) async fn run(mut self, parts: Vec<Part>, tally: &mut Tally) -> Result<()> {
+    pub(super) async fn run(
+        mut self,
+        parts: Vec<Part>,
+        tally: &mut Tally,
+        output: &dyn Output,
+    ) -> Result<()> {
         let mut waiting: VecDeque<(Part, u32)> = parts.into_iter().map(|part| (part, 0)).collect();
         let mut running: JoinSet<(Done, u32)> = JoinSet::new();
+        let mut at_work: Vec<usize> = Vec::new();
         let mut settled: Vec<(usize, u64)> = Vec::new();
         let jobs_if = |overlap: bool, jobs: usize| if overlap { jobs } else { 1 };
         let mut jobs = self.may_overlap.map(|overlap| jobs_if(overlap, self.jobs));
         let mut fatal = None;
+        // Another load may be at work: nothing is started before what runs has ended and that is looked into.
+        let mut in_the_way: Option<Error> = None;
+        let mut is_alone = true;
         loop {
+            if running.is_empty()
+                && let Some(error) = in_the_way.take()
+                && let Some((_, tries)) = waiting.front()
+            {
+                let tries = *tries;
+                is_alone = !self.meet(&waiting, &settled, output).await?;
+                if is_alone && tries >= TRIES {
+                    let (part, _) = waiting.pop_front().unwrap_or_default();
+                    self.fail(&part, error, &mut waiting, tally);
+                } else if is_alone {
+                    let pause = Duration::from_millis(20 << tries);
+                    tokio::time::sleep(pause.max(error.retry_after().unwrap_or_default())).await;
+                    waiting.iter_mut().take(1).for_each(|(_, tries)| *tries += 1);
+                } else {
+                    waiting.iter_mut().for_each(|(_, tries)| *tries = 0);
+                }
+            }
             // The first part goes alone: it makes the table, or says what the table is.
-            while running.len() < jobs.unwrap_or(1) {
+            let at_a_time = if is_alone { jobs.unwrap_or(1) } else { 1 };
+            while in_the_way.is_none() && running.len() < at_a_time {
                 let Some((part, tries)) = waiting.pop_front() else { break };
+                let files = part.files();
+                let is_apart = !files.iter().any(|file| at_work.contains(file));
+                let may_be_known = !self.is_again && jobs.is_some() && is_apart;
+                if may_be_known && self.is_overtaken(&part).await {
+                    waiting.push_front((part, tries));
+                    in_the_way = Some(Error::internal("another load is at work"));
+                    break;
+                }
+                at_work.extend(files);
                 let put = self.put(part, jobs.is_none());
                 running.spawn(async move { (put.await, tries) });
             }
             // What runs is waited for also after a failure: it may be committed already.
-            let Some(done) = running.join_next().await else { break };
-            let (Done { part, read, answer }, tries) =
+            let Some(done) = running.join_next().await else {
+                if in_the_way.is_some() && !waiting.is_empty() {
+                    continue;
+                }
+                break;
+            };
+            let (Done { part, read, answer, took }, tries) =
                 done.map_err(|error| Error::internal(format!("a part could not be sent: {error}")))?;
+            for file in part.files() {
+                let place = at_work.iter().position(|other| *other == file);
+                place.map(|place| at_work.swap_remove(place));
+            }
+            self.meeting.took(took);
             let error = match answer {
                 Ok(answer) => {
-                    for (file, _) in &read.sent {
-                        tally.files[*file].stored += 1;
-                    }
-                    for (file, _) in &read.left_out {
-                        tally.files[*file].left_out += 1;
-                    }
-                    settled.extend(read.sent.iter().chain(&read.left_out));
+                    is_alone |= answer.is_some();
+                    self.settle(&part, &read, tally, &mut settled, output);
                     if let Some(answer) = answer {
                         tally.add(&answer);
                         if jobs.is_none() {
                             let collide =
                                 super::target::has_unique_rows(&mut self.clients.asks, &self.table).await?;
                             jobs = Some(jobs_if(!collide, self.jobs));
+                            self.is_void = false;
                         }
                     }
                     continue;
                 }
                 Err(error) => error,
             };
-            for (file, piece) in &read.left_out {
-                self.known.give_back(&self.files.files[*file].data.file.name, *piece);
-            }
-            for (file, piece) in &read.sent {
-                self.known.lose(&self.files.files[*file].data.file.name, *piece);
-            }
+            self.take_back(&read);
             if let Some((file, _)) = read.failed {
                 tally.files[file].failed = Some(error);
                 waiting.push_front((part.without(file), tries));
@@ -138,35 +180,84 @@ impl Sending {
             }
             match error.kind() {
                 // Another client was quicker, and what it has stored is left out now; or the server is busy, and says for how long.
-                Kind::Aborted | Kind::Exhausted
-                    if tries < TRIES && (error.kind() == Kind::Aborted || error.retry_after().is_some()) =>
-                {
+                Kind::Aborted => {
+                    waiting.push_front((part, tries));
+                    in_the_way = Some(error);
+                }
+                Kind::Exhausted if tries < TRIES && error.retry_after().is_some() => {
                     let pause = Duration::from_millis(20 << tries);
                     tokio::time::sleep(pause.max(error.retry_after().unwrap_or_default())).await;
                     waiting.push_front((part, tries + 1));
-                    if running.is_empty() && !self.is_again {
-                        self.look_again(&settled).await?;
-                    }
                 }
                 Kind::Unavailable | Kind::Exhausted | Kind::Cancelled | Kind::Deadline | Kind::Denied => {
                     tally.files[part.pieces[0].file].failed = Some(error.clone());
                     waiting.clear();
+                    in_the_way = None;
                     fatal = Some(error);
                 }
-                // The server does not know of files: half of them at a time, until it is one.
-                _ if part.files().len() > 1 => {
-                    let (first, second) = part.halves();
-                    waiting.push_front((second, 0));
-                    waiting.push_front((first, 0));
-                }
-                _ => {
-                    let file = part.pieces[0].file;
-                    tally.files[file].failed = Some(error);
-                    self.drop_failed(&mut waiting, file);
-                }
+                _ => self.fail(&part, error, &mut waiting, tally),
             }
         }
         fatal.map_or(Ok(()), Err)
+    }
+
+    /// Writes down what a part that was committed, or had nothing to send, came to.
+    fn settle(
+        &mut self,
+        part: &Part,
+        read: &ReadPart,
+        tally: &mut Tally,
+        settled: &mut Vec<(usize, u64)>,
+        output: &dyn Output,
+    ) {
+        for (file, checksum, rows) in &read.sent {
+            tally.files[*file].stored += 1;
+            tally.files[*file].rows += rows;
+            settled.push((*file, *checksum));
+            self.meeting.stored(u64::from(*rows > 0));
+        }
+        for (file, _) in &read.left_out {
+            tally.files[*file].left_out += 1;
+        }
+        for file in &read.unlike {
+            tally.files[*file].unlike += 1;
+        }
+        settled.extend(read.left_out.iter().chain(&read.met));
+        if self.is_again {
+            return;
+        }
+        for file in part.files() {
+            let (state, name) = (&mut tally.files[file], &self.files.files[file].data.file);
+            if state.is_there() {
+                state.old = self.known.left(&name.name);
+                state.notes(&name.shown).iter().for_each(|note| output.tell(note));
+            }
+        }
+    }
+
+    /// What was looked up for a part that was not committed is as before.
+    fn take_back(&self, read: &ReadPart) {
+        let name = |file: usize| self.files.files[file].data.file.name.as_str();
+        for (file, piece) in read.left_out.iter().chain(&read.met) {
+            self.known.give_back(name(*file), *piece);
+        }
+        for (file, piece, rows) in &read.sent {
+            if *rows > 0 {
+                self.known.lose(name(*file), *piece);
+            }
+        }
+    }
+
+    /// A part that the server refuses. It does not know of files: half of them at a time, until it is one.
+    fn fail(&self, part: &Part, error: Error, waiting: &mut VecDeque<(Part, u32)>, tally: &mut Tally) {
+        if part.files().len() > 1 {
+            let (first, second) = part.clone().halves();
+            waiting.push_front((second, 0));
+            waiting.push_front((first, 0));
+        } else if let Some(place) = part.pieces.first() {
+            tally.files[place.file].failed = Some(error);
+            self.drop_failed(waiting, place.file);
+        }
     }
 
     /// Takes out what is not to be sent after `file` has failed: the rest of it, and of a load that does not keep going
@@ -178,16 +269,59 @@ impl Sending {
         waiting.retain(|(part, _)| !part.pieces.is_empty());
     }
 
-    /// Asks once more what is there, apart from what this load has dealt with.
-    async fn look_again(&mut self, settled: &[(usize, u64)]) -> Result<()> {
-        let files = self.files.files.iter().map(|file| &file.data);
-        let text = files.filter(|data| data.format.is_text()).map(|data| data.file.name.as_str());
-        let known = self.known.again(&mut self.clients.asks, &self.table, text).await?;
+    /// Whether another load has stored pieces of the files of a part.
+    async fn is_overtaken(&mut self, part: &Part) -> bool {
+        let asked =
+            meeting::is_overtaken(&mut self.clients.asks, &self.table, &self.known, part, &self.files).await;
+        // Whoever cannot be asked will not take the part either, and says so then.
+        asked.unwrap_or(false)
+    }
+
+    /// Looks whether another load stores these files, waits until it is done or falls behind, and leaves out what it has
+    /// stored. Whether there was one.
+    async fn meet(
+        &mut self,
+        waiting: &VecDeque<(Part, u32)>,
+        settled: &[(usize, u64)],
+        output: &dyn Output,
+    ) -> Result<bool> {
+        if self.is_again {
+            return Ok(false);
+        }
+        let more = self.look_again(settled).await?;
+        if more == 0 {
+            return Ok(false);
+        }
+        if self.meeting.met(more) {
+            output.tell(&format!(
+                "another load stores these files in {} at the same time; what it has stored is left out, and waited for",
+                self.table
+            ));
+        }
+        if let Some(quiet) = self.meeting.quiet(rand::random()) {
+            let files = Arc::clone(&self.files);
+            let names = meeting::names_of(waiting, &files);
+            meeting::wait(&mut self.clients.asks, &self.table, &names, quiet).await?;
+            let more = self.look_again(settled).await?;
+            self.meeting.met(more);
+        }
+        Ok(true)
+    }
+
+    /// Asks once more what is there, apart from what this load has dealt with; how many pieces of its files are new.
+    async fn look_again(&mut self, settled: &[(usize, u64)]) -> Result<u64> {
+        let asks = &mut self.clients.asks;
+        if self.is_void && (is_new(self.mode) || super::target::is_empty(asks, &self.table).await?) {
+            return Ok(0);
+        }
+        let known = Known::of(asks, &self.table).await?;
+        let names: Vec<&str> = self.files.files.iter().map(|file| file.data.file.name.as_str()).collect();
+        let more = known.stored(&names).saturating_sub(self.known.stored(&names));
         for (file, piece) in settled {
-            known.take(&self.files.files[*file].data.file.name, *piece);
+            known.take(names[*file], *piece);
         }
         self.known = Arc::new(known);
-        Ok(())
+        Ok(more)
     }
 
     /// Reads a part, and puts what of it is not there.
@@ -207,8 +341,16 @@ impl Sending {
         async move {
             let room = match memory.room(held).await {
                 Ok(room) => room,
-                Err(error) => return Done { part, read: ReadPart::default(), answer: Err(error) },
+                Err(error) => {
+                    return Done {
+                        part,
+                        read: ReadPart::default(),
+                        answer: Err(error),
+                        took: Duration::ZERO,
+                    };
+                }
             };
+            let begun = Instant::now();
             let (sender, mut batches) = mpsc::channel(READ_AHEAD);
             let of = part.clone();
             #[expect(clippy::disallowed_methods, reason = "files are read on threads of their own")]
@@ -239,7 +381,8 @@ impl Sending {
                 Ok(read) => read,
                 Err(error) => {
                     let error = Error::internal(format!("the reading thread failed: {error}"));
-                    return Done { part, read: ReadPart::default(), answer: Err(error) };
+                    let took = begun.elapsed();
+                    return Done { part, read: ReadPart::default(), answer: Err(error), took };
                 }
             };
             // The file's own error says more than that the stream was cut.
@@ -247,7 +390,7 @@ impl Sending {
                 Some((_, error)) => Err(error.clone()),
                 None => answer,
             };
-            Done { part, read, answer }
+            Done { part, read, answer, took: begun.elapsed() }
         }
     }
 
@@ -264,7 +407,7 @@ impl Sending {
     /// Makes the table, without a row.
     pub(super) async fn make_table(&mut self, schema: SchemaRef) -> Result<()> {
         self.put_nothing(schema).await?;
-        self.begins_anew = false;
+        (self.begins_anew, self.is_void) = (false, false);
         let collide = super::target::has_unique_rows(&mut self.clients.asks, &self.table).await?;
         self.may_overlap = Some(!collide);
         Ok(())

@@ -44,13 +44,18 @@ impl Target {
         let Some(schema) = schema.filter(|_| !is_new || is_declared) else {
             return Ok(Self { schema: None, is_declared, is_empty: false, has_unique_rows: false });
         };
-        let sql = format!("SELECT 1::BIGINT FROM {} LIMIT 1", table.to_sql());
-        // A table of which all rows were rejected has been loaded all the same.
-        let rejected = format!("SELECT 1::BIGINT FROM {} LIMIT 1", rejected_name(table).to_sql());
-        let is_empty = number(client, &sql).await?.is_none() && number(client, &rejected).await?.is_none();
+        let is_empty = is_empty(client, table).await?;
         let has_unique_rows = has_unique_rows(client, table).await?;
         Ok(Self { schema: Some(schema), is_declared, is_empty, has_unique_rows })
     }
+}
+
+/// Whether a table holds nothing, or is not there.
+pub(super) async fn is_empty(client: &mut Client, table: &TableName) -> Result<bool> {
+    let sql = format!("SELECT 1::BIGINT FROM {} LIMIT 1", table.to_sql());
+    // A table of which all rows were rejected has been loaded all the same.
+    let rejected = format!("SELECT 1::BIGINT FROM {} LIMIT 1", rejected_name(table).to_sql());
+    Ok(number(client, &sql).await?.is_none() && number(client, &rejected).await?.is_none())
 }
 
 /// The table's columns with Arrow's own booleans, which is what files hold.

@@ -81,7 +81,7 @@ impl Blocks {
                 None if self.ended && start < self.buffer.len() => {
                     // A quote that is the file's last byte closes, for nothing doubles it.
                     if seen.quoted && seen.at == self.buffer.len() {
-                        let text = "a quote that begins here is not closed before the end of the file";
+                        let text = "a quote that begins here is not closed before the end of the file, which may be cut short or still written to";
                         return Err(self.broken(start, text));
                     }
                     start = self.buffer.len();

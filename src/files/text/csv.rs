@@ -12,7 +12,7 @@ use arrow::datatypes::{DataType, Field as ArrowField, Schema, SchemaRef, TimeUni
 use super::block::{Block, trimmed};
 use super::column::{Column, readable, spoken};
 use super::header::{Field, fields_of};
-use super::shortened::{BATCH_ROWS, ErrorContext, shortened};
+use super::shortened::{BATCH_ROWS, CUT, ErrorContext, is_open, shortened};
 use super::value::{Class, classify};
 
 /// The classes met in one column.
@@ -138,6 +138,7 @@ fn split<'a>(
     context: &ErrorContext,
     fields: &mut Vec<Field<'a>>,
 ) -> Result<bool> {
+    let is_open = is_open(record);
     let record = trimmed(record);
     if record.is_empty() && names.len() > 1 {
         return Ok(false);
@@ -146,8 +147,12 @@ fn split<'a>(
         |text: &str| Error::invalid(format!("{}, line {}: {text}", context.shown, block.line(place)));
     fields_of(record, delimiter, fields).map_err(refuse)?;
     if fields.len() != names.len() {
+        let why = match fields.len() < names.len() && is_open {
+            true => CUT,
+            false => "a field that holds the delimiter needs quotes",
+        };
         return Err(refuse(&format!(
-            "expected {} fields as in the first line, found {}; a field that holds the delimiter needs quotes",
+            "expected {} fields as in the first line, found {}; {why}",
             names.len(),
             fields.len()
         )));
@@ -191,8 +196,9 @@ impl CsvBatches {
                     Some(text) if column.push(text) => {}
                     Some(text) => {
                         let context = &self.context;
+                        let cut = if is_open(record) { format!("{CUT}; or ") } else { String::new() };
                         return Err(Error::invalid(format!(
-                            "{}, line {}, column \"{}\": expected {}, found \"{}\"; {}",
+                            "{}, line {}, column \"{}\": expected {}, found \"{}\"; {cut}{}",
                             context.shown,
                             self.block.line(place),
                             self.names[index],

@@ -37,7 +37,6 @@ pub(super) struct Content {
     pub(super) starts: Mutex<Vec<At>>,
     pub(super) pieces: Vec<Piece>,
     pub(super) unfinished: bool,
-    pub(super) known: Arc<HashSet<u64>>,
 }
 
 impl LoadFile for TextFile {
@@ -54,12 +53,25 @@ impl LoadFile for TextFile {
     }
 
     fn reader(&self) -> Result<Box<dyn PieceReader>> {
+        self.reader_of_rest(HashSet::new())
+    }
+
+    fn reader_of_rest(&self, stored: HashSet<u64>) -> Result<Box<dyn PieceReader>> {
         let file = Arc::clone(&self.0);
         let input = file.found.open()?;
         if input.stamp() != file.stamp {
             return Err(input.changed());
         }
-        Ok(Box::new(TextReader { file, input, blocks: None, next: 0, held: None, unfinished: None }))
+        Ok(Box::new(TextReader {
+            file,
+            input,
+            stored,
+            left_out: Vec::new(),
+            blocks: None,
+            next: 0,
+            held: None,
+            unfinished: None,
+        }))
     }
 }
 
@@ -101,31 +113,29 @@ impl Content {
     }
 
     /// The part of a block that was not stored before, and its checksum; of a block that was, the checksum it was stored
-    /// under.
-    fn unknown(&self, mut block: Block) -> (Block, u64) {
+    /// under. `left_out` gets the checksums that the records before it were stored under.
+    fn rest(&self, mut block: Block, stored: &HashSet<u64>, left_out: &mut Vec<u64>) -> (Block, u64) {
         let mut checksum = self.begin(block.at.offset);
-        let mut stored = None;
+        let mut known = 0;
         for (index, (place, record)) in block.records().enumerate() {
             checksum.update(trimmed(record).as_bytes());
             checksum.update(b"\n");
-            if self.known.is_empty() {
+            if stored.is_empty() {
                 continue;
             }
             let so_far = checksum.digest();
-            if self.known.contains(&so_far) {
-                stored = Some((index + 1, so_far));
+            if stored.contains(&so_far) {
+                known = index + 1;
+                left_out.push(so_far);
                 checksum = self.begin(block.at.offset + (place + record.len()) as u64);
             }
         }
-        match stored {
-            Some((count, last)) if count == block.ends.len() => {
-                block.skip(count);
-                (block, last)
-            }
-            Some((count, _)) => {
-                block.skip(count);
-                (block, checksum.digest())
-            }
+        let is_whole = known == block.ends.len();
+        if known > 0 {
+            block.skip(known);
+        }
+        match left_out.pop_if(|_| is_whole) {
+            Some(last) => (block, last),
             None => (block, checksum.digest()),
         }
     }
@@ -135,6 +145,10 @@ impl Content {
 struct TextReader {
     file: Arc<Content>,
     input: Input,
+    /// Checksums of what former loads have stored of the file.
+    stored: HashSet<u64>,
+    /// Those of them that were met in the piece that was asked for last, before the rest of it.
+    left_out: Vec<u64>,
     blocks: Option<Blocks>,
     /// The block that `blocks` stands before.
     next: usize,
@@ -152,16 +166,18 @@ impl TextReader {
         {
             return Ok((block, checksum));
         }
+        self.left_out.clear();
         let file = Arc::clone(&self.file);
         let of_blocks = file.pieces.len() - usize::from(file.unfinished);
         if piece < of_blocks {
-            return self.block(piece).map(|block| file.unknown(block));
+            let block = self.block(piece)?;
+            return Ok(file.rest(block, &self.stored, &mut self.left_out));
         }
         if self.unfinished.is_none() {
             self.block(of_blocks - 1)?;
         }
         let block = self.unfinished.take().ok_or_else(|| self.input.changed())?;
-        Ok(file.unknown(block))
+        Ok(file.rest(block, &self.stored, &mut self.left_out))
     }
 
     /// A block by its number. Those before it are passed over, for quotes and lines are counted from the beginning.
@@ -216,6 +232,10 @@ impl PieceReader for TextReader {
         self.input.check_unchanged()?;
         self.held = Some((piece, block, checksum));
         Ok(checksum)
+    }
+
+    fn left_out(&self) -> &[u64] {
+        &self.left_out
     }
 
     fn read(&mut self, piece: usize) -> Result<Batches> {

@@ -4,6 +4,7 @@
 //! Not by arrow's own reader: it cuts `1.5` down to `1` for an integer column.
 
 use pintail_protocol::extension;
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use crate::error::{Error, Result};
@@ -16,7 +17,7 @@ use serde_json::value::RawValue;
 use super::block::Block;
 use super::column::{Column, readable, spoken};
 use super::shape::{Json, Misfit, Shape, fields_of, learn_keys, object};
-use super::shortened::{BATCH_ROWS, ErrorContext, shortened};
+use super::shortened::{BATCH_ROWS, CUT, ErrorContext, is_open, shortened};
 
 /// Objects and arrays in one another; the server takes no type that is deeper.
 const LEVELS_MAX: usize = 50;
@@ -38,16 +39,13 @@ impl Inference {
         // Keys that the table has no column for are text, whatever they hold.
         let known = |_: &str| given.is_some();
         for (place, record) in block.records() {
-            let record = record.trim();
-            if record.is_empty() {
+            if record.trim().is_empty() {
                 continue;
             }
-            let refuse = |misfit| context.misfit(Some(block.line(place)), misfit);
-            if is_deep(record) {
-                return Err(refuse(Misfit::new(format!("nests more than {LEVELS_MAX} levels"))));
-            }
-            let entries = object(record).map_err(|error| refuse(no_object(record, &error)))?;
-            learn_keys(&mut self.fields, &entries, known).map_err(refuse)?;
+            let line = || block.line(place);
+            let entries = entries_of(record).map_err(|text| context.broken(line(), &text))?;
+            learn_keys(&mut self.fields, &entries, known)
+                .map_err(|misfit| context.misfit(Some(line()), misfit))?;
         }
         Ok(())
     }
@@ -119,16 +117,20 @@ fn is_deep(record: &str) -> bool {
     false
 }
 
-fn no_object(record: &str, error: &serde_json::Error) -> Misfit {
-    match record.as_bytes().first() {
-        Some(b'[') => {
-            Misfit::new("expected an object, found a list; write one object to a line (jq -c '.[]' does)")
-        }
-        Some(b'{') => {
-            Misfit::new(format!("is not valid JSON: {error}; an object stands on one line, by itself"))
-        }
-        _ => Misfit::new(format!("expected an object, found {}", shortened(record))),
+/// The keys and values of a record; else what is wrong with it.
+fn entries_of(line: &str) -> std::result::Result<Vec<(Cow<'_, str>, &RawValue)>, String> {
+    let record = line.trim();
+    if is_deep(record) {
+        return Err(format!("nests more than {LEVELS_MAX} levels"));
     }
+    object(record).map_err(|error| match record.as_bytes().first() {
+        Some(b'[') => {
+            "expected an object, found a list; write one object to a line (jq -c '.[]' does)".to_owned()
+        }
+        Some(b'{') if error.is_eof() && is_open(line) => format!("is not valid JSON: {error}; {CUT}"),
+        Some(b'{') => format!("is not valid JSON: {error}; an object stands on one line, by itself"),
+        _ => format!("expected an object, found {}", shortened(record)),
+    })
 }
 
 /// Arrays under construction for one place.
@@ -249,7 +251,7 @@ impl Node {
 fn push_entries(
     fields: &Fields,
     nodes: &mut [Node],
-    entries: &[(std::borrow::Cow<'_, str>, &RawValue)],
+    entries: &[(Cow<'_, str>, &RawValue)],
     typed: bool,
 ) -> std::result::Result<(), Misfit> {
     let mut given = vec![false; nodes.len()];
@@ -296,18 +298,16 @@ impl JsonBatches {
         let mut rows = 0;
         while rows < BATCH_ROWS && self.next < self.block.ends.len() {
             let place = self.next.checked_sub(1).map_or(0, |last| self.block.ends[last]);
-            let record = self.block.text[place..self.block.ends[self.next]].trim();
+            let record = &self.block.text[place..self.block.ends[self.next]];
             self.next += 1;
-            if record.is_empty() {
+            if record.trim().is_empty() {
                 continue;
             }
             rows += 1;
-            let refuse = |misfit| self.context.misfit(Some(self.block.line(place)), misfit);
-            if is_deep(record) {
-                return Err(refuse(Misfit::new(format!("nests more than {LEVELS_MAX} levels"))));
-            }
-            let entries = object(record).map_err(|error| refuse(no_object(record, &error)))?;
-            push_entries(fields, &mut nodes, &entries, self.context.typed).map_err(refuse)?;
+            let line = || self.block.line(place);
+            let entries = entries_of(record).map_err(|text| self.context.broken(line(), &text))?;
+            push_entries(fields, &mut nodes, &entries, self.context.typed)
+                .map_err(|misfit| self.context.misfit(Some(line()), misfit))?;
         }
         if rows == 0 {
             return Ok(None);
@@ -331,6 +331,11 @@ impl Iterator for JsonBatches {
 }
 
 impl ErrorContext {
+    /// No type of a column makes it better.
+    fn broken(&self, line: u64, text: &str) -> Error {
+        Error::invalid(format!("{}, line {line}: {text}", self.shown))
+    }
+
     fn misfit(&self, line: Option<u64>, misfit: Misfit) -> Error {
         let line = line.map(|line| format!(", line {line}")).unwrap_or_default();
         let path = match misfit.path.is_empty() {

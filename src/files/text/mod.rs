@@ -2,7 +2,7 @@
 //! Runs on: threads that read. Never: changes a value silently; stores a record of a growing file twice.
 //!
 //! A piece is a block of about 8 MiB of whole records. Blocks end at fixed marks, so a file that grows at its end keeps
-//! all blocks but the last. Of that one a former load has stored the beginning: its checksum is among those `known` of
+//! all blocks but the last. Of that one a former load has stored the beginning: its checksum is among those `stored` of
 //! the file, and is found again by taking the records one by one into a checksum and looking it up after each. What is
 //! known is left out, and the piece is the rest, with a checksum of its own. A checksum is of the place in the file, the
 //! first line and the records, not of types: those found in a file may change when it grows, and a record would be stored
@@ -23,7 +23,6 @@ mod tests;
 mod unpack;
 mod value;
 
-use std::collections::HashSet;
 use std::io::Read;
 use std::sync::{Arc, Mutex};
 
@@ -52,7 +51,7 @@ pub enum Kind {
 }
 
 /// Opens a file and finds its columns: the table's types for columns that `given` has, text for others; without a table
-/// they are found in all of the file, up to 64 MiB of text. `known` are the checksums stored of this file.
+/// they are found in all of the file, up to 64 MiB of text.
 ///
 /// Errors: `Invalid` naming file, line, and column or field.
 pub fn open(
@@ -60,7 +59,6 @@ pub fn open(
     kind: Kind,
     compression: Compression,
     given: Option<&SchemaRef>,
-    known: &Arc<HashSet<u64>>,
 ) -> Result<Arc<dyn LoadFile>> {
     let input = found.open()?;
     let context = ErrorContext {
@@ -113,7 +111,6 @@ pub fn open(
         starts: Mutex::new(vec![start]),
         pieces,
         unfinished,
-        known: Arc::clone(known),
     }))))
 }
 

@@ -14,6 +14,15 @@ pub(super) struct ErrorContext {
     pub(super) typed: bool,
 }
 
+/// Said of a record that is broken and that no newline ends, which only the last one of a file can be.
+pub(super) const CUT: &str = "the file ends within this line, without a newline: it is cut short, or is still written to; load it again \
+                              when it is whole (--follow waits for the end of a line)";
+
+/// Whether a record, its newline included, is the end of a file that stops in the middle of a line, as far as that shows.
+pub(super) fn is_open(record: &str) -> bool {
+    !record.ends_with('\n')
+}
+
 /// A value as errors show it.
 pub(super) fn shortened(text: &str) -> String {
     match text.char_indices().nth(60) {

@@ -3,6 +3,7 @@
 //! One file: the cases share the files and tables that are made below.
 
 use std::collections::HashMap;
+use std::collections::HashSet;
 use std::fs;
 use std::io::Write as _;
 use std::path::Path;
@@ -33,7 +34,7 @@ fn write(name: &str, text: impl AsRef<[u8]>) -> (tempfile::TempDir, FoundFile) {
 }
 
 fn opened(found: &FoundFile, kind: Kind, given: Option<Schema>) -> Result<Arc<dyn LoadFile>> {
-    open(found, kind, Compression::None, given.map(Arc::new).as_ref(), &Arc::default())
+    open(found, kind, Compression::None, given.map(Arc::new).as_ref())
 }
 
 /// All rows as JSON, where NULLs are left out.
@@ -268,8 +269,8 @@ fn given_text_and_json_take_anything() {
 
 /// What a load would store of a file, with what was stored before.
 fn load(found: &FoundFile, kind: Kind, known: &mut HashSet<u64>, stored: &mut Vec<i64>) -> usize {
-    let file = open(found, kind, Compression::None, None, &Arc::new(known.clone())).unwrap();
-    let mut reader = file.reader().unwrap();
+    let file = open(found, kind, Compression::None, None).unwrap();
+    let mut reader = file.reader_of_rest(known.clone()).unwrap();
     let mut loaded = 0;
     for piece in 0..file.pieces().len() {
         let checksum = reader.checksum(piece).unwrap();
@@ -336,8 +337,8 @@ fn a_growing_file_is_stored_once() {
 fn a_type_that_changes_stores_nothing_twice() {
     let (folder, found) = write("t.csv", "a\n1\n2\n");
     let checksum = |known: &HashSet<u64>| {
-        let file = open(&found, Kind::Csv, Compression::None, None, &Arc::new(known.clone())).unwrap();
-        let mut reader = file.reader().unwrap();
+        let file = open(&found, Kind::Csv, Compression::None, None).unwrap();
+        let mut reader = file.reader_of_rest(known.clone()).unwrap();
         let checksum = reader.checksum(0).unwrap();
         let rows: usize = reader.read(0).unwrap().map(|batch| batch.unwrap().num_rows()).sum();
         (checksum, rows)
@@ -394,7 +395,7 @@ fn compressed_files() {
     for (compression, bytes) in packed {
         let (folder, found) = write("t.csv.x", &bytes);
         let read = || {
-            let file = open(&found, Kind::Csv, compression, None, &Arc::default())?;
+            let file = open(&found, Kind::Csv, compression, None)?;
             assert_eq!(file.pieces().len(), 1);
             assert_eq!(file.pieces()[0].bytes, found.open()?.len());
             let mut reader = file.reader()?;
@@ -412,4 +413,63 @@ fn compressed_files() {
         let error = read().unwrap_err();
         assert!(error.message().contains("cannot read t.csv.x past line"), "{error}");
     }
+}
+
+/// A last line that stops in its middle is called that, and no type of a column is advised; one that is whole and wrong is not.
+#[test]
+fn a_file_that_is_cut_short_is_told() {
+    let told = |kind, text: &str| {
+        let (_folder, found) = write("t", text);
+        opened(&found, kind, None).and_then(|file| rows(file.as_ref())).unwrap_err().message().to_owned()
+    };
+    for (kind, text) in [
+        (Kind::Ndjson, "{\"id\":1,\"v\":\"a\"}\n{\"id\":2,\"v\":\"b"),
+        (Kind::Ndjson, "{\"id\":1}\n{\"id\":"),
+        (Kind::Ndjson, "{\"id\":1}\n{"),
+        (Kind::Csv, "id,v\n1,a\n2"),
+    ] {
+        let error = told(kind, text);
+        assert!(error.contains(shortened::CUT) && !error.contains("VARCHAR"), "{text}: {error}");
+        assert!(error.contains("line 2:") || error.contains("line 3:"), "{error}");
+    }
+    assert!(told(Kind::Csv, "id,v\n1,\"a\n2,b\n").contains("may be cut short"));
+    for (kind, text) in [
+        (Kind::Ndjson, "{\"id\":1}\n{\"id\":2}garbage"),
+        (Kind::Ndjson, "{\"id\":1}\n{\"id\":\n2}"),
+        (Kind::Csv, "id,v\n1\n2,b\n"),
+        (Kind::Csv, "id,v\n1,a\n2,b,c"),
+    ] {
+        let error = told(kind, text);
+        assert!(!error.contains("cut short") && !error.contains("VARCHAR"), "{text}: {error}");
+    }
+    // A value of a table's type may be the beginning of one.
+    let (_folder, found) = write("t", "day\n2024-01-01\n2024-0");
+    let given = Schema::new(vec![Field::new("day", DataType::Date32, true)]);
+    let error = opened(&found, Kind::Csv, Some(given)).and_then(|file| rows(file.as_ref())).unwrap_err();
+    assert!(
+        error.message().contains(shortened::CUT) && error.message().contains("change the value"),
+        "{error}"
+    );
+}
+
+/// What of a piece is stored is told apart from the rest, so that a changed file is not taken for one that has grown.
+#[test]
+fn what_is_left_out_of_a_piece_is_known() {
+    let (folder, found) = write("t.csv", "a\n1\n");
+    let look = |stored: &HashSet<u64>| {
+        let file = open(&found, Kind::Csv, Compression::None, None).unwrap();
+        let mut reader = file.reader_of_rest(stored.clone()).unwrap();
+        let checksum = reader.checksum(0).unwrap();
+        (checksum, reader.left_out().to_vec())
+    };
+    let (first, none) = look(&HashSet::new());
+    assert!(none.is_empty());
+    fs::write(folder.path().join("t.csv"), "a\n1\n2\n").unwrap();
+    let (second, before) = look(&HashSet::from([first]));
+    assert!(second != first && before == [first]);
+    let (whole, before) = look(&HashSet::from([first, second]));
+    assert_eq!((whole, before), (second, vec![first]));
+    fs::write(folder.path().join("t.csv"), "a\n3\n2\n").unwrap();
+    let (changed, before) = look(&HashSet::from([first, second]));
+    assert!(![first, second].contains(&changed) && before.is_empty());
 }

@@ -187,12 +187,23 @@ fn folders_become_columns() {
     let error = find(&directory, &["e"], HIVE).unwrap_err();
     assert!(error.message().contains("c.csv") && error.message().contains("k=2"), "{error}");
     assert_eq!(partitions(&["e"], Finding::default()), [""]);
-    // Folders above the one that is named are none of the data, unless a file is named.
+    // All folders of the real path count, whichever of them is named and however it is reached.
     let above = folder(&["run=5/d/k=1/a.csv"]);
-    let found = find(&above, &["run=5/d"], HIVE).unwrap();
-    assert_eq!(found.files[0].file.partitions, [("k".to_owned(), Some("1".to_owned()))]);
-    let found = find(&above, &["run=5/d/k=1/a.csv"], HIVE).unwrap();
-    assert_eq!(found.files[0].file.partitions.len(), 2);
+    symlink("run=5/d/k=1", above.path().join("latest")).unwrap();
+    for name in ["", "run=5/d", "run=5/d/k=1/a.csv", "latest", "latest/a.csv", "run=5/../latest/*.csv"] {
+        let found = find(&above, &[name], HIVE).unwrap();
+        let columns: Vec<_> = found.files[0].file.partitions.iter().map(|(key, _)| key.as_str()).collect();
+        assert_eq!(columns, ["run", "k"], "{name}");
+    }
+    // A link cannot give a file another value.
+    symlink("k=1", above.path().join("run=5/d/k=2")).unwrap();
+    let error = find(&above, &["run=5/d/k=2/a.csv"], HIVE).unwrap_err();
+    assert!(
+        ["k=2", "is a link to", "--no-hive"].iter().all(|part| error.message().contains(part)),
+        "{error}"
+    );
+    let found = find(&above, &["run=5/d/k=2/a.csv"], Finding::default()).unwrap();
+    assert!(found.files[0].file.partitions.is_empty());
 }
 
 #[test]
@@ -357,7 +368,7 @@ fn a_file_that_vanishes_is_told() {
     let path = directory.path().join("a.csv");
     let data = path.metadata().unwrap();
     std::fs::remove_file(&path).unwrap();
-    let way = Way { argument: 0, named: false, any_text: false, above: 0 };
+    let way = Way { argument: 0, named: false, any_text: false };
     assert!(!search.candidate(&path, path.clone(), &data, way).unwrap());
     let (found, _) = search.finish();
     assert_eq!(found.skipped.len(), 1);
@@ -367,6 +378,6 @@ fn a_file_that_vanishes_is_told() {
 }
 
 fn search_named(finder: &mut Finder, path: &Path, data: &Metadata) -> Error {
-    let way = Way { argument: 0, named: true, any_text: true, above: 0 };
+    let way = Way { argument: 0, named: true, any_text: true };
     finder.search().candidate(path, path.to_owned(), data, way).unwrap_err()
 }

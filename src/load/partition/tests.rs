@@ -11,7 +11,7 @@ fn file(path: &str) -> FoundFile {
         place: Place::Path(path.into()),
         name: path.into(),
         shown: path.into(),
-        partitions: folders_of(Path::new(path), 0).unwrap(),
+        partitions: folders_of(Path::new(path)).unwrap(),
     }
 }
 
@@ -53,17 +53,47 @@ fn folders_are_read_as_they_are_written() {
     for (path, expected) in cases {
         let expected: Vec<_> =
             expected.iter().map(|(key, value)| (key.to_string(), value.map(str::to_owned))).collect();
-        assert_eq!(folders_of(Path::new(path), 0).unwrap(), expected, "{path}");
+        assert_eq!(folders_of(Path::new(path)).unwrap(), expected, "{path}");
     }
-    assert_eq!(folders_of(Path::new("k=1/j=2/a"), 1).unwrap(), [("j".to_owned(), Some("2".to_owned()))]);
-    assert_eq!(folders_at_end(Path::new("a=1/b/c=2/d=3")), 2);
-    assert_eq!(folders_at_end(Path::new("a=1/b")), 0);
+}
+
+/// A link out of a folder that is a column is refused, and so is one that is called like another folder.
+#[test]
+fn a_file_lies_in_the_folders_it_was_reached_by() {
+    for (path, real) in [
+        ("a", "/d/n=1/a"),
+        ("n=1/a", "/d/n=1/a"),
+        ("latest/a", "/d/n=1/a"),
+        ("n=2/../n=1/a", "/d/n=1/a"),
+        ("/x=/../d/n=1/a", "/d/n=1/a"),
+    ] {
+        check_reached(Path::new(path), Path::new(real)).unwrap();
+    }
+    for (path, real, folder) in [("n=2/a", "/d/n=1/a", "n=2"), ("d/n=1/a", "/blobs/0f3a", "n=1")] {
+        let error = check_reached(Path::new(path), Path::new(real)).unwrap_err();
+        assert!(
+            [path, real, folder, "--no-hive"].iter().all(|part| error.message().contains(part)),
+            "{error}"
+        );
+    }
+}
+
+/// Every name and value of a folder makes another mark; a file without such folders has none.
+#[test]
+fn folders_have_a_mark() {
+    let names =
+        ["/d/n=1/a", "/d/n=2/a", "/d/m=1/a", "/d/n=1/m=1/a", "/d/n=/a", "/d/n=__HIVE_DEFAULT_PARTITION__/a"];
+    let marks: std::collections::HashSet<u64> = names.iter().map(|name| mark_of(name)).collect();
+    assert_eq!((marks.len(), marks.contains(&0)), (names.len(), false));
+    assert_eq!(mark_of("/x/n=1/y/b.csv"), mark_of("/d/n=1/a"));
+    assert_eq!((mark_of("/d/a"), mark_of("-:00"), mark_of("s3://b/k=1")), (0, 0, 0));
+    assert_eq!(mark_of("s3://b/n=1/a"), mark_of("/d/n=1/a"));
 }
 
 #[test]
 fn folders_that_are_no_columns_are_refused() {
     use std::os::unix::ffi::OsStringExt;
-    let raw = std::ffi::OsString::from_vec(b"k=\xff/a".to_vec());
+    let raw = OsString::from_vec(b"k=\xff/a".to_vec());
     let cases: &[(&Path, &str)] = &[
         (Path::new("k=1/k=2/a"), "k=2"),
         (Path::new("k=1/K=1/a"), "K=1"),
@@ -72,7 +102,7 @@ fn folders_that_are_no_columns_are_refused() {
         (Path::new(&raw), "not UTF-8"),
     ];
     for (path, part) in cases {
-        let error = folders_of(path, 0).unwrap_err();
+        let error = folders_of(path).unwrap_err();
         assert!(error.message().contains(part) && error.message().contains("--no-hive"), "{error}");
     }
 }

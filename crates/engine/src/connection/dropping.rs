@@ -1,30 +1,50 @@
-//! Transactions that drop tables: not over rows that were acknowledged and that they have not seen (`database::row_commits`).
+//! Transactions that drop or rename tables: not over rows that were acknowledged and that they have not seen
+//! (`database::row_commits`), and what is remembered of files goes with the table.
 //! Never: takes a table that was renamed or altered for one that is gone.
 
 use duckdb::Parameters;
 use std::collections::HashMap;
 
 use super::connection::Connection;
+use crate::catalog::{TableName, quote_text};
 use crate::database::{CommitKind, Replacing};
 use crate::error::{Error, Result};
-use crate::sql::{Class, may_drop, replaced_table, written_table};
+use crate::internal::{INTERNAL_SCHEMA, own_name};
+use crate::sql::{Class, may_drop_or_rename, renamed_table, replaced_table, written_table};
 
-/// What has to be known about a transaction that drops tables.
+/// What has to be known about a transaction that drops or renames tables.
 #[derive(Default)]
 pub(super) struct Dropping {
     /// Commits of rows when the transaction began: its snapshot is later.
     began: u64,
     /// A DROP by itself takes whatever rows there are.
     is_meant: bool,
-    /// The tables that were there before the first statement that may drop one: number and name.
-    before: Option<HashMap<String, String>>,
+    /// The tables that were there before the first statement that may drop or rename one.
+    before: Option<Tables>,
+}
+
+/// Tables by their numbers, which a new name or column does not change; a table that is made has another one, and after a
+/// restart all have.
+type Tables = HashMap<String, Name>;
+
+/// What a table is called.
+#[derive(Debug, PartialEq, Eq)]
+struct Name {
+    /// In lower case, without its schema.
+    table: String,
+    /// As ledgers have it.
+    in_ledger: String,
 }
 
 impl Connection {
-    /// Opens a transaction for `statements` of a client that belong to none of its own. While one of them replaces a table, no
-    /// others commit rows into it; the turn is to be kept until the transaction is over.
+    /// Opens a transaction for `statements` of a client that belong to none of its own. While one of them replaces or renames a
+    /// table, no others commit rows into it; the turn is to be kept until the transaction is over.
     pub fn begin_for(&mut self, statements: &[impl AsRef<str>]) -> Result<Replacing> {
-        let tables: Vec<String> = statements.iter().filter_map(|sql| replaced_table(sql.as_ref())).collect();
+        let tables: Vec<String> = statements
+            .iter()
+            .map(AsRef::as_ref)
+            .filter_map(|sql| replaced_table(sql).or_else(|| renamed_table(sql)))
+            .collect();
         let waits = !tables.is_empty();
         let replacing = self.database.row_commits.replacing(tables);
         if waits {
@@ -58,7 +78,7 @@ impl Connection {
             }
             Class::Definition => {
                 let mut dropping = self.dropping.borrow_mut();
-                if self.in_transaction && !dropping.is_meant && dropping.before.is_none() && may_drop(sql) {
+                if self.in_transaction && dropping.before.is_none() && may_drop_or_rename(sql) {
                     dropping.before = Some(self.stored_tables()?);
                 }
             }
@@ -66,20 +86,26 @@ impl Connection {
         Ok(())
     }
 
-    /// The tables as the transaction sees them: their numbers, which a new name or column does not change, and their
-    /// names in lower case.
-    fn stored_tables(&self) -> Result<HashMap<String, String>> {
-        const SQL: &str =
-            "SELECT table_oid::VARCHAR, lower(table_name) FROM duckdb_tables() WHERE NOT temporary";
+    /// The tables as the transaction sees them.
+    fn stored_tables(&self) -> Result<Tables> {
+        let sql = format!(
+            "SELECT table_oid::VARCHAR, schema_name, table_name FROM duckdb_tables() \
+             WHERE NOT temporary AND database_name = {}",
+            quote_text(self.database.catalog())
+        );
         let read = || -> duckdb::Result<_> {
-            let mut result = self.duckdb().query(SQL, Parameters::None)?;
+            let mut result = self.duckdb().query(&sql, Parameters::None)?;
             let mut found = HashMap::new();
             while let Some(chunk) = result.next_chunk()? {
-                let (numbers, names) = (chunk.get_vector_at::<String>(0)?, chunk.get_vector_at::<String>(1)?);
-                let (numbers, names) = (numbers.reader()?, names.reader()?);
+                let columns = [0, 1, 2].map(|column| chunk.get_vector_at::<String>(column));
+                let [numbers, schemas, tables] = columns;
+                let (numbers, schemas, tables) = (numbers?, schemas?, tables?);
+                let (numbers, schemas, tables) = (numbers.reader()?, schemas.reader()?, tables.reader()?);
                 for row in 0..chunk.row_count()? {
-                    if let (Some(number), Some(name)) = (numbers.get(row)?, names.get(row)?) {
-                        found.insert(number.to_owned(), name.to_owned());
+                    if let (Some(number), Some(schema), Some(table)) =
+                        (numbers.get(row)?, schemas.get(row)?, tables.get(row)?)
+                    {
+                        found.insert(number.to_owned(), Name::new(schema, table));
                     }
                 }
             }
@@ -88,24 +114,85 @@ impl Connection {
         read().map_err(|error| self.database.note(error))
     }
 
-    /// Refuses to drop a table that rows were committed into since the transaction began. To be asked in the commit's turn.
+    /// Takes what is remembered of files along to the new names of tables, and forgets that of tables that are gone, in the
+    /// open transaction. To be done before the commit's turn.
+    pub(super) fn follow_tables(&self) -> Result<()> {
+        let dropping = self.dropping.borrow();
+        let Some(before) = &dropping.before else { return Ok(()) };
+        if !remembers(before) {
+            return Ok(());
+        }
+        let after = self.stored_tables()?;
+        let ledger = own_name(self.database.catalog(), LEDGER).to_sql();
+        let gone: Vec<String> = before
+            .iter()
+            .filter(|(number, _)| !after.contains_key(*number))
+            .map(|(_, name)| quote_text(&name.in_ledger))
+            .collect();
+        let renamed: Vec<String> = changed(before, &after)
+            .map(|(old, new)| format!("({}, {})", quote_text(&old.in_ledger), quote_text(&new.in_ledger)))
+            .collect();
+        if !remembers(&after) || (gone.is_empty() && renamed.is_empty()) {
+            return Ok(());
+        }
+        let _turn = self.deletes();
+        if !gone.is_empty() {
+            self.execute(&format!("DELETE FROM {ledger} WHERE table_name IN ({})", gone.join(", ")))?;
+        }
+        if !renamed.is_empty() {
+            // All at once, for tables may change places.
+            let names = renamed.join(", ");
+            self.execute(&format!(
+                "UPDATE {ledger} SET table_name = names.new FROM (VALUES {names}) names(old, new) WHERE table_name = names.old"
+            ))?;
+        }
+        Ok(())
+    }
+
+    /// Refuses to drop or rename a table that rows were committed into since the transaction began. To be asked in the
+    /// commit's turn.
     ///
     /// Errors: `Aborted` naming the table.
     pub(super) fn check_dropped(&self) -> Result<()> {
         let dropping = self.dropping.borrow();
         let Some(before) = &dropping.before else { return Ok(()) };
         let after = self.stored_tables()?;
-        let gone: Vec<String> = before
-            .iter()
-            .filter(|(number, _)| !after.contains_key(*number))
-            .map(|(_, name)| name.clone())
-            .collect();
-        match self.database.row_commits.since(dropping.began, &gone) {
+        let gone = before.iter().filter(|(number, _)| !dropping.is_meant && !after.contains_key(*number));
+        let mut lost: Vec<String> = gone.map(|(_, name)| name.table.clone()).collect();
+        if remembers(before) {
+            // Rows go along, but what they are from would stay behind.
+            lost.extend(changed(before, &after).map(|(old, _)| old.table.clone()));
+        }
+        match self.database.row_commits.since(dropping.began, &lost) {
             None => Ok(()),
             Some(table) => Err(Error::collided(format!(
-                "rows were committed into table {table} after this transaction had begun, and it drops or replaces the table \
-                 without having seen them; nothing was changed; run it again"
+                "rows were committed into table {table} after this transaction had begun, and it drops, replaces or renames the \
+                 table without having seen them; nothing was changed; run it again"
             ))),
         }
     }
+}
+
+/// The table of what is remembered of files.
+const LEDGER: &str = "load_ledger";
+
+impl Name {
+    fn new(schema: &str, table: &str) -> Self {
+        let name = TableName { catalog: None, schema: Some(schema.to_owned()), table: table.to_owned() };
+        Self { table: table.to_lowercase(), in_ledger: name.in_ledger() }
+    }
+}
+
+/// Whether anything is remembered of files.
+fn remembers(tables: &Tables) -> bool {
+    let ledger = Name::new(INTERNAL_SCHEMA, LEDGER);
+    tables.values().any(|name| *name == ledger)
+}
+
+/// Tables with a new name: before and after.
+fn changed<'a>(before: &'a Tables, after: &'a Tables) -> impl Iterator<Item = (&'a Name, &'a Name)> {
+    before
+        .iter()
+        .filter_map(|(number, old)| Some((old, after.get(number)?)))
+        .filter(|(old, new)| old.in_ledger != new.in_ledger)
 }

@@ -84,6 +84,10 @@ impl Connection {
             let _ = self.rollback();
             return Err(error);
         }
+        if let Err(error) = self.follow_tables() {
+            let _ = self.rollback();
+            return Err(error);
+        }
         let kind = if self.reshapes.take() { CommitKind::Reshapes } else { CommitKind::Rows };
         let committed = {
             let _turn = self.database.gate.commit(kind);

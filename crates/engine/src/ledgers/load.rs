@@ -1,7 +1,7 @@
 //! The table behind loads of files: which pieces of which files were stored in which table.
 //! Runs on: the thread of the connection; blocks.
-//! Never: is held in memory, cut back by count, or changed apart from rows that are added, and a table's that are
-//! forgotten.
+//! Never: is held in memory, cut back by count, or changed apart from rows that are added, a table's that are forgotten, and
+//! its name where that changes (`connection::dropping`).
 
 use std::sync::Arc;
 

@@ -1,5 +1,5 @@
 //! Tables of the server's own: made, recognised, appended to.
-//! Never: updates a row; they are logs.
+//! Never: updates a row, for they are logs; only a table's new name is written over the old one.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};

@@ -24,5 +24,5 @@ pub use masked::Masked;
 pub(crate) use masked::masked;
 pub(crate) use series::{UTC_FUNCTION, is_read_alike, next_statement};
 pub(crate) use surface::Surface;
-pub(crate) use target::{may_drop, replaced_table, written_table};
+pub(crate) use target::{may_drop_or_rename, renamed_table, replaced_table, written_table};
 pub(crate) use token::{Token, opened, tokens};

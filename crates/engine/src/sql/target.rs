@@ -30,8 +30,21 @@ pub(crate) fn replaced_table(sql: &str) -> Option<String> {
     words.name()
 }
 
-/// Whether a definition may drop a table, or give it the name that it is dropped by.
-pub(crate) fn may_drop(sql: &str) -> bool {
+/// The table that an `ALTER TABLE ... RENAME TO` gives another name, by the last part of its name in lower case.
+pub(crate) fn renamed_table(sql: &str) -> Option<String> {
+    let mut words = Words(sql);
+    words.word("alter")?;
+    words.word("table")?;
+    if words.word("if").is_some() {
+        words.word("exists")?;
+    }
+    let table = words.name()?;
+    words.word("rename")?;
+    words.word("to").map(|()| table)
+}
+
+/// Whether a definition may drop a table, or give it another name.
+pub(crate) fn may_drop_or_rename(sql: &str) -> bool {
     let is_part = |letter: char| letter.is_alphanumeric() || letter == '_';
     sql.split(|letter| !is_part(letter))
         .any(|word| ["drop", "replace", "rename"].iter().any(|drops| word.eq_ignore_ascii_case(drops)))
@@ -104,7 +117,7 @@ impl Words<'_> {
 
 #[cfg(test)]
 mod tests {
-    use super::{may_drop, replaced_table, written_table};
+    use super::{may_drop_or_rename, renamed_table, replaced_table, written_table};
 
     #[test]
     fn tables_are_found_by_the_last_part_of_their_names() {
@@ -132,11 +145,18 @@ mod tests {
         ] {
             assert_eq!(replaced_table(sql).as_deref(), table, "{sql}");
         }
-        assert!(
-            may_drop("DROP TABLE t")
-                && may_drop("ALTER TABLE t RENAME TO u")
-                && may_drop("create or replace table t as from t")
-        );
-        assert!(!may_drop("CREATE TABLE drops AS FROM u"));
+        for (sql, table) in [
+            ("ALTER TABLE db.main.T RENAME TO u", Some("t")),
+            ("alter table if exists \"A b\" rename to u", Some("a b")),
+            ("ALTER TABLE t RENAME COLUMN a TO b", None),
+            ("ALTER VIEW t RENAME TO u", None),
+            ("ALTER TABLE rename ADD COLUMN a INT", None),
+        ] {
+            assert_eq!(renamed_table(sql).as_deref(), table, "{sql}");
+        }
+        for sql in ["DROP TABLE t", "create or replace table t as from t", "ALTER TABLE t RENAME TO u"] {
+            assert!(may_drop_or_rename(sql), "{sql}");
+        }
+        assert!(!may_drop_or_rename("CREATE TABLE drops AS FROM u"));
     }
 }

@@ -1,5 +1,6 @@
 //! Puts that declare what files their rows are from: stored once, remembered with the rows, forgotten with them.
 
+mod following;
 mod forgetting;
 mod pieces;
 mod refusals;
