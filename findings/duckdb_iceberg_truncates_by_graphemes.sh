@@ -9,7 +9,7 @@
 # the manifest, and the file is skipped: an equality finds none of the rows "Zürich" in decomposed form (as names of files are
 # on macOS), "हिन्दी" or "नमस्ते". Without the filter they are read, composed text is found, and pyiceberg and Polars find all.
 # Consequence: in tables partitioned by truncated text such values are looked up in another reader, or by a condition that
-# DuckDB cannot push down, as id || '' = … .
+# DuckDB cannot push down, as x || '' = …
 set -euo pipefail
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT

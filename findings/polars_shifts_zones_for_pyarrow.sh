@@ -6,8 +6,8 @@
 # itself where it cannot; the rows are those of the same filter on the frame.
 # Seen: the value's clock in UTC is handed over as if it were the clock of the zone. t == 12:00 in Berlin, which is 10:00 in
 # UTC, finds the row of 10:00 in Berlin; in New York it finds that of 16:00 and in Kolkata that of 6:30, and > and <= cut there
-# too. Nothing is checked afterwards. Microseconds and milliseconds alike; nanoseconds, which are not handed over, and UTC
-# are right, and so is the same filter in pyarrow itself, on the frame, and by scan_parquet.
+# too. Nothing is checked afterwards. Microseconds and milliseconds alike; nanoseconds and UTC are right, and so is the same
+# filter in pyarrow itself, on the frame, and by scan_parquet.
 # Consequence: such columns are filtered after collect(), or brought to UTC together with the value.
 set -euo pipefail
 work=$(mktemp -d)
