@@ -18,6 +18,7 @@ mod request;
 mod result;
 mod server;
 mod transport;
+mod web;
 mod wire;
 
 use arrow_flight::flight_service_server::FlightService;
@@ -34,6 +35,7 @@ pub use pintail_protocol::decode::{CheckedMessage, Decoded, Decoder, Undecoded};
 pub use pintail_protocol::frame::Frame;
 pub use server::{FlightParts, FlightServer};
 pub use transport::{Answer, Transport};
+pub use web::web;
 pub use wire::{Connection, Encoder, Link, connections};
 
 use request::{Answers, Ask, Call, Caller, Reply, answers};

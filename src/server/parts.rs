@@ -42,7 +42,7 @@ pub(super) struct Parts {
     pub(super) gate: Arc<Gate>,
     pub(super) grants: Arc<Grants>,
     /// No new calls: the server stops.
-    pub(super) draining: AtomicBool,
+    pub(super) draining: Arc<AtomicBool>,
 }
 
 impl Parts {
@@ -67,7 +67,7 @@ impl Parts {
             running,
             grants: Arc::new(grants),
             gate: Arc::new(Gate::open(database, config)?),
-            draining: AtomicBool::new(false),
+            draining: Arc::default(),
         })
     }
 
