@@ -63,9 +63,13 @@ pub struct Server {
     /// Address of the Flight port. Port 0 picks a free one. Default `127.0.0.1:8815`.
     #[serde(deserialize_with = "units::address")]
     pub listen: SocketAddr,
-    /// Address of the HTTP port (`/livez`, `/readyz`, `/metrics`). Default `127.0.0.1:8816`.
+    /// Address of the HTTP port (`/`, `/query`, `/ingest`, `/livez`, `/readyz`, `/metrics`). Default `127.0.0.1:8816`.
     #[serde(deserialize_with = "units::address")]
     pub http: SocketAddr,
+    /// Names that the HTTP port answers to, beside addresses and `localhost`: a name that leads here because somebody else says
+    /// so is refused. Default: none.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub http_hosts: Vec<String>,
     /// Certificate chain (PEM) that the ports serve TLS with; read again when it changes. Default: none, so no TLS.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tls_cert: Option<PathBuf>,
@@ -98,6 +102,7 @@ impl Default for Server {
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 8815)),
             http: SocketAddr::from(([127, 0, 0, 1], 8816)),
+            http_hosts: Vec::new(),
             tls_cert: None,
             tls_key: None,
             client_ca: None,

@@ -25,7 +25,7 @@ use tonic::service::Routes;
 use crate::config::Config;
 use crate::engine::{Database, Maintenance};
 use crate::error::{Error, Kind, Result};
-use crate::flight::{FlightServer, Transport, Welcome, connections};
+use crate::flight::{FlightServer, Link, Transport, Welcome, connections, web};
 use crate::metrics;
 use crate::session::Sessions;
 use crate::tls::{Door, Protocol, Tls, accept};
@@ -105,6 +105,7 @@ impl Server {
         let service = FlightServer::new(parts.of_flight(&sessions, declarations, config), config);
         let sweeper = tokio::spawn(sweep(service.clone()));
         let looking = tokio::spawn(look(Arc::clone(&parts), Arc::clone(&health)));
+        let calls = web(service.clone(), config, Arc::clone(&parts.draining));
         let (stop, stopped) = oneshot::channel();
         let others = Routes::new(health_service);
         let transport = Transport::new(
@@ -128,7 +129,8 @@ impl Server {
         let incoming = accept(http_listener, door, Protocol::Http1);
         parts.count("http", incoming.places());
         let incoming = side_port::SidePort::new(incoming, http_addr);
-        let http = axum::serve(incoming, side_port::router(Arc::clone(&parts))?);
+        let router = side_port::router(Arc::clone(&parts))?.merge(calls);
+        let http = axum::serve(incoming, router.into_make_service_with_connect_info::<Link>());
         if parts.gate.is_shut() {
             tracing::warn!(
                 "nobody can log in: auth.anonymous is off and there are no users; stop the server, run `pintail user add \

@@ -3,6 +3,7 @@
 //! Never: writes a file; changes a value silently; holds more of a file than one piece.
 
 pub mod arrow;
+pub mod body;
 pub mod fence;
 pub mod found;
 pub mod input;

@@ -18,6 +18,7 @@ mod request;
 mod result;
 mod server;
 mod transport;
+mod web;
 mod wire;
 
 use std::sync::Arc;
@@ -36,6 +37,7 @@ pub use pintail_protocol::decode::{CheckedMessage, Decoded, Decoder, Undecoded};
 pub use pintail_protocol::frame::Frame;
 pub use server::{FileLoader, FlightParts, FlightServer, LoadOrder};
 pub use transport::{Answer, Transport};
+pub use web::web;
 pub use wire::{Connection, Encoder, Link, Welcome, connections};
 
 use request::{Answers, Ask, Call, Caller, Reply, answers};

@@ -5,6 +5,7 @@
 mod admission;
 mod bound;
 mod guarded;
+mod listed;
 mod opening;
 mod queue;
 mod reader;
@@ -21,6 +22,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
+pub use listed::Listed;
 pub use statement::{RunOptions, Statement};
 pub use stream::{ResultStream, SharedResult};
 
@@ -30,7 +32,7 @@ use stream::Started;
 use under_way::{Begun, UnderWay};
 
 use crate::config;
-use crate::engine::Database;
+use crate::engine::{Class, Database};
 use crate::error::{Error, Result};
 use crate::running::{EngineThread, Running};
 use crate::session::{Lease, Open, Share};
@@ -43,6 +45,7 @@ pub struct Query {
     database: Arc<Database>,
     admission: admission::Admission,
     running: Arc<Running>,
+    listing: Arc<listed::Listing>,
     // Statements whose readers may stall.
     under_way: Mutex<Vec<Weak<UnderWay>>>,
     config: config::Query,
@@ -59,6 +62,7 @@ impl Query {
                 config.queue_timeout.0,
             ),
             running,
+            listing: Arc::default(),
             under_way: Mutex::default(),
             config: config.clone(),
         }
@@ -88,7 +92,12 @@ impl Query {
     pub async fn run(&self, lease: Lease, statement: Statement, options: RunOptions) -> Result<ResultStream> {
         let started = Instant::now();
         let share = lease.share().cloned();
-        let place = self.enter(share.as_ref(), options.deadline).await?;
+        let entry = self.listing.enter(&statement, &options);
+        let listed = Arc::clone(&entry.listed);
+        let place = tokio::select! {
+            place = self.enter(share.as_ref(), options.deadline) => place?,
+            () = listed.told() => return Err(listed::cancelled()),
+        };
         let queued = started.elapsed();
         let own_limit = (!self.config.timeout.0.is_zero()).then(|| started + self.config.timeout.0);
         let deadline = match (options.deadline, own_limit) {
@@ -97,7 +106,7 @@ impl Query {
         };
         let (opened, opening) = oneshot::channel();
         let (queue, results) = queue::queue(self.config.buffer_bytes.as_usize(), place);
-        let (interrupt, outcome) = (Arc::new(OnceLock::new()), Arc::new(OnceLock::new()));
+        let (interrupt, outcome) = (Arc::clone(&listed.interrupt), Arc::new(OnceLock::new()));
         let in_use = lease.in_use();
         let job = reader::Job {
             lease,
@@ -115,11 +124,12 @@ impl Query {
             },
         };
         let runtime = tokio::runtime::Handle::current();
-        let thread_has = (queue, Arc::clone(&outcome), Arc::clone(&self.running));
+        let thread_has = (queue, Arc::clone(&outcome), Arc::clone(&self.running), Arc::clone(&listed));
         #[expect(clippy::disallowed_methods, reason = "this is the bridge: one blocking thread per query")]
         let handle = tokio::task::spawn_blocking(move || {
-            let (queue, outcome, running) = thread_has;
-            let ended = reader::run(job, &runtime, opened, &queue).map_err(|error| running.explain(error));
+            let (queue, outcome, running, listed) = thread_has;
+            let ended = reader::run(job, &runtime, opened, &queue)
+                .map_err(|error| listed.explain(running.explain(error)));
             // Before the queue ends, whose readers ask for it then.
             let _ = outcome.set(ended.clone());
             ended
@@ -134,9 +144,13 @@ impl Query {
             });
         };
         let class = start.class;
-        let under_way = UnderWay::new(Begun { class, results, thread, outcome, share, in_use, deadline });
+        let under_way =
+            UnderWay::new(Begun { class, results, thread, outcome, share, in_use, deadline, entry });
         let began = Started { schema: start.schema, prepared: start.prepared, queued, at: started };
         let mut result = ResultStream::new(began, &under_way);
+        if class == Class::Query {
+            under_way.end_when(listed.told(), listed::cancelled);
+        }
         if !options.is_shared {
             result.settle().await?;
         }
@@ -200,6 +214,18 @@ impl Query {
             waiting.filter_map(|one| Some((one.clock.waited()?, one))).max_by_key(|(waited, _)| *waited)?;
         one.make_room(why);
         Some(waited)
+    }
+
+    /// Statements that run or wait for a place, the oldest first.
+    pub fn listed(&self) -> Vec<Arc<Listed>> {
+        self.listing.all()
+    }
+
+    /// Stops a statement that `may` be stopped.
+    ///
+    /// Errors: `NotFound`, also for one that may not.
+    pub fn cancel(&self, id: u64, may: impl Fn(&Listed) -> bool) -> Result<()> {
+        self.listing.cancel(id, may)
     }
 
     /// Queries running.

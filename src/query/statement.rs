@@ -3,6 +3,7 @@
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
+use crate::auth::Principal;
 use crate::engine::{Bound, Described, Progress};
 
 /// How one call wants its result.
@@ -12,6 +13,8 @@ pub struct RunOptions {
     pub batch_rows_max: Option<usize>,
     /// When the caller stops waiting; the server's own limit holds as well.
     pub deadline: Option<Instant>,
+    /// Who runs it, for those who look at what runs.
+    pub who: Option<Arc<Principal>>,
     /// Filled when the statement has started, for a caller who wants to know how far it is.
     pub progress: Option<Arc<OnceLock<Progress>>>,
     /// The statement was taken for a query before: it is refused if it is not one any more.

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use async_channel::Receiver;
 use tokio::task::AbortHandle;
 
+use super::listed::Entry;
 use super::opening::STOPPED;
 use super::queue::{Clock, Item, QueueReader};
 use crate::engine::Class;
@@ -39,6 +40,9 @@ pub(super) struct UnderWay {
     // Readers there have been.
     joined: AtomicUsize,
     watch: OnceLock<AbortHandle>,
+    told: OnceLock<AbortHandle>,
+    // Until nobody holds it.
+    _entry: Entry,
 }
 
 /// What a statement is made known with.
@@ -51,6 +55,8 @@ pub(super) struct Begun {
     pub(super) share: Option<Arc<Share>>,
     pub(super) in_use: Vec<InUse>,
     pub(super) deadline: Option<Instant>,
+    /// Its place among those that are listed.
+    pub(super) entry: Entry,
 }
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -59,7 +65,7 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl UnderWay {
     pub(super) fn new(begun: Begun) -> Arc<Self> {
-        let Begun { class, results, thread, outcome, share, in_use, deadline } = begun;
+        let Begun { class, results, thread, outcome, share, in_use, deadline, entry } = begun;
         Arc::new(Self {
             class,
             clock: results.clock,
@@ -73,6 +79,8 @@ impl UnderWay {
             readers: AtomicUsize::new(0),
             joined: AtomicUsize::new(0),
             watch: OnceLock::new(),
+            told: OnceLock::new(),
+            _entry: entry,
         })
     }
 
@@ -172,6 +180,23 @@ impl UnderWay {
         let _ = self.watch.set(task.abort_handle());
     }
 
+    /// Ends it with `why` when something has happened.
+    pub(super) fn end_when(
+        self: &Arc<Self>,
+        happened: impl Future<Output = ()> + Send + 'static,
+        why: fn() -> Error,
+    ) {
+        let weak = Arc::downgrade(self);
+        let task = tokio::spawn(async move {
+            happened.await;
+            if let Some(one) = weak.upgrade().filter(|one| !one.is_over()) {
+                one.stop(why());
+            }
+        });
+        // Asked for once.
+        let _ = self.told.set(task.abort_handle());
+    }
+
     fn is_late(&self) -> bool {
         self.deadline.is_some_and(|deadline| deadline <= Instant::now())
     }
@@ -245,8 +270,8 @@ async fn watch(under_way: Weak<UnderWay>, mut deadline: Option<Instant>, stall_t
 
 impl Drop for UnderWay {
     fn drop(&mut self) {
-        if let Some(watch) = self.watch.get() {
-            watch.abort();
+        for task in [self.watch.get(), self.told.get()].into_iter().flatten() {
+            task.abort();
         }
         self.items.close();
         self.let_go_of_thread();

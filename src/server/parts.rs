@@ -56,7 +56,7 @@ pub(super) struct Parts {
     engine_version: String,
     started: SystemTime,
     /// No new calls: the server stops.
-    pub(super) draining: AtomicBool,
+    pub(super) draining: Arc<AtomicBool>,
 }
 
 impl Parts {
@@ -88,7 +88,7 @@ impl Parts {
             engine_version: engine::engine_version(&database.connection()?)?,
             started: SystemTime::now(),
             gate: Arc::new(Gate::open(database, config)?),
-            draining: AtomicBool::new(false),
+            draining: Arc::default(),
         })
     }
 

@@ -1,4 +1,4 @@
-//! The HTTP port: `/livez`, `/readyz`, `/metrics`. It speaks TLS when the Flight port does.
+//! The HTTP port: `/livez`, `/readyz`, `/metrics`, and the calls of `flight::web`. It speaks TLS when the Flight port does.
 //! Runs on: the async runtime.
 
 use std::io;
@@ -10,14 +10,16 @@ use std::task::{Context, Poll};
 
 use axum::Router;
 use axum::extract::State;
+use axum::extract::connect_info::Connected;
 use axum::http::StatusCode;
 use axum::routing::get;
-use axum::serve::Listener;
+use axum::serve::{IncomingStream, Listener};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::parts::Parts;
 use crate::error::{Error, Result};
+use crate::flight::Link;
 use crate::metrics;
 use crate::tls::{Incoming, Socket};
 
@@ -41,22 +43,28 @@ pub(super) struct SideSocket {
 
 impl Listener for SidePort {
     type Io = SideSocket;
-    type Addr = SocketAddr;
+    type Addr = Link;
 
-    async fn accept(&mut self) -> (SideSocket, SocketAddr) {
+    async fn accept(&mut self) -> (SideSocket, Link) {
         match self.incoming.next().await {
             Some(accepted) => {
-                let address = accepted.address;
+                let link = Link::of(Some(accepted.address), accepted.certificate.clone());
                 let (socket, place) = accepted.into_parts();
-                (SideSocket { socket, _place: place }, address)
+                (SideSocket { socket, _place: place }, link)
             }
             // The server stops, and takes this port with it.
             None => std::future::pending().await,
         }
     }
 
-    fn local_addr(&self) -> io::Result<SocketAddr> {
-        Ok(self.address)
+    fn local_addr(&self) -> io::Result<Link> {
+        Ok(Link::of(Some(self.address), None))
+    }
+}
+
+impl Connected<IncomingStream<'_, SidePort>> for Link {
+    fn connect_info(stream: IncomingStream<'_, SidePort>) -> Self {
+        stream.remote_addr().clone()
     }
 }
 

@@ -85,7 +85,7 @@ impl Inference {
 }
 
 /// A table's field as this room reads it: nested types as they are, others as [`readable`] says.
-fn readable_field(field: &Field) -> Field {
+pub(super) fn readable_field(field: &Field) -> Field {
     let read = match field.data_type() {
         DataType::List(item) => DataType::List(Arc::new(readable_field(item))),
         DataType::Struct(fields) => {
@@ -264,7 +264,7 @@ fn push_entries(
             }),
         };
         let at = at.ok_or_else(|| {
-            Misfit::new("is a key that no column was made for; its first line is past the first 64 MiB, or it is nested")
+            Misfit::new("is a key that no column was made for; its first line is past the beginning that columns are found in (64 MiB of a file, 8 MiB of a request), or it is nested")
                 .below(key)
         })?;
         if std::mem::replace(&mut given[at], true) {

@@ -18,10 +18,13 @@ mod header;
 mod json;
 mod shape;
 mod shortened;
+mod streamed;
 #[cfg(test)]
 mod tests;
 mod unpack;
 mod value;
+
+pub use self::streamed::{Given, TextStream, stream};
 
 use std::io::Read;
 use std::sync::{Arc, Mutex};
@@ -61,17 +64,8 @@ pub fn open(
     given: Option<&SchemaRef>,
 ) -> Result<Arc<dyn LoadFile>> {
     let input = found.open()?;
-    let context = ErrorContext {
-        shown: found.shown.clone(),
-        advice: match given {
-            Some(_) => "change the value, or the type of the table's column",
-            None => {
-                "give the column the type VARCHAR (or JSON) by CREATE TABLE before the load, or ALTER TABLE where a part \
-                 is loaded, and load the file again"
-            }
-        },
-        typed: given.is_some(),
-    };
+    let context =
+        ErrorContext { shown: found.shown.clone(), advice: advice(given.is_some()), typed: given.is_some() };
     let begin = first_byte(&input, compression)?;
     let open_with = |delimiter| open_blocks(&input, compression, delimiter, &context.shown, begin);
     let mut blocks = open_with(None)?;
@@ -112,6 +106,16 @@ pub fn open(
         pieces,
         unfinished,
     }))))
+}
+
+/// What an error says to do.
+fn advice(is_typed: bool) -> &'static str {
+    if is_typed {
+        "change the value, or the type of the table's column"
+    } else {
+        "give the column the type VARCHAR (or JSON) by CREATE TABLE before the load, or ALTER TABLE where a part is loaded, \
+         and load the file again"
+    }
 }
 
 /// The first record of CSV.

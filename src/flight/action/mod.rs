@@ -18,6 +18,8 @@ mod status;
 mod tickets;
 mod transactions;
 
+use std::sync::Arc;
+
 use arrow_flight::Action;
 use bytes::Bytes;
 use pintail_protocol::action;
@@ -26,9 +28,11 @@ use serde_json::Value;
 
 pub(super) use list::list;
 pub(super) use load::load;
+pub(super) use status::status;
 
 use super::request::{Ask, Call};
-use super::server::FlightServer;
+use super::server::{DeclaredTables, FlightServer};
+use crate::engine::Access;
 use crate::error::{Error, Result, shorten};
 use any::unwrapped;
 use messages::CloseSessionResult;
@@ -94,7 +98,7 @@ async fn own(server: &FlightServer, ask: &Ask, action: &Action) -> Result<Option
     }
     let (body, ingest) = (&action.body, &server.infos.puts.ingest);
     let answer = match action.r#type.as_str() {
-        action::STATUS => status::status(server),
+        action::STATUS => status(server),
         action::INGEST_STATUS => ingest::producer_status(ingest, access.as_deref(), body)?,
         action::FORGET_LOADS => ingest::forget_loads(ingest, ask.session(), body).await?,
         action::SCHEMAS => declared_tables::list(declared_tables, access, body).await?,
@@ -129,6 +133,11 @@ fn described(action: &Action) -> String {
         text += &format!(" {key}={}", shorten(&told, 100));
     }
     text
+}
+
+/// The declared tables that are there for somebody.
+pub(super) async fn declared(tables: &DeclaredTables, access: Option<Arc<Access>>) -> Result<Value> {
+    declared_tables::list(tables, access, &[]).await
 }
 
 fn unknown(name: &str) -> Error {

@@ -6,7 +6,7 @@ use crate::flight::server::FlightServer;
 use crate::metrics;
 
 /// Sizes, memory, and what is running.
-pub(super) fn status(server: &FlightServer) -> Value {
+pub(in crate::flight) fn status(server: &FlightServer) -> Value {
     let FlightServer { database, declared_tables, infos, sessions, started, .. } = server;
     let (ingest, query) = (&infos.puts.ingest, &infos.results().query);
     let options = database.options();

@@ -10,7 +10,7 @@ use crate::ingest::{Ack, OnConflict};
 
 /// What became of a put, and which of its counts are told.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct PutOutcome {
+pub(in crate::flight) struct PutOutcome {
     pub(super) ack: Ack,
     pub(super) durable: bool,
     pub(super) on_conflict: OnConflict,
@@ -19,7 +19,7 @@ pub(super) struct PutOutcome {
 
 impl PutOutcome {
     /// What the client reads. Counts that can only be all or nothing are left out.
-    pub(super) fn answer(self, table: &str) -> PutAnswer {
+    pub(in crate::flight) fn answer(self, table: &str) -> PutAnswer {
         let Ack { counts, seq, duplicate } = self.ack;
         let splits = self.on_conflict != OnConflict::Error || self.rejects;
         PutAnswer {

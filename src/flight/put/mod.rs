@@ -20,4 +20,4 @@ pub(super) use in_progress::put_in_progress;
 pub(super) use opened::{no_sources, open};
 pub(super) use puts::Puts;
 pub(super) use rows::{Destination, RowStream, store};
-pub(super) use table::PutTable;
+pub(super) use table::{IntoTable, PutTable, put_into_table};

@@ -31,7 +31,7 @@ pub(in crate::flight) struct PutTable {
 
 impl PutTable {
     /// The table that the session means by `name`, which may be a temporary one.
-    pub(super) fn named(session: &ClientSession, name: TableName, mode: Mode) -> Result<Self> {
+    pub(in crate::flight) fn named(session: &ClientSession, name: TableName, mode: Mode) -> Result<Self> {
         Ok(Self { full: full_name(&name, session)?, shown: name, mode })
     }
 
@@ -40,7 +40,13 @@ impl PutTable {
         Ok(Self { full: temporary_name(&name)?, shown: name, mode })
     }
 
-    /// Refuses a put that is not granted.
+    /// Refuses a put that the session's client is not granted.
+    pub(in crate::flight) fn check(&self, session: &ClientSession, on_conflict: OnConflict) -> Result<()> {
+        let Some(access) = session.access() else { return Ok(()) };
+        let replaces = matches!(self.mode, Mode::Replace | Mode::ReplaceExisting);
+        self.check_access(&access, replaces, on_conflict != OnConflict::Error)
+    }
+
     fn check_access(&self, access: &Access, replaces: bool, updates: bool) -> Result<()> {
         if self.is_temporary() {
             return access.check_temporary_put();
@@ -60,13 +66,13 @@ impl PutTable {
 }
 
 /// A put of rows into a table.
-pub(super) struct IntoTable {
-    pub(super) table: PutTable,
+pub(in crate::flight) struct IntoTable {
+    pub(in crate::flight) table: PutTable,
     /// Where the rows go in.
-    pub(super) on: On,
-    pub(super) options: PutOptions,
+    pub(in crate::flight) on: On,
+    pub(in crate::flight) options: PutOptions,
     /// Hears of commits before the end.
-    pub(super) progress: Option<watch::Sender<Ack>>,
+    pub(in crate::flight) progress: Option<watch::Sender<Ack>>,
 }
 
 impl IntoTable {
@@ -92,7 +98,7 @@ impl IntoTable {
 }
 
 /// Puts the rows of a stream into a table, unless they have been put before.
-pub(super) async fn put_into_table(
+pub(in crate::flight) async fn put_into_table(
     puts: &Puts,
     session: &Arc<ClientSession>,
     incoming: Incoming,
@@ -104,11 +110,7 @@ pub(super) async fn put_into_table(
     into.check_temporary()?;
     let IntoTable { table, on, options, progress } = into;
     let access = session.access();
-    if let Some(access) = &access {
-        let replaces = matches!(table.mode, Mode::Replace | Mode::ReplaceExisting);
-        let updates = options.on_conflict != OnConflict::Error;
-        table.check_access(access, replaces, updates)?;
-    }
+    table.check(session, options.on_conflict)?;
     check_not_nested(&puts.results.query, session, &table.full).await?;
     let claim = match (&options.key, &options.producer) {
         (Some(key), _) => match puts.ingest.claim_key(key, &table.full).await? {

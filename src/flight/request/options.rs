@@ -115,7 +115,8 @@ impl<'a> CallOptions<'a> {
             (one, other) => one.or(other),
         };
         let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
-        Ok(RunOptions { batch_rows_max, deadline, ..RunOptions::default() })
+        let who = self.session.map(ClientSession::principal);
+        Ok(RunOptions { batch_rows_max, deadline, who, ..RunOptions::default() })
     }
 
     /// `pintail-endpoints`: in how many parts a result is to be given at most.

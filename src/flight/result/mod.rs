@@ -7,6 +7,6 @@ mod run;
 mod ticket;
 
 pub(super) use fetch::{Fetch, Parts};
-pub(super) use prepared::{fetch_prepared, prepared_fetch, result_schema};
+pub(super) use prepared::{fetch_bound, fetch_prepared, prepared_fetch, result_schema};
 pub(super) use run::{Results, changed_rows, count_changed};
 pub(super) use ticket::{Asked, LIFETIME, Stop, Tickets};

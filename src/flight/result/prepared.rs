@@ -23,14 +23,23 @@ pub(in crate::flight) async fn fetch_prepared(
 ) -> Result<Fetch> {
     let prepared = session.prepared(handle)?;
     call.statement(&prepared.sql);
+    fetch_bound(results, session, &prepared).await
+}
+
+/// What running a prepared statement over the rows bound last does.
+pub(in crate::flight) async fn fetch_bound(
+    results: &Results,
+    session: &Arc<ClientSession>,
+    prepared: &Arc<Prepared>,
+) -> Result<Fetch> {
     if prepared.described.is_deferred {
         let (sql, on) = (prepared.sql.clone(), session.now(prepared.on));
         return Ok(Fetch::Statement { sql, on, owner: session.owner() });
     }
-    let (schema, sql) = result_schema(&results.query, session, &prepared).await?;
+    let (schema, sql) = result_schema(&results.query, session, prepared).await?;
     let mut described = prepared.described.clone();
     described.schema = schema;
-    prepared_fetch(session, &prepared, sql, described, prepared.bound())
+    prepared_fetch(session, prepared, sql, described, prepared.bound())
 }
 
 /// A prepared statement over bound rows, ready to be run.

@@ -2,6 +2,7 @@
 //! Runs on: the connection tasks.
 //! Never: keeps a place for a client that says nothing.
 
+use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -62,6 +63,12 @@ struct Hello {
 #[derive(Clone, Default)]
 pub struct Link(Arc<Shared>);
 
+impl fmt::Debug for Link {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Link").field(&self.0.address).finish()
+    }
+}
+
 #[derive(Default)]
 struct Shared {
     address: Option<SocketAddr>,
@@ -83,6 +90,16 @@ impl Link {
     /// For whom the server calls itself, if it does.
     pub(in crate::flight) fn principal(&self) -> Option<&Arc<Principal>> {
         self.0.principal.as_ref()
+    }
+
+    /// A connection from `address`, whose client may have shown a certificate.
+    pub fn of(address: Option<SocketAddr>, certificate: Option<Arc<str>>) -> Self {
+        Self(Arc::new(Shared { address, certificate, ..Shared::default() }))
+    }
+
+    /// The same client with no sessions: a call that leaves none behind.
+    pub(in crate::flight) fn anew(&self) -> Self {
+        Self::of(self.0.address, self.0.certificate.clone())
     }
 
     /// The principal's session on this connection, opened when it is asked for first.
@@ -127,11 +144,10 @@ pub fn connections(
     incoming.map(move |accepted| {
         let (address, certificate) = (Some(accepted.address), accepted.certificate.clone());
         let (socket, place) = accepted.into_parts();
-        let shared = Shared { address, certificate, ..Shared::default() };
         let until = Box::pin(tokio::time::sleep(handshake_timeout));
         let hello = Some(Hello { missing: HELLO_BYTES, welcome, until });
         let socket = Corked::new(socket);
-        Ok(Connection { socket, link: Link(Arc::new(shared)), hello, farewell: None, _place: place })
+        Ok(Connection { socket, link: Link::of(address, certificate), hello, farewell: None, _place: place })
     })
 }
 

@@ -1,4 +1,5 @@
-//! The request stream of a DoPut or DoExchange -> messages that fit together, one after the other.
+//! The request stream of a DoPut or DoExchange, or the body of an HTTP request -> messages that fit together, one after the
+//! other.
 //! Runs on: the task of the call.
 //! Never: takes a client that left for one that has finished; decodes a message before its caller has room for it.
 
@@ -7,7 +8,10 @@ use std::time::{Duration, Instant};
 use arrow::array::RecordBatch;
 use arrow_flight::{FlightData, FlightDescriptor};
 use bytes::Bytes;
+use futures::StreamExt;
+use futures::stream::BoxStream;
 use pintail_protocol::decode::{CheckedMessage, Decoder, Undecoded};
+use tokio::sync::OwnedSemaphorePermit;
 use tonic::{Code, Request, Status, Streaming};
 
 use super::body::Arrived;
@@ -15,8 +19,7 @@ use crate::error::{Error, Kind, Result};
 
 /// The messages of a stream that a client sends, told apart from a client that left.
 pub(in crate::flight) struct Incoming {
-    stream: Streaming<FlightData>,
-    arrived: Arrived,
+    source: Source,
     decoder: Decoder,
     // The first message, until it has been decoded.
     first: Option<FlightData>,
@@ -28,7 +31,33 @@ pub(in crate::flight) struct Incoming {
     pub(in crate::flight) decode: Duration,
 }
 
+/// Messages of a body, each with the room that it holds until it is taken.
+pub(in crate::flight) type BodyMessages =
+    BoxStream<'static, Result<(FlightData, Option<OwnedSemaphorePermit>)>>;
+
+/// Where messages come from.
+enum Source {
+    Call { stream: Streaming<FlightData>, arrived: Arrived },
+    Body { messages: BodyMessages, held: Option<OwnedSemaphorePermit> },
+}
+
 impl Incoming {
+    /// The messages of a body. They may unpack to `bytes_max`.
+    pub(in crate::flight) fn of_body(messages: BodyMessages, bytes_max: usize) -> Self {
+        Self::of(Source::Body { messages, held: None }, bytes_max)
+    }
+
+    fn of(source: Source, bytes_max: usize) -> Self {
+        Self {
+            source,
+            decoder: Decoder::within(bytes_max),
+            first: None,
+            unread: None,
+            app_metadata: Bytes::new(),
+            decode: Duration::ZERO,
+        }
+    }
+
     /// Waits for the first message, which says what the stream is for. Messages may unpack to `bytes_max`.
     pub(in crate::flight) async fn open(
         request: Request<Streaming<FlightData>>,
@@ -36,15 +65,8 @@ impl Incoming {
         bytes_max: usize,
     ) -> Result<(Self, FlightDescriptor)> {
         let arrived = request.extensions().get::<Arrived>().cloned().unwrap_or_default();
-        let mut incoming = Self {
-            stream: request.into_inner(),
-            arrived,
-            decoder: Decoder::within(bytes_max),
-            first: None,
-            unread: None,
-            app_metadata: Bytes::new(),
-            decode: Duration::ZERO,
-        };
+        let stream = request.into_inner();
+        let mut incoming = Self::of(Source::Call { stream, arrived }, bytes_max);
         let mut first = incoming.message().await?.ok_or_else(|| {
             Error::invalid(format!("the {call} stream is empty; expected a FlightDescriptor and a schema"))
         })?;
@@ -78,7 +100,7 @@ impl Incoming {
 
     /// Decodes the rows that `next` gave last.
     pub(in crate::flight) fn rows(&mut self, waiting: Undecoded) -> Result<RecordBatch> {
-        self.arrived.is_taken();
+        self.is_taken();
         let started = Instant::now();
         let batch = self.decoder.rows(waiting);
         self.decode += started.elapsed();
@@ -87,7 +109,7 @@ impl Incoming {
 
     /// Takes the dictionary that `next` gave last.
     pub(in crate::flight) fn dictionary(&mut self, waiting: Undecoded) -> Result<()> {
-        self.arrived.is_taken();
+        self.is_taken();
         let started = Instant::now();
         let taken = self.decoder.dictionary(waiting);
         self.decode += started.elapsed();
@@ -99,21 +121,41 @@ impl Incoming {
         self.unread = Some(message);
     }
 
+    /// The last message is counted elsewhere from now on, or gone.
+    fn is_taken(&mut self) {
+        match &mut self.source {
+            Source::Call { arrived, .. } => arrived.is_taken(),
+            Source::Body { held, .. } => *held = None,
+        }
+    }
+
     async fn message(&mut self) -> Result<Option<FlightData>> {
         let left = || {
             let text = "the client left before the end of the stream; nothing was stored";
             Error::new(Kind::Cancelled, text)
         };
-        self.arrived.is_taken();
-        match self.stream.message().await {
+        self.is_taken();
+        let (stream, arrived) = match &mut self.source {
+            Source::Call { stream, arrived } => (stream, arrived),
+            Source::Body { messages, held } => {
+                return Ok(match messages.next().await.transpose()? {
+                    Some((message, room)) => {
+                        *held = room;
+                        Some(message)
+                    }
+                    None => None,
+                });
+            }
+        };
+        match stream.message().await {
             Ok(Some(mut message)) => {
-                let body = self.arrived.body();
+                let body = arrived.body();
                 if message.data_body.is_empty() {
                     message.data_body = body;
                 }
                 Ok(Some(message))
             }
-            Ok(None) if self.arrived.ended_properly() => Ok(None),
+            Ok(None) if arrived.ended_properly() => Ok(None),
             Ok(None) => Err(left()),
             Err(status) => Err(match status.code() {
                 // tonic's own word for a message above `max_decoding_message_size`.

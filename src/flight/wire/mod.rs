@@ -16,6 +16,6 @@ pub use encode::Encoder;
 
 pub(in crate::flight) use body::{Aligned, Arrived, Pool, Room};
 pub(in crate::flight) use form::Form;
-pub(in crate::flight) use incoming::{Incoming, is_unreadable};
+pub(in crate::flight) use incoming::{BodyMessages, Incoming, is_unreadable};
 pub(in crate::flight) use parts::Parts;
 pub(in crate::flight) use pieces::Pieces;

@@ -1,0 +1,164 @@
+//! The HTTP port for people without Flight: statements and rows by POST, over the same bridges and for the same users.
+//! Runs on: the task of the call.
+//! Never: does what DoGet and DoPut would refuse; takes anything from a page of another site.
+//!
+//! `guard` looks where a request comes from, `media` what it holds; `query` and `ingest` are the two calls, `answer` writes a
+//! result, `error` what became of one that has none; `console` is the page for people. A call has a session of its own, which ends with it.
+
+mod answer;
+mod console;
+mod error;
+mod guard;
+mod ingest;
+mod media;
+mod query;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use ::http::header::CONTENT_TYPE;
+use ::http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{ConnectInfo, Path, State};
+use axum::routing::post;
+use tonic::metadata::MetadataMap;
+
+use self::error::Refused;
+use self::guard::Guard;
+use self::ingest::Target;
+use super::request::{Call, Caller};
+use super::server::FlightServer;
+use super::wire::Link;
+use crate::catalog::TableName;
+use crate::config::Config;
+use crate::error::{Error, Kind};
+use crate::files::body::Bounds;
+
+/// Bodies of text and of files that are read at one time; each takes some 30 MiB.
+const READERS_MAX: usize = 16;
+
+/// What the calls of the HTTP port work on.
+#[derive(Clone)]
+struct Web(Arc<Parts>);
+
+struct Parts {
+    server: FlightServer,
+    guard: Guard,
+    bounds: Bounds,
+    draining: Arc<AtomicBool>,
+}
+
+/// The calls of the HTTP port; none begins once `draining`.
+pub fn web(server: FlightServer, config: &Config, draining: Arc<AtomicBool>) -> Router {
+    let bounds = Bounds::new(
+        config.server.max_message_bytes.as_usize(),
+        config.ingest.receive_memory_limit.as_usize(),
+        READERS_MAX,
+        config.database.temp_directory.clone(),
+        config.database.max_temp_size.0,
+    );
+    let guard = Guard::new(&config.server.http_hosts);
+    let web = Web(Arc::new(Parts { server, guard, bounds, draining }));
+    Router::new()
+        .route("/query", post(query).fallback(only_post))
+        .route("/ingest/{table}", post(ingest_one).fallback(only_post))
+        .route("/ingest/{schema}/{table}", post(ingest_two).fallback(only_post))
+        .merge(console::routes())
+        .with_state(web)
+}
+
+impl Web {
+    /// Who makes the call of `method`.
+    async fn begin(
+        &self,
+        method: &'static str,
+        link: &Link,
+        headers: &HeaderMap,
+    ) -> Result<(Caller, Call), Refused> {
+        self.0.guard.check(headers)?;
+        if self.0.draining.load(Ordering::SeqCst) {
+            return Err(Error::new(Kind::Unavailable, "the server is stopping").into());
+        }
+        let mut extensions = tonic::Extensions::default();
+        extensions.insert(link.anew());
+        let metadata = MetadataMap::from_headers(headers.clone());
+        Ok(self.0.server.begin(method, (&metadata, &extensions)).await?)
+    }
+}
+
+/// Whether who sent a request would be asked for a password by their browser: a page asks itself.
+fn asks_for_password(headers: &HeaderMap) -> bool {
+    headers.get("sec-fetch-dest").is_none_or(|dest| dest != "empty")
+}
+
+async fn only_post() -> Response<Body> {
+    let error = Error::invalid("expected POST");
+    Refused::with(StatusCode::METHOD_NOT_ALLOWED, error).into_response(false)
+}
+
+async fn query(
+    State(web): State<Web>,
+    ConnectInfo(link): ConnectInfo<Link>,
+    request: Request<Body>,
+) -> Response<Body> {
+    let (head, body) = request.into_parts();
+    let answered = async {
+        let (caller, call) = web.begin("Query", &link, &head.headers).await?;
+        query::query(&web.0.server, caller, &head.headers, body, call).await
+    };
+    answered.await.unwrap_or_else(|refused| refused.into_response(asks_for_password(&head.headers)))
+}
+
+async fn ingest_one(
+    State(web): State<Web>,
+    ConnectInfo(link): ConnectInfo<Link>,
+    Path(table): Path<String>,
+    request: Request<Body>,
+) -> Response<Body> {
+    ingest(web, link, TableName::from_text(&table), request).await
+}
+
+async fn ingest_two(
+    State(web): State<Web>,
+    ConnectInfo(link): ConnectInfo<Link>,
+    Path((schema, table)): Path<(String, String)>,
+    request: Request<Body>,
+) -> Response<Body> {
+    ingest(web, link, TableName::from_path(&[schema, table]), request).await
+}
+
+async fn ingest(
+    web: Web,
+    link: Link,
+    table: crate::error::Result<TableName>,
+    request: Request<Body>,
+) -> Response<Body> {
+    let (head, body) = request.into_parts();
+    let answered = async {
+        let (caller, mut call) = web.begin("Ingest", &link, &head.headers).await?;
+        let target = table.and_then(|table| Ok(Target { table, seq: seq_of(head.uri.query())? }));
+        let target = target.map_err(|error| Refused::from(call.failed(error)))?;
+        ingest::ingest(&web.0.server, &web.0.bounds, caller, &head.headers, target, body, call).await
+    };
+    match answered.await {
+        Ok(text) => {
+            let mut response = Response::new(Body::from(text));
+            response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+            response
+        }
+        Err(refused) => refused.into_response(asks_for_password(&head.headers)),
+    }
+}
+
+/// `seq` of the query of an address, which has nothing else.
+fn seq_of(query: Option<&str>) -> crate::error::Result<Option<u64>> {
+    let Some(query) = query.filter(|query| !query.is_empty()) else { return Ok(None) };
+    match query.strip_prefix("seq=").map(str::parse) {
+        Some(Ok(seq)) => Ok(Some(seq)),
+        _ => Err(Error::invalid(format!(
+            "expected ?seq=N, a whole number, found \"?{}\"; all else is said by headers",
+            crate::error::shorten(query, 100)
+        ))),
+    }
+}
