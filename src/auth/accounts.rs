@@ -2,20 +2,19 @@
 //! Runs on: look-ups on async tasks, in memory; changes on blocking threads, in the database first.
 //! Never: keeps a password or a token; forgets one kind of account for another in silence.
 
-use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
 
-use super::password::check_hash;
-use super::principal::{ANONYMOUS, Principal, Role, Scope, TablePattern, patterns};
-use super::tokens::{StoredForm, TokenHash, hash_of, new_token};
+use super::known::{Known, Token, User, configured, no_user};
+use super::pattern::TablePattern;
+use super::principal::{ANONYMOUS, Principal, Role};
+use super::tokens::{hash_of, new_token};
 use crate::config;
 use crate::engine::{
-    Connection, Database, StoredToken, StoredUser, remove_token, remove_user, store_token, store_user,
-    stored_tokens, stored_users,
+    Connection, Database, StoredToken, remove_token, remove_user, store_token, stored_tokens, stored_users,
 };
 use crate::error::{Error, Kind, Result};
 
@@ -23,31 +22,6 @@ use crate::error::{Error, Kind, Result};
 const NAME_BYTES_MAX: usize = 128;
 /// Tokens of one user that are kept in the database or the tokens file.
 const TOKENS_OF_USER_MAX: usize = 256;
-
-/// A user.
-#[derive(Debug, Clone)]
-struct User {
-    role: Role,
-    password_hash: Option<String>,
-    // Of the configuration, which no command changes.
-    is_configured: bool,
-}
-
-/// An API token.
-#[derive(Debug, Clone)]
-struct Token {
-    user: String,
-    scope: Scope,
-    created: i64,
-    expires: Option<i64>,
-    is_configured: bool,
-}
-
-#[derive(Debug, Default, Clone)]
-struct Known {
-    users: HashMap<String, User>,
-    tokens: HashMap<TokenHash, Token>,
-}
 
 /// A token to be made.
 pub struct NewToken {
@@ -324,83 +298,6 @@ impl Accounts {
         *self.known.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(known);
         Ok(())
     }
-}
-
-impl Known {
-    /// Takes the tokens of a file.
-    fn take_file(&mut self, file: &Path) -> Result<()> {
-        for token in StoredForm::read_file(file)? {
-            self.insert_token(token, true)?;
-        }
-        Ok(())
-    }
-
-    fn insert_token(&mut self, token: StoredToken, is_configured: bool) -> Result<()> {
-        let wrong = |error: Error| error.context(format!("token \"{}\"", token.name));
-        let hash = token.hash.parse().map_err(wrong)?;
-        let tables = patterns(&token.tables).map_err(wrong)?;
-        let scope =
-            Scope { token: token.name.as_str().into(), role: token.role.parse().map_err(wrong)?, tables };
-        let StoredToken { user, created, expires, .. } = token;
-        self.tokens.insert(hash, Token { user, scope, created, expires, is_configured });
-        Ok(())
-    }
-
-    fn put_user(
-        &mut self,
-        connection: &mut Connection,
-        name: &str,
-        role: Role,
-        password_hash: Option<String>,
-    ) -> Result<()> {
-        if let Some(hash) = &password_hash {
-            check_hash(hash).map_err(Error::invalid)?;
-        }
-        let stored = StoredUser {
-            name: name.to_owned(),
-            role: role.to_string(),
-            password_hash: password_hash.clone(),
-        };
-        store_user(connection, &stored)?;
-        self.users.insert(name.to_owned(), User { role, password_hash, is_configured: false });
-        Ok(())
-    }
-
-    /// Refuses to leave nobody who may add an admin again.
-    fn check_not_last_admin(&self, name: &str) -> Result<()> {
-        let is_admin = |user: &User| user.role == Role::Admin;
-        let is_last = self.users.get(name).is_some_and(is_admin)
-            && !self.users.iter().any(|(other, user)| other != name && is_admin(user));
-        if !is_last {
-            return Ok(());
-        }
-        Err(Error::new(
-            Kind::Conflict,
-            format!(
-                "user \"{name}\" is the last admin: nobody could change users and grants any more; make another one first, or \
-                 say --force (\"force\": true)"
-            ),
-        ))
-    }
-
-    /// A user who can be changed.
-    fn stored_user(&self, name: &str) -> Result<&User> {
-        match self.users.get(name) {
-            None => Err(no_user(name)),
-            Some(user) if user.is_configured => {
-                Err(configured(&format!("user \"{name}\" is of the configuration ([[auth.users]])")))
-            }
-            Some(user) => Ok(user),
-        }
-    }
-}
-
-fn configured(what: &str) -> Error {
-    Error::new(Kind::Conflict, format!("{what}; change it there, and start the server again"))
-}
-
-fn no_user(name: &str) -> Error {
-    Error::not_found(format!("there is no user \"{name}\"; `pintail user list` shows those there are"))
 }
 
 fn source(is_configured: bool) -> &'static str {

@@ -8,7 +8,8 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use serde::{Deserialize, Serialize};
 
-use super::principal::{Principal, Role, TablePattern};
+use super::pattern::TablePattern;
+use super::principal::{Principal, Role};
 use crate::engine::{self, Access, Connection, Level, StoredGrant, Tables};
 use crate::error::{Error, Result};
 

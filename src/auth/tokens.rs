@@ -12,7 +12,8 @@ use serde::Deserialize;
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
-use super::principal::{Role, TablePattern};
+use super::pattern::TablePattern;
+use super::principal::Role;
 use crate::engine::StoredToken;
 use crate::error::{Error, Result};
 

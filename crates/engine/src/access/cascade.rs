@@ -11,10 +11,17 @@ use super::refusal::denied;
 use crate::catalog::quote_text;
 use crate::error::Result;
 
-/// What is in the database, by the engine's number for it.
-const ENTRIES: &str = "entries(catalog, oid, schema, name, kind) AS (
-    SELECT database_name, table_oid, schema_name, table_name, 'table' FROM duckdb_tables()
-    UNION ALL SELECT database_name, view_oid, schema_name, view_name, 'table' FROM duckdb_views()
+/// What is in the database, by the engine's number for it. Listings name a schema inside another one by its last part alone,
+/// so what is in one is told apart.
+const ENTRIES: &str = "nested(database_oid, oid) AS (
+    SELECT database_oid, oid FROM duckdb_schemas() WHERE parent_schema_oid IS NOT NULL),
+ entries(catalog, oid, schema, name, kind) AS (
+    SELECT database_name, table_oid, schema_name, table_name,
+           CASE WHEN (database_oid, schema_oid) IN (FROM nested) THEN 'nested' ELSE 'table' END FROM duckdb_tables()
+    UNION ALL SELECT database_name, view_oid, schema_name, view_name,
+           CASE WHEN (database_oid, schema_oid) IN (FROM nested) THEN 'nested' ELSE 'table' END FROM duckdb_views()
+    UNION ALL SELECT s.database_name, s.oid, p.schema_name, s.schema_name, 'nested' FROM duckdb_schemas() AS s
+           JOIN duckdb_schemas() AS p ON p.database_oid = s.database_oid AND p.oid = s.parent_schema_oid
     UNION ALL SELECT database_name, index_oid, schema_name, index_name, 'index' FROM duckdb_indexes()
     UNION ALL SELECT database_name, sequence_oid, schema_name, sequence_name, 'sequence' FROM duckdb_sequences()
     UNION ALL SELECT database_name, type_oid, schema_name, type_name, 'type' FROM duckdb_types() WHERE NOT internal
@@ -48,7 +55,9 @@ pub(super) fn check_cascade(planner: Planner<'_>, access: &Access, cascade: &Cas
             _ => false,
         }
     };
-    if gone.as_array().is_some_and(|gone| gone.iter().all(is_theirs)) {
+    // The path of a schema inside another one is in no listing.
+    let is_nested = schema.contains('.');
+    if !is_nested && gone.as_array().is_some_and(|gone| gone.iter().all(is_theirs)) {
         return Ok(());
     }
     let what = table.as_ref().map_or_else(|| schema.clone(), |table| format!("{schema}.{table}"));

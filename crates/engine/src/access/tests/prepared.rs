@@ -38,3 +38,27 @@ fn nothing_prepared_outlives_whom_it_was_for() {
     assert_eq!(describe(&connection, sql).unwrap_err().kind(), Kind::Denied);
     assert_eq!(describe(&connection, "SELECT 1").unwrap().class, Class::Query);
 }
+
+/// What has no type but that of its value is described over windows as over tables, and read through one endpoint.
+#[test]
+fn parameters_stand_over_a_part() {
+    let database = open();
+    let mut connection = database.connection().unwrap();
+    connection.hold_to(Some(customer(Level::Reader)));
+    for sql in [
+        "SELECT count(*) FROM wells WHERE oil + ? > 10",
+        "SELECT count(*) FROM wells WHERE ? IS NULL OR oil = ?",
+        "SELECT ? AS tag, oil FROM wells",
+        "SELECT count(*) FROM wells WHERE date_trunc(?, DATE '2020-01-05') = DATE '2020-01-01'",
+        "SELECT greatest($a, (SELECT max(oil) FROM wells)) AS most",
+    ] {
+        let described = describe(&connection, sql).unwrap_or_else(|error| panic!("{sql}: {error}"));
+        assert!(!described.parameters.is_empty(), "{sql}");
+    }
+    for sql in ["FROM wells", "SELECT * FROM information_schema.tables"] {
+        let bound = crate::bound::Bound::new(sql.into(), Vec::new(), None).unwrap();
+        assert!(crate::bound::is_ordered(&mut connection, &bound).unwrap(), "{sql}");
+    }
+    let whole = crate::bound::Bound::new("FROM open_table".into(), Vec::new(), None).unwrap();
+    assert!(!crate::bound::is_ordered(&mut connection, &whole).unwrap());
+}
