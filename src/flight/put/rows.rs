@@ -8,7 +8,7 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use pintail_protocol::decode::CheckedMessage;
 
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Kind, Result, shorten};
 use crate::flight::request::Call;
 use crate::flight::wire::Incoming;
 use crate::ingest::{Ingest, Need, Put, PutRequest, PutSummary, PutTarget, Terms, sequence};

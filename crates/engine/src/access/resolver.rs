@@ -87,7 +87,7 @@ impl Names for Resolver<'_> {
         if let Some(about) = planner.0.database().about.table(path)
             && (first == "system" || !access.sees(&schema, &table))
         {
-            return self.window(Window::of(About::query_of(&about)));
+            return self.window(Window::of(About::query_of(&about)), || Ok(()));
         }
         if path.len() > 1 && ["temp", "system", "pg_catalog"].contains(&first.as_str()) {
             return Ok(Place::Itself);
