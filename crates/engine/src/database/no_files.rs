@@ -38,7 +38,8 @@ impl ReplacementScanCallbacks for NoFiles {
 /// Whether the name has an ending of a file anywhere.
 fn is_file(name: &str) -> bool {
     name.to_lowercase().split('.').skip(1).any(|part| {
-        let end = part.find(|letter: char| !letter.is_alphanumeric()).unwrap_or(part.len());
+        let is_word = |letter: char| letter.is_alphanumeric() || letter == '_';
+        let end = part.find(|letter| !is_word(letter)).unwrap_or(part.len());
         ENDINGS.contains(&&part[..end])
     })
 }
