@@ -380,8 +380,8 @@ pub struct Log {
     /// What is shown of statements, in lines and in the tables `pintail.*`: `masked`, with `?` in the place of literals and of
     /// what errors quote, or `full`. Default `masked`.
     pub statements: Statements,
-    /// Calls that `pintail.queries` and `pintail.ingest` remember, each, and a tenth of those that `pintail.audit` does; some 2
-    /// KiB each. Default 1000.
+    /// Calls that `pintail.queries` and `pintail.ingest` remember, each; `pintail.audit` remembers ten times as much. Some 2 KiB
+    /// each. Default 1000.
     pub recent: usize,
 }
 
