@@ -178,8 +178,13 @@ async fn remember(load: &Load, mut puts: Client, asks: &mut Client, key: String)
     puts.put(&load.table, table.schema, none, &headers).await.map(|_| ())
 }
 
+/// Rows of a result; none where there is no such table yet.
 async fn rows(client: &mut Client, sql: &str) -> Result<usize> {
-    let mut batches = client.query(sql, &[]).await?.batches;
+    let mut batches = match client.query(sql, &[]).await {
+        Ok(result) => result.batches,
+        Err(error) if error.kind() == Kind::NotFound => return Ok(0),
+        Err(error) => return Err(error),
+    };
     let mut rows = 0;
     while let Some(batch) = batches.next().await {
         rows += batch?.num_rows();
