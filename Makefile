@@ -117,14 +117,15 @@ wheel: $(STAMP)
 wheel-check:
 	$(PYTHON) tests/wheel.py dist/*.whl
 
-# Manual pages and completions, made by the program of its own help.
+# Manual pages and completions, in dist/, made by the program of its own help.
 man: build
-	rm -rf $(TARGET)/man && $(BIN) man $(TARGET)/man
-	mkdir -p $(TARGET)/completions && $(BIN) completions bash > $(TARGET)/completions/pintail.bash
+	rm -rf dist/man && $(BIN) man dist/man
+	mkdir -p dist/completions && $(BIN) completions bash > dist/completions/pintail.bash
 
-# A Debian package, in dist/; needs `cargo install cargo-deb`.
+# A Debian package, in dist/; needs `cargo install cargo-deb`. The symbol table stays, as in the wheel.
 deb: man
-	mkdir -p dist && $(CARGO) deb --no-build --output dist/
+	strip --strip-debug -o dist/pintail $(BIN)
+	$(CARGO) deb --no-build --no-strip --output dist/
 
 $(STAMP): tests/python/requirements.txt
 	$(PYTHON) -m venv $(VENV)

@@ -270,7 +270,7 @@ def test_the_package_holds_what_is_there():
     manifest = tomllib.loads((REPOSITORY / "Cargo.toml").read_text())
     deb = manifest["package"]["metadata"]["deb"]
     for source, target, mode in deb["assets"]:
-        if not source.startswith("target/"):
+        if not source.startswith("dist/"):
             assert (REPOSITORY / source).exists(), source
     units = deb["systemd-units"]
     assert (REPOSITORY / units["unit-scripts"] / f"{units['unit-name']}.service") == UNIT
