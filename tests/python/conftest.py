@@ -41,7 +41,8 @@ class Server:
             env={**os.environ, **(env or {})},
         )
         # The log is read all the time: a full pipe would stop the server.
-        self.reader = threading.Thread(target=lambda: self.log.extend(self.process.stderr), daemon=True)
+        self.ready = threading.Event()
+        self.reader = threading.Thread(target=self.read, daemon=True)
         self.reader.start()
         line = self.process.stdout.readline()
         found = re.match(r"listening on (grpc(?:\+tls)?://\S+)", line)
@@ -50,6 +51,20 @@ class Server:
             self.reader.join()
             raise RuntimeError("".join(self.log))
         self.uri = found.group(1)
+
+    def read(self):
+        for line in self.process.stderr:
+            self.log.append(line)
+            if '"ready"' in line:
+                self.ready.set()
+        self.ready.set()
+
+    @property
+    def http(self) -> str:
+        """Address of the HTTP port."""
+        assert self.ready.wait(60)
+        found = [re.search(r'"http":"(https?://[^"]+)"', line) for line in self.log]
+        return next(match.group(1) for match in found if match)
 
     @property
     def pid(self) -> int:

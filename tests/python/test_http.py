@@ -13,6 +13,7 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 import pytest
 import requests
+from conftest import Server, run
 
 ARROW = "application/vnd.apache.arrow.stream"
 PARQUET = "application/vnd.apache.parquet"
@@ -321,11 +322,11 @@ def test_pages_of_other_sites_are_refused(server):
 
 
 def test_users_and_grants_are_those_of_flight(tmp_path):
-    from conftest import Server, pintail
-
     for name, role in [("root", "admin"), ("ada", "reader")]:
-        pintail(tmp_path, "user", "add", name, "--role", role, stdin=f"{name}-password\n")
-    server = Server(tmp_path)
+        password = {"PINTAIL_NEW_PASSWORD": f"{name}-password"}
+        run("user", "add", name, "--role", role, "--database", "pintail.duckdb", cwd=tmp_path, env=password)
+    (tmp_path / "pintail.toml").write_text('[auth]\nanonymous = "off"\n')
+    server = Server(tmp_path, "--config", "pintail.toml")
     try:
         root = ("root", "root-password")
         ada = ("ada", "ada-password")
