@@ -36,7 +36,7 @@ pub(super) fn check_generated(
         let tree = planner.tree(&format!("SELECT {expression}"))?;
         let mut names = Vec::new();
         columns_of(&tree, &mut names);
-        if let Some(source) = names.iter().find_map(|name| hidden(name)) {
+        if let Some(source) = names.iter().find(|name| hidden(name).is_some()) {
             return Err(Error::invalid(format!(
                 "column {column} of table {schema}.{table} is generated from column {source} and would show it: hide both, or \
                  neither"

@@ -10,7 +10,7 @@ use crate::error::Result;
 use crate::sql::Token;
 
 /// Types of the engine's that need no look into the catalog; the others are looked up.
-const COMMON: [&str; 14] = [
+const COMMON: [&str; 15] = [
     "bigint",
     "blob",
     "boolean",
@@ -18,6 +18,7 @@ const COMMON: [&str; 14] = [
     "decimal",
     "double",
     "float",
+    "int",
     "integer",
     "list",
     "struct",
