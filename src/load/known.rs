@@ -5,7 +5,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::files::Marks;
+use super::partition::Marks;
 use crate::catalog::{TableName, quote_text};
 use crate::client::Client;
 use crate::error::{Error, Kind, Result};
