@@ -194,7 +194,9 @@ impl Sending {
             tally.files[*file].stored += 1;
             tally.files[*file].rows += rows;
             settled.push((*file, *checksum));
-            self.meeting.stored(u64::from(*rows > 0));
+            if *rows > 0 {
+                self.meeting.stored(*file, *checksum);
+            }
         }
         for (file, _) in &read.left_out {
             tally.files[*file].left_out += 1;
@@ -272,18 +274,23 @@ impl Sending {
         if more == 0 {
             return Ok(false);
         }
-        if self.meeting.met(more) {
+        if self.meeting.met() {
             output.tell(&format!(
                 "another load stores these files in {} at the same time; what it has stored is left out, and waited for",
                 self.table
             ));
         }
-        if let Some(quiet) = self.meeting.quiet(rand::random()) {
-            let files = Arc::clone(&self.files);
-            let names = meeting::names_of(waiting, &files);
-            meeting::wait(&mut self.clients.asks, &self.table, &names, quiet).await?;
-            let more = self.look_again(settled).await?;
-            self.meeting.met(more);
+        // Of several, the one that stored last goes on. It may have ended, so the others wait for as long as it does something.
+        let last = Known::last(&mut self.clients.asks, &self.table).await?;
+        let files = Arc::clone(&self.files);
+        let is_own = last.is_some_and(|(name, piece)| {
+            self.meeting.is_own(piece, |file| files.files[file].data.file.name == name)
+        });
+        if !is_own {
+            let quiet = self.meeting.quiet(rand::random());
+            let ahead = meeting::ahead(waiting);
+            meeting::wait(&mut self.clients.asks, &self.table, &ahead, &files, quiet).await?;
+            self.look_again(settled).await?;
         }
         Ok(true)
     }

@@ -40,10 +40,12 @@ impl Connection {
     /// Opens a transaction for `statements` of a client that belong to none of its own. While one of them replaces or renames a
     /// table, no others commit rows into it; the turn is to be kept until the transaction is over.
     pub fn begin_for(&mut self, statements: &[impl AsRef<str>]) -> Result<Replacing> {
+        // What writes into a table before it renames it must not wait for itself.
+        let is_single = statements.len() == 1;
         let tables: Vec<String> = statements
             .iter()
             .map(AsRef::as_ref)
-            .filter_map(|sql| replaced_table(sql).or_else(|| renamed_table(sql)))
+            .filter_map(|sql| replaced_table(sql).or_else(|| renamed_table(sql).filter(|_| is_single)))
             .collect();
         let waits = !tables.is_empty();
         let replacing = self.database.row_commits.replacing(tables);
@@ -143,7 +145,7 @@ impl Connection {
             // All at once, for tables may change places.
             let names = renamed.join(", ");
             self.execute(&format!(
-                "UPDATE {ledger} SET table_name = names.new FROM (VALUES {names}) names(old, new) WHERE table_name = names.old"
+                "UPDATE {ledger} SET table_name = names.becomes FROM (VALUES {names}) names(was, becomes) WHERE table_name = names.was"
             ))?;
         }
         Ok(())
