@@ -11,10 +11,9 @@ use ::arrow::datatypes::{DataType, Fields, SchemaRef};
 
 use super::find::DataFile;
 use super::known::Known;
-use super::partition::{Partitions, mark_of, partition_fields};
+use super::partition::{Marks, Partitions, partition_fields};
 use super::plan::{self, Part, Place, Planned};
 use super::schema::{self, Adapter, Joined};
-use crate::files::found::FoundFile;
 use crate::files::input::{LoadFile, Piece, PieceReader};
 use crate::files::sniff::Format;
 use crate::files::{arrow as ipc, parquet, text};
@@ -50,36 +49,6 @@ pub(super) struct Content {
     partitions: Partitions,
     adapter: Adapter,
     shape: usize,
-}
-
-/// Under what a file's pieces are stored: the same rows with the columns of their folders, and without.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Marks {
-    /// Of the folders, 0 where there are none.
-    folders: u64,
-    /// The columns of folders are taken.
-    hive: bool,
-}
-
-impl Marks {
-    pub(super) fn new(file: &FoundFile) -> Self {
-        Self { folders: mark_of(&file.name), hive: !file.partitions.is_empty() }
-    }
-
-    /// What a piece is stored under as it is loaded now.
-    pub(super) fn now(self, checksum: u64) -> u64 {
-        if self.hive { checksum ^ self.folders } else { checksum }
-    }
-
-    /// The checksum of the content of a piece that is stored with the columns of folders under this one.
-    pub(super) fn plain(self, stored: u64) -> Option<u64> {
-        (self.folders != 0).then_some(stored ^ self.folders)
-    }
-
-    /// What it is stored under where it was loaded in the other way; `None` where there is none.
-    pub(super) fn otherwise(self, checksum: u64) -> Option<u64> {
-        (self.folders != 0).then_some(if self.hive { checksum } else { checksum ^ self.folders })
-    }
 }
 
 /// A file on its way to [`Content`].

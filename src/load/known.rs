@@ -5,7 +5,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::files::Marks;
+use super::partition::Marks;
 use crate::catalog::{TableName, quote_text};
 use crate::client::Client;
 use crate::error::{Error, Kind, Result};
@@ -84,6 +84,24 @@ impl Known {
             names.join(", ")
         );
         Ok(number(client, &sql).await?.and_then(|count| u64::try_from(count).ok()).unwrap_or_default())
+    }
+
+    /// The file and the piece that were stored last.
+    pub(super) async fn last(client: &mut Client, table: &TableName) -> Result<Option<(String, u64)>> {
+        let sql = format!(
+            "SELECT file, piece FROM pintail_internal.load_ledger WHERE table_name = {} ORDER BY \"at\" DESC LIMIT 1",
+            quote_text(&table.in_ledger())
+        );
+        let mut rows = client.query(&sql, &[]).await?;
+        let mut last = None;
+        while let Some(batch) = rows.batches.next().await {
+            let batch = batch?;
+            if batch.num_rows() > 0 {
+                let piece = batch.column(1).as_primitive::<UInt64Type>().value(0);
+                last = Some((batch.column(0).as_string::<i32>().value(0).to_owned(), piece));
+            }
+        }
+        Ok(last)
     }
 
     /// How many pieces of these files are stored, or on their way, as far as this load knows.

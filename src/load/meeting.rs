@@ -26,20 +26,18 @@ const QUIET_MAX: Duration = Duration::from_secs(60);
 /// What is known of other loads of the same files.
 #[derive(Debug, Default)]
 pub(super) struct Meeting {
-    /// Pieces that this load has stored.
-    own: u64,
-    /// Pieces that others have stored meanwhile.
-    others: u64,
-    /// How often one was met.
+    /// Pieces that this load has stored: file and checksum.
+    own: Vec<(usize, u64)>,
+    /// How often another load was met.
     times: u32,
     /// The longest time that a part took: another load stores one in about as long.
     part_took: Duration,
 }
 
 impl Meeting {
-    /// This load has stored so many pieces, in a part that took so long.
-    pub(super) fn stored(&mut self, pieces: u64) {
-        self.own += pieces;
+    /// This load has stored a piece.
+    pub(super) fn stored(&mut self, file: usize, checksum: u64) {
+        self.own.push((file, checksum));
     }
 
     /// A part was sent, whatever became of it.
@@ -47,34 +45,35 @@ impl Meeting {
         self.part_took = self.part_took.max(time);
     }
 
-    /// Others have stored so many pieces; whether this is the first time.
-    pub(super) fn met(&mut self, pieces: u64) -> bool {
-        self.others += pieces;
+    /// Another load was met; whether for the first time.
+    pub(super) fn met(&mut self) -> bool {
         self.times += 1;
         self.times == 1
     }
 
-    /// Of loads that are in each other's way, the one that has stored more than all others goes on. `chance` is below 1.
-    pub(super) fn quiet(&self, chance: f64) -> Option<Duration> {
-        if self.own > self.others {
-            return None;
-        }
-        // Longer than a part takes, and each time more apart, so that not all go on at once.
-        let spread = 2.0 + chance * 2.0 * f64::from(self.times.min(8));
-        Some(self.part_took.mul_f64(spread).clamp(QUIET_MIN, QUIET_MAX))
+    /// Whether the piece is of this load.
+    pub(super) fn is_own(&self, checksum: u64, is_named: impl Fn(usize) -> bool) -> bool {
+        self.own.iter().any(|(file, own)| *own == checksum && is_named(*file))
+    }
+
+    /// How long nothing new is waited for: longer than a part takes, and each time more apart, so that not all that wait go on
+    /// at once. `chance` is below 1.
+    pub(super) fn quiet(&self, chance: f64) -> Duration {
+        let spread = 1.5 + chance * 1.5 * f64::from(self.times.min(8));
+        self.part_took.mul_f64(spread).clamp(QUIET_MIN, QUIET_MAX)
     }
 }
 
-/// Names of the first and last files that are still to be sent.
-pub(super) fn names_of<'a>(parts: &VecDeque<(Part, u32)>, files: &'a Opened) -> Vec<&'a str> {
+/// The first and last files that are still to be sent.
+pub(super) fn ahead(parts: &VecDeque<(Part, u32)>) -> Vec<usize> {
     let half = FILES_LOOKED_AT / 2;
-    let mut numbers: Vec<usize> =
+    let mut files: Vec<usize> =
         parts.iter().take(half).flat_map(|(part, _)| part.files()).take(half).collect();
     let last = parts.iter().rev().take(half).flat_map(|(part, _)| part.files().into_iter().rev());
-    numbers.extend(last.take(half));
-    numbers.sort_unstable();
-    numbers.dedup();
-    numbers.into_iter().map(|file| files.files[file].data.file.name.as_str()).collect()
+    files.extend(last.take(half));
+    files.sort_unstable();
+    files.dedup();
+    files
 }
 
 /// Whether pieces of the part's files were stored that this load does not know of.
@@ -91,18 +90,22 @@ pub(super) async fn is_overtaken(
     Ok(Known::count(client, table, &names).await? != known.stored(&names))
 }
 
-/// Returns when no piece of these files was stored for `quiet`.
+/// Returns when no piece of these files was stored for `quiet`, or all of their pieces are there.
 pub(super) async fn wait(
     client: &mut Client,
     table: &TableName,
-    names: &[&str],
+    numbers: &[usize],
+    files: &Opened,
     quiet: Duration,
 ) -> Result<()> {
+    let names: Vec<&str> = numbers.iter().map(|file| files.files[*file].data.file.name.as_str()).collect();
+    let contents = numbers.iter().filter_map(|file| files.content(*file).ok());
+    let all: usize = contents.map(|content| content.pieces.len()).sum();
     let begun = Instant::now();
-    let (mut seen, mut since) = (Known::count(client, table, names).await?, begun);
-    while since.elapsed() < quiet && begun.elapsed() < WAIT_MAX {
+    let (mut seen, mut since) = (Known::count(client, table, &names).await?, begun);
+    while seen < all as u64 && since.elapsed() < quiet && begun.elapsed() < WAIT_MAX {
         tokio::time::sleep(LOOK_EVERY).await;
-        let now = Known::count(client, table, names).await?;
+        let now = Known::count(client, table, &names).await?;
         if now != seen {
             (seen, since) = (now, Instant::now());
         }
@@ -112,28 +115,37 @@ pub(super) async fn wait(
 
 #[cfg(test)]
 mod tests {
+    use super::super::plan::Place;
     use super::*;
 
-    /// The load that has stored most goes on; the others wait for longer than a part takes, and not equally long.
+    /// Whoever waits does so for longer than a part takes, and not as long as others that wait.
     #[test]
-    fn one_of_two_loads_goes_on() {
-        let mut first = Meeting::default();
-        let mut second = Meeting::default();
-        for load in [&mut first, &mut second] {
-            load.took(Duration::from_secs(2));
-            load.took(Duration::from_secs(1));
-        }
-        first.stored(3);
-        second.stored(2);
-        assert!(first.met(2) && second.met(3));
-        assert_eq!(first.quiet(0.5), None);
-        assert!(second.quiet(0.0).unwrap() >= Duration::from_secs(4));
-        assert!(second.quiet(0.9).unwrap() > second.quiet(0.1).unwrap());
-        // Where all have stored equally much, all wait.
-        assert!(!first.met(1) && first.quiet(0.0).is_some());
-        let fresh = Meeting::default();
-        assert_eq!(fresh.quiet(0.0), Some(QUIET_MIN));
-        first.took(Duration::from_secs(100));
-        assert_eq!(first.quiet(0.9), Some(QUIET_MAX));
+    fn loads_that_wait_do_not_go_on_at_once() {
+        let mut load = Meeting::default();
+        assert_eq!(load.quiet(0.0), QUIET_MIN);
+        load.took(Duration::from_secs(2));
+        load.took(Duration::from_secs(1));
+        assert!(load.met() && !load.met());
+        assert!(load.quiet(0.0) >= Duration::from_secs(3));
+        assert!(load.quiet(0.9) > load.quiet(0.1) + Duration::from_secs(2));
+        load.took(Duration::from_secs(100));
+        assert_eq!(load.quiet(0.9), QUIET_MAX);
+    }
+
+    #[test]
+    fn a_load_knows_its_own_pieces() {
+        let mut load = Meeting::default();
+        load.stored(3, 7);
+        assert!(load.is_own(7, |file| file == 3));
+        assert!(!load.is_own(7, |file| file == 2) && !load.is_own(8, |file| file == 3));
+    }
+
+    #[test]
+    fn both_ends_are_looked_at() {
+        let part = |file| (Part { pieces: vec![Place { file, piece: 0 }, Place { file, piece: 1 }] }, 0);
+        assert_eq!(ahead(&(0..3).map(part).collect()), [0, 1, 2]);
+        let some = ahead(&(0..500).map(part).collect());
+        assert_eq!((some.len(), some[0], some[63]), (FILES_LOOKED_AT, 0, 499));
+        assert!(ahead(&VecDeque::new()).is_empty());
     }
 }

@@ -12,6 +12,7 @@ mod objects;
 mod partition;
 mod plan;
 mod read;
+mod reading;
 mod report;
 mod schema;
 mod send;
@@ -32,6 +33,7 @@ use self::files::{Opened, Ways};
 use self::find::{DataFile, Finder, Finding};
 use self::known::Known;
 use self::meeting::Meeting;
+use self::reading::Memory;
 use self::report::Tally;
 use self::send::Sending;
 use self::target::Target;
@@ -228,7 +230,7 @@ impl Load {
             known: Arc::new(known),
             meeting: Meeting::default(),
             progress: Arc::clone(&progress),
-            memory: send::Memory::default(),
+            memory: Memory::default(),
         };
         let makes_table = target.schema.is_none() || self.is_new();
         let outcome = match sending.files.any_sent() {

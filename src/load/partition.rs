@@ -90,7 +90,7 @@ pub(super) fn check_reached(path: &Path, real: &Path) -> Result<()> {
 
 /// What tells the folders of a file from no folders, by the name that it is remembered by: 0 where it has none. Pieces are
 /// stored under their checksum with this, unless their rows were stored without the columns of folders.
-pub(super) fn mark_of(name: &str) -> u64 {
+fn mark_of(name: &str) -> u64 {
     let columns = folders_of(Path::new(name)).unwrap_or_default();
     if columns.is_empty() {
         return 0;
@@ -105,6 +105,36 @@ pub(super) fn mark_of(name: &str) -> u64 {
         checksum.update(value.as_bytes());
     }
     checksum.digest()
+}
+
+/// Under what a file's pieces are stored: the same rows with the columns of their folders, and without.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Marks {
+    /// Of the folders, 0 where there are none.
+    folders: u64,
+    /// The columns of folders are taken.
+    hive: bool,
+}
+
+impl Marks {
+    pub(super) fn new(file: &FoundFile) -> Self {
+        Self { folders: mark_of(&file.name), hive: !file.partitions.is_empty() }
+    }
+
+    /// What a piece is stored under as it is loaded now.
+    pub(super) fn now(self, checksum: u64) -> u64 {
+        if self.hive { checksum ^ self.folders } else { checksum }
+    }
+
+    /// The checksum of the content of a piece that is stored with the columns of folders under this one.
+    pub(super) fn plain(self, stored: u64) -> Option<u64> {
+        (self.folders != 0).then_some(stored ^ self.folders)
+    }
+
+    /// What it is stored under where it was loaded in the other way; `None` where there is none.
+    pub(super) fn otherwise(self, checksum: u64) -> Option<u64> {
+        (self.folders != 0).then_some(if self.hive { checksum } else { checksum ^ self.folders })
+    }
 }
 
 /// Columns of folders for all files of a load, in the order of the first file's folders. `given` is the type of a column

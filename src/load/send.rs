@@ -7,12 +7,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::catalog::TableName;
-use crate::client::{Loaded, PutAnswer};
+use crate::client::PutAnswer;
 use crate::error::{Error, Kind, Result};
 use arrow::datatypes::SchemaRef;
 use futures::stream::{self, StreamExt};
 use pintail_protocol::header::{self, Mode, OnConflict, Sources};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use super::Clients;
@@ -21,12 +21,11 @@ use super::known::Known;
 use super::meeting::{self, Meeting};
 use super::plan::Part;
 use super::read::{ReadPart, read_part};
+use super::reading::{Memory, ended_early, to_the_end};
 use super::report::{Output, Progress, Tally};
 
 /// Batches read ahead of the network.
 const READ_AHEAD: usize = 2;
-/// MiB that parts which are read at the same time hold between them, as far as can be told before; one alone may hold more.
-const READING_MIB: u32 = 96;
 /// How often a part is tried that collides with another client's work.
 const TRIES: u32 = 5;
 
@@ -57,25 +56,6 @@ pub(super) struct Sending {
     pub(super) meeting: Meeting,
     pub(super) progress: Arc<dyn Progress>,
     pub(super) memory: Memory,
-}
-
-/// The memory of parts that are being read.
-#[derive(Clone)]
-pub(super) struct Memory(Arc<Semaphore>);
-
-impl Default for Memory {
-    fn default() -> Self {
-        Self(Arc::new(Semaphore::new(READING_MIB as usize)))
-    }
-}
-
-impl Memory {
-    /// Waits for the room that pieces need which hold up to `bytes`.
-    async fn room(self, bytes: u64) -> Result<OwnedSemaphorePermit> {
-        let mib = u32::try_from(bytes >> 20).unwrap_or(u32::MAX).clamp(1, READING_MIB);
-        let room = self.0.acquire_many_owned(mib).await;
-        room.map_err(|_| Error::internal("the memory of parts is gone"))
-    }
 }
 
 /// A part that was read and put, or not.
@@ -214,7 +194,9 @@ impl Sending {
             tally.files[*file].stored += 1;
             tally.files[*file].rows += rows;
             settled.push((*file, *checksum));
-            self.meeting.stored(u64::from(*rows > 0));
+            if *rows > 0 {
+                self.meeting.stored(*file, *checksum);
+            }
         }
         for (file, _) in &read.left_out {
             tally.files[*file].left_out += 1;
@@ -292,18 +274,23 @@ impl Sending {
         if more == 0 {
             return Ok(false);
         }
-        if self.meeting.met(more) {
+        if self.meeting.met() {
             output.tell(&format!(
                 "another load stores these files in {} at the same time; what it has stored is left out, and waited for",
                 self.table
             ));
         }
-        if let Some(quiet) = self.meeting.quiet(rand::random()) {
-            let files = Arc::clone(&self.files);
-            let names = meeting::names_of(waiting, &files);
-            meeting::wait(&mut self.clients.asks, &self.table, &names, quiet).await?;
-            let more = self.look_again(settled).await?;
-            self.meeting.met(more);
+        // Of several, the one that stored last goes on. It may have ended, so the others wait for as long as it does something.
+        let last = Known::last(&mut self.clients.asks, &self.table).await?;
+        let files = Arc::clone(&self.files);
+        let is_own = last.is_some_and(|(name, piece)| {
+            self.meeting.is_own(piece, |file| files.files[file].data.file.name == name)
+        });
+        if !is_own {
+            let quiet = self.meeting.quiet(rand::random());
+            let ahead = meeting::ahead(waiting);
+            meeting::wait(&mut self.clients.asks, &self.table, &ahead, &files, quiet).await?;
+            self.look_again(settled).await?;
         }
         Ok(true)
     }
@@ -418,42 +405,5 @@ impl Sending {
         let mut headers = vec![(header::MODE, self.mode.name().to_owned())];
         headers.push((header::SOURCES, self.sources(true).name().to_owned()));
         self.clients.puts.put_loaded(&self.table, schema, stream::empty(), &headers).await
-    }
-}
-
-/// The batches up to the reader's word that there are no more. A reader that is gone without it has not read everything.
-fn to_the_end(
-    batches: mpsc::Receiver<Result<Option<Loaded>>>,
-) -> impl futures::Stream<Item = Result<Loaded>> + Send + 'static {
-    stream::unfold(Some(batches), |batches| async move {
-        let mut batches = batches?;
-        match batches.recv().await {
-            Some(Ok(Some(loaded))) => Some((Ok(loaded), Some(batches))),
-            Some(Ok(None)) => None,
-            Some(Err(error)) => Some((Err(error), None)),
-            None => Some((Err(ended_early()), None)),
-        }
-    })
-}
-
-fn ended_early() -> Error {
-    Error::internal("the reading thread ended before the end of its files")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Without the last word the stream ends with an error, so that the put is cut and rolled back.
-    #[tokio::test]
-    async fn a_reader_that_is_gone_has_not_ended() {
-        let (sender, batches) = mpsc::channel(4);
-        drop(sender);
-        let all: Vec<_> = to_the_end(batches).collect().await;
-        assert_eq!(all.len(), 1);
-        assert!(all[0].is_err());
-        let (sender, batches) = mpsc::channel(4);
-        sender.send(Ok(None)).await.unwrap();
-        assert_eq!(to_the_end(batches).collect::<Vec<_>>().await.len(), 0);
     }
 }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use duckdb::Parameters;
 use duckdb::connection::Connection as DuckDBConnection;
 
-use super::dropping::Dropping;
+use super::tables::Dropping;
 use crate::access::Access;
 use crate::catalog::quote_name;
 use crate::database::{Database, Hold, Interrupt, Progress, Touched};

@@ -3,47 +3,25 @@
 //! Never: takes a table that was renamed or altered for one that is gone.
 
 use duckdb::Parameters;
-use std::collections::HashMap;
 
 use super::connection::Connection;
-use crate::catalog::{TableName, quote_text};
+use super::tables::{Dropping, LEDGER, Name, Tables, changed, remembers};
+use crate::catalog::quote_text;
 use crate::database::{CommitKind, Replacing};
 use crate::error::{Error, Result};
-use crate::internal::{INTERNAL_SCHEMA, own_name};
+use crate::internal::own_name;
 use crate::sql::{Class, may_drop_or_rename, renamed_table, replaced_table, written_table};
-
-/// What has to be known about a transaction that drops or renames tables.
-#[derive(Default)]
-pub(super) struct Dropping {
-    /// Commits of rows when the transaction began: its snapshot is later.
-    began: u64,
-    /// A DROP by itself takes whatever rows there are.
-    is_meant: bool,
-    /// The tables that were there before the first statement that may drop or rename one.
-    before: Option<Tables>,
-}
-
-/// Tables by their numbers, which a new name or column does not change; a table that is made has another one, and after a
-/// restart all have.
-type Tables = HashMap<String, Name>;
-
-/// What a table is called.
-#[derive(Debug, PartialEq, Eq)]
-struct Name {
-    /// In lower case, without its schema.
-    table: String,
-    /// As ledgers have it.
-    in_ledger: String,
-}
 
 impl Connection {
     /// Opens a transaction for `statements` of a client that belong to none of its own. While one of them replaces or renames a
     /// table, no others commit rows into it; the turn is to be kept until the transaction is over.
     pub fn begin_for(&mut self, statements: &[impl AsRef<str>]) -> Result<Replacing> {
+        // What writes into a table before it renames it must not wait for itself.
+        let is_single = statements.len() == 1;
         let tables: Vec<String> = statements
             .iter()
             .map(AsRef::as_ref)
-            .filter_map(|sql| replaced_table(sql).or_else(|| renamed_table(sql)))
+            .filter_map(|sql| replaced_table(sql).or_else(|| renamed_table(sql).filter(|_| is_single)))
             .collect();
         let waits = !tables.is_empty();
         let replacing = self.database.row_commits.replacing(tables);
@@ -95,7 +73,7 @@ impl Connection {
         );
         let read = || -> duckdb::Result<_> {
             let mut result = self.duckdb().query(&sql, Parameters::None)?;
-            let mut found = HashMap::new();
+            let mut found = Tables::new();
             while let Some(chunk) = result.next_chunk()? {
                 let columns = [0, 1, 2].map(|column| chunk.get_vector_at::<String>(column));
                 let [numbers, schemas, tables] = columns;
@@ -143,7 +121,7 @@ impl Connection {
             // All at once, for tables may change places.
             let names = renamed.join(", ");
             self.execute(&format!(
-                "UPDATE {ledger} SET table_name = names.new FROM (VALUES {names}) names(old, new) WHERE table_name = names.old"
+                "UPDATE {ledger} SET table_name = names.becomes FROM (VALUES {names}) names(was, becomes) WHERE table_name = names.was"
             ))?;
         }
         Ok(())
@@ -171,28 +149,4 @@ impl Connection {
             ))),
         }
     }
-}
-
-/// The table of what is remembered of files.
-const LEDGER: &str = "load_ledger";
-
-impl Name {
-    fn new(schema: &str, table: &str) -> Self {
-        let name = TableName { catalog: None, schema: Some(schema.to_owned()), table: table.to_owned() };
-        Self { table: table.to_lowercase(), in_ledger: name.in_ledger() }
-    }
-}
-
-/// Whether anything is remembered of files.
-fn remembers(tables: &Tables) -> bool {
-    let ledger = Name::new(INTERNAL_SCHEMA, LEDGER);
-    tables.values().any(|name| *name == ledger)
-}
-
-/// Tables with a new name: before and after.
-fn changed<'a>(before: &'a Tables, after: &'a Tables) -> impl Iterator<Item = (&'a Name, &'a Name)> {
-    before
-        .iter()
-        .filter_map(|(number, old)| Some((old, after.get(number)?)))
-        .filter(|(old, new)| old.in_ledger != new.in_ledger)
 }

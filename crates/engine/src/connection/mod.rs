@@ -5,6 +5,7 @@ mod connection;
 mod dropping;
 mod grouped;
 mod kept;
+mod tables;
 mod transaction;
 
 pub use connection::{Connection, SchemaPath};
