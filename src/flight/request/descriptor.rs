@@ -219,12 +219,9 @@ pub(in crate::flight) fn checked_sql(sql: String) -> Result<String> {
 }
 
 #[cfg(test)]
-#[path = "../../../tests/support/damaged.rs"]
-mod damaged;
-
-#[cfg(test)]
 mod tests {
     use super::*;
+    use crate::damaged;
     use arrow_flight::sql::{
         CommandPreparedStatementQuery, CommandStatementQuery, CommandStatementUpdate, ProstMessageExt,
     };

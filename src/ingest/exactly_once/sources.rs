@@ -118,15 +118,12 @@ impl Declared {
 }
 
 #[cfg(test)]
-#[path = "../../../tests/support/damaged.rs"]
-mod damaged;
-
-#[cfg(test)]
 mod tests {
     use arrow::array::Array;
     use serde_json::json;
 
     use super::*;
+    use crate::damaged;
     use proptest::prelude::*;
 
     fn add(declared: &mut Declared, metadata: &serde_json::Value) -> Result<()> {
