@@ -47,3 +47,7 @@ pub use pintail_catalog as catalog;
 pub use pintail_client as client;
 pub use pintail_engine as engine;
 pub use pintail_protocol::{error, rebuild, size};
+
+#[cfg(test)]
+#[path = "../tests/support/damaged.rs"]
+mod damaged;

@@ -72,12 +72,9 @@ impl fmt::Debug for Credentials {
 }
 
 #[cfg(test)]
-#[path = "../../tests/support/damaged.rs"]
-mod damaged;
-
-#[cfg(test)]
 mod tests {
     use super::*;
+    use crate::damaged;
     use crate::error::Kind;
     use proptest::prelude::*;
 

@@ -21,9 +21,6 @@ use tokio_rustls::server::TlsStream;
 use super::acceptor::{Protocol, Tls};
 use super::peer;
 
-/// Of what is written to a TLS connection, encrypted and sent by one system call. rustls has 64 KiB, four of its records; a
-/// reader that stalls leaves so much in memory.
-const WRITTEN_BYTES_MAX: usize = 256 << 10;
 /// Connections that are ready and not taken yet.
 const READY_MAX: usize = 64;
 
@@ -168,9 +165,7 @@ async fn handshake(
     socket: TcpStream,
     timeout: Duration,
 ) -> io::Result<(Socket, Option<Arc<str>>)> {
-    let accepting =
-        acceptor.accept_with(socket, |connection| connection.set_buffer_limit(Some(WRITTEN_BYTES_MAX)));
-    let stream = tokio::time::timeout(timeout, accepting).await.map_err(|_| {
+    let stream = tokio::time::timeout(timeout, acceptor.accept(socket)).await.map_err(|_| {
         io::Error::new(io::ErrorKind::TimedOut, "it took too long (limit: server.handshake_timeout)")
     })??;
     let (_, connection) = stream.get_ref();

@@ -17,6 +17,9 @@ use crate::{Choices, messages};
 /// Calls between two looks at the server.
 const CALLS: u64 = 500;
 
+/// Calls on one connection, which is a session: a transaction that one of them left broken refuses those after it.
+const CALLS_OF_A_SESSION: u64 = 20;
+
 /// Actions that a damaged body may reach. Those that end a session or write files are left out, and so is what changes users: the
 /// well-behaved client is not to be shut out.
 const ACTIONS: [&str; 20] = [
@@ -118,7 +121,7 @@ async fn damaged_calls_end_in_a_status_and_the_server_goes_on() {
     let info =
         client.inner().get_flight_info(FlightDescriptor::new_cmd("SELECT 1")).await.unwrap().into_inner();
     let ticket = info.endpoint[0].ticket.clone().unwrap().ticket;
-    let channel = connect(&watch.uri()).await;
+    let mut channel = connect(&watch.uri()).await;
     let strategy = calls(&ticket);
     let mut choices = Choices::seeded(1).remove(0);
     let wanted = messages();
@@ -126,6 +129,9 @@ async fn damaged_calls_end_in_a_status_and_the_server_goes_on() {
         let (method, headers, messages) = choices.next(&strategy);
         let outcome = call(&channel, method, &headers, messages.clone()).await;
         watch.note(outcome, &|| format!("{method} with {headers:?} and {messages:?}"));
+        if done % CALLS_OF_A_SESSION == 0 {
+            channel = connect(&watch.uri()).await;
+        }
         if done % CALLS == 0 {
             watch.look().await;
         }

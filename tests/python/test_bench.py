@@ -81,3 +81,13 @@ def test_pins(monkeypatch, n, there, pins):
     from parts import cores
 
     assert cores.pins(n, there) == pins
+
+
+def test_what_safety_costs_is_measured_between_clients_of_ones_own(tmp_path):
+    text, figures = bench(tmp_path, "--only", "security", "--table", "lineitem", "--table", "wells")
+    for what, sides in (("over TLS, lineitem", {"plain", "TLS"}), ("with grants, lineitem", {"root", "ada"})):
+        for call in ("DoGet", "DoPut"):
+            found = figures[f"{call} {what}"]
+            assert set(found) == sides and all(len(runs) == 2 for runs in found.values())
+            assert {run["rows"] for runs in found.values() for run in runs} == {6005}
+            assert f"{call} {what}, of " in text

@@ -26,12 +26,12 @@ fn types() -> Vec<Vec<u8>> {
         "STRUCT(a INTEGER, \"b c\" DECIMAL(4, 2)[3])[]",
         "MAP(VARCHAR, ENUM('a', 'b'))",
     ]
-    .map(|text| text.into())
+    .map(Into::into)
     .to_vec()
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(3000))]
+    #![proptest_config(ProptestConfig::with_cases(1000))]
 
     /// What is taken is written so that it reads back as itself.
     #[test]

@@ -11,9 +11,7 @@ use pintail_protocol::source::SourcesMessage;
 use proptest::prelude::*;
 
 fn names() -> Vec<Vec<u8>> {
-    ["wells", "main.wells", "\"odd.name\".\"a\"\"b\"", "a.b.c", "ü.\u{1f986}"]
-        .map(|name| name.into())
-        .to_vec()
+    ["wells", "main.wells", "\"odd.name\".\"a\"\"b\"", "a.b.c", "ü.\u{1f986}"].map(Into::into).to_vec()
 }
 
 proptest! {

@@ -134,7 +134,4 @@ fn explain(error: &jsonwebtoken::errors::Error) -> Error {
 }
 
 #[cfg(test)]
-#[path = "../../../tests/support/damaged.rs"]
-mod damaged;
-#[cfg(test)]
 mod tests;

@@ -10,9 +10,9 @@ use ring::rand::SystemRandom;
 use ring::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair};
 use serde_json::json;
 
-use super::damaged;
 use super::*;
 use crate::auth::accounts::now;
+use crate::damaged;
 
 const SECRET: &[u8] = b"a secret of thirty-two bytes, or more";
 

@@ -216,13 +216,10 @@ pub(in crate::flight) fn checked_sql(sql: String) -> Result<String> {
 }
 
 #[cfg(test)]
-#[path = "../../../tests/support/damaged.rs"]
-mod damaged;
-
-#[cfg(test)]
 mod tests {
     use super::*;
     use crate::error::Kind;
+    use crate::damaged;
     use arrow_flight::sql::{
         CommandPreparedStatementQuery, CommandStatementQuery, CommandStatementUpdate, ProstMessageExt,
     };

@@ -285,12 +285,9 @@ pub(in crate::flight) fn grpc_timeout(text: &str) -> Option<Duration> {
 }
 
 #[cfg(test)]
-#[path = "../../../tests/support/damaged.rs"]
-mod damaged;
-
-#[cfg(test)]
 mod tests {
     use super::*;
+    use crate::damaged;
     use crate::error::Kind;
     use proptest::prelude::*;
     use tonic::metadata::{AsciiMetadataKey, AsciiMetadataValue};

@@ -201,12 +201,9 @@ pub fn sequence(app_metadata: &[u8]) -> Result<u64> {
 }
 
 #[cfg(test)]
-#[path = "../../../tests/support/damaged.rs"]
-mod damaged;
-
-#[cfg(test)]
 mod tests {
     use super::*;
+    use crate::damaged;
     use proptest::prelude::*;
 
     /// What is written down is read back as it was, to the limits of the table's numbers and with any text.

@@ -117,16 +117,13 @@ impl Declared {
 }
 
 #[cfg(test)]
-#[path = "../../../tests/support/damaged.rs"]
-mod damaged;
-
-#[cfg(test)]
 mod tests {
     use arrow::array::Array;
     use serde_json::json;
 
     use super::*;
     use crate::error::Kind;
+    use crate::damaged;
     use proptest::prelude::*;
 
     fn add(declared: &mut Declared, metadata: &serde_json::Value) -> Result<()> {
