@@ -44,7 +44,7 @@ pub(crate) fn masked(connection: &DuckDBConnection, sql: &str) -> duckdb::Result
     for token in &tokens {
         let is_apart = token.range.start > last;
         last = token.range.end;
-        // The engine's tokens of `0x1f` and `1_000` are a number and a name.
+        // The engine takes `0x1f` for a number and a name.
         if follows_literal && !is_apart && token.name().is_some() {
             continue;
         }
