@@ -51,6 +51,8 @@ pub(super) struct Loader {
     places: Arc<Semaphore>,
     message_bytes: usize,
     receive_bytes: usize,
+    // The database has a file.
+    keeps_rows: bool,
 }
 
 impl Loader {
@@ -60,6 +62,7 @@ impl Loader {
             places: Arc::new(Semaphore::new(LOADS_MAX)),
             message_bytes: config.server.max_message_bytes.as_usize(),
             receive_bytes: config.ingest.receive_memory_limit.as_usize(),
+            keeps_rows: config.database.path != ":memory:",
         }
     }
 }
@@ -97,7 +100,7 @@ impl FileLoader for Loader {
         let (sender, answers) = mpsc::channel(ANSWERS_MAX);
         let hides = (!order.is_admin).then_some(fence);
         let output = Answers { sender, hides: hides.clone() };
-        let work = Work { load, order, transport, place };
+        let work = Work { load, order, transport, place, keeps_rows: self.keeps_rows };
         let task = tokio::spawn(async move {
             work.run(&output).await.map_err(|error| match &hides {
                 Some(fence) => error.reworded(fence.hide(error.message())),
@@ -119,11 +122,12 @@ struct Work {
     order: LoadOrder,
     transport: Transport,
     place: OwnedSemaphorePermit,
+    keeps_rows: bool,
 }
 
 impl Work {
     async fn run(self, output: &Answers) -> Result<Value> {
-        let Self { load, order, transport, place } = self;
+        let Self { load, order, transport, place, keeps_rows } = self;
         let started = Instant::now();
         let mut asks = inside(&transport, Arc::new(Principal::issued(SERVER, Role::Admin))).await?;
         let puts = inside(&transport, order.principal).await?;
@@ -135,7 +139,7 @@ impl Work {
             );
             if rows(&mut asks, &sql).await? > 0 {
                 return Ok(
-                    json!({ "table": load.table.to_string(), "rows": 0, "durable": true, "duplicate": true }),
+                    json!({ "table": load.table.to_string(), "rows": 0, "durable": keeps_rows, "duplicate": true }),
                 );
             }
         }
@@ -150,11 +154,11 @@ impl Work {
             remember(&load, puts, &mut asks, key).await?;
         }
         drop(place);
-        Ok(answer(&load, &summary, started.elapsed()))
+        Ok(answer(&load, &summary, keeps_rows, started.elapsed()))
     }
 }
 
-fn answer(load: &Load, summary: &Summary, took: Duration) -> Value {
+fn answer(load: &Load, summary: &Summary, keeps_rows: bool, took: Duration) -> Value {
     json!({
         "table": load.table.to_string(),
         "rows": summary.rows,
@@ -163,7 +167,7 @@ fn answer(load: &Load, summary: &Summary, took: Duration) -> Value {
         "rejected": summary.rejected,
         "files": summary.files,
         "left_out": summary.left_out,
-        "durable": true,
+        "durable": keeps_rows,
         "duplicate": false,
         "seconds": took.as_secs_f64(),
     })
