@@ -25,7 +25,7 @@ use tonic::service::Routes;
 use crate::config::Config;
 use crate::engine::{Database, Maintenance};
 use crate::error::{Error, Kind, Result};
-use crate::flight::{FlightServer, Link, Transport, Welcome, connections, web};
+use crate::flight::{FlightServer, Link, OpenCalls, Transport, Welcome, connections, web};
 use crate::metrics;
 use crate::session::Sessions;
 use crate::tls::{Door, Protocol, Tls, accept};
@@ -56,6 +56,7 @@ pub struct Server {
     stop: Option<oneshot::Sender<()>>,
     flight: JoinHandle<()>,
     http: JoinHandle<()>,
+    open_calls: OpenCalls,
     health: Arc<Health>,
     lost: watch::Receiver<bool>,
     report_lost: watch::Sender<bool>,
@@ -105,7 +106,7 @@ impl Server {
         let service = FlightServer::new(parts.of_flight(&sessions, declarations, config), config);
         let sweeper = tokio::spawn(sweep(service.clone()));
         let looking = tokio::spawn(look(Arc::clone(&parts), Arc::clone(&health)));
-        let calls = web(service.clone(), config, Arc::clone(&parts.draining));
+        let (calls, open_calls) = web(service.clone(), config, Arc::clone(&parts.draining));
         let (stop, stopped) = oneshot::channel();
         let others = Routes::new(health_service);
         let transport = Transport::new(
@@ -155,6 +156,7 @@ impl Server {
                     tracing::error!(%error, "the HTTP port failed");
                 }
             }),
+            open_calls,
             health,
             lost,
             report_lost,
@@ -284,8 +286,12 @@ impl Server {
         self.parts.draining.store(true, Ordering::SeqCst);
         self.health.set(Reason::Stopping, true).await;
         drop(self.stop.take());
+        let calls = async {
+            let _ = (&mut self.flight).await;
+            self.open_calls.ended().await;
+        };
         let forced = tokio::select! {
-            _ = &mut self.flight => false,
+            () = calls => false,
             () = tokio::time::sleep(self.drain_timeout) => {
                 tracing::warn!("drain_timeout passed; interrupting what is still running");
                 true
@@ -301,7 +307,13 @@ impl Server {
                 Kind::Unavailable,
                 "the server is stopping and interrupted the query",
             ));
-            if tokio::time::timeout(FORCED_DRAIN, &mut self.flight).await.is_err() {
+            let calls = async {
+                if !self.flight.is_finished() {
+                    let _ = (&mut self.flight).await;
+                }
+                self.open_calls.ended().await;
+            };
+            if tokio::time::timeout(FORCED_DRAIN, calls).await.is_err() {
                 // Puts that have not ended are rolled back when their calls are dropped.
                 self.flight.abort();
             }

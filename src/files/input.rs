@@ -100,7 +100,7 @@ impl FoundFile {
 
 impl Input {
     /// Bytes of the file when it was opened.
-    pub fn len(&self) -> u64 {
+    pub(crate) fn len(&self) -> u64 {
         self.len
     }
 

@@ -37,7 +37,7 @@ pub use pintail_protocol::decode::{CheckedMessage, Decoded, Decoder, Undecoded};
 pub use pintail_protocol::frame::Frame;
 pub use server::{FileLoader, FlightParts, FlightServer, LoadOrder};
 pub use transport::{Answer, Transport};
-pub use web::web;
+pub use web::{OpenCalls, web};
 pub use wire::{Connection, Encoder, Link, Welcome, connections};
 
 use request::{Answers, Ask, Call, Caller, Reply, answers};

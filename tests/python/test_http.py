@@ -346,3 +346,19 @@ def test_users_and_grants_are_those_of_flight(tmp_path):
         refused(ask("SELECT * FROM mine", ada), 404, "NOT_FOUND")
     finally:
         server.stop()
+
+
+def test_a_server_that_stops_waits_for_its_calls(server):
+    sql = "SELECT i, repeat('x', 200) AS s FROM range(400000) t(i)"
+    with requests.post(f"{server.http}/query", data=sql, headers={**SQL, "accept": CSV}, stream=True) as response:
+        pieces = response.iter_content(1 << 16)
+        count = next(pieces).count(b"\n")
+        stopping = threading.Thread(target=server.stop)
+        stopping.start()
+        while "draining" not in requests.get(f"{server.http}/readyz", timeout=60).text:
+            time.sleep(0.02)
+        refused(query(server, "SELECT 1"), 503, "UNAVAILABLE", "stopping")
+        count += sum(piece.count(b"\n") for piece in pieces)
+    stopping.join()
+    assert count == 400_001
+    assert server.process.returncode == 0

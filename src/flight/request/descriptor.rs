@@ -218,8 +218,8 @@ pub(in crate::flight) fn checked_sql(sql: String) -> Result<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::error::Kind;
     use crate::damaged;
+    use crate::error::Kind;
     use arrow_flight::sql::{
         CommandPreparedStatementQuery, CommandStatementQuery, CommandStatementUpdate, ProstMessageExt,
     };

@@ -16,6 +16,7 @@ use arrow::ipc::CompressionType;
 use bytes::{BufMut, Bytes, BytesMut};
 use futures::Stream;
 use pintail_protocol::frame::Frame;
+use tokio::sync::watch;
 use tokio::time::Sleep;
 
 use super::error::{Refused, body};
@@ -89,7 +90,7 @@ impl Write for Taken {
 
 /// How batches are written.
 enum Encoding {
-    Arrow(Encoder),
+    Arrow(Box<Encoder>),
     Written { writer: Option<Writer<Taken>>, taken: Taken, is_json: bool },
 }
 
@@ -100,8 +101,8 @@ pub(super) struct Answer {
     ready: VecDeque<Bytes>,
     end: End,
     call: Call,
-    // The session that the result is of lives as long.
-    _caller: Caller,
+    // The session that the result is of lives as long, and a server that stops waits for it.
+    _held: (Caller, watch::Receiver<()>),
 }
 
 enum End {
@@ -119,9 +120,8 @@ impl Answer {
     pub(super) fn new(
         result: ResultStream,
         form: Form,
-        types: TypeForm,
-        compression: Option<CompressionType>,
-        caller: Caller,
+        (types, compression): (TypeForm, Option<CompressionType>),
+        held: (Caller, watch::Receiver<()>),
         mut call: Call,
     ) -> Result<Self, Refused> {
         call.stage("queue", result.queued);
@@ -129,7 +129,7 @@ impl Answer {
         let mut ready = VecDeque::new();
         let begun = begin(&result, form, types, compression, &mut ready);
         let encoding = begun.map_err(|error| Refused::from(call.failed(error)))?;
-        Ok(Self { result, encoding, ready, end: End::Open, call, _caller: caller })
+        Ok(Self { result, encoding, ready, end: End::Open, call, _held: held })
     }
 
     fn take(&mut self, batch: &RecordBatch) -> Result<()> {
@@ -153,7 +153,7 @@ impl Answer {
         match &mut self.encoding {
             // The end of an Arrow stream: a message without a length.
             Encoding::Arrow(_) => {
-                self.ready.push_back(Bytes::from_static(&[0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0]))
+                self.ready.push_back(Bytes::from_static(&[0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0]));
             }
             Encoding::Written { writer, taken, .. } => {
                 if let Some(writer) = writer.take() {
@@ -185,7 +185,7 @@ fn begin(
     if form == Form::Arrow {
         let encoder = Encoder::in_form(result.schema(), types, compression)?;
         ready.push_back(message(encoder.schema_frame(result.schema())?));
-        return Ok(Encoding::Arrow(encoder));
+        return Ok(Encoding::Arrow(Box::new(encoder)));
     }
     written::check(form, result.schema())?;
     let taken = Taken::default();

@@ -133,7 +133,7 @@ async fn running(
                 json!({
                     "id": one.id,
                     "sql": one.sql,
-                    "user": one.who.as_ref().map(|who| who.to_string()),
+                    "user": one.who.as_ref().map(ToString::to_string),
                     "seconds": one.age().as_secs_f64(),
                     "running": one.is_running(),
                     "progress": one.progress(),

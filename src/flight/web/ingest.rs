@@ -13,7 +13,7 @@ use futures::{StreamExt, stream};
 use pintail_protocol::header::{COMMIT, PRODUCER};
 use serde_json::json;
 use tokio::sync::{OwnedSemaphorePermit, mpsc, watch};
-use tokio::task::JoinSet;
+use tokio_util::sync::{CancellationToken, DropGuard};
 use tonic::metadata::MetadataMap;
 
 use super::error::Refused;
@@ -216,34 +216,40 @@ type Rest = tokio::sync::oneshot::Receiver<BodyDataStream>;
 fn messages(body: BodyDataStream, reading: Reading, seq: Option<u64>) -> (BodyMessages, Rest) {
     let Reading { chunks, items } = reading;
     let (give_back, rest) = tokio::sync::oneshot::channel();
-    let mut pump = JoinSet::new();
-    pump.spawn(pump_into(body, chunks, give_back));
-    let numbered = Numbered { _pump: Some(pump), items, encoder: None, waiting: Vec::new(), seq };
+    let left = CancellationToken::new();
+    tokio::spawn(pump(body, chunks, left.clone(), give_back));
+    let numbered = Numbered { _left: left.drop_guard(), items, encoder: None, waiting: Vec::new(), seq };
     let messages = stream::try_unfold(numbered, |mut numbered| async move {
         Ok(numbered.next().await?.map(|message| (message, numbered)))
     });
     (messages.boxed(), rest)
 }
 
-async fn pump_into(
+/// Hands the body on, piece by piece, until nobody wants more of it.
+async fn pump(
     mut body: BodyDataStream,
     chunks: mpsc::Sender<io::Result<bytes::Bytes>>,
+    left: CancellationToken,
     give_back: tokio::sync::oneshot::Sender<BodyDataStream>,
 ) {
     loop {
         let chunk = tokio::select! {
             chunk = body.next() => chunk,
-            // Nobody reads on.
+            // Nobody reads on, or nobody takes what was read.
             () = chunks.closed() => break,
+            () = left.cancelled() => break,
         };
         let Some(chunk) = chunk else { return };
         let is_last = chunk.is_err();
         let chunk = chunk.map_err(|error| io::Error::new(io::ErrorKind::ConnectionAborted, error));
-        if chunks.send(chunk).await.is_err() {
-            break;
-        }
-        if is_last {
-            return;
+        let sent = tokio::select! {
+            sent = chunks.send(chunk) => sent.is_ok(),
+            () = left.cancelled() => false,
+        };
+        match (sent, is_last) {
+            (_, true) => return,
+            (true, false) => {}
+            (false, false) => break,
         }
     }
     // Whoever wants the rest may be gone.
@@ -252,7 +258,8 @@ async fn pump_into(
 
 /// The items of a body as messages.
 struct Numbered {
-    _pump: Option<JoinSet<()>>,
+    // Tells the pump when the messages are not wanted any more.
+    _left: DropGuard,
     items: mpsc::Receiver<Result<Item>>,
     encoder: Option<Encoder>,
     // What is to be given next, last first.

@@ -22,6 +22,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::{ConnectInfo, Path, State};
 use axum::routing::post;
+use tokio::sync::watch;
 use tonic::metadata::MetadataMap;
 
 use self::error::Refused;
@@ -47,10 +48,22 @@ struct Parts {
     guard: Guard,
     bounds: Bounds,
     draining: Arc<AtomicBool>,
+    open: OpenCalls,
+}
+
+/// The calls of the HTTP port that are under way.
+#[derive(Clone)]
+pub struct OpenCalls(Arc<watch::Sender<()>>);
+
+impl OpenCalls {
+    /// Completes when none is.
+    pub async fn ended(&self) {
+        self.0.closed().await;
+    }
 }
 
 /// The calls of the HTTP port; none begins once `draining`.
-pub fn web(server: FlightServer, config: &Config, draining: Arc<AtomicBool>) -> Router {
+pub fn web(server: FlightServer, config: &Config, draining: Arc<AtomicBool>) -> (Router, OpenCalls) {
     let bounds = Bounds::new(
         config.server.max_message_bytes.as_usize(),
         config.ingest.receive_memory_limit.as_usize(),
@@ -59,13 +72,15 @@ pub fn web(server: FlightServer, config: &Config, draining: Arc<AtomicBool>) -> 
         config.database.max_temp_size.0,
     );
     let guard = Guard::new(&config.server.http_hosts);
-    let web = Web(Arc::new(Parts { server, guard, bounds, draining }));
-    Router::new()
+    let open = OpenCalls(Arc::new(watch::Sender::new(())));
+    let web = Web(Arc::new(Parts { server, guard, bounds, draining, open: open.clone() }));
+    let router = Router::new()
         .route("/query", post(query).fallback(only_post))
         .route("/ingest/{table}", post(ingest_one).fallback(only_post))
         .route("/ingest/{schema}/{table}", post(ingest_two).fallback(only_post))
         .merge(console::routes())
-        .with_state(web)
+        .with_state(web);
+    (router, open)
 }
 
 impl Web {
@@ -103,9 +118,10 @@ async fn query(
     request: Request<Body>,
 ) -> Response<Body> {
     let (head, body) = request.into_parts();
+    let open = web.0.open.0.subscribe();
     let answered = async {
         let (caller, call) = web.begin("Query", &link, &head.headers).await?;
-        query::query(&web.0.server, caller, &head.headers, body, call).await
+        query::query(&web.0.server, caller, &head.headers, body, (call, open)).await
     };
     answered.await.unwrap_or_else(|refused| refused.into_response(asks_for_password(&head.headers)))
 }
@@ -135,6 +151,7 @@ async fn ingest(
     request: Request<Body>,
 ) -> Response<Body> {
     let (head, body) = request.into_parts();
+    let _open = web.0.open.0.subscribe();
     let answered = async {
         let (caller, mut call) = web.begin("Ingest", &link, &head.headers).await?;
         let target = table.and_then(|table| Ok(Target { table, seq: seq_of(head.uri.query())? }));

@@ -15,6 +15,7 @@ use arrow::datatypes::{Field, Schema};
 use axum::body::Body;
 use serde::Deserialize;
 use serde_json::value::RawValue;
+use tokio::sync::watch;
 use tonic::metadata::MetadataMap;
 
 use super::answer::{Answer, media_type, wanted};
@@ -68,7 +69,7 @@ pub(super) async fn query(
     caller: Caller,
     headers: &HeaderMap,
     request: Body,
-    mut call: Call,
+    (mut call, open): (Call, watch::Receiver<()>),
 ) -> Result<Response<Body>, Refused> {
     call.slow_after(server.slow_query);
     let begun = begin(server, &caller, headers, request, &mut call).await;
@@ -89,7 +90,7 @@ pub(super) async fn query(
     let options = CallOptions::new(&metadata, &caller.session);
     let how = options.form().and_then(|types| Ok((types, options.compression()?)));
     let (types, compression) = how.map_err(|error| Refused::from(call.failed(error)))?;
-    let answer = Answer::new(result, form, types, compression, caller, call)?;
+    let answer = Answer::new(result, form, (types, compression), (caller, open), call)?;
     Ok(response(media_type(form), Body::from_stream(answer)))
 }
 

@@ -37,7 +37,7 @@ pub(in crate::flight) type BodyMessages =
 
 /// Where messages come from.
 enum Source {
-    Call { stream: Streaming<FlightData>, arrived: Arrived },
+    Call { stream: Box<Streaming<FlightData>>, arrived: Arrived },
     Body { messages: BodyMessages, held: Option<OwnedSemaphorePermit> },
 }
 
@@ -65,7 +65,7 @@ impl Incoming {
         bytes_max: usize,
     ) -> Result<(Self, FlightDescriptor)> {
         let arrived = request.extensions().get::<Arrived>().cloned().unwrap_or_default();
-        let stream = request.into_inner();
+        let stream = Box::new(request.into_inner());
         let mut incoming = Self::of(Source::Call { stream, arrived }, bytes_max);
         let mut first = incoming.message().await?.ok_or_else(|| {
             Error::invalid(format!("the {call} stream is empty; expected a FlightDescriptor and a schema"))

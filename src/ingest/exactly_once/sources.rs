@@ -122,8 +122,8 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::error::Kind;
     use crate::damaged;
+    use crate::error::Kind;
     use proptest::prelude::*;
 
     fn add(declared: &mut Declared, metadata: &serde_json::Value) -> Result<()> {
