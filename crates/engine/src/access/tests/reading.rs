@@ -183,6 +183,6 @@ fn a_view_by_its_name_is_a_window() {
     };
     let shown = [("SELECT count(*) AS n FROM s.shown", Ok("| 1 |"), "")];
     check(Some(&ada(Vec::new())), &shown);
-    let hidden = [("SELECT count(*) AS n FROM s.shown", Err(Kind::Denied), "other.secret")];
+    let hidden = [("SELECT count(*) AS n FROM s.shown", Err(Kind::Denied), "a view, macro or key")];
     check(Some(&ada(vec![tables(Some("s"), None)])), &hidden);
 }
