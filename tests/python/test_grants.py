@@ -4,6 +4,7 @@ import adbc_driver_flightsql.dbapi as dbapi
 import polars
 import pyarrow as pa
 import pyarrow.flight as flight
+import pyarrow.parquet as parquet
 import pytest
 from adbc_driver_manager import Error as AdbcError
 from conftest import Server, run
@@ -180,3 +181,18 @@ def test_new_files_are_their_users_alone(granted):
     files = [file for file in granted.folder.iterdir() if file.name.startswith("pintail.duckdb") and file.is_file()]
     assert "pintail.duckdb.wal" in [file.name for file in files]
     assert {oct(file.stat().st_mode & 0o777) for file in files} == {"0o600"}
+
+
+def test_a_writer_loads_files_each_once(granted, tmp_path):
+    file = tmp_path / "rows.parquet"
+    parquet.write_table(pa.table({"a": [1, 2, 3]}), file)
+    granted.cli("load", str(file), "--table", "main.of_root")
+    for told in ["loaded 3 rows", "loaded 0 rows"]:
+        assert told in granted.cli("load", str(file), "--table", "staging.loaded", user="walter").stdout
+    assert granted.cli("load", str(file), "--table", "main.of_root", user="walter", check=False).returncode == 1
+    known = "SELECT DISTINCT table_name FROM pintail_internal.load_ledger"
+    with granted.connect("walter") as connection, connection.cursor() as cursor:
+        cursor.execute(known)
+        assert cursor.fetchall() == [("staging.loaded",)]
+    with granted.connect("ada") as connection, connection.cursor() as cursor, pytest.raises(AdbcError):
+        cursor.execute(known)

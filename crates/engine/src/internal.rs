@@ -5,6 +5,9 @@ use crate::catalog::TableName;
 /// Schema of the server's own tables, which no listing shows.
 pub const INTERNAL_SCHEMA: &str = "pintail_internal";
 
+/// The table of what is remembered of files.
+pub(crate) const LOAD_LEDGER: &str = "load_ledger";
+
 /// Tables of users and tokens. Their names are refused wherever they stand in a statement.
 pub(crate) const IDENTITY_TABLES: [&str; 2] = ["pintail_users", "pintail_tokens"];
 

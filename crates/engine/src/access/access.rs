@@ -5,6 +5,7 @@
 use std::collections::HashSet;
 use std::sync::{Mutex, PoisonError};
 
+use crate::catalog::{TableName, quote_text};
 use crate::internal::INTERNAL_SCHEMA;
 
 /// What a role lets do at most. Admins are not held to anything and have no [`Access`].
@@ -61,6 +62,19 @@ impl Tables {
 
     fn covers_schema_of(&self, schema: &str) -> bool {
         self.schema.as_deref().is_none_or(|wanted| same(wanted, schema))
+    }
+
+    /// Whether a table is one of these, as a condition over a column that names it as the ledgers do.
+    fn condition(&self, column: &str) -> String {
+        let named = |table: &str| {
+            let name = TableName { catalog: None, schema: self.schema.clone(), table: table.to_owned() };
+            name.in_ledger()
+        };
+        match (&self.schema, &self.table) {
+            (None, _) => "true".to_owned(),
+            (Some(_), Some(table)) => format!("{column} = {}", quote_text(&named(table))),
+            (Some(_), None) => format!("starts_with({column}, {})", quote_text(&named(""))),
+        }
     }
 
     fn covers_all_of(&self, schema: &str) -> bool {
@@ -154,6 +168,27 @@ impl Access {
                 grants.iter().any(|grant| grant.rights.contains(&right) && grant.tables.covers(schema, table))
             }
         }
+    }
+
+    /// Which of the tables that a column names as the ledgers do (`schema.table` in lower case) they may put rows into, as a
+    /// condition over that column; `None` for a reader.
+    pub(super) fn puts_into(&self, column: &str) -> Option<String> {
+        let any_of = |tables: &mut dyn Iterator<Item = &Tables>| {
+            let each: Vec<String> = tables.map(|tables| tables.condition(column)).collect();
+            if each.is_empty() { "false".to_owned() } else { format!("({})", each.join(" OR ")) }
+        };
+        if !self.role_allows(Right::Ingest) {
+            return None;
+        }
+        let mut conditions = Vec::new();
+        if let Some(grants) = &self.grants {
+            let granted = grants.iter().filter(|grant| grant.rights.contains(&Right::Ingest));
+            conditions.push(any_of(&mut granted.map(|grant| &grant.tables)));
+        }
+        if !self.scope.is_empty() {
+            conditions.push(any_of(&mut self.scope.iter()));
+        }
+        Some(if conditions.is_empty() { "true".to_owned() } else { conditions.join(" AND ") })
     }
 
     /// Whether they may define whatever they like in a schema, and the schema itself.

@@ -14,7 +14,9 @@ use super::refusal::{denied, lacks, only_in_part};
 use super::tree::{Names, Place};
 use super::types;
 use super::window::{DATABASE, Window};
+use crate::catalog::quote_name;
 use crate::error::{Error, Kind, Result};
+use crate::internal::{INTERNAL_SCHEMA, LOAD_LEDGER};
 use crate::table_functions::About;
 
 /// Functions that look tables up by a text: what it names is not in the parse tree, and whether it is there shows while they are
@@ -105,6 +107,15 @@ impl Names for Resolver<'_> {
         self.has_bare_names |= path.len() == 1;
         if schema.eq_ignore_ascii_case("information_schema") || schema.eq_ignore_ascii_case("pg_catalog") {
             return Ok(Place::Itself);
+        }
+        if schema.eq_ignore_ascii_case(INTERNAL_SCHEMA)
+            && table.eq_ignore_ascii_case(LOAD_LEDGER)
+            && let Some(condition) = access.puts_into("table_name")
+        {
+            // Who loads files has to know which are stored.
+            let ledger = [catalog, INTERNAL_SCHEMA, LOAD_LEDGER].map(quote_name).join(".");
+            let query = format!("SELECT * FROM {ledger} WHERE {condition}");
+            return self.window(Window::of(query), || Ok(()));
         }
         if !access.may(Right::Read, &schema, &table) {
             return Err(lacks(access, Right::Read, &schema, &table));

@@ -5,11 +5,11 @@
 use duckdb::Parameters;
 
 use super::connection::Connection;
-use super::tables::{Dropping, LEDGER, Name, Tables, changed, remembers};
+use super::tables::{Dropping, Name, Tables, changed, remembers};
 use crate::catalog::quote_text;
 use crate::database::{CommitKind, Replacing};
 use crate::error::{Error, Result};
-use crate::internal::own_name;
+use crate::internal::{LOAD_LEDGER, own_name};
 use crate::sql::{Class, may_drop_or_rename, renamed_table, replaced_table, written_table};
 
 impl Connection {
@@ -101,7 +101,7 @@ impl Connection {
             return Ok(());
         }
         let after = self.stored_tables()?;
-        let ledger = own_name(self.database.catalog(), LEDGER).to_sql();
+        let ledger = own_name(self.database.catalog(), LOAD_LEDGER).to_sql();
         let gone: Vec<String> = before
             .iter()
             .filter(|(number, _)| !after.contains_key(*number))

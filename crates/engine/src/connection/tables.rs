@@ -5,7 +5,7 @@
 use std::collections::HashMap;
 
 use crate::catalog::TableName;
-use crate::internal::INTERNAL_SCHEMA;
+use crate::internal::{INTERNAL_SCHEMA, LOAD_LEDGER};
 
 /// What has to be known about a transaction that drops or renames tables.
 #[derive(Default)]
@@ -31,9 +31,6 @@ pub(super) struct Name {
     pub(super) in_ledger: String,
 }
 
-/// The table of what is remembered of files.
-pub(super) const LEDGER: &str = "load_ledger";
-
 impl Name {
     pub(super) fn new(schema: &str, table: &str) -> Self {
         let name = TableName { catalog: None, schema: Some(schema.to_owned()), table: table.to_owned() };
@@ -43,7 +40,7 @@ impl Name {
 
 /// Whether anything is remembered of files.
 pub(super) fn remembers(tables: &Tables) -> bool {
-    let ledger = Name::new(INTERNAL_SCHEMA, LEDGER);
+    let ledger = Name::new(INTERNAL_SCHEMA, LOAD_LEDGER);
     tables.values().any(|name| *name == ledger)
 }
 
@@ -77,6 +74,6 @@ mod tests {
         assert_eq!(found, [("main.a", "main.b"), ("main.b", "main.a")]);
         assert!(changed(&before, &tables(&[("2", "b")])).next().is_none());
         assert!(!remembers(&before));
-        assert!(remembers(&Tables::from([("9".to_owned(), Name::new(INTERNAL_SCHEMA, LEDGER))])));
+        assert!(remembers(&Tables::from([("9".to_owned(), Name::new(INTERNAL_SCHEMA, LOAD_LEDGER))])));
     }
 }

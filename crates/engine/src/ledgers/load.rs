@@ -15,7 +15,7 @@ use crate::append::rows_of_segment;
 use crate::catalog::{TableName, quote_text};
 use crate::connection::Connection;
 use crate::error::{Error, Result};
-use crate::internal::{INTERNAL_SCHEMA, own_name};
+use crate::internal::{INTERNAL_SCHEMA, LOAD_LEDGER, own_name};
 use crate::introspect::find_table;
 use crate::read::query;
 use crate::table_functions::Segment;
@@ -44,7 +44,7 @@ pub struct LoadPieces {
 }
 
 fn name(connection: &Connection) -> TableName {
-    own_name(connection.database().catalog(), "load_ledger")
+    own_name(connection.database().catalog(), LOAD_LEDGER)
 }
 
 /// Whether the table is there.
