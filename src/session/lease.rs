@@ -54,7 +54,7 @@ pub struct Open {
 
 enum Connected {
     // `None` only once the session has kept the connection.
-    Pooled(Option<engine::Connection>, Weak<ClientSession>),
+    Pooled(Option<Box<engine::Connection>>, Weak<ClientSession>),
     Seated(OwnedMutexGuard<Seated>),
 }
 
@@ -96,7 +96,7 @@ impl Lease {
     /// session's schema is gone.
     pub fn open(self) -> Result<Open> {
         let place = match self.place {
-            Place::Pool(database, owner) => Connected::Pooled(Some(database.connection()?), owner),
+            Place::Pool(database, owner) => Connected::Pooled(Some(Box::new(database.connection()?)), owner),
             Place::Seat(seated) => {
                 if let Some(why) = &seated.broken {
                     return Err(Error::new(
@@ -189,7 +189,11 @@ impl Open {
         let mut holdings = locked(&owner.holdings);
         if holdings.home.is_none() {
             open.disarm();
-            let seated = Seated { connection: connection.take(), temporary: true, ..Seated::default() };
+            let seated = Seated {
+                connection: connection.take().map(|open| *open),
+                temporary: true,
+                ..Seated::default()
+            };
             holdings.home = Some(Arc::new(Mutex::new(seated)));
             return Ok(());
         }
@@ -205,7 +209,7 @@ impl Deref for Open {
 
     fn deref(&self) -> &engine::Connection {
         let connection = match &self.place {
-            Connected::Pooled(connection, _) => connection.as_ref(),
+            Connected::Pooled(connection, _) => connection.as_deref(),
             Connected::Seated(seated) => seated.connection.as_ref(),
         };
         connection
@@ -216,7 +220,7 @@ impl Deref for Open {
 impl DerefMut for Open {
     fn deref_mut(&mut self) -> &mut engine::Connection {
         let connection = match &mut self.place {
-            Connected::Pooled(connection, _) => connection.as_mut(),
+            Connected::Pooled(connection, _) => connection.as_deref_mut(),
             Connected::Seated(seated) => seated.connection.as_mut(),
         };
         connection

@@ -57,7 +57,7 @@ async fn a_user_with_many_tokens_has_one_share() {
         wanda.put(&table("held"), schema, never_ends, &[]).await
     });
     wait_for_streams(&mut root, 1).await;
-    let full = put_with(&mut one, "t", &[ids.clone()], &[]).await.unwrap_err();
+    let full = put_with(&mut one, "t", std::slice::from_ref(&ids), &[]).await.unwrap_err();
     assert!(full.kind() == Kind::Exhausted && full.message().contains("ingest.max_streams"), "{full}");
     put_with(&mut root, "t", &[ids], &[]).await.unwrap();
     open.abort();
@@ -67,10 +67,15 @@ async fn a_user_with_many_tokens_has_one_share() {
     let mut outcomes = Vec::new();
     for _ in 0..7 {
         let hello = stream::iter([HandshakeRequest::default()]);
-        outcomes.push(rita.inner().handshake(hello).await.map(|_| ()).map_err(|status| status.message().to_owned()));
+        outcomes.push(
+            rita.inner().handshake(hello).await.map(|_| ()).map_err(|status| status.message().to_owned()),
+        );
     }
     let refused = outcomes.pop().unwrap().expect_err("half of the sessions are for others");
-    assert!(refused.contains("session.max_sessions") && outcomes.iter().all(Result::is_ok), "{refused} {outcomes:?}");
+    assert!(
+        refused.contains("session.max_sessions") && outcomes.iter().all(Result::is_ok),
+        "{refused} {outcomes:?}"
+    );
     root.inner().handshake(stream::iter([HandshakeRequest::default()])).await.unwrap();
 }
 
@@ -90,7 +95,7 @@ async fn producers_and_keys_of_others_stay_theirs() {
     assert_eq!((&status["epoch"], &status["tables"]), (&json!(0), &json!({})));
     let ids = batch(vec![("id", Arc::new(Int64Array::from(vec![1])))]);
     let key = [("pintail-idempotency-key", "monday")];
-    put_with(&mut root, "orders", &[ids.clone()], &key).await.unwrap();
+    put_with(&mut root, "orders", std::slice::from_ref(&ids), &key).await.unwrap();
     let fenced = crate::support::put_stream::send(
         &mut wanda,
         stream::iter(
@@ -101,7 +106,7 @@ async fn producers_and_keys_of_others_stay_theirs() {
     .await
     .unwrap_err();
     assert!(fenced.kind() == Kind::Denied && !fenced.message().contains("pumps"), "{fenced}");
-    let used = put_with(&mut wanda, "staging.t", &[ids.clone()], &key).await.unwrap_err();
+    let used = put_with(&mut wanda, "staging.t", std::slice::from_ref(&ids), &key).await.unwrap_err();
     assert!(used.kind() == Kind::Denied && !used.message().contains("orders"), "{used}");
     put_numbered_with(&mut root, "pumps", &headers("1"), &[(wells(1, 1), 1)]).await.unwrap();
     assert!(put_with(&mut root, "orders", &[ids], &key).await.unwrap().duplicate);
