@@ -3,7 +3,6 @@
 use std::io::Write;
 use std::sync::Arc;
 
-use crate::flight::{Decoded, Decoder};
 use arrow::array::{
     Array, ArrayRef, BooleanArray, Decimal128Array, DictionaryArray, FixedSizeBinaryArray,
     FixedSizeListArray, Int32Array, Int64Array, LargeListViewArray, LargeStringArray, ListArray, MapBuilder,
@@ -12,6 +11,7 @@ use arrow::array::{
 use arrow::compute::concat_batches;
 use arrow::datatypes::{Field, Int32Type, Schema};
 use arrow::ipc::writer::{FileWriter, IpcWriteOptions};
+use pintail_protocol::decode::{Decoded, Decoder};
 
 use super::super::layout;
 use super::super::tests::found;
