@@ -225,7 +225,7 @@ def test_headers_mean_what_they_mean_for_a_put(server):
     key = {"pintail-idempotency-key": "once"}
     assert ingest(server, "t", body, CSV, **key).json()["duplicate"] is False
     assert ingest(server, "t", body, CSV, **key).json()["duplicate"] is True
-    refused(ingest(server, "t", b"k,v\n9,z\n", CSV, **key), 409, "FAILED_PRECONDITION", "once")
+    refused(ingest(server, "t", b"k,v\n9,z\n", CSV, **key), 409, "ALREADY_EXISTS", "pintail-idempotency-key")
     assert lines(query(server, "SELECT count(*) AS n FROM t")) == [{"n": 2}]
     query(server, "CREATE TABLE keyed (k BIGINT PRIMARY KEY, v VARCHAR)")
     assert ingest(server, "keyed", body, CSV).json()["rows"] == 2
