@@ -205,7 +205,8 @@ pub fn check(form: Form, schema: &Schema) -> Result<(), Error> {
             match column {
                 None => Ok(()),
                 Some((field, what)) => Err(Error::unsupported(format!(
-                    "column \"{}\" has {what}, which the Parquet writer does not write; cast it to VARCHAR, or take Arrow",
+                    "column \"{}\" has {what}, which the Parquet writer does not write; cast it to VARCHAR, or take Arrow \
+                     (--format arrow, or Accept: application/vnd.apache.arrow.stream)",
                     field.name()
                 ))),
             }

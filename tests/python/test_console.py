@@ -184,7 +184,7 @@ def test_a_reader_sees_only_their_tables(browser, tmp_path):
         assert "secrets" not in console.page.inner_text("#tables")
         console.run("SELECT * FROM secrets")
         console.done()
-        assert "NOT_FOUND" in console.page.inner_text("#message")
+        assert "PERMISSION_DENIED" in console.page.inner_text("#message")
         console.context.close()
     finally:
         server.stop()
