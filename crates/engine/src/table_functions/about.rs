@@ -290,7 +290,7 @@ mod tests {
             assert_eq!(unknown.kind(), Kind::NotFound, "{file}: {unknown}");
             let called = ask(connection, "FROM pintail_about('queries')").unwrap_err();
             assert!(called.message().contains("internal"), "{file}: {called}");
-            connection.execute("CREATE VIEW v AS SELECT id FROM pintail.queries").unwrap();
+            connection.execute("CREATE VIEW v AS SELECT id FROM system.pintail.queries").unwrap();
             assert_eq!(ask(connection, "SELECT count(*)::VARCHAR FROM v").unwrap(), "5000", "{file}");
         }
     }
