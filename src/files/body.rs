@@ -312,6 +312,9 @@ fn cut() -> Error {
 
 /// A client that left is told apart from a body that is wrong.
 fn unreadable(error: io::Error) -> Error {
+    if error.kind() == io::ErrorKind::TimedOut {
+        return Error::new(ErrorKind::Deadline, error.to_string());
+    }
     if error.kind() == io::ErrorKind::ConnectionAborted {
         return Error::new(
             ErrorKind::Cancelled,

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 
 /// One client's part.
 pub struct Share {
@@ -18,6 +18,7 @@ pub struct Share {
     tickets: Arc<AtomicUsize>,
     transactions: Arc<AtomicUsize>,
     streams: Arc<AtomicUsize>,
+    bodies: Arc<AtomicUsize>,
 }
 
 /// One of what is counted; given back when dropped.
@@ -52,6 +53,7 @@ impl Share {
             tickets: Arc::default(),
             transactions: Arc::default(),
             streams: Arc::default(),
+            bodies: Arc::default(),
         })
     }
 
@@ -108,6 +110,20 @@ impl Share {
             Error::busy(
                 "ingest.max_streams",
                 format!("{taken} put streams of this client are open, half of all that may"),
+            )
+        })
+    }
+
+    /// Counts a body of the HTTP port that is being read; there is room for `bodies`.
+    ///
+    /// Errors: `Exhausted` when it has half of it.
+    pub fn body(&self, bodies: usize) -> Result<Counted> {
+        Counted::below(part(bodies), &self.bodies).map_err(|taken| {
+            Error::new(
+                Kind::Exhausted,
+                format!(
+                    "{taken} bodies of this user are being read, half of all that may; send fewer at one time"
+                ),
             )
         })
     }

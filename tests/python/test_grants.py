@@ -196,3 +196,8 @@ def test_a_writer_loads_files_each_once(granted, tmp_path):
         assert cursor.fetchall() == [("staging.loaded",)]
     with granted.connect("ada") as connection, connection.cursor() as cursor, pytest.raises(AdbcError):
         cursor.execute(known)
+    # One who holds no grants loads into any table.
+    environment = {"PINTAIL_SERVER": granted.server.uri, "HOME": str(granted.folder), "PINTAIL_USER": "root"}
+    run("user", "add", "wim", "--role", "writer", env={**environment, "PINTAIL_PASSWORD": PASSWORD, "PINTAIL_NEW_PASSWORD": PASSWORD})
+    for told in ["loaded 3 rows", "loaded 0 rows"]:
+        assert told in granted.cli("load", str(file), "--table", "main.of_wim", user="wim").stdout

@@ -1,5 +1,6 @@
 """The HTTP port for people without Flight: POST /query and POST /ingest, with real clients of HTTP."""
 
+import base64
 import gzip
 import http.client
 import io
@@ -276,6 +277,35 @@ def test_a_client_that_leaves_stores_nothing(server):
     while "pintail_ingest_streams 0" not in requests.get(f"{server.http}/metrics").text and time.monotonic() < until:
         time.sleep(0.05)
     assert lines(query(server, "SELECT count(*) AS n FROM t")) == [{"n": 0}]
+
+
+def test_silent_bodies_end_and_leave_room_for_others(tmp_path):
+    for name in ["root", "wendy"]:
+        password = {"PINTAIL_NEW_PASSWORD": f"{name}-password"}
+        run("user", "add", name, "--role", "admin", "--database", "pintail.duckdb", cwd=tmp_path, env=password)
+    (tmp_path / "pintail.toml").write_text('[auth]\nanonymous = "off"\n[ingest]\nidle_timeout = "4 s"\n')
+    server = Server(tmp_path, "--config", "pintail.toml")
+    try:
+        host = server.http.removeprefix("http://")
+        login = "Basic " + base64.b64encode(b"wendy:wendy-password").decode()
+        silent = []
+        for _ in range(12):
+            connection = http.client.HTTPConnection(host, timeout=60)
+            connection.putrequest("POST", "/ingest/t")
+            for name, value in {"content-type": CSV, "content-length": "1000", "authorization": login}.items():
+                connection.putheader(name, value)
+            connection.endheaders()
+            connection.send(b"a\n1\n")
+            silent.append(connection)
+        # Others have half of the room.
+        answer = requests.post(
+            f"{server.http}/ingest/u", data=b"a\n1\n", headers={"content-type": CSV}, auth=("root", "root-password"), timeout=60
+        )
+        assert answer.json()["rows"] == 1, answer.text
+        codes = sorted(json.loads(connection.getresponse().read())["error"]["code"] for connection in silent)
+        assert codes == ["DEADLINE_EXCEEDED"] * 8 + ["RESOURCE_EXHAUSTED"] * 4
+    finally:
+        server.stop()
 
 
 def test_bodies_are_read_as_the_write_side_takes_them(server):

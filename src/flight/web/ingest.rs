@@ -16,6 +16,7 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc, watch};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tonic::metadata::MetadataMap;
 
+use super::READERS_MAX;
 use super::error::Refused;
 use super::media::{format_of, packing_of};
 use crate::catalog::TableName;
@@ -42,10 +43,18 @@ pub(super) struct Target {
     pub(super) seq: Option<u64>,
 }
 
+/// How bodies are read.
+#[derive(Clone, Copy)]
+pub(super) struct Bodies<'a> {
+    pub(super) bounds: &'a Bounds,
+    /// How long one may say nothing.
+    pub(super) idle_timeout: Duration,
+}
+
 /// Puts the rows of a body into a table, and gives the answer that DoPut gives.
 pub(super) async fn ingest(
     server: &FlightServer,
-    bounds: &Bounds,
+    bodies: Bodies<'_>,
     caller: Caller,
     headers: &HeaderMap,
     target: Target,
@@ -54,7 +63,7 @@ pub(super) async fn ingest(
 ) -> Result<String, Refused> {
     let (progress, acks) = watch::channel(Ack::default());
     let mut request = Some(request.into_data_stream());
-    let put = Put { server, bounds, caller: &caller, headers, target, progress };
+    let put = Put { server, bodies, caller: &caller, headers, target, progress };
     match put.run(&mut request, &mut call).await {
         Ok(text) => {
             call.ok();
@@ -90,7 +99,7 @@ async fn read_rest(mut rest: BodyDataStream) {
 
 struct Put<'a> {
     server: &'a FlightServer,
-    bounds: &'a Bounds,
+    bodies: Bodies<'a>,
     caller: &'a Caller,
     headers: &'a HeaderMap,
     target: Target,
@@ -99,7 +108,7 @@ struct Put<'a> {
 
 impl Put<'_> {
     async fn run(self, request: &mut Option<BodyDataStream>, call: &mut Call) -> Result<String, Refused> {
-        let Put { server, bounds, caller, headers, target, progress } = self;
+        let Put { server, bodies, caller, headers, target, progress } = self;
         let (puts, session) = (&server.infos.puts, &caller.session);
         let (format, compression) = (format_of(headers)?, packing_of(headers)?);
         let metadata = MetadataMap::from_headers(headers.clone());
@@ -119,9 +128,11 @@ impl Put<'_> {
             }
             _ => None,
         };
-        let reading = body::read(body::Body { format, compression, given }, bounds).await?;
+        // One user's bodies leave room for those of others.
+        let _place = session.share().body(READERS_MAX)?;
+        let reading = body::read(body::Body { format, compression, given }, bodies.bounds).await?;
         let Some(body) = request.take() else { return Err(Error::internal("a body was read twice").into()) };
-        let (messages, rest) = messages(body, reading, target.seq);
+        let (messages, rest) = messages(body, reading, target.seq, bodies.idle_timeout);
         let incoming = Incoming::of_body(messages, puts.ingest.stream_bytes());
         let progress = options.in_progress.then_some(progress);
         let into = IntoTable { table, on: On::Rows, options, progress };
@@ -213,11 +224,16 @@ fn with_booleans(schema: &arrow::datatypes::Schema) -> arrow::datatypes::Schema 
 type Rest = tokio::sync::oneshot::Receiver<BodyDataStream>;
 
 /// The messages in a body, numbered from `seq` on where there are numbers. The body is read as they are taken.
-fn messages(body: BodyDataStream, reading: Reading, seq: Option<u64>) -> (BodyMessages, Rest) {
+fn messages(
+    body: BodyDataStream,
+    reading: Reading,
+    seq: Option<u64>,
+    idle_timeout: Duration,
+) -> (BodyMessages, Rest) {
     let Reading { chunks, items } = reading;
     let (give_back, rest) = tokio::sync::oneshot::channel();
     let left = CancellationToken::new();
-    tokio::spawn(pump(body, chunks, left.clone(), give_back));
+    tokio::spawn(pump(body, chunks, left.clone(), give_back, idle_timeout));
     let numbered = Numbered { _left: left.drop_guard(), items, encoder: None, waiting: Vec::new(), seq };
     let messages = stream::try_unfold(numbered, |mut numbered| async move {
         Ok(numbered.next().await?.map(|message| (message, numbered)))
@@ -231,10 +247,20 @@ async fn pump(
     chunks: mpsc::Sender<io::Result<bytes::Bytes>>,
     left: CancellationToken,
     give_back: tokio::sync::oneshot::Sender<BodyDataStream>,
+    idle_timeout: Duration,
 ) {
     loop {
         let chunk = tokio::select! {
             chunk = body.next() => chunk,
+            () = tokio::time::sleep(idle_timeout) => {
+                let text = "the body said nothing for too long (limit: ingest.idle_timeout); nothing of it that was not acknowledged is stored";
+                let late = Err(io::Error::new(io::ErrorKind::TimedOut, text));
+                tokio::select! {
+                    _ = chunks.send(late) => {}
+                    () = left.cancelled() => {}
+                }
+                return;
+            }
             // Nobody reads on, or nobody takes what was read.
             () = chunks.closed() => break,
             () = left.cancelled() => break,

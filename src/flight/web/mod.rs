@@ -15,6 +15,7 @@ mod query;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use ::http::header::CONTENT_TYPE;
 use ::http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
@@ -47,6 +48,8 @@ struct Parts {
     server: FlightServer,
     guard: Guard,
     bounds: Bounds,
+    // How long a body may say nothing.
+    idle_timeout: Duration,
     draining: Arc<AtomicBool>,
     open: OpenCalls,
 }
@@ -72,8 +75,9 @@ pub fn web(server: FlightServer, config: &Config, draining: Arc<AtomicBool>) -> 
         config.database.max_temp_size.0,
     );
     let guard = Guard::new(&config.server.http_hosts);
+    let idle_timeout = config.ingest.idle_timeout.0;
     let open = OpenCalls(Arc::new(watch::Sender::new(())));
-    let web = Web(Arc::new(Parts { server, guard, bounds, draining, open: open.clone() }));
+    let web = Web(Arc::new(Parts { server, guard, bounds, idle_timeout, draining, open: open.clone() }));
     let router = Router::new()
         .route("/query", post(query).fallback(only_post))
         .route("/ingest/{table}", post(ingest_one).fallback(only_post))
@@ -156,7 +160,9 @@ async fn ingest(
         let (caller, mut call) = web.begin("Ingest", &link, &head.headers).await?;
         let target = table.and_then(|table| Ok(Target { table, seq: seq_of(head.uri.query())? }));
         let target = target.map_err(|error| Refused::from(call.failed(error)))?;
-        ingest::ingest(&web.0.server, &web.0.bounds, caller, &head.headers, target, body, call).await
+        let Parts { server, bounds, idle_timeout, .. } = &*web.0;
+        let reading = ingest::Bodies { bounds, idle_timeout: *idle_timeout };
+        ingest::ingest(server, reading, caller, &head.headers, target, body, call).await
     };
     match answered.await {
         Ok(text) => {

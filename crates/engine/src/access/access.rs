@@ -191,6 +191,11 @@ impl Access {
         Some(if conditions.is_empty() { "true".to_owned() } else { conditions.join(" AND ") })
     }
 
+    /// Whether they may put rows into every table that is not the server's own.
+    pub(super) fn puts_into_all(&self) -> bool {
+        self.role_allows(Right::Ingest) && self.sees_all()
+    }
+
     /// Whether they may define whatever they like in a schema, and the schema itself.
     pub(crate) fn may_define_all_of(&self, schema: &str) -> bool {
         let in_scope = self.scope.is_empty() || self.scope.iter().any(|tables| tables.covers_all_of(schema));
