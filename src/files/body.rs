@@ -4,7 +4,7 @@
 
 use std::io::{self, Read, Seek, Write};
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use ::arrow::array::RecordBatch;
 use ::arrow::datatypes::SchemaRef;
@@ -111,9 +111,12 @@ pub async fn read(body: Body, bounds: &Bounds) -> Result<Reading> {
     )]
     tokio::task::spawn_blocking(move || {
         let _place = place;
-        let source = Source { received, rest: Bytes::new() };
+        let late = Arc::new(OnceLock::new());
+        let source = Source { received, rest: Bytes::new(), late: Arc::clone(&late) };
         let out = Out { tell, bounds, runtime };
         if let Err(error) = read_on(body, source, &out) {
+            // Whatever a reader of rows makes of it.
+            let error = late.get().map_or(error, |why| Error::new(ErrorKind::Deadline, why));
             // Whoever took what was read is gone, and needs no reason.
             let _ = out.tell.blocking_send(Err(error));
         }
@@ -125,6 +128,8 @@ pub async fn read(body: Body, bounds: &Bounds) -> Result<Reading> {
 struct Source {
     received: mpsc::Receiver<io::Result<Bytes>>,
     rest: Bytes,
+    // What is said of a body that was silent for too long.
+    late: Arc<OnceLock<String>>,
 }
 
 impl Read for Source {
@@ -132,7 +137,13 @@ impl Read for Source {
         while self.rest.is_empty() {
             match self.received.blocking_recv() {
                 None => return Ok(0),
-                Some(chunk) => self.rest = chunk?,
+                Some(Ok(chunk)) => self.rest = chunk,
+                Some(Err(error)) => {
+                    if error.kind() == io::ErrorKind::TimedOut {
+                        let _ = self.late.set(error.to_string());
+                    }
+                    return Err(error);
+                }
             }
         }
         let count = self.rest.len().min(bytes.len());
@@ -312,9 +323,6 @@ fn cut() -> Error {
 
 /// A client that left is told apart from a body that is wrong.
 fn unreadable(error: io::Error) -> Error {
-    if error.kind() == io::ErrorKind::TimedOut {
-        return Error::new(ErrorKind::Deadline, error.to_string());
-    }
     if error.kind() == io::ErrorKind::ConnectionAborted {
         return Error::new(
             ErrorKind::Cancelled,
